@@ -1,0 +1,5 @@
+//! Ilbud: an internal mail relay between registered emergency control rooms.
+
+pub mod mail;
+pub mod policy;
+pub mod spool;

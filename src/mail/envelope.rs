@@ -1,0 +1,186 @@
+//! What is known of a message on its way: who brought it, for whom it is, and its bytes.
+//!
+//! Plain values without behaviour of their own. A [`Received`] is complete and immutable: it is
+//! made once, at the true end of DATA, and everything after it only reads it.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Address, Reference, Timestamp};
+
+/// A room's `id` in the routing table, such as `amk-oslo`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RoomId(Arc<str>);
+
+impl RoomId {
+    pub fn new(id: &str) -> Self {
+        Self(id.into())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for RoomId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for RoomId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl serde::Serialize for RoomId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+/// What TLS gave: facts for the `Received` field (RFC 8314 §4.3) and the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsSession {
+    /// `TLSv1.3`
+    pub version: String,
+    /// `TLS13_AES_256_GCM_SHA384`
+    pub cipher: String,
+}
+
+/// How the client speaks (RFC 3848 "with" keywords are made from this and TLS).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// HELO
+    Smtp,
+    /// EHLO
+    Esmtp,
+}
+
+/// The other end of one connection, as far as it has shown itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peer {
+    pub address: SocketAddr,
+    /// The name given with EHLO or HELO; empty before that. Never trusted, only noted.
+    pub helo: String,
+    pub protocol: Protocol,
+    pub tls: Option<TlsSession>,
+    /// DNS names in a verified client certificate.
+    pub certificate_names: Arc<[String]>,
+    /// The authenticated user (SMTP AUTH), in this connection.
+    pub user: Option<String>,
+}
+
+/// On whose behalf a message is sent, as policy found it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A workstation of a registered room.
+    Room(RoomId),
+    /// A registered gateway, by name.
+    Gateway(String),
+    /// The relay itself: reports.
+    Relay,
+}
+
+impl Origin {
+    pub fn room(&self) -> Option<&RoomId> {
+        match self {
+            Self::Room(id) => Some(id),
+            Self::Gateway(_) | Self::Relay => None,
+        }
+    }
+}
+
+/// One recipient and the decision that let it in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recipient {
+    pub address: Address,
+    /// The room it is for. A redirect changes where the mail goes, not this.
+    pub room: RoomId,
+    /// The group address it came from, if any.
+    pub group: Option<Address>,
+    /// The rule that decided, in words, and the table's revision.
+    pub rule: String,
+    pub revision: u64,
+}
+
+/// RFC 6152 / RFC 3030 BODY parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BodyKind {
+    SevenBit,
+    EightBitMime,
+}
+
+/// Everything about a message but its bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Envelope {
+    pub reference: Reference,
+    pub received_at: Timestamp,
+    pub peer: Peer,
+    pub origin: Origin,
+    /// `None` is the null sender `<>`.
+    pub sender: Option<Address>,
+    /// The client said SMTPUTF8 (RFC 6531).
+    pub smtputf8: bool,
+    pub body: BodyKind,
+    /// Each once, groups expanded.
+    pub recipients: Vec<Recipient>,
+}
+
+/// An attachment as found in the message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attachment {
+    pub name: String,
+    pub size: u64,
+    /// Lower-case hex.
+    pub sha256: String,
+}
+
+/// Facts read from the header fields, for the log and for policy. All text is decoded.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Facts {
+    pub subject: Option<String>,
+    pub message_id: Option<String>,
+    pub attachments: Vec<Attachment>,
+}
+
+/// A message's bytes: what came, and the header fields we put on top.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Content {
+    /// `Received` first, then any `X-Ilbud-…`; each line ends with CRLF.
+    pub trace: Bytes,
+    /// The bytes as they came, dot-unstuffed.
+    pub bytes: Bytes,
+}
+
+impl Content {
+    /// Octets on the wire, dot-stuffing apart.
+    pub fn len(&self) -> usize {
+        self.trace.len() + self.bytes.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.trace.is_empty() && self.bytes.is_empty()
+    }
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Content({} octets)", self.len())
+    }
+}
+
+/// A complete message, not yet kept: envelope, facts and bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    pub envelope: Envelope,
+    pub facts: Facts,
+    pub content: Content,
+    /// What the way in wants to have in the log beside the acceptance: refused group members,
+    /// removed header fields.
+    pub remarks: Vec<super::Event>,
+}

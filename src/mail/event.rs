@@ -1,0 +1,181 @@
+//! Everything that can happen to a message, one flat record each.
+//!
+//! An [`Event`] is written in the transaction of the change it explains and never altered. The log
+//! is the product: scripts and operators read these very names (`product.md`, Words).
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Address, Reference, RoomId, Timestamp};
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum $name { $($(#[$vdoc])* $variant,)* }
+
+        impl $name {
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+
+            /// The word used in the store, the log, metrics and the command line.
+            pub const fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word,)* }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.word())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = ();
+            fn from_str(word: &str) -> Result<Self, ()> {
+                Self::ALL.iter().copied().find(|it| it.word() == word).ok_or(())
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+                s.serialize_str(self.word())
+            }
+        }
+    };
+}
+
+words! {
+    /// The state of one recipient of a message.
+    State {
+        Unscanned = "unscanned",
+        Queued = "queued",
+        Deferred = "deferred",
+        Held = "held",
+        Quarantined = "quarantined",
+        Delivered = "delivered",
+        Failed = "failed",
+        Cancelled = "cancelled",
+    }
+}
+
+impl State {
+    /// Nothing more will happen to this recipient.
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Delivered | Self::Failed | Self::Cancelled)
+    }
+}
+
+words! {
+    /// What happened.
+    EventKind {
+        /// A recipient of an accepted message, with the rule that let it in.
+        Accepted = "accepted",
+        /// A command or message was refused.
+        Refused = "refused",
+        /// A member of a group was left out, since its room does not accept the sender.
+        LeftOut = "left out",
+        /// Something about the message was changed on the way in (product.md, promise 5).
+        Altered = "altered",
+        Scanned = "scanned",
+        Delivered = "delivered",
+        Deferred = "deferred",
+        /// The next hop vanished after the final dot: it may have the message.
+        PossiblyDelivered = "possibly delivered",
+        Failed = "failed",
+        /// A report to the sender was written; `report` is its reference.
+        Bounced = "bounced",
+        /// No report could be sent; `reason` says why.
+        NotBounced = "not bounced",
+        Held = "held",
+        Released = "released",
+        /// An operator asked for a new attempt now.
+        Retried = "retried",
+        Cancelled = "cancelled",
+    }
+}
+
+/// What an event knows. One flat record; what does not apply is left out.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Details {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub room: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub helo: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<String>,
+    /// The next hop as configured: `smtp://10.1.0.5:25`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hop: Option<String>,
+    /// The hop's own words, or ours in a refusal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reply: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub duration_ms: Option<u64>,
+    /// Attempts made so far, this one included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_attempt_at: Option<String>,
+    /// In plain words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Who: an operator's login name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// The reference of the report that was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub report: Option<String>,
+}
+
+/// One thing that happened to one message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    pub reference: Reference,
+    pub at: Timestamp,
+    pub kind: EventKind,
+    /// The recipient it concerns; `None` concerns the whole message.
+    pub recipient: Option<Address>,
+    pub details: Details,
+}
+
+/// An attempt that we refused: a row of the log of its own, with no message behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub reference: Reference,
+    pub at: Timestamp,
+    pub client: IpAddr,
+    pub helo: String,
+    /// As written by the client, since it may be no address at all; empty is the null sender.
+    pub sender: Option<String>,
+    pub sender_room: Option<RoomId>,
+    pub recipient: Option<String>,
+    pub recipient_room: Option<RoomId>,
+    pub subject: Option<String>,
+    pub message_id: Option<String>,
+    pub size: Option<u64>,
+    /// What we said.
+    pub reply: String,
+    /// The rule that refused, and the table's revision, where policy refused.
+    pub rule: Option<String>,
+    pub revision: Option<u64>,
+    /// How many like it this row stands for (a flood from one client is summed up).
+    pub count: u64,
+}

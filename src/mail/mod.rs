@@ -1,0 +1,23 @@
+//! The words everyone speaks: addresses, references, envelopes, replies and events.
+//!
+//! Pure values. This module decides nothing, opens nothing and reads no clock; every other part of
+//! the relay imports it and it imports none of them. Nothing in it fails except parsing, and a
+//! parse failure is a closed enum that says what was wrong.
+
+pub mod address;
+pub mod envelope;
+pub mod event;
+pub mod headers;
+pub mod reference;
+pub mod reply;
+pub mod timestamp;
+
+pub use address::{Address, AddressFault, Domain};
+pub use envelope::{
+    Attachment, BodyKind, Content, Envelope, Facts, Origin, Peer, Protocol, Received, Recipient,
+    RoomId, TlsSession,
+};
+pub use event::{Details, Event, EventKind, Refusal, State};
+pub use reference::{Reference, ReferenceFault, References};
+pub use reply::{Answer, Reply};
+pub use timestamp::Timestamp;

@@ -1,0 +1,135 @@
+//! A moment, to the millisecond, and the forms in which mail and people write it.
+//!
+//! The clock is read only by the shells (`Timestamp::now`); pure code is given the time. The crate
+//! `jiff` lives here and nowhere else.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+
+/// Milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// The wall clock. Only shells call this; pure code takes the moment as an argument.
+    pub fn now() -> Self {
+        Self(jiff::Timestamp::now().as_millisecond())
+    }
+
+    pub const fn from_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    pub const fn as_millis(self) -> i64 {
+        self.0
+    }
+
+    /// The moment `length` later; far ends stop at the far end.
+    pub fn after(self, length: Duration) -> Self {
+        Self(
+            self.0
+                .saturating_add(i64::try_from(length.as_millis()).unwrap_or(i64::MAX)),
+        )
+    }
+
+    /// The moment `length` earlier.
+    pub fn before(self, length: Duration) -> Self {
+        Self(
+            self.0
+                .saturating_sub(i64::try_from(length.as_millis()).unwrap_or(i64::MAX)),
+        )
+    }
+
+    /// How long ago `earlier` was; zero when the clock went back since.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+
+    /// `Sun, 22 Nov 2026 12:00:00 +0100`, in the zone of this machine (RFC 5322 §3.3).
+    pub fn rfc5322(self) -> String {
+        self.zoned()
+            .strftime("%a, %d %b %Y %H:%M:%S %z")
+            .to_string()
+    }
+
+    /// `22.11.2026 kl. 12:00:00` style parts for people: (`2026-11-22`, `12:00:00`) in local time.
+    pub fn local_parts(self) -> (String, String) {
+        let zoned = self.zoned();
+        (
+            zoned.strftime("%Y-%m-%d").to_string(),
+            zoned.strftime("%H:%M:%S").to_string(),
+        )
+    }
+
+    fn zoned(self) -> jiff::Zoned {
+        jiff::Timestamp::from_millisecond(self.0)
+            .unwrap_or_default()
+            .to_zoned(TimeZone::system())
+    }
+}
+
+/// RFC 3339 in UTC with milliseconds: `2026-11-22T11:00:00.000Z`.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let moment = jiff::Timestamp::from_millisecond(self.0).unwrap_or_default();
+        write!(f, "{moment:.3}")
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// RFC 3339 with an offset.
+impl FromStr for Timestamp {
+    type Err = TimestampFault;
+
+    fn from_str(text: &str) -> Result<Self, TimestampFault> {
+        text.parse::<jiff::Timestamp>()
+            .map(|moment| Self(moment.as_millisecond()))
+            .map_err(|_| TimestampFault)
+    }
+}
+
+impl serde::Serialize for Timestamp {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// The text is no RFC 3339 time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimestampFault;
+
+impl fmt::Display for TimestampFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a time is written like 2026-11-22T20:00:00+01:00")
+    }
+}
+
+impl std::error::Error for TimestampFault {}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn speaks_rfc_3339_in_utc() {
+        let moment: Timestamp = "2026-11-22T20:00:00+01:00".parse().unwrap();
+        assert_eq!(moment.to_string(), "2026-11-22T19:00:00.000Z");
+        assert_eq!("soon".parse::<Timestamp>(), Err(TimestampFault));
+    }
+
+    #[test]
+    fn never_counts_backwards() {
+        let (early, late) = (Timestamp::from_millis(5), Timestamp::from_millis(9));
+        assert_eq!(late.since(early), Duration::from_millis(4));
+        assert_eq!(early.since(late), Duration::ZERO);
+    }
+}

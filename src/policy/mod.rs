@@ -1,0 +1,7 @@
+//! Envelope to decision: who may send, to whom, and where it goes.
+//!
+//! Pure: the routing table, the peer and the time come in as arguments. Every decision names the
+//! rule that made it and the table's revision. Unknown means refused or "try again", never accepted.
+
+pub mod decide;
+pub mod table;

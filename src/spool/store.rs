@@ -1,0 +1,280 @@
+//! The seam to the database: `trait Store` and the plain values that cross it.
+//!
+//! Each verb is one transaction. No SQL text, driver type or product's name crosses this seam, and
+//! errors are five words. A backend decides nothing: what may become of a message is decided in
+//! `lifecycle`, and a verb either happens whole or not at all.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::mail::{
+    Address, Attachment, Content, Details, Event, Facts, Reference, Refusal, RoomId, Timestamp,
+};
+use crate::mail::event::State;
+
+/// What a verb gives: a future that owns all it needs.
+pub type Pending<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
+
+/// Why the store could not do it. All of them are our own trouble: a 4xx to a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreError {
+    /// Too much is waiting, or another process holds the store. Try again soon.
+    Busy(String),
+    /// No space left.
+    Full(String),
+    /// It cannot be reached, read or written.
+    Down(String),
+    /// What it holds makes no sense.
+    Corrupt(String),
+    /// What was to be changed had changed.
+    Conflict(String),
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (word, cause) = match self {
+            Self::Busy(cause) => ("the store is busy", cause),
+            Self::Full(cause) => ("the store has no space left", cause),
+            Self::Down(cause) => ("the store cannot be reached", cause),
+            Self::Corrupt(cause) => ("the store is damaged", cause),
+            Self::Conflict(cause) => ("changed in the meantime", cause),
+        };
+        write!(f, "{word}: {cause}")
+    }
+}
+
+impl std::error::Error for StoreError {}
+
+/// A recipient of one message: the message's reference and the recipient's place in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecipientId {
+    pub reference: Reference,
+    pub number: u32,
+}
+
+/// A message as it is first written, with the state in which each recipient starts.
+#[derive(Debug, Clone)]
+pub struct NewMessage {
+    pub reference: Reference,
+    pub accepted_at: Timestamp,
+    /// `None` is the null sender.
+    pub sender: Option<Address>,
+    pub sender_room: Option<RoomId>,
+    /// The client's address; empty for what the relay wrote itself.
+    pub client: String,
+    pub smtputf8: bool,
+    pub eight_bit: bool,
+    pub facts: Facts,
+    pub content: Content,
+    pub recipients: Vec<NewRecipient>,
+    pub events: Vec<Event>,
+}
+
+#[derive(Debug, Clone)]
+pub struct NewRecipient {
+    pub address: Address,
+    pub room: RoomId,
+    pub state: State,
+    /// When it is first due.
+    pub next_attempt_at: Timestamp,
+    /// Not given out by `take_due` before this: the lease of who holds it in memory.
+    pub leased_until: Timestamp,
+}
+
+/// New state of one recipient. Applied only while its state is one of `from`; otherwise it is
+/// skipped together with its event, and reported in [`Applied::skipped`].
+#[derive(Debug, Clone)]
+pub struct RecipientChange {
+    pub id: RecipientId,
+    pub from: &'static [State],
+    pub to: State,
+    pub attempts: u32,
+    /// When it is next due; `None` keeps what is there.
+    pub next_attempt_at: Option<Timestamp>,
+    /// The hop's answer or our reason, for listings; `None` keeps what is there.
+    pub last_reply: Option<String>,
+    pub event: Option<Event>,
+}
+
+/// All that one step does, in one transaction.
+#[derive(Debug, Clone, Default)]
+pub struct Change {
+    pub recipients: Vec<RecipientChange>,
+    /// Reports to senders.
+    pub messages: Vec<NewMessage>,
+    /// Events that hang on no recipient's change.
+    pub events: Vec<Event>,
+}
+
+/// What came of a change.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Recipients that were no longer in a state the change could start from.
+    pub skipped: Vec<RecipientId>,
+}
+
+/// A waiting recipient, with what a delivery attempt needs of its message.
+#[derive(Debug, Clone)]
+pub struct Waiting {
+    pub id: RecipientId,
+    pub recipient: Address,
+    pub room: RoomId,
+    pub state: State,
+    pub attempts: u32,
+    pub accepted_at: Timestamp,
+    pub next_attempt_at: Timestamp,
+    pub last_reply: Option<String>,
+    pub sender: Option<Address>,
+    pub sender_room: Option<RoomId>,
+    pub smtputf8: bool,
+    pub eight_bit: bool,
+    /// Octets, our trace fields included.
+    pub size: u64,
+    pub subject: Option<String>,
+    pub message_id: Option<String>,
+}
+
+/// Which waiting recipients an operator means. All given conditions hold together.
+#[derive(Debug, Clone, Default)]
+pub struct WaitingFilter {
+    pub references: Vec<Reference>,
+    pub room: Option<RoomId>,
+    pub state: Option<State>,
+    /// Only those after this one in the order of (accepted_at, id): paging.
+    pub after: Option<RecipientId>,
+    pub limit: Option<usize>,
+}
+
+/// A search in the delivery log. All given conditions hold together.
+#[derive(Debug, Clone, Default)]
+pub struct Search {
+    /// Each must be found in the reference, an address, a room, the subject, Message-ID or reply.
+    pub words: Vec<String>,
+    pub reference: Option<Reference>,
+    pub sender: Option<String>,
+    pub recipient: Option<String>,
+    pub room: Option<String>,
+    /// A state, or `refused`.
+    pub status: Option<String>,
+    pub subject: Option<String>,
+    pub attachment: Option<String>,
+    pub message_id: Option<String>,
+    pub client: Option<String>,
+    pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
+    pub limit: usize,
+}
+
+/// A row of the log: a message's recipient, or a refusal. Field names are the contract's.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct LogRow {
+    #[serde(rename = "ref")]
+    pub reference: Reference,
+    pub at: Timestamp,
+    pub status: String,
+    pub sender: Option<String>,
+    pub sender_room: Option<String>,
+    pub recipient: Option<String>,
+    pub recipient_room: Option<String>,
+    pub subject: Option<String>,
+    pub size: Option<u64>,
+    pub message_id: Option<String>,
+    pub client: String,
+    pub reply: Option<String>,
+    /// More than one where a flood of refusals was summed up.
+    pub count: u64,
+}
+
+/// An event as stored, with its place in the order of commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoggedEvent {
+    pub sequence: u64,
+    pub reference: Reference,
+    pub at: Timestamp,
+    /// The event's word; a refusal's is `refused`.
+    pub event: String,
+    pub sender: Option<String>,
+    pub recipient: Option<String>,
+    pub details: Details,
+}
+
+/// What is kept of a message when its bytes may be gone.
+#[derive(Debug, Clone)]
+pub struct MessageRecord {
+    pub reference: Reference,
+    pub accepted_at: Timestamp,
+    pub sender: Option<Address>,
+    pub sender_room: Option<RoomId>,
+    pub client: String,
+    pub size: u64,
+    pub subject: Option<String>,
+    pub message_id: Option<String>,
+    pub attachments: Vec<Attachment>,
+    pub recipients: Vec<Waiting>,
+}
+
+/// One revision of the routing table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Revision {
+    pub revision: u64,
+    pub at: Timestamp,
+    pub by: String,
+    pub reason: Option<String>,
+    /// What changed, in a line.
+    pub summary: String,
+    /// The table as TOML, canonical form.
+    pub table: String,
+}
+
+/// A database that keeps mail. See the module's header for what every verb promises.
+pub trait Store: Send + Sync + fmt::Debug {
+    /// Writes a message durably: when this is ready with `Ok`, the message is on stable storage.
+    fn accept(&self, message: NewMessage) -> Pending<()>;
+    /// Makes a change whole, durably, together with its events.
+    fn apply(&self, change: Change) -> Pending<Applied>;
+    /// Writes refusals to the log. Never ahead of mail.
+    fn note(&self, refusals: Vec<Refusal>) -> Pending<()>;
+    /// Waiting recipients that are due and leased to nobody, oldest due first, at most `limit` per
+    /// room and none of `except`; leases them until `leased_until`.
+    fn take_due(
+        &self,
+        now: Timestamp,
+        leased_until: Timestamp,
+        limit: usize,
+        except: Vec<RoomId>,
+    ) -> Pending<Vec<Waiting>>;
+    /// After a start or an operator's change: forgets leases and makes all that waits due, by `now`.
+    /// Returns how many were changed; call again until 0.
+    fn forget_leases(&self, now: Timestamp, all_due: bool) -> Pending<u64>;
+    /// When the next lease-free waiting recipient is due.
+    fn next_due(&self) -> Pending<Option<Timestamp>>;
+    fn content(&self, reference: Reference) -> Pending<Option<Content>>;
+    fn message(&self, reference: Reference) -> Pending<Option<MessageRecord>>;
+    fn search(&self, search: Search) -> Pending<Vec<LogRow>>;
+    fn events(&self, reference: Reference) -> Pending<Vec<LoggedEvent>>;
+    /// Events committed after `sequence`, oldest first, at most `limit`.
+    fn events_after(&self, sequence: u64, limit: usize) -> Pending<Vec<LoggedEvent>>;
+    /// The sequence of the newest event, 0 when there is none.
+    fn last_event(&self) -> Pending<u64>;
+    fn waiting(&self, filter: WaitingFilter) -> Pending<Vec<Waiting>>;
+    /// The routing table in force.
+    fn routes(&self) -> Pending<Option<Revision>>;
+    /// Newest first; `table` is left empty.
+    fn route_history(&self) -> Pending<Vec<Revision>>;
+    /// Puts a new table in force. `Conflict` when `expected` is given and no longer the newest.
+    fn replace_routes(
+        &self,
+        revision: Revision,
+        expected: Option<u64>,
+    ) -> Pending<u64>;
+    /// Deletes contents whose messages are finished since before `finished_before`, and gives free
+    /// pages back. Returns how many contents were deleted.
+    fn purge(&self, finished_before: Timestamp) -> Pending<u64>;
+    /// Reads and proves its own soundness; a sentence per fault.
+    fn check(&self) -> Pending<Vec<String>>;
+    /// The greatest reference in use.
+    fn last_reference(&self) -> Pending<Option<Reference>>;
+    /// Counts up whenever another process changed the store.
+    fn foreign_changes(&self) -> tokio::sync::watch::Receiver<u64>;
+}
