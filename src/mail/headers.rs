@@ -33,7 +33,12 @@ pub struct HeaderFacts {
 /// Reads a message. Never fails: what cannot be read is missing from the facts.
 pub fn read(bytes: &Bytes) -> HeaderFacts {
     let _ = bytes;
-    HeaderFacts { facts: Facts::default(), author: Author::Missing, hops: 0, cleaned: None }
+    HeaderFacts {
+        facts: Facts::default(),
+        author: Author::Missing,
+        hops: 0,
+        cleaned: None,
+    }
 }
 
 /// Our `Received` field (RFC 5321 §4.4, RFC 8314 §4.3), folded, ending in CRLF.

@@ -59,7 +59,12 @@ pub struct Answer {
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.code)?;
-        for part in self.enhanced.iter().map(String::as_str).chain([self.text.as_str()]) {
+        for part in self
+            .enhanced
+            .iter()
+            .map(String::as_str)
+            .chain([self.text.as_str()])
+        {
             if !part.is_empty() {
                 write!(f, " {part}")?;
             }

@@ -64,11 +64,19 @@ pub fn decide(
     now: Timestamp,
 ) -> Decision {
     let _ = (origin, sender, recipient, table, now);
-    Decision::Accept(Accepted { recipients: Vec::new(), left_out: Vec::new() })
+    Decision::Accept(Accepted {
+        recipients: Vec::new(),
+        left_out: Vec::new(),
+    })
 }
 
 /// End of DATA: may this origin write as every mailbox in the From field?
-pub fn author(origin: &Origin, sender: Option<&Address>, author: &Author, table: &RoutingTable) -> Result<(), Refused> {
+pub fn author(
+    origin: &Origin,
+    sender: Option<&Address>,
+    author: &Author,
+    table: &RoutingTable,
+) -> Result<(), Refused> {
     let _ = (origin, sender, author, table);
     Ok(())
 }

@@ -8,10 +8,10 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
+use crate::mail::event::State;
 use crate::mail::{
     Address, Attachment, Content, Details, Event, Facts, Reference, Refusal, RoomId, Timestamp,
 };
-use crate::mail::event::State;
 
 /// What a verb gives: a future that owns all it needs.
 pub type Pending<T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send>>;
@@ -263,11 +263,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Newest first; `table` is left empty.
     fn route_history(&self) -> Pending<Vec<Revision>>;
     /// Puts a new table in force. `Conflict` when `expected` is given and no longer the newest.
-    fn replace_routes(
-        &self,
-        revision: Revision,
-        expected: Option<u64>,
-    ) -> Pending<u64>;
+    fn replace_routes(&self, revision: Revision, expected: Option<u64>) -> Pending<u64>;
     /// Deletes contents whose messages are finished since before `finished_before`, and gives free
     /// pages back. Returns how many contents were deleted.
     fn purge(&self, finished_before: Timestamp) -> Pending<u64>;
