@@ -6,6 +6,7 @@
 //! decides nothing about mail, and it never says that something was kept before the store said so:
 //! a [`Receipt`] has no other maker.
 
+pub mod sqlite;
 pub mod store;
 
 use std::fmt;
