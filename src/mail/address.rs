@@ -210,7 +210,9 @@ fn split(text: &str) -> Result<(&str, &str), AddressFault> {
         text.rfind('@')
     };
     let Some((local, domain)) = at.and_then(|at| text.split_at_checked(at)) else {
-        refuse_rerouting(text)?;
+        if !text.starts_with('"') {
+            refuse_rerouting(text)?;
+        }
         return Err(AddressFault::Syntax);
     };
     let domain = domain.strip_prefix('@').ok_or(AddressFault::Syntax)?;
