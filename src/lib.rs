@@ -1,6 +1,9 @@
 //! Ilbud: an internal mail relay between registered emergency control rooms.
 
 pub mod lifecycle;
+pub mod limits;
 pub mod mail;
 pub mod policy;
+pub mod smtp;
 pub mod spool;
+pub mod tls;
