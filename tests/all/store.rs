@@ -187,7 +187,6 @@ async fn what_is_due_is_given_out_once_oldest_first() {
         message.recipients[0].leased_until = NOW;
         store.accept(message).await.unwrap();
     }
-    assert_eq!(store.next_due().await.unwrap(), Some(later(1)));
     let take = |now, limit, except: &[&str]| {
         let except = except.iter().map(|room| RoomId::new(room)).collect();
         store.take_due(now, later(1000), limit, except)
@@ -221,6 +220,22 @@ async fn one_room_s_backlog_never_hides_another_s() {
 }
 
 #[tokio::test]
+async fn what_is_given_back_is_due_again() {
+    let (store, _folder) = store();
+    for number in [1, 2] {
+        let mut leased = message(number, &["b"]);
+        leased.recipients[0].leased_until = later(1800);
+        store.accept(leased).await.unwrap();
+    }
+    store.give_back(vec![id(2, 0), id(3, 0)]).await.unwrap();
+    let due = store
+        .take_due(NOW, later(1800), 9, Vec::new())
+        .await
+        .unwrap();
+    assert_eq!(due.iter().map(|it| it.id).collect::<Vec<_>>(), [id(2, 0)]);
+}
+
+#[tokio::test]
 async fn after_a_restart_everything_that_waits_is_due() {
     let (store, _folder) = store();
     let mut leased = message(1, &["b"]);
@@ -239,10 +254,8 @@ async fn after_a_restart_everything_that_waits_is_due() {
             .unwrap()
             .is_empty()
     );
-    assert_eq!(store.forget_leases(NOW, false).await.unwrap(), 1);
-    assert_eq!(store.next_due().await.unwrap(), Some(NOW));
-    assert_eq!(store.forget_leases(NOW, true).await.unwrap(), 1);
-    assert_eq!(store.forget_leases(NOW, true).await.unwrap(), 0);
+    assert_eq!(store.make_all_due(NOW).await.unwrap(), 2);
+    assert_eq!(store.make_all_due(NOW).await.unwrap(), 0);
     let due = store
         .take_due(NOW, later(1800), 9, Vec::new())
         .await

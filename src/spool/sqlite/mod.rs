@@ -19,8 +19,8 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, functions::FunctionFlags};
 use tokio::sync::watch;
 
 use super::store::{
-    Applied, Change, LogRow, LoggedEvent, MessageRecord, NewMessage, Pending, Revision, Search,
-    Store, StoreError, Waiting, WaitingFilter,
+    Applied, Change, LogRow, LoggedEvent, MessageRecord, NewMessage, Pending, RecipientId,
+    Revision, Search, Store, StoreError, Waiting, WaitingFilter,
 };
 use crate::mail::{Content, Reference, Refusal, RoomId, Timestamp};
 use writer::Writer;
@@ -153,13 +153,14 @@ impl Store for Sqlite {
         })
     }
 
-    fn forget_leases(&self, now: Timestamp, all_due: bool) -> Pending<u64> {
+    fn give_back(&self, ids: Vec<RecipientId>) -> Pending<()> {
         self.writer
-            .submit(move |connection| write::forget_leases(connection, now, all_due))
+            .submit(move |connection| write::give_back(connection, &ids))
     }
 
-    fn next_due(&self) -> Pending<Option<Timestamp>> {
-        self.read(read::next_due)
+    fn make_all_due(&self, now: Timestamp) -> Pending<u64> {
+        self.writer
+            .submit(move |connection| write::make_all_due(connection, now))
     }
 
     fn content(&self, reference: Reference) -> Pending<Option<Content>> {

@@ -48,19 +48,6 @@ pub(super) fn due_in_room(
     Ok(due)
 }
 
-pub(super) fn next_due(connection: &Connection) -> Result<Option<Timestamp>, StoreError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT due_at FROM recipient
-             WHERE room = ?1 AND finished_at IS NULL AND due_at > 0 ORDER BY due_at LIMIT 1",
-    )?;
-    let mut soonest = None;
-    for room in waiting_rooms(connection)? {
-        let due: Option<i64> = statement.query_row([room], |row| row.get(0)).optional()?;
-        soonest = [soonest, due].into_iter().flatten().min();
-    }
-    Ok(soonest.map(Timestamp::from_millis))
-}
-
 pub(super) fn content(
     connection: &Connection,
     reference: Reference,

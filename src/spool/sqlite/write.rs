@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::super::store::{
-    Applied, Change, NewMessage, NewRecipient, RecipientChange, Revision, StoreError, Waiting,
+    Applied, Change, NewMessage, NewRecipient, RecipientChange, RecipientId, Revision, StoreError,
+    Waiting,
 };
 use super::read;
 use crate::mail::event::State;
@@ -14,8 +15,8 @@ use crate::mail::{Address, Event, Facts, Reference, Refusal, RoomId, Timestamp};
 /// Free pages worth giving back to the file system, and how many at a time (4 KiB each).
 const SPARE_PAGES: i64 = 4096;
 const GIVEN_BACK_PAGES: u32 = 1024;
-/// Rows that `forget_leases` changes at a time, so that mail is not held up.
-const FORGOTTEN: usize = 2000;
+/// Rows that `make_all_due` changes at a time, so that mail is not held up.
+const DUE_AT_A_TIME: usize = 2000;
 
 pub(super) fn accept(connection: &Connection, message: &NewMessage) -> Result<(), StoreError> {
     insert_message(connection, message)?;
@@ -286,40 +287,41 @@ pub(super) fn take_due(
     Ok(taken)
 }
 
-pub(super) fn forget_leases(
-    connection: &Connection,
-    now: Timestamp,
-    all_due: bool,
-) -> Result<u64, StoreError> {
-    let mut forgotten = 0;
-    for room in read::waiting_rooms(connection)? {
-        if forgotten < FORGOTTEN {
-            forgotten += forget_in_room(connection, &room, now, all_due, FORGOTTEN - forgotten)?;
-        }
+pub(super) fn give_back(connection: &Connection, ids: &[RecipientId]) -> Result<(), StoreError> {
+    let mut statement = connection.prepare_cached(
+        "UPDATE recipient SET due_at = next_attempt_at
+             WHERE reference = ?1 AND number = ?2 AND due_at IS NOT NULL",
+    )?;
+    for id in ids {
+        statement.execute(params![number(id.reference), id.number])?;
     }
-    Ok(forgotten as u64)
+    Ok(())
 }
 
-fn forget_in_room(
+pub(super) fn make_all_due(connection: &Connection, now: Timestamp) -> Result<u64, StoreError> {
+    let mut made = 0;
+    for room in read::waiting_rooms(connection)? {
+        if made < DUE_AT_A_TIME {
+            made += make_room_due(connection, &room, now, DUE_AT_A_TIME - made)?;
+        }
+    }
+    Ok(made as u64)
+}
+
+fn make_room_due(
     connection: &Connection,
     room: &str,
     now: Timestamp,
-    all_due: bool,
     limit: usize,
 ) -> Result<usize, StoreError> {
-    // All that is due later than now, from the index; then only those that this is about.
     Ok(connection
         .prepare_cached(
-            "UPDATE recipient SET
-                 next_attempt_at = iif(?3, min(next_attempt_at, ?2), next_attempt_at),
-                 due_at = iif(?3, min(next_attempt_at, ?2), next_attempt_at)
+            "UPDATE recipient SET next_attempt_at = min(next_attempt_at, ?2), due_at = ?2
              WHERE (reference, number) IN (
                  SELECT reference, number FROM recipient
-                 WHERE room = ?1 AND finished_at IS NULL AND due_at > ?2
-                     AND (?3 OR due_at > next_attempt_at)
-                 LIMIT ?4)",
+                 WHERE room = ?1 AND finished_at IS NULL AND due_at > ?2 LIMIT ?3)",
         )?
-        .execute(params![room, now.as_millis(), all_due, limit as i64])?)
+        .execute(params![room, now.as_millis(), limit as i64])?)
 }
 
 pub(super) fn replace_routes(
