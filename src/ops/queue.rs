@@ -34,7 +34,7 @@ pub async fn operate(
         filter.after = Some(last.id);
         let change = lifecycle::operated(operation, &portion, by, now);
         let tried = change.recipients.len();
-        let applied = store.apply(change).await?;
+        let applied = store.apply(Arc::new(change)).await?;
         count.matched += portion.len();
         count.changed += tried - applied.skipped.len();
     }
