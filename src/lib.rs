@@ -1,8 +1,10 @@
 //! Ilbud: an internal mail relay between registered emergency control rooms.
 
+pub mod document;
 pub mod lifecycle;
 pub mod limits;
 pub mod mail;
+pub mod nearest;
 pub mod policy;
 pub mod smtp;
 pub mod spool;
