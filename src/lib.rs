@@ -1,5 +1,6 @@
 //! Ilbud: an internal mail relay between registered emergency control rooms.
 
+pub mod delivery;
 pub mod lifecycle;
 pub mod mail;
 pub mod policy;
