@@ -1,0 +1,3 @@
+//! Bytes to envelope: how clients hand their mail in.
+
+pub mod server;
