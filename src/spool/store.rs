@@ -244,11 +244,11 @@ pub trait Store: Send + Sync + fmt::Debug {
         limit: usize,
         except: Vec<RoomId>,
     ) -> Pending<Vec<Waiting>>;
-    /// After a start or an operator's change: forgets leases and makes all that waits due, by `now`.
-    /// Returns how many were changed; call again until 0.
-    fn forget_leases(&self, now: Timestamp, all_due: bool) -> Pending<u64>;
-    /// When the next lease-free waiting recipient is due.
-    fn next_due(&self) -> Pending<Option<Timestamp>>;
+    /// Gives up the leases of these: they are due when their next attempt is.
+    fn give_back(&self, ids: Vec<RecipientId>) -> Pending<()>;
+    /// After a start: whatever waits is due by `now`, under whatever lease it was. A portion at a
+    /// time; returns how many were changed, 0 when all are done.
+    fn make_all_due(&self, now: Timestamp) -> Pending<u64>;
     fn content(&self, reference: Reference) -> Pending<Option<Content>>;
     fn message(&self, reference: Reference) -> Pending<Option<MessageRecord>>;
     fn search(&self, search: Search) -> Pending<Vec<LogRow>>;
