@@ -15,14 +15,16 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
 
-use crate::delivery::outcome::Attempt;
-use crate::delivery::{self, Delivery, Job};
-use crate::lifecycle::{self, Ending};
+use crate::delivery::client::Caller;
+use crate::delivery::outcome::{Attempt, Cause, Outcome};
+use crate::delivery::{self, Job, Kept};
+use crate::lifecycle::bounce::Letterhead;
 use crate::lifecycle::retry::Schedule;
-use crate::mail::{Language, Reference, RoomId, Timestamp};
-use crate::policy::decide::{self, Route};
+use crate::lifecycle::{self, Occasion};
+use crate::mail::{Content, Reference, RoomId, Timestamp};
+use crate::policy::decide;
 use crate::policy::table::RoutingTable;
-use crate::spool::store::{Change, RecipientId, StoreError, Waiting};
+use crate::spool::store::{Applied, Change, RecipientId, StoreError, Waiting};
 use crate::spool::{BodyPermit, Feed, Fresh, Spool};
 
 /// How often the store is asked for what is due.
@@ -33,6 +35,8 @@ const LEASE: Duration = Duration::from_secs(1800);
 const LANE: usize = 400;
 /// Recipients of one room taken from the store at a time.
 const PORTION: usize = 200;
+/// How long a worker keeps a connection with nothing to send.
+const IDLE: Duration = Duration::from_secs(5);
 /// How long a job waits for memory before it goes back to the store.
 const MEMORY_WAIT: Duration = Duration::from_secs(10);
 /// First and longest pause before an outcome that could not be written is written again.
@@ -47,27 +51,32 @@ pub struct Parts {
     pub feed: Feed,
     pub spool: Spool,
     pub table: watch::Receiver<Arc<RoutingTable>>,
-    pub delivery: Arc<Delivery>,
+    pub caller: Caller,
     pub settings: delivery::Settings,
-    pub hostname: String,
-    pub language: Language,
+    pub letterhead: Letterhead,
     /// Becomes `true` when the relay stops.
     pub stop: watch::Receiver<bool>,
 }
 
 /// Runs the queue until the relay stops.
 pub async fn run(parts: Parts) {
-    let Parts { feed: Feed { mut fresh, wake }, spool, table, delivery, settings, .. } = parts;
-    let mut stop = parts.stop;
+    let Parts {
+        feed: Feed { mut fresh, wake },
+        settings,
+        mut stop,
+        ..
+    } = parts;
     let (alive, mut all_gone) = mpsc::channel(1);
     let desk = Arc::new(Desk {
-        spool,
-        table,
-        delivery,
-        schedule: Schedule { retry: settings.retry, give_up_after: settings.give_up_after },
+        spool: parts.spool,
+        table: parts.table,
+        caller: parts.caller,
+        schedule: Schedule {
+            retry: settings.retry,
+            give_up_after: settings.give_up_after,
+        },
         workers_per_room: settings.connections_per_room,
-        hostname: parts.hostname,
-        language: parts.language,
+        letterhead: parts.letterhead,
         noise: RandomState::new(),
         hand: Mutex::default(),
         wake: Arc::clone(&wake),
@@ -92,7 +101,9 @@ pub async fn run(parts: Parts) {
     }
     drop(alive);
     if tokio::time::timeout(GRACE, all_gone.recv()).await.is_err() {
-        tracing::warn!("some attempts did not end in time; they are made again after the next start");
+        tracing::warn!(
+            "some attempts did not end in time; they are made again after the next start"
+        );
     }
 }
 
@@ -118,11 +129,10 @@ type Alive = mpsc::Sender<()>;
 struct Desk {
     spool: Spool,
     table: watch::Receiver<Arc<RoutingTable>>,
-    delivery: Arc<Delivery>,
+    caller: Caller,
     schedule: Schedule,
     workers_per_room: usize,
-    hostname: String,
-    language: Language,
+    letterhead: Letterhead,
     noise: RandomState,
     hand: Mutex<Hand>,
     wake: Arc<Notify>,
@@ -143,6 +153,10 @@ struct Hand {
 struct Lane {
     tasks: VecDeque<Task>,
     workers: usize,
+    /// Workers with nothing to do, each on a connection that it keeps for a while.
+    idle: usize,
+    /// Rings for one of them.
+    bell: Arc<Notify>,
     /// The store has more for this room than there was place for.
     more: bool,
 }
@@ -156,7 +170,9 @@ struct Task {
 }
 
 struct Body {
-    content: crate::mail::Content,
+    content: Content,
+    /// It came in memory just now: nobody can have tried it before.
+    is_fresh: bool,
     _permit: Arc<BodyPermit>,
 }
 
@@ -175,7 +191,11 @@ impl Desk {
         let permit = Arc::new(fresh.permit);
         for mut task in into_tasks(fresh.waiting) {
             let content = fresh.content.clone();
-            task.body = Some(Body { content, _permit: Arc::clone(&permit) });
+            task.body = Some(Body {
+                content,
+                is_fresh: true,
+                _permit: Arc::clone(&permit),
+            });
             self.enqueue(task, alive);
         }
     }
@@ -184,7 +204,11 @@ impl Desk {
         self.give_back_orphans().await;
         let now = Timestamp::now();
         let full = self.full_rooms();
-        let taken = self.spool.store().take_due(now, now.after(LEASE), PORTION, full).await;
+        let taken = self
+            .spool
+            .store()
+            .take_due(now, now.after(LEASE), PORTION, full)
+            .await;
         let due = match taken {
             Ok(due) => due,
             Err(fault) => return tracing::warn!(%fault, "the store cannot say what is due"),
@@ -192,7 +216,9 @@ impl Desk {
         self.note_rooms_with_more(&due);
         let free: Vec<Waiting> = {
             let hand = self.hand();
-            due.into_iter().filter(|it| !hand.held.contains(&it.id)).collect()
+            due.into_iter()
+                .filter(|it| !hand.held.contains(&it.id))
+                .collect()
         };
         for task in into_tasks(free) {
             self.enqueue(task, alive);
@@ -201,7 +227,10 @@ impl Desk {
 
     fn full_rooms(&self) -> Vec<RoomId> {
         let hand = self.hand();
-        let full = hand.lanes.iter().filter(|(_, lane)| LANE - PORTION < lane.tasks.len());
+        let full = hand
+            .lanes
+            .iter()
+            .filter(|(_, lane)| LANE - PORTION < lane.tasks.len());
         full.map(|(room, _)| room.clone()).collect()
     }
 
@@ -229,9 +258,14 @@ impl Desk {
         }
         hand.held.extend(task.ids());
         lane.tasks.push_back(task);
-        if lane.workers < self.workers_per_room {
+        if lane.tasks.len() <= lane.idle {
+            lane.bell.notify_one();
+        } else if lane.workers < self.workers_per_room {
             lane.workers += 1;
-            let place = Place { desk: Arc::clone(self), room };
+            let place = Place {
+                desk: Arc::clone(self),
+                room,
+            };
             tokio::spawn(work(place, alive.clone()));
         }
     }
@@ -244,11 +278,41 @@ impl Desk {
         self.hand().lanes.get_mut(room)?.tasks.pop_front()
     }
 
+    /// Waits a while for the next task of a room, so that a connection is used again.
+    async fn await_task(&self, room: &RoomId) -> Option<Task> {
+        let bell = {
+            let hand = &mut *self.hand();
+            let lane = hand.lanes.get_mut(room)?;
+            if let Some(task) = lane.tasks.pop_front() {
+                return Some(task);
+            }
+            if std::mem::take(&mut lane.more) {
+                self.wake.notify_one();
+            }
+            lane.idle += 1;
+            Arc::clone(&lane.bell)
+        };
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            () = bell.notified() => {}
+            () = tokio::time::sleep(IDLE) => {}
+            _ = stop.wait_for(|stopping| *stopping) => {}
+        }
+        if let Some(lane) = self.hand().lanes.get_mut(room) {
+            lane.idle = lane.idle.saturating_sub(1);
+        }
+        self.next_task(room)
+    }
+
     /// An operator changed something: what only waits in memory is read anew from the store.
     async fn give_back_what_waits(&self) {
         {
             let hand = &mut *self.hand();
-            for task in hand.lanes.values_mut().flat_map(|lane| lane.tasks.drain(..)) {
+            for task in hand
+                .lanes
+                .values_mut()
+                .flat_map(|lane| lane.tasks.drain(..))
+            {
                 hand.orphans.extend(task.ids());
             }
             for id in &hand.orphans {
@@ -281,7 +345,12 @@ fn into_tasks(waiting: Vec<Waiting>) -> Vec<Task> {
             None => {
                 places.insert(key, tasks.len());
                 let (room, reference) = (one.room.clone(), one.id.reference);
-                tasks.push(Task { room, reference, recipients: vec![one], body: None });
+                tasks.push(Task {
+                    room,
+                    reference,
+                    recipients: vec![one],
+                    body: None,
+                });
             }
         }
     }
@@ -297,7 +366,9 @@ struct Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut hand = self.desk.hand();
-        let Some(lane) = hand.lanes.get_mut(&self.room) else { return };
+        let Some(lane) = hand.lanes.get_mut(&self.room) else {
+            return;
+        };
         lane.workers = lane.workers.saturating_sub(1);
         if lane.tasks.is_empty() && std::mem::take(&mut lane.more) {
             self.desk.wake.notify_one();
@@ -328,52 +399,88 @@ impl Drop for Grip {
     }
 }
 
-/// Works on one room's lane until nothing is left in it.
+/// Works on one room's lane until nothing has come for a while.
 async fn work(place: Place, alive: Alive) {
-    while let Some(task) = place.desk.next_task(&place.room) {
-        let grip =
-            Grip { desk: Arc::clone(&place.desk), ids: task.ids().collect(), written: false };
-        try_task(grip, task, &alive).await;
+    let (desk, room) = (&place.desk, &place.room);
+    let mut kept = None;
+    loop {
+        let task = match desk.next_task(room) {
+            Some(task) => Some(task),
+            None if kept.is_some() => desk.await_task(room).await,
+            None => None,
+        };
+        let Some(task) = task else { break };
+        let ids = task.ids().collect();
+        let grip = Grip {
+            desk: Arc::clone(desk),
+            ids,
+            written: false,
+        };
+        try_task(grip, task, &mut kept, &alive).await;
+    }
+    if let Some(kept) = kept {
+        kept.close().await;
     }
 }
 
 /// One attempt for one task; its outcome is written while the worker goes on.
-async fn try_task(grip: Grip, task: Task, alive: &Alive) {
+async fn try_task(grip: Grip, task: Task, kept: &mut Option<Kept>, alive: &Alive) {
     let desk = Arc::clone(&grip.desk);
-    let body = match task.body {
+    let Task {
+        room,
+        reference,
+        recipients,
+        body,
+    } = task;
+    let body = match body {
         Some(body) => Some(body),
-        None => desk.fetch(&task).await,
+        None => desk.fetch(reference, &recipients).await,
     };
     // No memory, no store, or a message that an operator just ended: it comes again if it must.
     let Some(body) = body else { return };
-    let Some(first) = task.recipients.first() else { return };
-    let job = Job {
-        reference: task.reference,
-        sender: first.sender.clone(),
-        smtputf8: first.smtputf8,
-        eight_bit: first.eight_bit,
-        recipients: task.recipients,
-        content: body.content,
-    };
     let table = Arc::clone(&desk.table.borrow());
-    let route = decide::route(&task.room, &table, Timestamp::now());
-    let attempts = match &route {
-        Some(route) => desk.delivery.attempt(&job, &route.next_hops).await,
-        None => vec![Attempt::without_room(&task.room); job.recipients.len()],
+    let job = Job {
+        waiting: &recipients,
+        content: &body.content,
+        first_try: body.is_fresh,
     };
-    let change = desk.settle(&job, &attempts, route.as_ref(), &table);
+    let attempts = match decide::route(&room, &table, Timestamp::now()) {
+        Some(route) => delivery::attempt(&job, &route.next_hops, kept, &desk.caller).await,
+        None => vec![without_room(&room); recipients.len()],
+    };
+    let tried = recipients.into_iter().zip(attempts).collect();
+    let change = desk.settle(tried, &body.content, &table);
     tokio::spawn(write(grip, Arc::new(change), alive.clone()));
 }
 
+/// A room that was taken out of the table may come back; until then its mail waits.
+fn without_room(room: &RoomId) -> Attempt {
+    let reason = format!("room {room} is no longer in the routing table");
+    let outcome = Outcome::Deferred(Cause::Found(reason));
+    Attempt {
+        outcome,
+        hop: None,
+        tls: None,
+        duration: Duration::ZERO,
+    }
+}
+
 impl Desk {
-    /// The task's bytes from the store, under a share of the memory for bodies.
-    async fn fetch(&self, task: &Task) -> Option<Body> {
-        let size = task.recipients.first().map_or(0, |it| it.size);
-        let permit = self.spool.reserve(usize::try_from(size).ok()?, MEMORY_WAIT).await?;
-        match self.spool.store().content(task.reference).await {
-            Ok(content) => Some(Body { content: content?, _permit: Arc::new(permit) }),
+    /// A message's bytes from the store, under a share of the memory for bodies.
+    async fn fetch(&self, reference: Reference, recipients: &[Waiting]) -> Option<Body> {
+        let size = recipients.first().map_or(0, |it| it.size);
+        let permit = self
+            .spool
+            .reserve(usize::try_from(size).ok()?, MEMORY_WAIT)
+            .await?;
+        match self.spool.store().content(reference).await {
+            Ok(content) => Some(Body {
+                content: content?,
+                is_fresh: false,
+                _permit: Arc::new(permit),
+            }),
             Err(fault) => {
-                tracing::warn!(%fault, reference = %task.reference, "a message cannot be read yet");
+                tracing::warn!(%fault, %reference, "a message cannot be read yet");
                 None
             }
         }
@@ -381,40 +488,54 @@ impl Desk {
 
     fn settle(
         &self,
-        job: &Job,
-        attempts: &[Attempt],
-        route: Option<&Route>,
+        tried: Vec<(Waiting, Attempt)>,
+        content: &Content,
         table: &RoutingTable,
     ) -> Change {
         let report = self.spool.next_reference();
-        lifecycle::attempted(&Ending {
-            waiting: &job.recipients,
-            attempts,
-            content: &job.content,
-            via_rule: route.map(|route| route.rule.as_str()),
-            revision: table.revision(),
-            table,
-            hostname: &self.hostname,
-            language: self.language,
-            schedule: &self.schedule,
-            report,
-            noise: self.noise.hash_one(report),
-            now: Timestamp::now(),
-        })
+        lifecycle::attempted(
+            tried,
+            &Occasion {
+                now: Timestamp::now(),
+                noise: self.noise.hash_one(report),
+                schedule: &self.schedule,
+                letterhead: &self.letterhead,
+                table,
+                content: Some(content),
+                report,
+            },
+        )
     }
 }
 
 /// Writes an outcome, however long it takes: it must not be lost, nor the message sent again.
 async fn write(mut grip: Grip, change: Arc<Change>, _alive: Alive) {
-    let mut pause = WRITE_AGAIN;
-    while let Err(fault) = grip.desk.spool.apply(Arc::clone(&change)).await {
-        if matches!(fault, StoreError::Conflict(_)) {
-            tracing::error!(%fault, "an outcome contradicts the store");
-            return;
-        }
-        tracing::warn!(%fault, "an outcome waits to be written");
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(WRITE_AGAIN_AT_MOST);
-    }
+    let applied = match grip.desk.apply(&change).await {
+        Ok(applied) => applied,
+        Err(fault) => return tracing::error!(%fault, "an outcome contradicts the store"),
+    };
     grip.written = true;
+    if !applied.skipped.is_empty() {
+        let late = Arc::new(lifecycle::overtaken(&change, &applied.skipped));
+        if let Err(fault) = grip.desk.apply(&late).await {
+            tracing::error!(%fault, "what came too late cannot be told");
+        }
+    }
+}
+
+impl Desk {
+    /// Applies a change as soon as the store can; fails only where trying again cannot help.
+    async fn apply(&self, change: &Arc<Change>) -> Result<Applied, StoreError> {
+        let mut pause = WRITE_AGAIN;
+        loop {
+            match self.spool.apply(Arc::clone(change)).await {
+                Err(fault) if !matches!(fault, StoreError::Conflict(_)) => {
+                    tracing::warn!(%fault, "an outcome waits to be written");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(WRITE_AGAIN_AT_MOST);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
 }
