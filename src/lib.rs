@@ -1,5 +1,6 @@
 //! Ilbud: an internal mail relay between registered emergency control rooms.
 
+pub mod config;
 pub mod delivery;
 pub mod document;
 pub mod lifecycle;
