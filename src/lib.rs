@@ -4,3 +4,6 @@ pub mod lifecycle;
 pub mod mail;
 pub mod policy;
 pub mod spool;
+pub mod cli {
+    pub mod certs;
+}
