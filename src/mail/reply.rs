@@ -3,11 +3,20 @@
 //! One table: each reply is a function named by its meaning, with the RFC section beside it. The
 //! class digit of the enhanced code (RFC 3463) is computed from the basic code, so that the two
 //! cannot disagree. Numbers stand here and in `delivery::outcome`, nowhere else. A fault of ours is
-//! a 4xx, always.
+//! a 4xx, always. Text that came from outside is shortened and made harmless before it is said.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
+use std::net::IpAddr;
+use std::time::Duration;
 
-use super::Reference;
+use super::{Address, Reference, RoomId};
+
+/// A line on the wire, CRLF included (RFC 5321 §4.5.3.1.5).
+const LINE: usize = 512;
+/// Room for ` K7F3-2QXM-9A1B`.
+const REFERENCE: usize = 15;
+/// As much of a client's own text as we say back.
+const ECHO: usize = 254;
 
 /// One reply, on one or more lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +32,33 @@ pub struct Reply {
 }
 
 impl Reply {
+    fn new(code: u16, enhanced: (u16, u16), text: impl Into<String>) -> Self {
+        Self {
+            code,
+            enhanced: Some(enhanced),
+            lines: vec![text.into()],
+            reference: None,
+        }
+    }
+
+    fn plain(code: u16, lines: Vec<String>) -> Self {
+        Self {
+            code,
+            enhanced: None,
+            lines,
+            reference: None,
+        }
+    }
+
+    /// The same reply, ending with this reference.
+    #[must_use]
+    pub fn with_reference(self, reference: Reference) -> Self {
+        Self {
+            reference: Some(reference),
+            ..self
+        }
+    }
+
     pub const fn is_positive(&self) -> bool {
         self.code < 400
     }
@@ -33,17 +69,642 @@ impl Reply {
             .map(|(subject, detail)| format!("{}.{subject}.{detail}", self.code / 100))
     }
 
-    /// As bytes on the wire, each line at most 512 octets with its CRLF (RFC 5321 §4.5.3.1.5).
+    /// As bytes on the wire, each line at most 512 octets with its CRLF (RFC 5321 §4.5.3.1.5) and
+    /// with the enhanced code (RFC 2034 §4).
     pub fn wire(&self) -> Vec<u8> {
-        Vec::new()
+        let enhanced = self.enhanced_code();
+        let overhead = "250-".len() + enhanced.as_ref().map_or(0, |it| it.len() + 1) + "\r\n".len();
+        let texts = self.folded(LINE - overhead - REFERENCE);
+        let last = texts.len().saturating_sub(1);
+        let mut wire = String::with_capacity(96 * texts.len());
+        for (number, text) in texts.iter().enumerate() {
+            let mark = if number == last { ' ' } else { '-' };
+            let _ = write!(wire, "{}{mark}", self.code);
+            if let Some(enhanced) = &enhanced {
+                let _ = write!(wire, "{enhanced} ");
+            }
+            wire.push_str(text);
+            if let Some(reference) = self.reference.filter(|_| number == last) {
+                let _ = write!(wire, " {reference}");
+            }
+            wire.push_str("\r\n");
+        }
+        wire.into_bytes()
+    }
+
+    /// The lines as said: harmless, at most `width` octets each, at least one.
+    fn folded(&self, width: usize) -> Vec<String> {
+        let mut folded = Vec::with_capacity(self.lines.len());
+        for line in &self.lines {
+            fold(&harmless(line), width, &mut folded);
+        }
+        if folded.is_empty() {
+            folded.push(String::new());
+        }
+        folded
     }
 }
 
 /// As one line of text, for the log: `550 5.7.1 … K7F3-2QXM-9A1B`.
 impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let _ = f;
-        Ok(())
+        write!(f, "{}", self.code)?;
+        if let Some((subject, detail)) = self.enhanced {
+            write!(f, " {}.{subject}.{detail}", self.code / 100)?;
+        }
+        for line in self.lines.iter().filter(|line| !line.is_empty()) {
+            write!(f, " {}", harmless(line))?;
+        }
+        match self.reference {
+            Some(reference) => write!(f, " {reference}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The text without what could end a line or confuse a terminal: control characters become `?`.
+pub fn harmless(text: &str) -> String {
+    text.chars()
+        .map(|c| {
+            if c.is_control() || is_invisible(c) {
+                '?'
+            } else {
+                c
+            }
+        })
+        .collect()
+}
+
+/// Line separators and marks that turn the reading direction.
+const fn is_invisible(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+/// A client's own text, as much of it as is worth saying back.
+fn echo(text: &str) -> String {
+    let end = text.floor_char_boundary(ECHO);
+    match text.get(..end) {
+        Some(start) if end < text.len() => format!("{start}…"),
+        _ => text.to_owned(),
+    }
+}
+
+/// Breaks a line into pieces of at most `width` octets, at spaces where there are any.
+fn fold(line: &str, width: usize, folded: &mut Vec<String>) {
+    let mut rest = line;
+    while rest.len() > width {
+        let (piece, after) = rest.split_at(rest.floor_char_boundary(width));
+        let end = piece.rfind(' ').filter(|at| *at > 0);
+        let (piece, kept) = end.map_or((piece, ""), |at| piece.split_at(at));
+        folded.push(piece.to_owned());
+        rest = rest
+            .get(rest.len() - after.len() - kept.len()..)
+            .unwrap_or_default()
+            .trim_start_matches(' ');
+    }
+    folded.push(rest.to_owned());
+}
+
+/// What the session says on its way. None of these refuses anything.
+impl Reply {
+    /// RFC 5321 §4.2: the first word after the code is our domain.
+    pub fn greeting(hostname: &str) -> Self {
+        Self::plain(220, vec![format!("{hostname} ESMTP Ilbud")])
+    }
+
+    /// The answer to HELO.
+    pub fn hello(hostname: &str, client: &str) -> Self {
+        Self::plain(250, vec![format!("{hostname} greets {}", echo(client))])
+    }
+
+    /// The answer to EHLO, an extension a line (RFC 5321 §4.1.1.1).
+    pub fn extensions(hostname: &str, client: &str, extensions: Vec<String>) -> Self {
+        let mut lines = vec![format!("{hostname} greets {}", echo(client))];
+        lines.extend(extensions);
+        Self::plain(250, lines)
+    }
+
+    /// RFC 3207 §4.
+    pub fn ready_for_tls() -> Self {
+        Self::new(220, (0, 0), "Ready to start TLS")
+    }
+
+    pub fn sender_ok() -> Self {
+        Self::new(250, (1, 0), "Sender OK")
+    }
+
+    pub fn recipient_ok() -> Self {
+        Self::new(250, (1, 5), "Recipient OK")
+    }
+
+    /// A group: `members` recipients stand for it.
+    pub fn group_ok(members: usize) -> Self {
+        Self::new(250, (1, 5), format!("Group OK, {members} recipients"))
+    }
+
+    /// RFC 5321 §4.1.1.4.
+    pub fn send_data() -> Self {
+        Self::plain(
+            354,
+            vec!["Send the message, end it with <CRLF>.<CRLF>".into()],
+        )
+    }
+
+    /// RFC 3030 §2: a chunk, not the last.
+    pub fn chunk_ok(octets: usize) -> Self {
+        Self::new(
+            250,
+            (0, 0),
+            format!("{octets} octets taken, send the next chunk"),
+        )
+    }
+
+    /// The promise. Said only on the strength of a receipt.
+    pub fn kept() -> Self {
+        Self::new(250, (0, 0), "Message accepted and kept safely. Reference:")
+    }
+
+    pub fn reset() -> Self {
+        Self::new(250, (0, 0), "Start again")
+    }
+
+    pub fn noop() -> Self {
+        Self::new(250, (0, 0), "OK")
+    }
+
+    /// RFC 5321 §3.5.3: 252 gives nothing away.
+    pub fn not_verified() -> Self {
+        Self::new(
+            252,
+            (0, 0),
+            "Not verified here; send the message and it will be told",
+        )
+    }
+
+    pub fn help() -> Self {
+        let mut reply = Self::new(
+            214,
+            (0, 0),
+            "Ilbud relays mail between registered control rooms.",
+        );
+        reply.lines.push(
+            "Commands: EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP STARTTLS QUIT".into(),
+        );
+        reply.lines.push("Every answer to MAIL, RCPT, DATA and BDAT ends with a reference; give it to the service desk.".into());
+        reply
+    }
+
+    pub fn bye(hostname: &str) -> Self {
+        Self::new(221, (0, 0), format!("{hostname} closes the connection"))
+    }
+}
+
+/// Commands that make no sense (RFC 5321 §4.2.4, RFC 2034, RFC 5248).
+impl Reply {
+    pub fn unknown_command() -> Self {
+        Self::new(500, (5, 1), "Command not known")
+    }
+
+    /// RFC 5321 §4.5.3.1.4: over the limit of the line.
+    pub fn line_too_long() -> Self {
+        Self::new(500, (5, 2), "Line too long")
+    }
+
+    /// NUL, a control character, a bare CR or LF, or bytes that are no UTF-8.
+    pub fn bad_character() -> Self {
+        Self::new(
+            500,
+            (5, 2),
+            "Control characters, a line end that is not CRLF, or text that is not UTF-8",
+        )
+    }
+
+    pub fn syntax(usage: &str) -> Self {
+        Self::new(501, (5, 4), format!("Syntax: {usage}"))
+    }
+
+    /// Between `<` and `>` stands no sender address.
+    pub fn sender_syntax(sender: &str, why: &str) -> Self {
+        Self::new(
+            501,
+            (1, 7),
+            format!("Sender address <{}>: {why}", echo(sender)),
+        )
+    }
+
+    /// Between `<` and `>` stands no recipient address.
+    pub fn recipient_syntax(recipient: &str, why: &str) -> Self {
+        Self::new(
+            501,
+            (1, 3),
+            format!("Recipient address <{}>: {why}", echo(recipient)),
+        )
+    }
+
+    pub fn not_implemented() -> Self {
+        Self::new(502, (5, 1), "Command not available here")
+    }
+
+    pub fn hello_first() -> Self {
+        Self::new(503, (5, 1), "Say EHLO first")
+    }
+
+    pub fn mail_first() -> Self {
+        Self::new(503, (5, 1), "Say MAIL FROM first")
+    }
+
+    pub fn mail_already() -> Self {
+        Self::new(
+            503,
+            (5, 1),
+            "A message is under way; send it or say RSET first",
+        )
+    }
+
+    pub fn recipients_first() -> Self {
+        Self::new(503, (5, 1), "Say RCPT TO first")
+    }
+
+    /// DATA or BDAT after every recipient was refused (RFC 5321 §3.3, RFC 2920 §3.1).
+    pub fn no_valid_recipients() -> Self {
+        Self::new(554, (5, 1), "No recipient was accepted; nothing was sent")
+    }
+
+    /// DATA within a message begun with BDAT (RFC 3030 §2).
+    pub fn chunks_only() -> Self {
+        Self::new(
+            503,
+            (5, 1),
+            "This message is being sent with BDAT; end it with BDAT LAST or say RSET",
+        )
+    }
+
+    /// A chunk of a message that was refused already; its octets were read and thrown away.
+    pub fn chunk_refused() -> Self {
+        Self::new(
+            503,
+            (5, 1),
+            "The message was refused; the chunk was thrown away. Say RSET",
+        )
+    }
+
+    pub fn tls_already() -> Self {
+        Self::new(503, (5, 1), "TLS is already in use")
+    }
+
+    pub fn tls_not_offered() -> Self {
+        Self::new(502, (5, 1), "TLS is not offered here")
+    }
+
+    /// RFC 5321 §4.1.1.11.
+    pub fn unknown_parameter(parameter: &str) -> Self {
+        Self::new(
+            555,
+            (5, 4),
+            format!("Parameter not known: {}", echo(parameter)),
+        )
+    }
+
+    /// RFC 6531 §3.5: an internationalized address without SMTPUTF8.
+    pub fn needs_smtputf8(address: &str) -> Self {
+        Self::new(
+            553,
+            (6, 7),
+            format!(
+                "<{}> needs the parameter SMTPUTF8 at MAIL FROM",
+                echo(address)
+            ),
+        )
+    }
+}
+
+/// What policy refuses. All permanent, all naming what to do instead.
+impl Reply {
+    /// Promise 2: nothing leaves.
+    pub fn external_recipient(recipient: &str) -> Self {
+        Self::new(
+            550,
+            (7, 1),
+            format!(
+                "<{}> is outside: only registered control rooms are served, mail never leaves",
+                echo(recipient)
+            ),
+        )
+    }
+
+    /// A source route, `%` or `!`: refused even when it ends in a room.
+    pub fn routed_recipient(recipient: &str) -> Self {
+        Self::new(
+            550,
+            (7, 1),
+            format!(
+                "<{}> names a route: write the control room's plain address; only registered control rooms are served",
+                echo(recipient)
+            ),
+        )
+    }
+
+    pub fn unknown_mailbox(recipient: &str, nearest: Option<&Address>) -> Self {
+        let mut text = format!("<{}> does not exist in this control room", echo(recipient));
+        if let Some(nearest) = nearest {
+            let _ = write!(text, "; did you mean <{nearest}>?");
+        }
+        Self::new(550, (1, 1), text)
+    }
+
+    /// `<postmaster>` while the setting `postmaster` is empty.
+    pub fn no_postmaster() -> Self {
+        Self::new(
+            550,
+            (1, 1),
+            "<postmaster>: no postmaster is set on this relay; call the service desk",
+        )
+    }
+
+    /// MAIL FROM of a workstation names another room, or nobody's address.
+    pub fn sender_not_of_room(sender: &str, room: &RoomId) -> Self {
+        Self::new(
+            550,
+            (7, 1),
+            format!(
+                "<{}> is not an address of {room}, the room of this workstation; send as your own room",
+                echo(sender)
+            ),
+        )
+    }
+
+    /// A gateway brought mail in the name of a room.
+    pub fn sender_of_room_from_gateway(sender: &str, gateway: &str) -> Self {
+        Self::new(
+            550,
+            (7, 1),
+            format!(
+                "<{}> belongs to a control room and cannot come in through gateway {}",
+                echo(sender),
+                echo(gateway)
+            ),
+        )
+    }
+
+    /// The sender's address is one that no answer could reach (a route, a literal …).
+    pub fn sender_not_taken(sender: &str, why: &str) -> Self {
+        Self::new(
+            550,
+            (7, 1),
+            format!("Sender <{}> is not taken: {why}", echo(sender)),
+        )
+    }
+
+    /// `<>` from where no reports come from.
+    pub fn null_sender_not_taken() -> Self {
+        Self::new(
+            550,
+            (7, 1),
+            "The empty sender <> is for reports only; send as your own room",
+        )
+    }
+
+    pub fn not_accepted_by_room(recipient: &str, room: &str, phone: Option<&str>) -> Self {
+        let mut text = format!(
+            "<{}>: {room} does not accept mail from your room",
+            echo(recipient)
+        );
+        if let Some(phone) = phone {
+            let _ = write!(text, "; call {phone}");
+        }
+        Self::new(550, (7, 1), text)
+    }
+
+    /// Every member of a group refuses the sender.
+    pub fn not_accepted_by_group(group: &str) -> Self {
+        Self::new(
+            550,
+            (7, 1),
+            format!(
+                "<{}>: no room in this group accepts mail from your room",
+                echo(group)
+            ),
+        )
+    }
+
+    /// The From field names a mailbox that is not of the sender's room.
+    pub fn author_not_of_room(author: &str, room: &RoomId) -> Self {
+        Self::new(
+            550,
+            (7, 1),
+            format!(
+                "The From field names <{}>, which is not an address of {room}; send as your own room",
+                echo(author)
+            ),
+        )
+    }
+
+    /// The From field of a message from a gateway names a room's mailbox.
+    pub fn author_of_room_from_gateway(author: &str, gateway: &str) -> Self {
+        Self::new(
+            550,
+            (7, 1),
+            format!(
+                "The From field names <{}> of a control room, which cannot come in through gateway {}",
+                echo(author),
+                echo(gateway)
+            ),
+        )
+    }
+
+    pub fn author_missing() -> Self {
+        Self::new(
+            550,
+            (7, 1),
+            "The message has no From field (or it comes after the first empty line)",
+        )
+    }
+
+    pub fn author_doubled() -> Self {
+        Self::new(
+            550,
+            (7, 1),
+            "The message has more than one From field; exactly one is allowed",
+        )
+    }
+
+    pub fn author_unclear() -> Self {
+        Self::new(
+            550,
+            (7, 1),
+            "The From field names no mailbox that can be read without doubt",
+        )
+    }
+
+    pub fn unknown_workstation(client: IpAddr) -> Self {
+        Self::new(
+            550,
+            (7, 1),
+            format!("{client} is not a registered workstation; call the service desk"),
+        )
+    }
+
+    /// An unknown workstation that could still start TLS or authenticate (RFC 4954 §6).
+    pub fn identify_first(client: IpAddr) -> Self {
+        Self::new(
+            530,
+            (7, 0),
+            format!("{client} is not a registered workstation; identify it first (STARTTLS)"),
+        )
+    }
+
+    /// RFC 3207 §4: a listener that requires TLS.
+    pub fn tls_first() -> Self {
+        Self::new(530, (7, 0), "Say STARTTLS first")
+    }
+
+    pub fn malware(attachment: &str, malware: &str) -> Self {
+        Self::new(
+            550,
+            (7, 1),
+            format!(
+                "Malware {} found in {}; the message was not sent",
+                echo(malware),
+                echo(attachment)
+            ),
+        )
+    }
+
+    /// Policy cannot tell now: there is no table, or what it names is missing.
+    pub fn policy_unsure() -> Self {
+        Self::new(
+            451,
+            (3, 0),
+            "The relay cannot decide about this now; try again soon",
+        )
+    }
+}
+
+/// What is wrong with a message as such.
+impl Reply {
+    /// RFC 1870 §6.1.
+    pub fn too_large(limit: usize) -> Self {
+        Self::new(
+            552,
+            (3, 4),
+            format!("Message too large: the limit is {}", size(limit)),
+        )
+    }
+
+    /// RFC 5321 §2.3.8, §4.1.1.4: CR and LF only together.
+    pub fn bare_newlines() -> Self {
+        Self::new(
+            550,
+            (6, 0),
+            "The message has a CR or LF standing alone; lines must end in CRLF. Nothing was sent",
+        )
+    }
+
+    /// RFC 5321 §6.3.
+    pub fn mail_loop(hops: usize) -> Self {
+        Self::new(
+            554,
+            (4, 6),
+            format!("Mail loop: the message passed {hops} relays already"),
+        )
+    }
+
+    /// RFC 5321 §4.5.3.1.10.
+    pub fn too_many_recipients(limit: usize) -> Self {
+        Self::new(
+            452,
+            (5, 3),
+            format!("Too many recipients: {limit} a message; send to the rest in a new message"),
+        )
+    }
+}
+
+/// Not now.
+impl Reply {
+    pub fn rate_limited(wait: Duration) -> Self {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        Self::new(
+            450,
+            (7, 1),
+            format!(
+                "Too many messages in a short time; try again in {} seconds",
+                seconds.max(1)
+            ),
+        )
+    }
+
+    pub fn too_many_connections() -> Self {
+        Self::new(421, (7, 0), "Too many connections; try again in a moment")
+    }
+
+    pub fn too_many_errors() -> Self {
+        Self::new(421, (7, 0), "Too many errors; closing the connection")
+    }
+
+    pub fn too_many_commands() -> Self {
+        Self::new(
+            421,
+            (7, 0),
+            "Too many commands without a message; closing the connection",
+        )
+    }
+
+    /// RFC 5321 §3.8.
+    pub fn shutting_down() -> Self {
+        Self::new(
+            421,
+            (3, 2),
+            "The relay is going down; try again in a moment",
+        )
+    }
+
+    /// RFC 5321 §4.5.3.2.
+    pub fn timed_out() -> Self {
+        Self::new(
+            421,
+            (4, 2),
+            "Nothing was heard for too long; closing the connection",
+        )
+    }
+
+    pub fn store_full() -> Self {
+        Self::new(
+            452,
+            (3, 1),
+            "The relay has no space left; the message was not taken, try again soon",
+        )
+    }
+
+    pub fn memory_short() -> Self {
+        Self::new(
+            452,
+            (3, 1),
+            "The relay is short of memory; the message was not taken, try again in a moment",
+        )
+    }
+
+    /// Our own trouble: store or scanner down, busy or damaged.
+    pub fn our_trouble() -> Self {
+        Self::new(
+            451,
+            (3, 0),
+            "The relay has a fault of its own; the message was not taken, try again soon",
+        )
+    }
+
+    /// RFC 3207 §4.1: there is no usable certificate at the moment.
+    pub fn tls_not_available() -> Self {
+        Self::new(454, (7, 0), "TLS is not available now; try again soon")
+    }
+}
+
+/// `25 MiB`, `1500 octets`.
+fn size(octets: usize) -> String {
+    const MIB: usize = 1024 * 1024;
+    match (octets / MIB, octets % MIB, octets % 1024) {
+        (1.., 0, _) => format!("{} MiB", octets / MIB),
+        (_, _, 0) if octets > 0 => format!("{} KiB", octets / 1024),
+        _ => format!("{octets} octets"),
     }
 }
 
