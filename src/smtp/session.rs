@@ -930,7 +930,13 @@ impl Session {
     }
 
     /// Refuses a message as a whole, a row for each of its recipients.
-    fn refuse_content(&mut self, outline: Box<Outline>, verdict: Box<Verdict>, after: After, now: Timestamp) {
+    fn refuse_content(
+        &mut self,
+        outline: Box<Outline>,
+        verdict: Box<Verdict>,
+        after: After,
+        now: Timestamp,
+    ) {
         for row in outline.rows(&verdict, &self.peer, now) {
             self.note(row);
         }

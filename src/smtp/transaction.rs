@@ -162,7 +162,12 @@ impl Transaction {
     }
 
     /// RCPT TO: asks policy; `most` recipients may be named. `Ok` is the reply that accepts.
-    pub fn add(&mut self, recipient: &str, most: usize, now: Timestamp) -> Result<Reply, Box<Verdict>> {
+    pub fn add(
+        &mut self,
+        recipient: &str,
+        most: usize,
+        now: Timestamp,
+    ) -> Result<Reply, Box<Verdict>> {
         let answer = self.judge(recipient, most, now);
         match answer {
             Ok(_) => self.accepted += 1,
@@ -171,7 +176,12 @@ impl Transaction {
         answer
     }
 
-    fn judge(&mut self, recipient: &str, most: usize, now: Timestamp) -> Result<Reply, Box<Verdict>> {
+    fn judge(
+        &mut self,
+        recipient: &str,
+        most: usize,
+        now: Timestamp,
+    ) -> Result<Reply, Box<Verdict>> {
         let protocol = |reply| Verdict::protocol(reply, Some(recipient.to_owned()));
         if self.accepted >= most {
             return Err(protocol(Reply::too_many_recipients(most)));
