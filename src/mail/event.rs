@@ -113,6 +113,9 @@ pub struct Details {
     pub client: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub helo: Option<String>,
+    /// Where no message remembers it: the sender of a refused attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sender: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -178,4 +181,22 @@ pub struct Refusal {
     pub revision: Option<u64>,
     /// How many like it this row stands for (a flood from one client is summed up).
     pub count: u64,
+}
+
+impl Refusal {
+    /// What the refusal's event knows.
+    pub fn details(&self) -> Details {
+        Details {
+            room: self.recipient_room.as_ref().map(RoomId::to_string),
+            rule: self.rule.clone(),
+            revision: self.revision,
+            client: Some(self.client.to_string()),
+            helo: (!self.helo.is_empty()).then(|| self.helo.clone()),
+            sender: self.sender.clone(),
+            size: self.size,
+            reply: Some(self.reply.clone()),
+            reason: (self.count > 1).then(|| format!("{} refusals like this one", self.count)),
+            ..Details::default()
+        }
+    }
 }

@@ -8,6 +8,7 @@ pub mod address;
 pub mod envelope;
 pub mod event;
 pub mod headers;
+pub mod language;
 pub mod reference;
 pub mod reply;
 pub mod timestamp;
@@ -18,6 +19,7 @@ pub use envelope::{
     RoomId, TlsSession,
 };
 pub use event::{Details, Event, EventKind, Refusal, State};
+pub use language::Language;
 pub use reference::{Reference, ReferenceFault, References};
 pub use reply::{Answer, Reply};
 pub use timestamp::Timestamp;

@@ -64,6 +64,18 @@ impl Timestamp {
         )
     }
 
+    /// `2026-11-22 14:00`, with or without seconds, or `2026-11-22` (midnight), in local time.
+    pub fn from_local(text: &str) -> Result<Self, TimestampFault> {
+        let civil = text
+            .parse::<jiff::civil::DateTime>()
+            .or_else(|_| text.parse::<jiff::civil::Date>().map(Into::into))
+            .map_err(|_| TimestampFault)?;
+        let zoned = civil
+            .to_zoned(TimeZone::system())
+            .map_err(|_| TimestampFault)?;
+        Ok(Self(zoned.timestamp().as_millisecond()))
+    }
+
     fn zoned(self) -> jiff::Zoned {
         jiff::Timestamp::from_millisecond(self.0)
             .unwrap_or_default()

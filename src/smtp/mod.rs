@@ -1,3 +1,5 @@
 //! Bytes to envelope: how clients hand their mail in.
 
+pub mod command;
+pub mod data;
 pub mod server;

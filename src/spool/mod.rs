@@ -6,17 +6,21 @@
 //! decides nothing about mail, and it never says that something was kept before the store said so:
 //! a [`Receipt`] has no other maker.
 
+mod refusals;
+pub mod sqlite;
 pub mod store;
 
 use std::fmt;
-use std::sync::Arc;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::lifecycle;
 use crate::mail::{Content, Received, Reference, References, Refusal, Timestamp};
-use store::{Applied, Change, Store, StoreError, Waiting};
+use refusals::Refusals;
+use store::{Applied, Change, NewMessage, RecipientId, Store, StoreError, Waiting};
 
 /// A message just kept, with its bytes still in memory.
 #[derive(Debug)]
@@ -58,6 +62,8 @@ impl BodyPermit {
 const PIECE: usize = 1024;
 /// How long the queue may hold a fresh message in memory before the store gives it out again.
 const LEASE: Duration = Duration::from_secs(1800);
+/// How long refusals are gathered before they are written: well within a second.
+const GATHER: Duration = Duration::from_millis(250);
 
 /// The spool. Cheap to clone.
 #[derive(Clone)]
@@ -68,9 +74,13 @@ pub struct Spool {
 struct Shared {
     store: Arc<dyn Store>,
     references: References,
+    noise: RandomState,
     memory: Arc<Semaphore>,
+    pieces: usize,
     fresh: mpsc::Sender<Fresh>,
     wake: Arc<Notify>,
+    refusals: Mutex<Refusals>,
+    refused: Notify,
 }
 
 impl fmt::Debug for Spool {
@@ -81,31 +91,41 @@ impl fmt::Debug for Spool {
     }
 }
 
+/// What the queue holds of the spool's: fresh messages, and a bell for those only in the store.
+#[derive(Debug)]
+pub struct Feed {
+    pub fresh: mpsc::Receiver<Fresh>,
+    pub wake: Arc<Notify>,
+}
+
 impl Spool {
-    /// `memory`: octets for bodies. The receiver is the queue's; `wake` is notified when the store
-    /// holds something due that was not handed over in memory.
+    /// `last`: the greatest reference in use. `memory`: octets for bodies. `window`: fresh messages
+    /// that may wait for the queue in memory.
     pub fn new(
         store: Arc<dyn Store>,
         last: Option<Reference>,
         memory: usize,
         window: usize,
-    ) -> (Self, mpsc::Receiver<Fresh>, Arc<Notify>) {
-        let (fresh, receiver) = mpsc::channel(window.max(1));
+    ) -> (Self, Feed) {
+        let (sender, fresh) = mpsc::channel(window.max(1));
         let wake = Arc::new(Notify::new());
         let pieces = (memory / PIECE).clamp(1, Semaphore::MAX_PERMITS);
         let shared = Shared {
             store,
             references: References::after(last),
+            noise: RandomState::new(),
             memory: Arc::new(Semaphore::new(pieces)),
-            fresh,
+            pieces,
+            fresh: sender,
             wake: Arc::clone(&wake),
+            refusals: Mutex::default(),
+            refused: Notify::new(),
         };
         (
             Self {
                 shared: Arc::new(shared),
             },
-            receiver,
-            wake,
+            Feed { fresh, wake },
         )
     }
 
@@ -114,46 +134,134 @@ impl Spool {
     }
 
     pub fn next_reference(&self) -> Reference {
-        let noise =
-            std::hash::BuildHasher::hash_one(&std::collections::hash_map::RandomState::new(), 0_u8);
-        self.shared.references.next(Timestamp::now(), noise as u32)
+        let now = Timestamp::now();
+        // The upper half: hashing mixes it best.
+        let noise = self.shared.noise.hash_one(now) >> 32;
+        self.shared.references.next(now, noise as u32)
     }
 
     /// Memory for `octets` of a body, waiting at most `wait` for others to give theirs back.
     pub async fn reserve(&self, octets: usize, wait: Duration) -> Option<BodyPermit> {
         let pieces = u32::try_from(octets.div_ceil(PIECE)).ok()?;
         let memory = Arc::clone(&self.shared.memory);
-        let permit = tokio::time::timeout(wait, memory.acquire_many_owned(pieces))
-            .await
-            .ok()?
-            .ok()?;
+        let permit = match Arc::clone(&memory).try_acquire_many_owned(pieces) {
+            Ok(permit) => permit,
+            Err(_) => tokio::time::timeout(wait, memory.acquire_many_owned(pieces))
+                .await
+                .ok()?
+                .ok()?,
+        };
         Some(BodyPermit {
             permit: Some(permit),
         })
     }
 
-    /// Keeps a message. `Ok` means it is on stable storage.
+    /// Keeps a message. `Ok` means that it is on stable storage.
     pub async fn accept(
         &self,
         received: Received,
         permit: BodyPermit,
     ) -> Result<Receipt, StoreError> {
-        let reference = received.envelope.reference;
-        let message = lifecycle::accepted(&received, Timestamp::now().after(LEASE));
+        let place = self.place_in_memory();
+        let lease = if place.is_some() {
+            LEASE
+        } else {
+            Duration::ZERO
+        };
+        let message = lifecycle::accepted(&received, received.envelope.received_at.after(lease));
+        let waiting = place.as_ref().map(|_| waiting(&message));
         self.shared.store.accept(message).await?;
-        drop(permit);
-        self.shared.wake.notify_one();
-        let _ = &self.shared.fresh;
-        Ok(Receipt { reference })
+        match (place, waiting) {
+            (Some(place), Some(waiting)) => {
+                drop(place.send(Fresh {
+                    waiting,
+                    content: received.content,
+                    permit,
+                }));
+            }
+            _ => self.shared.wake.notify_one(),
+        }
+        Ok(Receipt {
+            reference: received.envelope.reference,
+        })
+    }
+
+    /// A place in the queue's window, unless it is full or memory is short: then the message is
+    /// read from the store when its turn comes.
+    fn place_in_memory(&self) -> Option<mpsc::OwnedPermit<Fresh>> {
+        if self.shared.memory.available_permits() < self.shared.pieces / 2 {
+            return None;
+        }
+        self.shared.fresh.clone().try_reserve_owned().ok()
     }
 
     /// Notes a refusal in the log. Never waits, and never gets ahead of mail.
     pub fn note(&self, refusal: Refusal) {
-        let _ = refusal;
+        self.refusals().add(refusal);
+        self.shared.refused.notify_one();
     }
 
-    /// Makes a change, whole and durably.
-    pub async fn apply(&self, change: Change) -> Result<Applied, StoreError> {
-        self.shared.store.apply(change).await
+    /// Writes refusals as they come, for as long as the relay lives.
+    pub async fn write_refusals(self) {
+        loop {
+            self.shared.refused.notified().await;
+            tokio::time::sleep(GATHER).await;
+            self.flush_refusals().await;
+        }
     }
+
+    /// Writes the refusals gathered so far; those that cannot be written now are kept.
+    pub async fn flush_refusals(&self) {
+        let rows = self.refusals().take();
+        if rows.is_empty() {
+            return;
+        }
+        if let Err(fault) = self.shared.store.note(rows.clone()).await {
+            tracing::warn!(%fault, rows = rows.len(), "refusals wait to be written to the log");
+            self.refusals().put_back(rows);
+            self.shared.refused.notify_one();
+        }
+    }
+
+    fn refusals(&self) -> MutexGuard<'_, Refusals> {
+        self.shared
+            .refusals
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a change, whole and durably. Reports that it wrote wake the queue.
+    pub async fn apply(&self, change: Arc<Change>) -> Result<Applied, StoreError> {
+        let reports = !change.messages.is_empty();
+        let applied = self.shared.store.apply(change).await?;
+        if reports {
+            self.shared.wake.notify_one();
+        }
+        Ok(applied)
+    }
+}
+
+/// What the queue needs to know of each recipient of a message just kept.
+fn waiting(message: &NewMessage) -> Vec<Waiting> {
+    let one = |(number, recipient): (u32, &store::NewRecipient)| Waiting {
+        id: RecipientId {
+            reference: message.reference,
+            number,
+        },
+        recipient: recipient.address.clone(),
+        room: recipient.room.clone(),
+        state: recipient.state,
+        attempts: 0,
+        accepted_at: message.accepted_at,
+        next_attempt_at: recipient.next_attempt_at,
+        last_reply: None,
+        sender: message.sender.clone(),
+        sender_room: message.sender_room.clone(),
+        smtputf8: message.smtputf8,
+        eight_bit: message.eight_bit,
+        size: message.content.len() as u64,
+        subject: message.facts.subject.clone(),
+        message_id: message.facts.message_id.clone(),
+    };
+    (0..).zip(&message.recipients).map(one).collect()
 }

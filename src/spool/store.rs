@@ -7,6 +7,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use crate::mail::event::State;
 use crate::mail::{
@@ -232,7 +233,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Writes a message durably: when this is ready with `Ok`, the message is on stable storage.
     fn accept(&self, message: NewMessage) -> Pending<()>;
     /// Makes a change whole, durably, together with its events.
-    fn apply(&self, change: Change) -> Pending<Applied>;
+    fn apply(&self, change: Arc<Change>) -> Pending<Applied>;
     /// Writes refusals to the log. Never ahead of mail.
     fn note(&self, refusals: Vec<Refusal>) -> Pending<()>;
     /// Waiting recipients that are due and leased to nobody, oldest due first, at most `limit` per
@@ -244,11 +245,11 @@ pub trait Store: Send + Sync + fmt::Debug {
         limit: usize,
         except: Vec<RoomId>,
     ) -> Pending<Vec<Waiting>>;
-    /// After a start or an operator's change: forgets leases and makes all that waits due, by `now`.
-    /// Returns how many were changed; call again until 0.
-    fn forget_leases(&self, now: Timestamp, all_due: bool) -> Pending<u64>;
-    /// When the next lease-free waiting recipient is due.
-    fn next_due(&self) -> Pending<Option<Timestamp>>;
+    /// Gives up the leases of these: they are due when their next attempt is.
+    fn give_back(&self, ids: Vec<RecipientId>) -> Pending<()>;
+    /// After a start: whatever waits is due by `now`, under whatever lease it was. A portion at a
+    /// time; returns how many were changed, 0 when all are done.
+    fn make_all_due(&self, now: Timestamp) -> Pending<u64>;
     fn content(&self, reference: Reference) -> Pending<Option<Content>>;
     fn message(&self, reference: Reference) -> Pending<Option<MessageRecord>>;
     fn search(&self, search: Search) -> Pending<Vec<LogRow>>;

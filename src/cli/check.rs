@@ -1,0 +1,97 @@
+//! `ilbud check`: settings, certificates, routing table and store; every mistake at once.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::{Failure, certs, print};
+use crate::config::{self, Settings};
+use crate::ops::routes;
+use crate::policy::table::{Fault, RoutingTable};
+use crate::spool::sqlite::Sqlite;
+use crate::spool::store::Store;
+use crate::tls;
+
+/// What was found, in the order in which it was looked at.
+#[derive(Default)]
+struct Findings {
+    mistakes: Vec<String>,
+    warnings: Vec<String>,
+}
+
+pub(super) fn run(config: &Path) -> Result<(), Failure> {
+    let mut findings = Findings::default();
+    match config::load(config) {
+        Ok(settings) => check_parts(config, &settings, &mut findings)?,
+        Err(faults) => {
+            let lines = faults.iter().map(|fault| format!("{}: {fault}", config.display()));
+            findings.mistakes.extend(lines);
+            // The table beside the settings can be read without them.
+            check_file(config, &mut findings);
+        }
+    }
+    for warning in &findings.warnings {
+        eprintln!("warning: {}", print::harmless(warning));
+    }
+    if !findings.mistakes.is_empty() {
+        return Err(Failure::of(findings.mistakes));
+    }
+    Ok(print::line(format_args!("All is well."))?)
+}
+
+fn check_parts(config: &Path, settings: &Settings, findings: &mut Findings) -> Result<(), Failure> {
+    findings.warnings.push(
+        "no [[scan.engine]]: only the built-in rules look at attachments".to_owned(),
+    );
+    check_tls(settings, findings);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(check_store(config, settings, findings));
+    Ok(())
+}
+
+fn check_tls(settings: &Settings, findings: &mut Findings) {
+    let Some(tls) = &settings.tls else { return };
+    if certs::are_wanted(tls) {
+        let line = "there are no certificates yet: `ilbud serve` makes some for development";
+        findings.warnings.push(line.to_owned());
+    } else if let Err(fault) = tls::load(tls) {
+        findings.mistakes.push(fault.to_string());
+    }
+}
+
+async fn check_store(config: &Path, settings: &Settings, findings: &mut Findings) {
+    let store: Arc<dyn Store> = match Sqlite::open(&settings.store) {
+        Ok(store) => Arc::new(store),
+        Err(fault) => return findings.mistakes.push(fault.to_string()),
+    };
+    match store.check().await {
+        Ok(faults) => findings.mistakes.extend(faults.iter().map(|it| format!("store: {it}"))),
+        Err(fault) => findings.mistakes.push(fault.to_string()),
+    }
+    match routes::current(&store).await {
+        Ok(Some((revision, _))) => check_table(&revision.table, "routing table", findings),
+        Ok(None) => check_file(config, findings),
+        Err(fault) => findings.mistakes.push(fault.to_string()),
+    }
+}
+
+/// `routes.toml` beside the settings, which `serve` would import.
+fn check_file(config: &Path, findings: &mut Findings) {
+    let file = config.with_file_name("routes.toml");
+    match std::fs::read_to_string(&file) {
+        Ok(text) => check_table(&text, &file.display().to_string(), findings),
+        Err(_) => findings.warnings.push(format!(
+            "there is no routing table yet: put one at {}, or run ilbud route apply FILE",
+            file.display()
+        )),
+    }
+}
+
+fn check_table(text: &str, name: &str, findings: &mut Findings) {
+    let lines = |faults: Vec<Fault>| {
+        faults.into_iter().map(|fault| format!("{name}: {fault}")).collect::<Vec<_>>()
+    };
+    match RoutingTable::parse(text, 0) {
+        Ok((_, warnings)) => findings.warnings.extend(lines(warnings)),
+        Err(faults) => findings.mistakes.extend(lines(faults)),
+    }
+}

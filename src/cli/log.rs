@@ -1,0 +1,237 @@
+//! `ilbud log`: search, show, tail.
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use serde_json::Value;
+
+use super::{Failure, print};
+use crate::mail::{Reference, Timestamp};
+use crate::ops;
+use crate::spool::store::{LogRow, LoggedEvent, MessageRecord, Search, Store};
+
+/// How often `tail` looks for new events.
+const LOOK: Duration = Duration::from_millis(200);
+/// Events that `tail` reads at a time.
+const PORTION: usize = 1000;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Find messages and refusals, newest first
+    Search(Box<Terms>),
+    /// Everything that happened to one message
+    Show {
+        #[arg(value_name = "REF", value_parser = ops::log::reference)]
+        reference: Reference,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print events as they happen
+    Tail {
+        /// Start with this many of the newest
+        #[arg(long, value_name = "N", default_value_t = 10)]
+        limit: u64,
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Terms {
+    /// Words that stand anywhere: reference, address, room, subject, Message-ID, reply
+    words: Vec<String>,
+    /// Sender, or part of it
+    #[arg(long, value_name = "A")]
+    sender: Option<String>,
+    /// Recipient, or part of it
+    #[arg(long, value_name = "A")]
+    recipient: Option<String>,
+    /// Sent from or to this room
+    #[arg(long, value_name = "ID")]
+    room: Option<String>,
+    /// queued, deferred, held, delivered, failed, cancelled, refused …
+    #[arg(long, value_name = "S", value_parser = ops::log::status)]
+    status: Option<String>,
+    /// Words of the subject
+    #[arg(long, value_name = "T")]
+    subject: Option<String>,
+    /// Name of an attachment or part of it, or its SHA-256
+    #[arg(long, value_name = "NAME or SHA256")]
+    attachment: Option<String>,
+    #[arg(long, value_name = "M")]
+    message_id: Option<String>,
+    /// The client's address
+    #[arg(long, value_name = "IP")]
+    client: Option<IpAddr>,
+    /// Not before: 2h (ago), 2026-11-22, "2026-11-22 14:00", RFC 3339
+    #[arg(long, value_name = "T", value_parser = moment)]
+    since: Option<Timestamp>,
+    /// Not after
+    #[arg(long, value_name = "T", value_parser = moment)]
+    until: Option<Timestamp>,
+    /// At most so many rows
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    limit: usize,
+    #[arg(long)]
+    json: bool,
+}
+
+fn moment(text: &str) -> Result<Timestamp, ops::log::MomentFault> {
+    ops::log::moment(text, Timestamp::now())
+}
+
+impl Terms {
+    fn search(&self) -> Search {
+        Search {
+            words: self.words.clone(),
+            reference: None,
+            sender: self.sender.clone(),
+            recipient: self.recipient.clone(),
+            room: self.room.clone(),
+            status: self.status.clone(),
+            subject: self.subject.clone(),
+            attachment: self.attachment.clone(),
+            message_id: self.message_id.clone(),
+            client: self.client.map(|client| client.to_string()),
+            since: self.since,
+            until: self.until,
+            limit: self.limit,
+        }
+    }
+}
+
+pub(super) async fn run(command: &Command, store: Arc<dyn Store>) -> Result<(), Failure> {
+    match command {
+        Command::Search(terms) => search(&store, terms).await,
+        Command::Show { reference, json } => show(&store, *reference, *json).await,
+        Command::Tail { limit, json } => tail(&store, *limit, *json).await,
+    }
+}
+
+async fn search(store: &Arc<dyn Store>, terms: &Terms) -> Result<(), Failure> {
+    let rows = store.search(terms.search()).await?;
+    if terms.json {
+        return Ok(rows.iter().try_for_each(print::json)?);
+    }
+    if rows.is_empty() {
+        print::line(format_args!("Nothing was found."))?;
+        return Ok(());
+    }
+    let heads = ["ref", "at", "status", "sender", "recipient", "subject", "reply"];
+    Ok(print::table(&heads, &rows.iter().map(row).collect::<Vec<_>>())?)
+}
+
+fn row(row: &LogRow) -> Vec<String> {
+    let status = match row.count {
+        1 => row.status.clone(),
+        count => format!("{} × {count}", row.status),
+    };
+    vec![
+        row.reference.to_string(),
+        print::local(row.at),
+        status,
+        sender(row.sender.as_deref()),
+        row.recipient.clone().unwrap_or_default(),
+        row.subject.clone().unwrap_or_default(),
+        row.reply.clone().unwrap_or_default(),
+    ]
+}
+
+/// The null sender as people know it.
+fn sender(sender: Option<&str>) -> String {
+    sender.filter(|sender| !sender.is_empty()).unwrap_or("<>").to_owned()
+}
+
+async fn show(store: &Arc<dyn Store>, reference: Reference, json: bool) -> Result<(), Failure> {
+    let events = store.events(reference).await?;
+    if events.is_empty() {
+        return Err(Failure::new(format!("nothing is known of {reference}")));
+    }
+    if json {
+        return events.iter().try_for_each(|event| Ok(print::json(&to_json(event))?));
+    }
+    if let Some(message) = store.message(reference).await? {
+        print_message(&message)?;
+    }
+    for event in &events {
+        print_event(event, false)?;
+    }
+    Ok(())
+}
+
+fn print_message(message: &MessageRecord) -> io::Result<()> {
+    let line = |name: &str, value: &str| {
+        print::line(format_args!("{name:<12}{}", print::harmless(value)))
+    };
+    line("Reference", &message.reference.to_string())?;
+    line("Accepted", &print::local(message.accepted_at))?;
+    line("From", &sender(message.sender.as_ref().map(ToString::to_string).as_deref()))?;
+    for recipient in &message.recipients {
+        line("To", &format!("{} ({})", recipient.recipient, recipient.state))?;
+    }
+    line("Subject", message.subject.as_deref().unwrap_or_default())?;
+    line("Message-ID", message.message_id.as_deref().unwrap_or_default())?;
+    line("Size", &format!("{} octets", message.size))?;
+    for attachment in &message.attachments {
+        line("Attachment", &format!("{} ({} octets, SHA-256 {})", attachment.name, attachment.size, attachment.sha256))?;
+    }
+    print::line(format_args!(""))
+}
+
+/// What the event knows, and nothing that it does not, in one flat object.
+fn to_json(event: &LoggedEvent) -> Value {
+    let mut object = serde_json::json!({
+        "ref": event.reference,
+        "at": event.at,
+        "event": event.event,
+    });
+    let details = serde_json::to_value(&event.details).unwrap_or_default();
+    if let (Value::Object(object), Value::Object(details)) = (&mut object, details) {
+        if let Some(sender) = &event.sender {
+            object.insert("sender".to_owned(), Value::String(sender.clone()));
+        }
+        if let Some(recipient) = &event.recipient {
+            object.insert("recipient".to_owned(), Value::String(recipient.clone()));
+        }
+        object.extend(details);
+    }
+    object
+}
+
+fn print_event(event: &LoggedEvent, with_reference: bool) -> io::Result<()> {
+    let (date, time) = event.at.local_parts();
+    let mut line = format!("{date} {time}  ");
+    if with_reference {
+        line += &format!("{}  ", event.reference);
+    }
+    line += &format!("{:<18}{}", event.event, event.recipient.as_deref().unwrap_or_default());
+    print::line(format_args!("{}", print::harmless(line.trim_end())))?;
+    if let Ok(Value::Object(details)) = serde_json::to_value(&event.details) {
+        for (name, value) in details {
+            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            print::line(format_args!("    {name:<16}{}", print::harmless(&value)))?;
+        }
+    }
+    Ok(())
+}
+
+async fn tail(store: &Arc<dyn Store>, limit: u64, json: bool) -> Result<(), Failure> {
+    let mut last = store.last_event().await?.saturating_sub(limit);
+    loop {
+        let events = store.events_after(last, PORTION).await?;
+        for event in &events {
+            if json {
+                print::json(&to_json(event))?;
+            } else {
+                print_event(event, true)?;
+            }
+            last = event.sequence;
+        }
+        if events.is_empty() {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The commands. Each body calls `relay::` or `ops::` and prints; nothing is decided here.
+//!
+//! The crate `clap` lives in this folder. Exit status: 0 done, 1 failed with a clear line on stderr
+//! for each mistake, 2 wrong usage. Every command takes `--config`, every listing `--json`.
+
+mod certs;
+mod check;
+mod development;
+mod log;
+mod print;
+mod queue;
+mod route;
+mod serve;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::{self, Settings};
+use crate::spool::sqlite::Sqlite;
+use crate::spool::store::{Store, StoreError};
+
+/// Where the settings are unless `--config` says otherwise.
+pub const DEFAULT_CONFIG: &str = "config/ilbud.toml";
+
+/// Internal mail relay for emergency medical control rooms.
+#[derive(Debug, Parser)]
+#[command(name = "ilbud", version, disable_help_subcommand = true)]
+pub struct Cli {
+    /// The settings.
+    #[arg(long, global = true, value_name = "PATH", default_value = DEFAULT_CONFIG)]
+    config: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the relay
+    Serve,
+    /// Check settings, certificates, routing table and store; say every mistake at once
+    Check,
+    /// The routing table
+    #[command(subcommand)]
+    Route(route::Command),
+    /// The delivery log: what happened to a message
+    #[command(subcommand)]
+    Log(log::Command),
+    /// What is waiting
+    #[command(subcommand)]
+    Queue(queue::Command),
+    /// Certificates
+    #[command(subcommand)]
+    Certs(certs::Command),
+}
+
+/// Why a command failed: a line for each mistake, ready to be read.
+#[derive(Debug)]
+pub struct Failure {
+    pub lines: Vec<String>,
+}
+
+impl Failure {
+    fn new(line: impl ToString) -> Self {
+        Self { lines: vec![line.to_string()] }
+    }
+
+    fn of(faults: impl IntoIterator<Item = impl ToString>) -> Self {
+        Self { lines: faults.into_iter().map(|fault| fault.to_string()).collect() }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(fault: StoreError) -> Self {
+        Self::new(fault)
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(fault: std::io::Error) -> Self {
+        match fault.kind() {
+            // Whoever read our output has seen enough (`| head`): nothing to complain of.
+            std::io::ErrorKind::BrokenPipe => Self { lines: Vec::new() },
+            _ => Self::new(fault),
+        }
+    }
+}
+
+/// Parses the command line, runs the one command, and tells how it went.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(fault) => {
+            // Help and version are "errors" of status 0.
+            let status = u8::from(fault.use_stderr()) * 2;
+            drop(fault.print());
+            return ExitCode::from(status);
+        }
+    };
+    match run(&cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            for line in failure.lines {
+                eprintln!("ilbud: {}", print::harmless(&line));
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<(), Failure> {
+    let config = cli.config.as_path();
+    match &cli.command {
+        Command::Serve => serve::run(config),
+        Command::Check => check::run(config),
+        Command::Route(command) => on_store(config, |store, _| route::run(command, store)),
+        Command::Log(command) => on_store(config, |store, _| log::run(command, store)),
+        Command::Queue(command) => on_store(config, |store, _| queue::run(command, store)),
+        Command::Certs(command) => certs::run(command, config),
+    }
+}
+
+/// Runs a command's body on the store that the settings name.
+fn on_store<F>(config: &Path, body: impl FnOnce(Arc<dyn Store>, Settings) -> F) -> Result<(), Failure>
+where
+    F: Future<Output = Result<(), Failure>>,
+{
+    let settings = load(config)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let store: Arc<dyn Store> = Arc::new(Sqlite::open(&settings.store)?);
+        body(store, settings).await
+    })
+}
+
+/// The settings, or every mistake in them.
+fn load(config: &Path) -> Result<Settings, Failure> {
+    config::load(config).map_err(|faults| {
+        Failure::of(faults.iter().map(|fault| format!("{}: {fault}", config.display())))
+    })
+}
+
+/// Who runs this command, for the log.
+fn operator() -> String {
+    ["SUDO_USER", "USER", "LOGNAME"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()))
+        .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
+}

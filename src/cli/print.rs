@@ -1,0 +1,74 @@
+//! How the commands print: tables for people, one JSON object a line for scripts.
+//!
+//! What came from outside (a subject, a hop's reply) is made harmless before it meets a terminal.
+
+use std::fmt::Arguments;
+use std::io::{self, Write};
+
+use crate::mail::Timestamp;
+
+/// One JSON object on a line of its own.
+pub(super) fn json(value: &impl serde::Serialize) -> io::Result<()> {
+    let line = serde_json::to_string(value)?;
+    writeln!(io::stdout().lock(), "{line}")
+}
+
+/// One line for people.
+pub(super) fn line(line: Arguments<'_>) -> io::Result<()> {
+    writeln!(io::stdout().lock(), "{line}")
+}
+
+/// Text as it is: a file for another command.
+pub(super) fn text(text: &str) -> io::Result<()> {
+    io::stdout().lock().write_all(text.as_bytes())
+}
+
+/// Control characters, and characters that reorder text, as visible escapes.
+pub(super) fn harmless(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        let reorders = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if c.is_control() || reorders {
+            safe.extend(c.escape_unicode());
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
+/// A moment for people: local date and time.
+pub(super) fn local(moment: Timestamp) -> String {
+    let (date, time) = moment.local_parts();
+    format!("{date} {time}")
+}
+
+/// Rows in columns as wide as their widest cell.
+pub(super) fn table(heads: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| harmless(cell)).collect()).collect();
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        let head = heads.get(column).map_or(0, |head| head.chars().count());
+        cells.chain([head]).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..heads.len()).map(width).collect();
+    let mut out = io::stdout().lock();
+    let head: Vec<String> = heads.iter().map(|head| (*head).to_owned()).collect();
+    for row in [head].iter().chain(&rows) {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
+        writeln!(out, "{}", cells.join("  ").trim_end())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_from_outside_moves_the_cursor() {
+        assert_eq!(harmless("\x1b[2Jhei\u{202e}\r\nå"), "\\u{1b}[2Jhei\\u{202e}\\u{d}\\u{a}å");
+    }
+}

@@ -1,0 +1,168 @@
+//! `ilbud queue`: list, show, retry, hold, release, cancel.
+
+use std::sync::Arc;
+
+use clap::{Args, Subcommand};
+
+use super::{Failure, operator, print};
+use crate::lifecycle::Operation;
+use crate::mail::{Reference, RoomId, State, Timestamp};
+use crate::ops;
+use crate::spool::store::{Store, Waiting, WaitingFilter};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// What is waiting, oldest first
+    List {
+        /// Only for this room
+        #[arg(long, value_name = "ID")]
+        room: Option<String>,
+        /// Only in this state: unscanned, queued, deferred, held
+        #[arg(long, value_name = "S", value_parser = state)]
+        state: Option<State>,
+        #[arg(long)]
+        json: bool,
+    },
+    /// One message's waiting recipients
+    Show {
+        #[arg(value_name = "REF", value_parser = ops::log::reference)]
+        reference: Reference,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Try again now
+    Retry(Which),
+    /// Keep, and do not deliver until released
+    Hold(Which),
+    /// Deliver what was held
+    Release(Which),
+    /// Never deliver
+    Cancel(Which),
+}
+
+/// Which waiting recipients are meant.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct Which {
+    #[arg(value_name = "REF", value_parser = ops::log::reference)]
+    references: Vec<Reference>,
+    /// All that waits for this room
+    #[arg(long, value_name = "ID")]
+    room: Option<String>,
+    /// All that waits
+    #[arg(long)]
+    all: bool,
+}
+
+fn state(word: &str) -> Result<State, String> {
+    let waiting = || State::ALL.iter().copied().filter(|state| !state.is_final());
+    waiting().find(|state| state.word() == word).ok_or_else(|| {
+        let words: Vec<_> = waiting().map(State::word).collect();
+        format!("what waits is in one of these states: {}", words.join(", "))
+    })
+}
+
+pub(super) async fn run(command: &Command, store: Arc<dyn Store>) -> Result<(), Failure> {
+    match command {
+        Command::List { room, state, json } => {
+            let room = room.as_deref().map(RoomId::new);
+            let filter = WaitingFilter { room, state: *state, ..WaitingFilter::default() };
+            list(&store, filter, *json).await
+        }
+        Command::Show { reference, json } => show(&store, *reference, *json).await,
+        Command::Retry(which) => operate(&store, Operation::Retry, which).await,
+        Command::Hold(which) => operate(&store, Operation::Hold, which).await,
+        Command::Release(which) => operate(&store, Operation::Release, which).await,
+        Command::Cancel(which) => operate(&store, Operation::Cancel, which).await,
+    }
+}
+
+/// Rows read at a time, so that a queue of any size is listed in bounded memory.
+const PAGE: usize = 1000;
+
+async fn list(
+    store: &Arc<dyn Store>,
+    mut filter: WaitingFilter,
+    json: bool,
+) -> Result<(), Failure> {
+    filter.limit = Some(PAGE);
+    loop {
+        let page = store.waiting(filter.clone()).await?;
+        let first = filter.after.is_none();
+        let Some(last) = page.last() else {
+            if first && !json {
+                print::line(format_args!("Nothing is waiting."))?;
+            }
+            return Ok(());
+        };
+        filter.after = Some(last.id);
+        print_page(&page, json)?;
+    }
+}
+
+fn print_page(page: &[Waiting], json: bool) -> Result<(), Failure> {
+    if json {
+        return page.iter().try_for_each(print_json);
+    }
+    let heads = ["ref", "recipient", "room", "state", "attempts", "accepted", "next attempt", "last reply"];
+    let rows: Vec<_> = page.iter().map(row).collect();
+    Ok(print::table(&heads, &rows)?)
+}
+
+fn print_json(waiting: &Waiting) -> Result<(), Failure> {
+    Ok(print::json(&serde_json::json!({
+        "ref": waiting.id.reference,
+        "recipient": waiting.recipient.to_string(),
+        "room": waiting.room,
+        "state": waiting.state,
+        "attempts": waiting.attempts,
+        "accepted_at": waiting.accepted_at,
+        "next_attempt_at": waiting.next_attempt_at,
+        "last_reply": waiting.last_reply,
+        "sender": waiting.sender.as_ref().map(ToString::to_string),
+        "size": waiting.size,
+    }))?)
+}
+
+fn row(waiting: &Waiting) -> Vec<String> {
+    vec![
+        waiting.id.reference.to_string(),
+        waiting.recipient.to_string(),
+        waiting.room.to_string(),
+        waiting.state.to_string(),
+        waiting.attempts.to_string(),
+        print::local(waiting.accepted_at),
+        print::local(waiting.next_attempt_at),
+        waiting.last_reply.clone().unwrap_or_default(),
+    ]
+}
+
+async fn show(store: &Arc<dyn Store>, reference: Reference, json: bool) -> Result<(), Failure> {
+    let references = vec![reference];
+    let filter = WaitingFilter { references, ..WaitingFilter::default() };
+    let waiting = store.waiting(filter).await?;
+    if waiting.is_empty() {
+        return Err(Failure::new(format!(
+            "nothing of {reference} is waiting; what became of it: ilbud log show {reference}"
+        )));
+    }
+    print_page(&waiting, json)
+}
+
+async fn operate(
+    store: &Arc<dyn Store>,
+    operation: Operation,
+    which: &Which,
+) -> Result<(), Failure> {
+    let room = which.room.as_deref().map(RoomId::new);
+    let references = which.references.clone();
+    let filter = WaitingFilter { references, room, ..WaitingFilter::default() };
+    let count =
+        ops::queue::operate(store, operation, filter, &operator(), Timestamp::now()).await?;
+    if count.changed == 0 && !which.references.is_empty() {
+        let what = if count.matched == 0 { "nothing of that is waiting" } else { "nothing to do" };
+        return Err(Failure::new(format!("{what}; see: ilbud queue list")));
+    }
+    print::line(format_args!("{} of {} changed.", count.changed, count.matched))?;
+    Ok(())
+}

@@ -1,0 +1,148 @@
+//! `ilbud route`: apply, export, history, explain.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Subcommand;
+
+use super::{Failure, operator, print};
+use crate::mail::Timestamp;
+use crate::ops::routes::{self, Proposal, Refused};
+use crate::policy::decide;
+use crate::spool::store::{Revision, Store};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Put a routing table in force: all of it or nothing
+    Apply {
+        file: PathBuf,
+        /// Only if the table in force is still this revision
+        #[arg(long, value_name = "REV")]
+        expect: Option<u64>,
+        /// Why, for the history
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the table in force as a file that `apply` takes
+    Export,
+    /// Every revision: when, by whom, what and why
+    History {
+        #[arg(long)]
+        json: bool,
+    },
+    /// What would happen to a message from FROM to TO, and by which rule
+    Explain {
+        from: String,
+        to: String,
+        /// The client's address; left out, any workstation of FROM's room
+        #[arg(long, value_name = "IP")]
+        client: Option<IpAddr>,
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+pub(super) async fn run(command: &Command, store: Arc<dyn Store>) -> Result<(), Failure> {
+    match command {
+        Command::Apply { file, expect, reason, json } => {
+            apply(&store, file, *expect, reason.clone(), *json).await
+        }
+        Command::Export => export(&store).await,
+        Command::History { json } => history(&store, *json).await,
+        Command::Explain { from, to, client, json } => {
+            explain(&store, from, to, *client, *json).await
+        }
+    }
+}
+
+async fn apply(
+    store: &Arc<dyn Store>,
+    file: &PathBuf,
+    expected: Option<u64>,
+    reason: Option<String>,
+    json: bool,
+) -> Result<(), Failure> {
+    let toml = std::fs::read_to_string(file)
+        .map_err(|fault| Failure::new(format!("{}: {fault}", file.display())))?;
+    let proposal = Proposal { toml, by: operator(), reason, expected };
+    let outcome = routes::apply(store, proposal, Timestamp::now()).await.map_err(|refused| {
+        match refused {
+            Refused::Faults(faults) => {
+                Failure::of(faults.iter().map(|fault| format!("{}: {fault}", file.display())))
+            }
+            Refused::Store(fault) => fault.into(),
+        }
+    })?;
+    for warning in &outcome.warnings {
+        eprintln!("warning: {}: {}", file.display(), print::harmless(&warning.to_string()));
+    }
+    if json {
+        let summary = outcome.summary.unwrap_or_default();
+        print::json(&serde_json::json!({ "revision": outcome.revision, "summary": summary }))?;
+    } else if let Some(summary) = outcome.summary {
+        print::line(format_args!("Revision {} is in force: {}", outcome.revision, print::harmless(&summary)))?;
+    } else {
+        print::line(format_args!("No difference: revision {} stays in force.", outcome.revision))?;
+    }
+    Ok(())
+}
+
+fn none_yet() -> Failure {
+    Failure::new("there is no routing table yet; make one with: ilbud route apply FILE")
+}
+
+async fn export(store: &Arc<dyn Store>) -> Result<(), Failure> {
+    let revision = store.routes().await?.ok_or_else(none_yet)?;
+    print::text(&revision.table)?;
+    Ok(())
+}
+
+async fn history(store: &Arc<dyn Store>, json: bool) -> Result<(), Failure> {
+    let revisions = store.route_history().await?;
+    if !json {
+        let row = |it: &Revision| {
+            let reason = it.reason.clone().unwrap_or_default();
+            vec![it.revision.to_string(), print::local(it.at), it.by.clone(), it.summary.clone(), reason]
+        };
+        let rows: Vec<_> = revisions.iter().map(row).collect();
+        return Ok(print::table(&["revision", "at", "by", "summary", "reason"], &rows)?);
+    }
+    for it in revisions {
+        print::json(&serde_json::json!({
+            "revision": it.revision, "at": it.at, "by": it.by,
+            "reason": it.reason, "summary": it.summary,
+        }))?;
+    }
+    Ok(())
+}
+
+async fn explain(
+    store: &Arc<dyn Store>,
+    from: &str,
+    to: &str,
+    client: Option<IpAddr>,
+    json: bool,
+) -> Result<(), Failure> {
+    let (_, table) = routes::current(store).await?.ok_or_else(none_yet)?;
+    for explanation in decide::explain(from, to, client, &table, Timestamp::now()) {
+        if json {
+            print::json(&explanation)?;
+            continue;
+        }
+        print::line(format_args!("{}: {}", explanation.decision, print::harmless(&explanation.rule)))?;
+        print::line(format_args!("  revision   {}", explanation.revision))?;
+        if let Some(room) = &explanation.recipient_room {
+            print::line(format_args!("  room       {room}"))?;
+        }
+        for hop in &explanation.next_hops {
+            print::line(format_args!("  next hop   {}", print::harmless(hop)))?;
+        }
+        if let Some(reply) = &explanation.reply {
+            print::line(format_args!("  reply      {}", print::harmless(reply)))?;
+        }
+    }
+    Ok(())
+}

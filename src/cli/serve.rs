@@ -1,0 +1,161 @@
+//! `ilbud serve`: make what is missing, say so, run the relay, and say what to try next.
+
+use std::io::IsTerminal;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use tracing_subscriber::EnvFilter;
+
+use super::{DEFAULT_CONFIG, Failure, certs, load, operator, print};
+use crate::config::Settings;
+use crate::mail::Timestamp;
+use crate::ops::routes::{self, Proposal, Refused};
+use crate::policy::decide;
+use crate::policy::table::{Room, RoutingTable};
+use crate::relay::{self, Relay};
+use crate::spool::sqlite::Sqlite;
+use crate::spool::store::Store;
+
+/// The shipped settings and table, for a folder that has none.
+const SETTINGS: &str = include_str!("../../config/ilbud.toml");
+const ROUTES: &str = include_str!("../../config/routes.toml");
+/// The environment variable that says how much the process tells of itself.
+const VERBOSITY: &str = "ILBUD_LOG";
+
+pub(super) fn run(config: &Path) -> Result<(), Failure> {
+    start_tracing();
+    make_settings(config)?;
+    let settings = load(config)?;
+    make_certificates(&settings)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(serve(config, settings));
+    // A question to the disk or to DNS that still hangs must not hold up the end.
+    runtime.shutdown_background();
+    outcome
+}
+
+fn start_tracing() {
+    let filter = EnvFilter::try_from_env(VERBOSITY).unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
+}
+
+/// On the default path only: a path that somebody typed is not made, it is a mistake.
+fn make_settings(config: &Path) -> Result<(), Failure> {
+    if config != Path::new(DEFAULT_CONFIG) || config.exists() {
+        return Ok(());
+    }
+    let folder = config.parent().unwrap_or(Path::new(""));
+    std::fs::create_dir_all(folder)?;
+    for (path, text) in [(config.to_owned(), SETTINGS), (folder.join("routes.toml"), ROUTES)] {
+        if !path.exists() {
+            std::fs::write(&path, text)?;
+            print::line(format_args!("made {} (the shipped example)", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Development certificates, where the settings name the default files and none of them is there.
+fn make_certificates(settings: &Settings) -> Result<(), Failure> {
+    let Some(tls) = settings.tls.as_ref().filter(|tls| certs::are_wanted(tls)) else {
+        return Ok(());
+    };
+    for path in certs::make_for(tls, &settings.hostname)? {
+        print::line(format_args!("made {} (development only: see certs/README.md)", path.display()))?;
+    }
+    Ok(())
+}
+
+async fn serve(config: &Path, settings: Settings) -> Result<(), Failure> {
+    let _lock = Sqlite::lock(&settings.store.path)?;
+    let is_new = !settings.store.path.exists();
+    let store: Arc<dyn Store> = Arc::new(Sqlite::open(&settings.store)?);
+    if is_new {
+        print::line(format_args!("made {} (the store)", settings.store.path.display()))?;
+    }
+    import_routes(config, &store).await?;
+    let Some((_, table)) = routes::current(&store).await? else {
+        return Err(Failure::new(format!(
+            "there is no routing table: put one beside {} as routes.toml, or run ilbud route apply FILE",
+            config.display()
+        )));
+    };
+    let relay = Relay::start(settings, store, table).await.map_err(Failure::new)?;
+    print_welcome(config, &relay)?;
+    relay.run(relay::stop_signal()).await.map_err(Failure::new)
+}
+
+async fn import_routes(config: &Path, store: &Arc<dyn Store>) -> Result<(), Failure> {
+    let file = config.with_file_name("routes.toml");
+    if store.routes().await?.is_some() || !file.exists() {
+        return Ok(());
+    }
+    let proposal = Proposal {
+        toml: std::fs::read_to_string(&file)?,
+        by: operator(),
+        reason: Some(format!("imported from {}", file.display())),
+        expected: None,
+    };
+    let outcome = routes::apply(store, proposal, Timestamp::now()).await.map_err(|refused| {
+        match refused {
+            Refused::Faults(faults) => {
+                Failure::of(faults.iter().map(|fault| format!("{}: {fault}", file.display())))
+            }
+            Refused::Store(fault) => fault.into(),
+        }
+    })?;
+    for warning in &outcome.warnings {
+        tracing::warn!("{}: {warning}", file.display());
+    }
+    print::line(format_args!("imported {} as revision {}", file.display(), outcome.revision))?;
+    Ok(())
+}
+
+fn print_welcome(config: &Path, relay: &Relay) -> Result<(), Failure> {
+    print::line(format_args!(""))?;
+    for (name, address, tls) in relay.listeners() {
+        print::line(format_args!("Ilbud listens on {address} ({name}, TLS {tls})."))?;
+    }
+    let option = match config == Path::new(DEFAULT_CONFIG) {
+        true => String::new(),
+        false => format!(" --config {}", config.display()),
+    };
+    if let (Some((_, address, _)), Some((from, to))) =
+        (relay.listeners().next(), first_message(&relay.table()))
+    {
+        print::line(format_args!(
+            "\nSend the first message from another terminal:\n  \
+             swaks --server {address} --from {from} --to {to} --header 'Subject: Hei'\n\
+             Without swaks:\n  \
+             printf 'From: {from}\\nTo: {to}\\nSubject: Hei\\n\\nHei!\\n' | curl --crlf --mail-from {from} --mail-rcpt {to} -T - smtp://{address}"
+        ))?;
+    }
+    print::line(format_args!(
+        "\nSee what happened to it:\n  ilbud log search{option}\n  ilbud log tail{option}\n\nStop with Ctrl-C."
+    ))?;
+    Ok(())
+}
+
+/// A sender and a recipient with which a message from this very machine would be accepted.
+fn first_message(table: &RoutingTable) -> Option<(String, String)> {
+    let here = IpAddr::from([127, 0, 0, 1]);
+    let now = Timestamp::now();
+    let rooms: Vec<&Room> = table.rooms().take(20).collect();
+    let pairs = rooms.iter().flat_map(|from| rooms.iter().rev().map(move |to| (from, to)));
+    pairs.filter(|(from, to)| from.id != to.id).find_map(|(from, to)| {
+        let (from, to) = (mailbox(from)?, mailbox(to)?);
+        let answers = decide::explain(&from, &to, Some(here), table, now);
+        answers.iter().all(|answer| answer.decision == "accept").then_some((from, to))
+    })
+}
+
+fn mailbox(room: &Room) -> Option<String> {
+    let local = room.recipients.as_ref().and_then(|known| known.first()).map_or("vakt", |it| it);
+    Some(format!("{local}@{}", room.domains.first()?.unicode()))
+}

@@ -1,0 +1,267 @@
+//! `maildir:PATH`: a Maildir per local part under PATH, for a room without a mail server.
+//!
+//! The name of a file is a function of the message and the recipient, so that a second attempt
+//! after a crash finds the first one's file instead of making another. A message is in `new` only
+//! when its bytes and its name are on the disk. Local parts come from outside: what they are called
+//! on disk is decided here. Trouble with the disk is temporary.
+
+use std::fs::{self, File};
+use std::io::{self, IoSlice, Write};
+use std::path::{Path, PathBuf};
+
+use crate::mail::{Content, Reference};
+
+use super::outcome::Trouble;
+
+/// The longest name of a folder, in octets; file systems allow 255.
+const NAME: usize = 200;
+
+/// One copy to keep.
+#[derive(Debug, Clone)]
+pub struct Copy {
+    pub local_part: String,
+    pub reference: Reference,
+    /// The recipient's place in the message.
+    pub number: u32,
+    pub content: Content,
+    /// No earlier attempt can have left a file.
+    pub first_try: bool,
+}
+
+/// Keeps copies under `root`, each durably; one result each, in order.
+pub async fn keep(root: PathBuf, copies: Vec<Copy>) -> Vec<Result<PathBuf, Trouble>> {
+    let count = copies.len();
+    let work = move || copies.iter().map(|copy| keep_one(&root, copy)).collect();
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|e| {
+        let broken = |_| Err(Trouble::Ours(format!("writing broke down: {e}")));
+        (0..count).map(broken).collect()
+    })
+}
+
+fn keep_one(root: &Path, copy: &Copy) -> Result<PathBuf, Trouble> {
+    let folder = root.join(folder_name(&copy.local_part));
+    write(&folder, copy).map_err(|e| Trouble::Disk(format!("{}: {e}", folder.display())))
+}
+
+fn write(folder: &Path, copy: &Copy) -> io::Result<PathBuf> {
+    let name = format!("{}.{}.ilbud", copy.reference, copy.number);
+    make_folders(folder)?;
+    if !copy.first_try
+        && let Some(there) = find(folder, &name)?
+    {
+        return Ok(there);
+    }
+    let (draft, kept) = (
+        folder.join("tmp").join(&name),
+        folder.join("new").join(&name),
+    );
+    // An older draft is what a crash left; it is written anew.
+    let mut file = File::create(&draft)?;
+    write_whole(&mut file, &copy.content)?;
+    file.sync_all()?;
+    drop(file);
+    fs::rename(&draft, &kept)?;
+    sync_folder(&folder.join("new"))?;
+    Ok(kept)
+}
+
+fn make_folders(folder: &Path) -> io::Result<()> {
+    if folder.join("cur").is_dir() && folder.join("new").is_dir() && folder.join("tmp").is_dir() {
+        return Ok(());
+    }
+    for part in ["tmp", "new", "cur"] {
+        fs::create_dir_all(folder.join(part))?;
+    }
+    // The folders' own names must outlive a power cut, too.
+    let above = folder.ancestors().take(3);
+    above.filter(|it| it.is_dir()).try_for_each(sync_folder)
+}
+
+/// The file of an earlier attempt: still in `new`, or moved to `cur` by a reader, which adds flags
+/// after a colon.
+fn find(folder: &Path, name: &str) -> io::Result<Option<PathBuf>> {
+    let kept = folder.join("new").join(name);
+    if kept.try_exists()? {
+        sync_folder(&folder.join("new"))?;
+        return Ok(Some(kept));
+    }
+    for entry in fs::read_dir(folder.join("cur"))? {
+        let entry = entry?;
+        let file_name = entry.file_name();
+        let base = file_name.to_str().and_then(|it| it.split(':').next());
+        if base == Some(name) {
+            return Ok(Some(entry.path()));
+        }
+    }
+    Ok(None)
+}
+
+fn write_whole(file: &mut File, content: &Content) -> io::Result<()> {
+    let pieces = [IoSlice::new(&content.trace), IoSlice::new(&content.bytes)];
+    let written = file.write_vectored(&pieces)?;
+    if written < content.trace.len() {
+        file.write_all(content.trace.get(written..).unwrap_or_default())?;
+        return file.write_all(&content.bytes);
+    }
+    let rest = content.bytes.get(written - content.trace.len()..);
+    file.write_all(rest.unwrap_or_default())
+}
+
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// A folder's name for any local part: lower case, and every character that could leave the folder,
+/// hide it, or be mistaken for an escape is written as `%` and its code.
+fn folder_name(local_part: &str) -> String {
+    let mut name = String::with_capacity(local_part.len());
+    for c in local_part.chars().flat_map(char::to_lowercase) {
+        let hides = c == '.' && name.is_empty();
+        if hides || matches!(c, '/' | '\\' | '%' | ':') || c.is_control() {
+            name.push_str(&format!("%{:02x}", u32::from(c)));
+        } else {
+            name.push(c);
+        }
+    }
+    if name.is_empty() {
+        name.push_str("%00");
+    }
+    shortened(name)
+}
+
+/// Long names keep their beginning and a digest of the whole.
+fn shortened(mut name: String) -> String {
+    if name.len() > NAME {
+        let digest = <sha2::Sha256 as sha2::Digest>::digest(name.as_bytes());
+        let tail: String = digest
+            .iter()
+            .take(8)
+            .map(|octet| format!("{octet:02x}"))
+            .collect();
+        name.truncate(name.floor_char_boundary(NAME - tail.len() - 1));
+        name.push('%');
+        name.push_str(&tail);
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use bytes::Bytes;
+
+    fn copy(local_part: &str, number: u32) -> Copy {
+        Copy {
+            local_part: local_part.into(),
+            reference: Reference::from_number(7),
+            number,
+            content: Content {
+                trace: Bytes::from_static(b"Received: by relay\r\n"),
+                bytes: Bytes::from_static(b"Subject: x\r\n\r\n.\r\nhei \xe5\r\n"),
+            },
+            first_try: false,
+        }
+    }
+
+    fn files(root: &Path) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut folders = vec![root.to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    found.push(path.strip_prefix(root).unwrap().display().to_string());
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+
+    #[test]
+    fn no_local_part_leaves_its_folder() {
+        for (local_part, expected) in [
+            ("vakt", "vakt"),
+            ("Vakt.Leder", "vakt.leder"),
+            ("bl\u{e5}b\u{e6}r", "bl\u{e5}b\u{e6}r"),
+            ("\u{c5}SE", "\u{e5}se"),
+            ("a b", "a b"),
+            (".", "%2e"),
+            ("..", "%2e."),
+            (".hidden", "%2ehidden"),
+            ("../../etc/passwd", "%2e.%2f..%2fetc%2fpasswd"),
+            ("/abs", "%2fabs"),
+            ("a\\b", "a%5cb"),
+            ("a\0b", "a%00b"),
+            ("a\nb", "a%0ab"),
+            ("%2f", "%252f"),
+            ("a:2,S", "a%3a2,s"),
+            ("", "%00"),
+        ] {
+            assert_eq!(folder_name(local_part), expected, "{local_part:?}");
+        }
+        let long = folder_name(&"\u{e5}".repeat(300));
+        assert!(long.len() <= NAME && long.contains('%'), "{long}");
+        assert_ne!(long, folder_name(&"\u{e5}".repeat(301)));
+    }
+
+    #[tokio::test]
+    async fn a_message_is_kept_once_byte_for_byte() {
+        let root = tempfile::tempdir().unwrap();
+        for _ in 0..2 {
+            let copies = vec![copy("Vakt", 0), copy("../leder", 1)];
+            let kept = keep(root.path().to_owned(), copies).await;
+            assert!(kept.iter().all(Result::is_ok), "{kept:?}");
+        }
+        assert_eq!(
+            files(root.path()),
+            [
+                "%2e.%2fleder/new/0000-0000-0007.1.ilbud",
+                "vakt/new/0000-0000-0007.0.ilbud",
+            ]
+        );
+        let bytes = fs::read(root.path().join("vakt/new/0000-0000-0007.0.ilbud")).unwrap();
+        assert_eq!(
+            bytes,
+            b"Received: by relay\r\nSubject: x\r\n\r\n.\r\nhei \xe5\r\n"
+        );
+    }
+
+    #[tokio::test]
+    async fn what_was_read_meanwhile_is_not_kept_again() {
+        let root = tempfile::tempdir().unwrap();
+        let kept = keep(root.path().to_owned(), vec![copy("vakt", 0)]).await;
+        let file = kept.into_iter().next().unwrap().unwrap();
+        let read = root.path().join("vakt/cur/0000-0000-0007.0.ilbud:2,S");
+        fs::rename(&file, &read).unwrap();
+        let kept = keep(root.path().to_owned(), vec![copy("vakt", 0)]).await;
+        assert_eq!(kept, [Ok(read)]);
+        assert_eq!(files(root.path()), ["vakt/cur/0000-0000-0007.0.ilbud:2,S"]);
+    }
+
+    #[tokio::test]
+    async fn a_crash_before_the_rename_leaves_nothing_behind() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("vakt/tmp")).unwrap();
+        let draft = root.path().join("vakt/tmp/0000-0000-0007.0.ilbud");
+        fs::write(&draft, b"half of it").unwrap();
+        let kept = keep(root.path().to_owned(), vec![copy("vakt", 0)]).await;
+        assert!(kept.iter().all(Result::is_ok), "{kept:?}");
+        assert_eq!(files(root.path()), ["vakt/new/0000-0000-0007.0.ilbud"]);
+    }
+
+    #[tokio::test]
+    async fn trouble_with_the_disk_is_told() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("no-folder");
+        fs::write(&file, b"").unwrap();
+        let kept = keep(file, vec![copy("vakt", 0)]).await;
+        assert!(
+            matches!(kept.as_slice(), [Err(Trouble::Disk(_))]),
+            "{kept:?}"
+        );
+    }
+}

@@ -1,0 +1,318 @@
+//! A hop's trouble to a recipient's outcome: one exhaustive match, and the only one.
+//!
+//! Decides whose fault a trouble is, whom it concerns, whether another next hop may be asked, and
+//! whether the conversation can go on. Pure. The rule: only a 5xx that the hop said about the
+//! message, or a need of the message that the hop declares it cannot meet, is `Failed`; network,
+//! TLS, names, silence and nonsense are `Deferred`, and what happens after the final dot without a
+//! clear answer is `PossiblyDelivered`.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::mail::Answer;
+
+/// What one attempt came to, for one recipient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    pub outcome: Outcome,
+    /// The next hop as configured; `None` when there was none to ask.
+    pub hop: Option<Arc<str>>,
+    /// TLS version and cipher suite, or `none`; absent where no connection came about.
+    pub tls: Option<Arc<str>>,
+    pub duration: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    Delivered(Answer),
+    Deferred(Cause),
+    Failed(Cause),
+    /// The whole message was sent, and no answer came that could be understood.
+    PossiblyDelivered(Cause),
+}
+
+/// Why: in the hop's words or in ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    Said(Answer),
+    Found(String),
+}
+
+/// How far the conversation had come. In order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    /// Before any connection: the name, the kind of hop, the disk.
+    Prepare,
+    Connect,
+    Greeting,
+    Hello,
+    StartTls,
+    Mail,
+    Rcpt,
+    Data,
+    /// While the message was being sent.
+    Content,
+    /// After the whole message was sent.
+    FinalDot,
+}
+
+/// What stood in the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// An answer other than the one that lets the conversation go on.
+    Said(Answer),
+    /// It hung up before it answered.
+    Closed,
+    /// No answer within this time.
+    Silent(Duration),
+    /// What it sent is no SMTP reply.
+    Nonsense(String),
+    Network(String),
+    Tls(String),
+    /// There is no such name.
+    NoSuchName(String),
+    /// Whether there is such a name could not be asked.
+    Unresolved(String),
+    Disk(String),
+    /// The message needs what this hop does not offer.
+    Lacks(&'static str),
+    /// This relay cannot speak to such a hop.
+    Unsupported(String),
+    /// Our own fault, never the message's.
+    Ours(String),
+}
+
+/// The consequence of a trouble.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fate {
+    pub outcome: Outcome,
+    /// Whether another next hop may be asked in this attempt.
+    pub elsewhere: bool,
+    /// Whether the conversation is still in step, so that the connection can be used on.
+    pub in_step: bool,
+}
+
+/// Settles what a trouble at a stage means. Whom it concerns is told by the stage: at `Rcpt` an
+/// answer concerns its recipient; everything else concerns all that have no outcome yet.
+pub fn judge(stage: Stage, trouble: Trouble) -> Fate {
+    match trouble {
+        Trouble::Said(answer) => judge_answer(stage, answer),
+        Trouble::Closed => lost(stage, "the connection was closed without an answer".into()),
+        Trouble::Silent(wait) => lost(stage, format!("no answer within {} s", wait.as_secs())),
+        Trouble::Nonsense(what) => lost(stage, format!("the answer makes no sense: {what}")),
+        Trouble::Network(cause) => lost(stage, cause),
+        Trouble::Tls(cause) => lost(stage, format!("TLS: {cause}")),
+        Trouble::NoSuchName(host) => put_off(format!("there is no host named {host}")),
+        Trouble::Unresolved(cause) => put_off(format!("the name could not be looked up: {cause}")),
+        Trouble::Disk(cause) => put_off(format!("could not be written: {cause}")),
+        Trouble::Unsupported(what) => put_off(what),
+        Trouble::Ours(cause) => put_off(cause),
+        Trouble::Lacks(what) => Fate {
+            outcome: Outcome::Failed(Cause::Said(Answer {
+                code: 550,
+                enhanced: Some("5.6.7".into()), // RFC 6531 §3.5
+                text: what.into(),
+            })),
+            elsewhere: true,
+            in_step: true,
+        },
+    }
+}
+
+fn judge_answer(stage: Stage, answer: Answer) -> Fate {
+    let about_message = stage >= Stage::Mail;
+    match answer.code {
+        // RFC 5321 §3.8: the hop is closing the connection.
+        421 => said(answer, false),
+        400..=499 => said(answer, about_message),
+        // RFC 5321 §4.5.3.1.10: "too many recipients" is to be taken as temporary.
+        552 if stage == Stage::Rcpt
+            && answer.enhanced.as_deref().is_none_or(|it| it == "5.5.3") =>
+        {
+            said(answer, true)
+        }
+        // A greeting, EHLO or STARTTLS refused says nothing about the message.
+        500..=599 if about_message => Fate {
+            outcome: Outcome::Failed(Cause::Said(answer)),
+            elsewhere: false,
+            in_step: true,
+        },
+        500..=599 => said(answer, false),
+        _ => lost(stage, format!("{answer} is no answer to this")),
+    }
+}
+
+fn said(answer: Answer, in_step: bool) -> Fate {
+    Fate {
+        outcome: Outcome::Deferred(Cause::Said(answer)),
+        elsewhere: true,
+        in_step,
+    }
+}
+
+fn put_off(reason: String) -> Fate {
+    Fate {
+        outcome: Outcome::Deferred(Cause::Found(reason)),
+        elsewhere: true,
+        in_step: false,
+    }
+}
+
+/// The conversation broke: before the final dot nothing was handed over, after it nobody knows.
+fn lost(stage: Stage, reason: String) -> Fate {
+    let cause = Cause::Found(format!("{reason} ({stage})"));
+    let sent = stage == Stage::FinalDot;
+    Fate {
+        outcome: if sent {
+            Outcome::PossiblyDelivered(cause)
+        } else {
+            Outcome::Deferred(cause)
+        },
+        elsewhere: !sent,
+        in_step: false,
+    }
+}
+
+impl Outcome {
+    /// Another next hop has nothing to add.
+    pub const fn is_settled(&self) -> bool {
+        !matches!(self, Self::Deferred(_))
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Said(answer) => answer.fmt(f),
+            Self::Found(reason) => f.write_str(reason),
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Prepare => "before connecting",
+            Self::Connect => "while connecting",
+            Self::Greeting => "waiting for the greeting",
+            Self::Hello => "after EHLO",
+            Self::StartTls => "while starting TLS",
+            Self::Mail => "after MAIL",
+            Self::Rcpt => "after RCPT",
+            Self::Data => "after DATA",
+            Self::Content => "while sending the message",
+            Self::FinalDot => "after the whole message was sent",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const STAGES: [Stage; 10] = [
+        Stage::Prepare,
+        Stage::Connect,
+        Stage::Greeting,
+        Stage::Hello,
+        Stage::StartTls,
+        Stage::Mail,
+        Stage::Rcpt,
+        Stage::Data,
+        Stage::Content,
+        Stage::FinalDot,
+    ];
+
+    fn answer(code: u16) -> Trouble {
+        enhanced(code, None)
+    }
+
+    fn enhanced(code: u16, enhanced: Option<&str>) -> Trouble {
+        Trouble::Said(Answer {
+            code,
+            enhanced: enhanced.map(str::to_owned),
+            text: "words".into(),
+        })
+    }
+
+    /// One letter a stage: d(eferred), F(ailed), p(ossibly delivered); upper-case D stays in step.
+    fn row(trouble: &Trouble) -> String {
+        STAGES
+            .into_iter()
+            .map(|stage| {
+                let fate = judge(stage, trouble.clone());
+                match (&fate.outcome, fate.in_step) {
+                    (Outcome::Deferred(_), false) => 'd',
+                    (Outcome::Deferred(_), true) => 'D',
+                    (Outcome::Failed(_), true) => 'F',
+                    (Outcome::PossiblyDelivered(_), false) => 'p',
+                    _ => '!',
+                }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn each_trouble_at_each_stage() {
+        for (trouble, expected) in [
+            (answer(421), "dddddddddd"),
+            (answer(450), "dddddDDDDD"),
+            (answer(451), "dddddDDDDD"),
+            (answer(499), "dddddDDDDD"),
+            (answer(500), "dddddFFFFF"),
+            (answer(550), "dddddFFFFF"),
+            (answer(554), "dddddFFFFF"),
+            (answer(599), "dddddFFFFF"),
+            (answer(552), "dddddFDFFF"),
+            (enhanced(552, Some("5.5.3")), "dddddFDFFF"),
+            (enhanced(552, Some("5.2.2")), "dddddFFFFF"),
+            (answer(220), "dddddddddp"),
+            (answer(354), "dddddddddp"),
+            (answer(250), "dddddddddp"),
+            (Trouble::Closed, "dddddddddp"),
+            (Trouble::Silent(Duration::from_secs(1)), "dddddddddp"),
+            (Trouble::Nonsense("x".into()), "dddddddddp"),
+            (Trouble::Network("reset".into()), "dddddddddp"),
+            (Trouble::Tls("alert".into()), "dddddddddp"),
+            (Trouble::NoSuchName("x".into()), "dddddddddd"),
+            (Trouble::Unresolved("x".into()), "dddddddddd"),
+            (Trouble::Disk("full".into()), "dddddddddd"),
+            (Trouble::Unsupported("x".into()), "dddddddddd"),
+            (Trouble::Ours("x".into()), "dddddddddd"),
+            (Trouble::Lacks("SMTPUTF8"), "FFFFFFFFFF"),
+        ] {
+            assert_eq!(row(&trouble), expected, "{trouble:?}");
+        }
+    }
+
+    #[test]
+    fn another_hop_is_asked_unless_it_could_double_or_was_refused() {
+        for (stage, trouble, elsewhere) in [
+            (Stage::Connect, Trouble::Closed, true),
+            (Stage::Greeting, answer(554), true),
+            (Stage::Greeting, answer(421), true),
+            (Stage::Mail, answer(451), true),
+            (Stage::Rcpt, answer(550), false),
+            (Stage::Content, Trouble::Closed, true),
+            (Stage::FinalDot, answer(452), true),
+            (Stage::FinalDot, answer(554), false),
+            (Stage::FinalDot, Trouble::Closed, false),
+            (Stage::FinalDot, answer(354), false),
+            (Stage::Mail, Trouble::Lacks("SMTPUTF8"), true),
+        ] {
+            let fate = judge(stage, trouble.clone());
+            assert_eq!(fate.elsewhere, elsewhere, "{stage:?} {trouble:?}");
+        }
+    }
+
+    #[test]
+    fn words_say_where_it_broke() {
+        let fate = judge(Stage::Rcpt, Trouble::Silent(Duration::from_secs(60)));
+        let Outcome::Deferred(cause) = fate.outcome else {
+            unreachable!("silence is temporary");
+        };
+        assert_eq!(cause.to_string(), "no answer within 60 s (after RCPT)");
+    }
+}

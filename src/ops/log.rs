@@ -1,0 +1,89 @@
+//! The delivery log as people read it: what they type, made into a search.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::mail::{Reference, State, Timestamp};
+
+/// A status to search for: a recipient's state, or `refused`.
+pub fn status(word: &str) -> Result<String, String> {
+    let word = word.to_lowercase();
+    let known = || State::ALL.iter().map(|state| state.word()).chain(["refused"]);
+    if known().any(|it| it == word) {
+        return Ok(word);
+    }
+    let all = known().collect::<Vec<_>>().join(", ");
+    Err(format!("no status is called {word:?}; there are: {all}"))
+}
+
+/// A moment as people type it: RFC 3339, `2026-11-22 14:00` or `2026-11-22` in local time, or how
+/// long ago it was: `30m`, `2h`, `7d`.
+pub fn moment(text: &str, now: Timestamp) -> Result<Timestamp, MomentFault> {
+    if let Some(length) = length(text) {
+        return Ok(now.before(length));
+    }
+    text.parse().or_else(|_| Timestamp::from_local(text)).map_err(|_| MomentFault(text.to_owned()))
+}
+
+/// `90s`, `30m`, `2h`, `7d`.
+fn length(text: &str) -> Option<Duration> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return None,
+    };
+    number.parse::<u32>().ok().map(|number| Duration::from_secs(u64::from(number) * seconds))
+}
+
+/// The text names no moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MomentFault(String);
+
+impl fmt::Display for MomentFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:?} is no time; write 2h (ago), 2026-11-22, \"2026-11-22 14:00\" or 2026-11-22T14:00:00+01:00",
+            self.0
+        )
+    }
+}
+
+impl std::error::Error for MomentFault {}
+
+/// A reference as typed, or what is wrong with it.
+pub fn reference(text: &str) -> Result<Reference, String> {
+    text.parse().map_err(|fault| format!("{text:?}: {fault}"))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn moments_are_read_as_people_type_them() {
+        let now: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
+        for (typed, meant) in [
+            ("2h", "2026-11-22T10:00:00Z"),
+            ("90s", "2026-11-22T11:58:30Z"),
+            ("1d", "2026-11-21T12:00:00Z"),
+            ("2026-11-22T11:00:00+01:00", "2026-11-22T10:00:00Z"),
+        ] {
+            assert_eq!(moment(typed, now), Ok(meant.parse().unwrap()), "{typed}");
+        }
+        for typed in ["", "h", "-2h", "tomorrow", "2026-13-01"] {
+            assert_eq!(moment(typed, now), Err(MomentFault(typed.to_owned())));
+        }
+    }
+
+    #[test]
+    fn a_status_is_a_state_or_refused() {
+        assert_eq!(status("Refused"), Ok("refused".to_owned()));
+        assert_eq!(status("delivered"), Ok("delivered".to_owned()));
+        assert!(status("sent").unwrap_err().contains("delivered"));
+    }
+}

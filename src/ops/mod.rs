@@ -1,0 +1,8 @@
+//! What people may do to the running system, shared by the command line and the console.
+//!
+//! Each deed works on the store alone, so it works whether or not the relay runs; a running relay
+//! notices within a second. Deeds decide through `policy` and `lifecycle` and never touch SQL.
+
+pub mod log;
+pub mod queue;
+pub mod routes;

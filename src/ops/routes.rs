@@ -1,0 +1,101 @@
+//! The routing table as people handle it: apply, export, history, explain.
+//!
+//! A table is applied whole or not at all; a table equal to the one in force makes no revision.
+
+use std::sync::Arc;
+
+use crate::mail::Timestamp;
+use crate::policy::table::{Fault, RoutingTable};
+use crate::spool::store::{Revision, Store, StoreError};
+
+/// A table that someone wants in force.
+#[derive(Debug, Clone)]
+pub struct Proposal {
+    pub toml: String,
+    pub by: String,
+    pub reason: Option<String>,
+    /// Refuse when the table in force is no longer this revision.
+    pub expected: Option<u64>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The revision now in force.
+    pub revision: u64,
+    /// What changed, in a line; `None` when nothing did.
+    pub summary: Option<String>,
+    pub warnings: Vec<Fault>,
+}
+
+/// Why a table was not applied. Nothing changed.
+#[derive(Debug)]
+pub enum Refused {
+    Faults(Vec<Fault>),
+    Store(StoreError),
+}
+
+impl From<StoreError> for Refused {
+    fn from(fault: StoreError) -> Self {
+        Self::Store(fault)
+    }
+}
+
+/// Puts a table in force, whole or not at all.
+pub async fn apply(
+    store: &Arc<dyn Store>,
+    proposal: Proposal,
+    now: Timestamp,
+) -> Result<Outcome, Refused> {
+    let current = store.routes().await?;
+    let number = current.as_ref().map_or(0, |current| current.revision);
+    let (table, warnings) =
+        RoutingTable::parse(&proposal.toml, number + 1).map_err(Refused::Faults)?;
+    let export = table.export();
+    if let Some(current) = current.as_ref().filter(|current| current.table == export) {
+        expect(proposal.expected, current.revision)?;
+        return Ok(Outcome { revision: current.revision, summary: None, warnings });
+    }
+    // A table that can no longer be read is replaced like any other.
+    let before = current
+        .as_ref()
+        .and_then(|current| RoutingTable::parse(&current.table, number).ok())
+        .map(|(before, _)| before);
+    let summary = table.summary(before.as_ref());
+    let revision = Revision {
+        revision: number + 1,
+        at: now,
+        by: proposal.by,
+        reason: proposal.reason,
+        summary: summary.clone(),
+        table: export,
+    };
+    let revision = store.replace_routes(revision, proposal.expected).await?;
+    Ok(Outcome { revision, summary: Some(summary), warnings })
+}
+
+fn expect(expected: Option<u64>, current: u64) -> Result<(), StoreError> {
+    match expected {
+        Some(expected) if expected != current => Err(StoreError::Conflict(format!(
+            "the routing table is at revision {current}, not {expected}: plan again"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// The table in force, as stored and as read; `None` when there is none yet.
+pub async fn current(
+    store: &Arc<dyn Store>,
+) -> Result<Option<(Revision, RoutingTable)>, StoreError> {
+    let Some(revision) = store.routes().await? else {
+        return Ok(None);
+    };
+    match RoutingTable::parse(&revision.table, revision.revision) {
+        Ok((table, _)) => Ok(Some((revision, table))),
+        Err(faults) => Err(StoreError::Corrupt(format!(
+            "routing table, revision {}: {}",
+            revision.revision,
+            faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+        ))),
+    }
+}

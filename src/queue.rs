@@ -1,0 +1,541 @@
+//! What is due becomes an attempt, and an attempt's outcome becomes a change.
+//!
+//! Every room has a lane: jobs in memory, and at most so many workers on them, each with a next hop
+//! of its own, so that a slow or dead room delays nobody else. Fresh messages come from the spool
+//! in memory; everything else is taken from the store when it is due. What the queue holds in
+//! memory it may drop at any time: the store has it, under a lease that is given back. It decides
+//! neither where mail goes (`policy`) nor what an outcome means (`lifecycle`). A recipient is in
+//! hand once at most; an outcome that cannot be written yet is kept and written later, and its
+//! recipient is not tried again meanwhile. A worker that panics costs its job one attempt.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, watch};
+
+use crate::delivery::client::Caller;
+use crate::delivery::outcome::{Attempt, Cause, Outcome};
+use crate::delivery::{self, Job, Kept};
+use crate::lifecycle::bounce::Letterhead;
+use crate::lifecycle::retry::Schedule;
+use crate::lifecycle::{self, Occasion};
+use crate::mail::{Content, Reference, RoomId, Timestamp};
+use crate::policy::decide;
+use crate::policy::table::RoutingTable;
+use crate::spool::store::{Applied, Change, RecipientId, StoreError, Waiting};
+use crate::spool::{BodyPermit, Feed, Fresh, Spool};
+
+/// How often the store is asked for what is due.
+const LOOK: Duration = Duration::from_millis(250);
+/// How long the store gives out to nobody else what we took.
+const LEASE: Duration = Duration::from_secs(1800);
+/// Jobs of one room in memory; more stay in the store.
+const LANE: usize = 400;
+/// Recipients of one room taken from the store at a time.
+const PORTION: usize = 200;
+/// How long a worker keeps a connection with nothing to send.
+const IDLE: Duration = Duration::from_secs(5);
+/// How long a job waits for memory before it goes back to the store.
+const MEMORY_WAIT: Duration = Duration::from_secs(10);
+/// First and longest pause before an outcome that could not be written is written again.
+const WRITE_AGAIN: Duration = Duration::from_millis(100);
+const WRITE_AGAIN_AT_MOST: Duration = Duration::from_secs(5);
+/// How long attempts in hand may take when the relay stops.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// What the queue works with.
+#[derive(Debug)]
+pub struct Parts {
+    pub feed: Feed,
+    pub spool: Spool,
+    pub table: watch::Receiver<Arc<RoutingTable>>,
+    pub caller: Caller,
+    pub settings: delivery::Settings,
+    pub letterhead: Letterhead,
+    /// Becomes `true` when the relay stops.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// Runs the queue until the relay stops.
+pub async fn run(parts: Parts) {
+    let Parts {
+        feed: Feed { mut fresh, wake },
+        settings,
+        mut stop,
+        ..
+    } = parts;
+    let (alive, mut all_gone) = mpsc::channel(1);
+    let desk = Arc::new(Desk {
+        spool: parts.spool,
+        table: parts.table,
+        caller: parts.caller,
+        schedule: Schedule {
+            retry: settings.retry,
+            give_up_after: settings.give_up_after,
+        },
+        workers_per_room: settings.connections_per_room,
+        letterhead: parts.letterhead,
+        noise: RandomState::new(),
+        hand: Mutex::default(),
+        wake: Arc::clone(&wake),
+        stop: stop.clone(),
+    });
+    let mut foreign = desk.spool.store().foreign_changes();
+    tokio::spawn(make_all_due(Arc::clone(&desk)));
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stopping| *stopping) => break,
+            Some(message) = fresh.recv() => desk.take_fresh(message, &alive),
+            Ok(()) = foreign.changed() => {
+                desk.give_back_what_waits().await;
+                desk.take_due(&alive).await;
+            }
+            () = wake.notified() => desk.take_due(&alive).await,
+            _ = look.tick() => desk.take_due(&alive).await,
+        }
+    }
+    drop(alive);
+    if tokio::time::timeout(GRACE, all_gone.recv()).await.is_err() {
+        tracing::warn!(
+            "some attempts did not end in time; they are made again after the next start"
+        );
+    }
+}
+
+/// After a start nothing keeps its old lease: everything that waits is tried again at once.
+async fn make_all_due(desk: Arc<Desk>) {
+    let now = Timestamp::now();
+    loop {
+        match desk.spool.store().make_all_due(now).await {
+            Ok(0) => return desk.wake.notify_one(),
+            Ok(_) => desk.wake.notify_one(),
+            Err(fault) => {
+                tracing::warn!(%fault, "what waits cannot be made due yet");
+                tokio::time::sleep(WRITE_AGAIN_AT_MOST).await;
+            }
+        }
+    }
+}
+
+/// Proof that someone still works; the queue waits for all of them when it stops.
+type Alive = mpsc::Sender<()>;
+
+/// What workers share.
+struct Desk {
+    spool: Spool,
+    table: watch::Receiver<Arc<RoutingTable>>,
+    caller: Caller,
+    schedule: Schedule,
+    workers_per_room: usize,
+    letterhead: Letterhead,
+    noise: RandomState,
+    hand: Mutex<Hand>,
+    wake: Arc<Notify>,
+    stop: watch::Receiver<bool>,
+}
+
+/// What the queue has in hand.
+#[derive(Default)]
+struct Hand {
+    lanes: HashMap<RoomId, Lane>,
+    /// In a lane, being tried, or with an outcome that is being written.
+    held: HashSet<RecipientId>,
+    /// Dropped by a worker that panicked.
+    orphans: Vec<RecipientId>,
+}
+
+#[derive(Default)]
+struct Lane {
+    tasks: VecDeque<Task>,
+    workers: usize,
+    /// Workers with nothing to do, each on a connection that it keeps for a while.
+    idle: usize,
+    /// Rings for one of them.
+    bell: Arc<Notify>,
+    /// The store has more for this room than there was place for.
+    more: bool,
+}
+
+/// Recipients of one message in one room, and the bytes if they are still in memory.
+struct Task {
+    room: RoomId,
+    reference: Reference,
+    recipients: Vec<Waiting>,
+    body: Option<Body>,
+}
+
+struct Body {
+    content: Content,
+    /// It came in memory just now: nobody can have tried it before.
+    is_fresh: bool,
+    _permit: Arc<BodyPermit>,
+}
+
+impl Task {
+    fn ids(&self) -> impl Iterator<Item = RecipientId> {
+        self.recipients.iter().map(|it| it.id)
+    }
+}
+
+impl Desk {
+    fn hand(&self) -> MutexGuard<'_, Hand> {
+        self.hand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_fresh(self: &Arc<Self>, fresh: Fresh, alive: &Alive) {
+        let permit = Arc::new(fresh.permit);
+        for mut task in into_tasks(fresh.waiting) {
+            let content = fresh.content.clone();
+            task.body = Some(Body {
+                content,
+                is_fresh: true,
+                _permit: Arc::clone(&permit),
+            });
+            self.enqueue(task, alive);
+        }
+    }
+
+    async fn take_due(self: &Arc<Self>, alive: &Alive) {
+        self.give_back_orphans().await;
+        let now = Timestamp::now();
+        let full = self.full_rooms();
+        let taken = self
+            .spool
+            .store()
+            .take_due(now, now.after(LEASE), PORTION, full)
+            .await;
+        let due = match taken {
+            Ok(due) => due,
+            Err(fault) => return tracing::warn!(%fault, "the store cannot say what is due"),
+        };
+        self.note_rooms_with_more(&due);
+        let free: Vec<Waiting> = {
+            let hand = self.hand();
+            due.into_iter()
+                .filter(|it| !hand.held.contains(&it.id))
+                .collect()
+        };
+        for task in into_tasks(free) {
+            self.enqueue(task, alive);
+        }
+    }
+
+    fn full_rooms(&self) -> Vec<RoomId> {
+        let hand = self.hand();
+        let full = hand
+            .lanes
+            .iter()
+            .filter(|(_, lane)| LANE - PORTION < lane.tasks.len());
+        full.map(|(room, _)| room.clone()).collect()
+    }
+
+    fn note_rooms_with_more(&self, due: &[Waiting]) {
+        let mut count: HashMap<&RoomId, usize> = HashMap::new();
+        for waiting in due {
+            *count.entry(&waiting.room).or_default() += 1;
+        }
+        let mut hand = self.hand();
+        for (room, _) in count.into_iter().filter(|&(_, count)| count == PORTION) {
+            hand.lanes.entry(room.clone()).or_default().more = true;
+        }
+    }
+
+    /// Puts a task into its room's lane, and a worker on it if the room may have one more.
+    fn enqueue(self: &Arc<Self>, task: Task, alive: &Alive) {
+        let room = task.room.clone();
+        let hand = &mut *self.hand();
+        let lane = hand.lanes.entry(room.clone()).or_default();
+        if LANE <= lane.tasks.len() {
+            // Goes back to the store, and comes again when there is place.
+            lane.more = true;
+            hand.orphans.extend(task.ids());
+            return;
+        }
+        hand.held.extend(task.ids());
+        lane.tasks.push_back(task);
+        if lane.tasks.len() <= lane.idle {
+            lane.bell.notify_one();
+        } else if lane.workers < self.workers_per_room {
+            lane.workers += 1;
+            let place = Place {
+                desk: Arc::clone(self),
+                room,
+            };
+            tokio::spawn(work(place, alive.clone()));
+        }
+    }
+
+    /// The next task of a room; `None` when there is none or the relay stops.
+    fn next_task(&self, room: &RoomId) -> Option<Task> {
+        if *self.stop.borrow() {
+            return None;
+        }
+        self.hand().lanes.get_mut(room)?.tasks.pop_front()
+    }
+
+    /// Waits a while for the next task of a room, so that a connection is used again.
+    async fn await_task(&self, room: &RoomId) -> Option<Task> {
+        let bell = {
+            let hand = &mut *self.hand();
+            let lane = hand.lanes.get_mut(room)?;
+            if let Some(task) = lane.tasks.pop_front() {
+                return Some(task);
+            }
+            if std::mem::take(&mut lane.more) {
+                self.wake.notify_one();
+            }
+            lane.idle += 1;
+            Arc::clone(&lane.bell)
+        };
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            () = bell.notified() => {}
+            () = tokio::time::sleep(IDLE) => {}
+            _ = stop.wait_for(|stopping| *stopping) => {}
+        }
+        if let Some(lane) = self.hand().lanes.get_mut(room) {
+            lane.idle = lane.idle.saturating_sub(1);
+        }
+        self.next_task(room)
+    }
+
+    /// An operator changed something: what only waits in memory is read anew from the store.
+    async fn give_back_what_waits(&self) {
+        {
+            let hand = &mut *self.hand();
+            for task in hand
+                .lanes
+                .values_mut()
+                .flat_map(|lane| lane.tasks.drain(..))
+            {
+                hand.orphans.extend(task.ids());
+            }
+            for id in &hand.orphans {
+                hand.held.remove(id);
+            }
+        }
+        self.give_back_orphans().await;
+    }
+
+    async fn give_back_orphans(&self) {
+        let orphans = std::mem::take(&mut self.hand().orphans);
+        if orphans.is_empty() {
+            return;
+        }
+        if let Err(fault) = self.spool.store().give_back(orphans.clone()).await {
+            tracing::warn!(%fault, "leases cannot be given back yet");
+            self.hand().orphans.extend(orphans);
+        }
+    }
+}
+
+/// Recipients of one message that share a room become one task.
+fn into_tasks(waiting: Vec<Waiting>) -> Vec<Task> {
+    let mut tasks: Vec<Task> = Vec::new();
+    let mut places: HashMap<(Reference, RoomId), usize> = HashMap::new();
+    for one in waiting {
+        let key = (one.id.reference, one.room.clone());
+        match places.get(&key).and_then(|&place| tasks.get_mut(place)) {
+            Some(task) => task.recipients.push(one),
+            None => {
+                places.insert(key, tasks.len());
+                let (room, reference) = (one.room.clone(), one.id.reference);
+                tasks.push(Task {
+                    room,
+                    reference,
+                    recipients: vec![one],
+                    body: None,
+                });
+            }
+        }
+    }
+    tasks
+}
+
+/// A worker's place in its lane; free again when dropped, also by a panic.
+struct Place {
+    desk: Arc<Desk>,
+    room: RoomId,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut hand = self.desk.hand();
+        let Some(lane) = hand.lanes.get_mut(&self.room) else {
+            return;
+        };
+        lane.workers = lane.workers.saturating_sub(1);
+        if lane.tasks.is_empty() && std::mem::take(&mut lane.more) {
+            self.desk.wake.notify_one();
+        }
+        if lane.tasks.is_empty() && lane.workers == 0 {
+            hand.lanes.remove(&self.room);
+        }
+    }
+}
+
+/// Recipients in hand; let go of when dropped. Unless their outcome was written they are given
+/// back to the store, so that a panic costs them one attempt and no more.
+struct Grip {
+    desk: Arc<Desk>,
+    ids: Vec<RecipientId>,
+    written: bool,
+}
+
+impl Drop for Grip {
+    fn drop(&mut self) {
+        let mut hand = self.desk.hand();
+        for id in &self.ids {
+            hand.held.remove(id);
+        }
+        if !self.written {
+            hand.orphans.append(&mut self.ids);
+        }
+    }
+}
+
+/// Works on one room's lane until nothing has come for a while.
+async fn work(place: Place, alive: Alive) {
+    let (desk, room) = (&place.desk, &place.room);
+    let mut kept = None;
+    loop {
+        let task = match desk.next_task(room) {
+            Some(task) => Some(task),
+            None if kept.is_some() => desk.await_task(room).await,
+            None => None,
+        };
+        let Some(task) = task else { break };
+        let ids = task.ids().collect();
+        let grip = Grip {
+            desk: Arc::clone(desk),
+            ids,
+            written: false,
+        };
+        try_task(grip, task, &mut kept, &alive).await;
+    }
+    if let Some(kept) = kept {
+        kept.close().await;
+    }
+}
+
+/// One attempt for one task; its outcome is written while the worker goes on.
+async fn try_task(grip: Grip, task: Task, kept: &mut Option<Kept>, alive: &Alive) {
+    let desk = Arc::clone(&grip.desk);
+    let Task {
+        room,
+        reference,
+        recipients,
+        body,
+    } = task;
+    let body = match body {
+        Some(body) => Some(body),
+        None => desk.fetch(reference, &recipients).await,
+    };
+    // No memory, no store, or a message that an operator just ended: it comes again if it must.
+    let Some(body) = body else { return };
+    let table = Arc::clone(&desk.table.borrow());
+    let job = Job {
+        waiting: &recipients,
+        content: &body.content,
+        first_try: body.is_fresh,
+    };
+    let attempts = match decide::route(&room, &table, Timestamp::now()) {
+        Some(route) => delivery::attempt(&job, &route.next_hops, kept, &desk.caller).await,
+        None => vec![without_room(&room); recipients.len()],
+    };
+    let tried = recipients.into_iter().zip(attempts).collect();
+    let change = desk.settle(tried, &body.content, &table);
+    tokio::spawn(write(grip, Arc::new(change), alive.clone()));
+}
+
+/// A room that was taken out of the table may come back; until then its mail waits.
+fn without_room(room: &RoomId) -> Attempt {
+    let reason = format!("room {room} is no longer in the routing table");
+    let outcome = Outcome::Deferred(Cause::Found(reason));
+    Attempt {
+        outcome,
+        hop: None,
+        tls: None,
+        duration: Duration::ZERO,
+    }
+}
+
+impl Desk {
+    /// A message's bytes from the store, under a share of the memory for bodies.
+    async fn fetch(&self, reference: Reference, recipients: &[Waiting]) -> Option<Body> {
+        let size = recipients.first().map_or(0, |it| it.size);
+        let permit = self
+            .spool
+            .reserve(usize::try_from(size).ok()?, MEMORY_WAIT)
+            .await?;
+        match self.spool.store().content(reference).await {
+            Ok(content) => Some(Body {
+                content: content?,
+                is_fresh: false,
+                _permit: Arc::new(permit),
+            }),
+            Err(fault) => {
+                tracing::warn!(%fault, %reference, "a message cannot be read yet");
+                None
+            }
+        }
+    }
+
+    fn settle(
+        &self,
+        tried: Vec<(Waiting, Attempt)>,
+        content: &Content,
+        table: &RoutingTable,
+    ) -> Change {
+        let report = self.spool.next_reference();
+        lifecycle::attempted(
+            tried,
+            &Occasion {
+                now: Timestamp::now(),
+                noise: self.noise.hash_one(report),
+                schedule: &self.schedule,
+                letterhead: &self.letterhead,
+                table,
+                content: Some(content),
+                report,
+            },
+        )
+    }
+}
+
+/// Writes an outcome, however long it takes: it must not be lost, nor the message sent again.
+async fn write(mut grip: Grip, change: Arc<Change>, _alive: Alive) {
+    let applied = match grip.desk.apply(&change).await {
+        Ok(applied) => applied,
+        Err(fault) => return tracing::error!(%fault, "an outcome contradicts the store"),
+    };
+    grip.written = true;
+    if !applied.skipped.is_empty() {
+        let late = Arc::new(lifecycle::overtaken(&change, &applied.skipped));
+        if let Err(fault) = grip.desk.apply(&late).await {
+            tracing::error!(%fault, "what came too late cannot be told");
+        }
+    }
+}
+
+impl Desk {
+    /// Applies a change as soon as the store can; fails only where trying again cannot help.
+    async fn apply(&self, change: &Arc<Change>) -> Result<Applied, StoreError> {
+        let mut pause = WRITE_AGAIN;
+        loop {
+            match self.spool.apply(Arc::clone(change)).await {
+                Err(fault) if !matches!(fault, StoreError::Conflict(_)) => {
+                    tracing::warn!(%fault, "an outcome waits to be written");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(WRITE_AGAIN_AT_MOST);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+}

@@ -1,0 +1,505 @@
+//! One command line to a [`Command`], or to the [`Reply`] that refuses it.
+//!
+//! Decides syntax only (RFC 5321 §4.1.1, RFC 1870, RFC 3030, RFC 6152, RFC 6531): it gives what
+//! stands between `<` and `>` exactly as it was written, and says nothing about what it means. The
+//! crate `smtp-proto` is not used, since it strips source routes and quotes and gives `<postmaster>`
+//! and `<>` the same value, which policy must be able to tell apart. Never fails but with a reply.
+
+use crate::mail::{BodyKind, Reply};
+
+/// A line that makes sense.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Command<'a> {
+    Ehlo(&'a str),
+    Helo(&'a str),
+    Mail(Mail<'a>),
+    /// What stands between `<` and `>`; never empty.
+    Rcpt(&'a str),
+    Data,
+    Bdat(Bdat),
+    Rset,
+    Noop,
+    Vrfy,
+    Help,
+    StartTls,
+    Quit,
+}
+
+/// MAIL FROM and its parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mail<'a> {
+    /// What stands between `<` and `>`; empty is the null sender.
+    pub sender: &'a str,
+    /// What the client believes the message's size to be (RFC 1870).
+    pub size: Option<u64>,
+    pub body: BodyKind,
+    pub smtputf8: bool,
+}
+
+/// A chunk is to follow (RFC 3030 §2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bdat {
+    pub octets: u64,
+    pub last: bool,
+}
+
+/// The first word of a line, as far as it matters for what is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    Mail,
+    Rcpt,
+    Data,
+    Bdat,
+    Other,
+}
+
+/// A line that makes no sense, and what is said to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    pub verb: Verb,
+    /// The path of MAIL or RCPT, where it could be read.
+    pub path: Option<String>,
+    pub reply: Reply,
+}
+
+impl Verb {
+    /// The verb of a line, however broken the rest of it is.
+    pub fn of(line: &[u8]) -> Self {
+        let word = line
+            .split(|octet| *octet == b' ')
+            .next()
+            .unwrap_or_default();
+        [
+            (Self::Mail, "MAIL"),
+            (Self::Rcpt, "RCPT"),
+            (Self::Data, "DATA"),
+            (Self::Bdat, "BDAT"),
+        ]
+        .into_iter()
+        .find(|(_, name)| word.eq_ignore_ascii_case(name.as_bytes()))
+        .map_or(Self::Other, |(verb, _)| verb)
+    }
+
+    fn fault(self, reply: Reply) -> Fault {
+        Fault {
+            verb: self,
+            path: None,
+            reply,
+        }
+    }
+}
+
+/// Reads one line, given without its CRLF.
+pub fn parse(line: &[u8]) -> Result<Command<'_>, Fault> {
+    let verb = Verb::of(line);
+    let text = std::str::from_utf8(line)
+        .ok()
+        .filter(|text| !text.chars().any(char::is_control))
+        .ok_or_else(|| verb.fault(Reply::bad_character()))?;
+    let (word, rest) = match text.split_once(' ') {
+        Some((word, rest)) => (word, rest.trim_matches(' ')),
+        None => (text, ""),
+    };
+    match verb {
+        Verb::Mail => mail(rest),
+        Verb::Rcpt => rcpt(rest),
+        Verb::Data => bare(rest, "DATA", Command::Data).map_err(|reply| verb.fault(reply)),
+        Verb::Bdat => bdat(rest).map_err(|reply| verb.fault(reply)),
+        Verb::Other => other(word, rest).map_err(|reply| verb.fault(reply)),
+    }
+}
+
+fn other<'a>(word: &str, rest: &'a str) -> Result<Command<'a>, Reply> {
+    match word.to_ascii_uppercase().as_str() {
+        "EHLO" => hello(rest, "EHLO your.name").map(Command::Ehlo),
+        "HELO" => hello(rest, "HELO your.name").map(Command::Helo),
+        "RSET" => bare(rest, "RSET", Command::Rset),
+        "QUIT" => bare(rest, "QUIT", Command::Quit),
+        "STARTTLS" => bare(rest, "STARTTLS", Command::StartTls),
+        "NOOP" => Ok(Command::Noop),
+        "HELP" => Ok(Command::Help),
+        "VRFY" if rest.is_empty() => Err(Reply::syntax("VRFY address")),
+        "VRFY" => Ok(Command::Vrfy),
+        "EXPN" | "AUTH" | "TURN" | "ETRN" => Err(Reply::not_implemented()),
+        _ => Err(Reply::unknown_command()),
+    }
+}
+
+/// A command that takes nothing.
+fn bare<'a>(rest: &str, usage: &str, command: Command<'a>) -> Result<Command<'a>, Reply> {
+    if rest.is_empty() {
+        Ok(command)
+    } else {
+        Err(Reply::syntax(usage))
+    }
+}
+
+/// A domain or an address literal (RFC 5321 §4.1.1.1), read kindly: workstations have names with
+/// underscores and without dots, and the name is only noted.
+fn hello<'a>(name: &'a str, usage: &str) -> Result<&'a str, Reply> {
+    let literal = name
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'));
+    let sound = match literal {
+        Some(inner) => {
+            !inner.is_empty()
+                && inner
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | ':' | '-' | '%'))
+        }
+        None => {
+            let labels = name.strip_suffix('.').unwrap_or(name);
+            labels.split('.').all(|label| {
+                !label.is_empty()
+                    && label
+                        .chars()
+                        .all(|c| c.is_alphanumeric() || matches!(c, '-' | '_'))
+            })
+        }
+    };
+    if sound && name.len() <= 255 {
+        Ok(name)
+    } else {
+        Err(Reply::syntax(usage))
+    }
+}
+
+const MAIL_USAGE: &str = "MAIL FROM:<address> [SIZE=octets] [BODY=8BITMIME] [SMTPUTF8]";
+const RCPT_USAGE: &str = "RCPT TO:<address>";
+
+fn mail(rest: &str) -> Result<Command<'_>, Fault> {
+    let fault = |reply| Verb::Mail.fault(reply);
+    let rest = after_keyword(rest, "FROM:").ok_or_else(|| fault(Reply::syntax(MAIL_USAGE)))?;
+    let (sender, parameters) = path(rest).ok_or_else(|| fault(Reply::syntax(MAIL_USAGE)))?;
+    mail_parameters(sender, parameters)
+        .map(Command::Mail)
+        .map_err(|reply| Fault {
+            verb: Verb::Mail,
+            path: Some(sender.to_owned()),
+            reply,
+        })
+}
+
+fn rcpt(rest: &str) -> Result<Command<'_>, Fault> {
+    let fault = |reply| Verb::Rcpt.fault(reply);
+    let rest = after_keyword(rest, "TO:").ok_or_else(|| fault(Reply::syntax(RCPT_USAGE)))?;
+    let (recipient, parameters) = path(rest).ok_or_else(|| fault(Reply::syntax(RCPT_USAGE)))?;
+    let refused = if recipient.is_empty() {
+        Some(Reply::recipient_syntax("", "an address is missing"))
+    } else {
+        // RFC 5321 §4.1.1.11: no parameter of RCPT is offered.
+        words(parameters).next().map(Reply::unknown_parameter)
+    };
+    match refused {
+        None => Ok(Command::Rcpt(recipient)),
+        Some(reply) => Err(Fault {
+            verb: Verb::Rcpt,
+            path: Some(recipient.to_owned()),
+            reply,
+        }),
+    }
+}
+
+/// What follows `FROM:` or `TO:`; the space that old clients put after the colon is tolerated.
+fn after_keyword<'a>(text: &'a str, keyword: &str) -> Option<&'a str> {
+    let (start, rest) = text.split_at_checked(keyword.len())?;
+    start
+        .eq_ignore_ascii_case(keyword)
+        .then(|| rest.trim_start_matches(' '))
+}
+
+/// Splits `<path>[ parameters]` at the `>` that closes it, which is the first one outside quotes.
+fn path(text: &str) -> Option<(&str, &str)> {
+    let inner = text.strip_prefix('<')?;
+    let end = closing_bracket(inner)?;
+    let (path, rest) = (inner.get(..end)?, inner.get(end + 1..)?);
+    (rest.is_empty() || rest.starts_with(' ')).then_some((path, rest))
+}
+
+/// Where `>` closes the path. Outside a quoted string neither `<` nor a space may stand before it.
+fn closing_bracket(inner: &str) -> Option<usize> {
+    let (mut quoted, mut escaped) = (false, false);
+    for (at, octet) in inner.bytes().enumerate() {
+        match octet {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'>' if !quoted => return Some(at),
+            b'<' | b' ' if !quoted => return None,
+            _ => {}
+        }
+    }
+    None
+}
+
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(' ').filter(|word| !word.is_empty())
+}
+
+fn mail_parameters<'a>(sender: &'a str, parameters: &str) -> Result<Mail<'a>, Reply> {
+    let usage = || Reply::syntax(MAIL_USAGE);
+    let (mut size, mut body, mut smtputf8) = (None, None, None);
+    for parameter in words(parameters) {
+        let (keyword, value) = match parameter.split_once('=') {
+            Some((keyword, value)) => (keyword, Some(value)),
+            None => (parameter, None),
+        };
+        let seen_before = match (keyword.to_ascii_uppercase().as_str(), value) {
+            ("SIZE", Some(octets)) => size.replace(decimal(octets).ok_or_else(usage)?).is_some(),
+            ("BODY", Some(kind)) => body
+                .replace(body_kind(kind).ok_or_else(|| Reply::unknown_parameter(parameter))?)
+                .is_some(),
+            ("SMTPUTF8", None) => smtputf8.replace(()).is_some(),
+            ("SIZE" | "BODY" | "SMTPUTF8", _) => return Err(usage()),
+            _ => return Err(Reply::unknown_parameter(parameter)),
+        };
+        if seen_before {
+            return Err(usage());
+        }
+    }
+    Ok(Mail {
+        sender,
+        size,
+        body: body.unwrap_or(BodyKind::SevenBit),
+        smtputf8: smtputf8.is_some(),
+    })
+}
+
+/// RFC 6152 §2. BINARYMIME is not offered.
+fn body_kind(word: &str) -> Option<BodyKind> {
+    if word.eq_ignore_ascii_case("7BIT") {
+        Some(BodyKind::SevenBit)
+    } else if word.eq_ignore_ascii_case("8BITMIME") {
+        Some(BodyKind::EightBitMime)
+    } else {
+        None
+    }
+}
+
+/// One to twenty digits (RFC 1870 §4); what is past counting is as large as can be.
+fn decimal(digits: &str) -> Option<u64> {
+    let sound = (1..=20).contains(&digits.len()) && digits.bytes().all(|it| it.is_ascii_digit());
+    sound.then(|| digits.parse().unwrap_or(u64::MAX))
+}
+
+fn bdat<'a>(rest: &str) -> Result<Command<'a>, Reply> {
+    let usage = || Reply::syntax("BDAT octets [LAST]");
+    let mut words = words(rest);
+    let octets = words.next().and_then(decimal).ok_or_else(usage)?;
+    let last = match words.next() {
+        None => false,
+        Some(word) if word.eq_ignore_ascii_case("LAST") => true,
+        Some(_) => return Err(usage()),
+    };
+    match words.next() {
+        None => Ok(Command::Bdat(Bdat { octets, last })),
+        Some(_) => Err(usage()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn line(command: &Command<'_>) -> String {
+        match command {
+            Command::Mail(mail) => format!(
+                "Mail <{}> {:?} {:?} {}",
+                mail.sender, mail.size, mail.body, mail.smtputf8
+            ),
+            Command::Bdat(bdat) => format!("Bdat {} {}", bdat.octets, bdat.last),
+            other => format!("{other:?}"),
+        }
+    }
+
+    fn told(input: &[u8]) -> String {
+        match parse(input) {
+            Ok(command) => line(&command),
+            Err(fault) => format!(
+                "{} {} {:?}",
+                fault.reply.code,
+                fault.reply.enhanced_code().unwrap(),
+                fault.verb
+            ),
+        }
+    }
+
+    #[test]
+    fn reads_every_command() {
+        for (input, expected) in [
+            ("EHLO relay.test", "Ehlo(\"relay.test\")"),
+            ("ehlo ws1", "Ehlo(\"ws1\")"),
+            ("EHLO ws_1.local.", "Ehlo(\"ws_1.local.\")"),
+            ("EHLO ålesund.test", "Ehlo(\"ålesund.test\")"),
+            ("EHLO [127.0.0.1]", "Ehlo(\"[127.0.0.1]\")"),
+            ("EHLO [IPv6:::1]", "Ehlo(\"[IPv6:::1]\")"),
+            ("EHLO relay.test ", "Ehlo(\"relay.test\")"),
+            ("HELO x", "Helo(\"x\")"),
+            ("DATA", "Data"),
+            ("data ", "Data"),
+            ("RSET", "Rset"),
+            ("QUIT", "Quit"),
+            ("STARTTLS", "StartTls"),
+            ("NOOP", "Noop"),
+            ("NOOP any thing", "Noop"),
+            ("HELP", "Help"),
+            ("HELP MAIL", "Help"),
+            ("VRFY vakt", "Vrfy"),
+            ("BDAT 0", "Bdat 0 false"),
+            ("BDAT 86 LAST", "Bdat 86 true"),
+            ("bdat 86  last ", "Bdat 86 true"),
+            (
+                "BDAT 99999999999999999999",
+                "Bdat 18446744073709551615 false",
+            ),
+            ("EHLO", "501 5.5.4 Other"),
+            ("EHLO a b", "501 5.5.4 Other"),
+            ("EHLO a..b", "501 5.5.4 Other"),
+            ("EHLO .", "501 5.5.4 Other"),
+            ("EHLO []", "501 5.5.4 Other"),
+            ("EHLO <script>", "501 5.5.4 Other"),
+            ("HELO", "501 5.5.4 Other"),
+            ("DATA now", "501 5.5.4 Data"),
+            ("RSET x", "501 5.5.4 Other"),
+            ("QUIT x", "501 5.5.4 Other"),
+            ("STARTTLS x", "501 5.5.4 Other"),
+            ("VRFY", "501 5.5.4 Other"),
+            ("EXPN all", "502 5.5.1 Other"),
+            ("AUTH PLAIN AAAA", "502 5.5.1 Other"),
+            ("BDAT", "501 5.5.4 Bdat"),
+            ("BDAT x", "501 5.5.4 Bdat"),
+            ("BDAT -1", "501 5.5.4 Bdat"),
+            ("BDAT +1", "501 5.5.4 Bdat"),
+            ("BDAT 1 FIRST", "501 5.5.4 Bdat"),
+            ("BDAT 1 LAST LAST", "501 5.5.4 Bdat"),
+            ("BDAT 123456789012345678901", "501 5.5.4 Bdat"),
+            ("", "500 5.5.1 Other"),
+            (" NOOP", "500 5.5.1 Other"),
+            ("XYZZY", "500 5.5.1 Other"),
+            ("MAILFROM:<a@b>", "500 5.5.1 Other"),
+            ("GET / HTTP/1.1", "500 5.5.1 Other"),
+        ] {
+            assert_eq!(told(input.as_bytes()), expected, "{input:?}");
+        }
+    }
+
+    #[test]
+    fn reads_mail_and_its_parameters() {
+        for (input, expected) in [
+            ("MAIL FROM:<a@b>", "Mail <a@b> None SevenBit false"),
+            ("mail from:<A@b>", "Mail <A@b> None SevenBit false"),
+            ("MAIL FROM: <a@b>", "Mail <a@b> None SevenBit false"),
+            ("MAIL FROM:<>", "Mail <> None SevenBit false"),
+            (
+                "MAIL FROM:<a@b> SIZE=12",
+                "Mail <a@b> Some(12) SevenBit false",
+            ),
+            (
+                "MAIL FROM:<a@b>  size=0  ",
+                "Mail <a@b> Some(0) SevenBit false",
+            ),
+            (
+                "MAIL FROM:<a@b> BODY=8BITMIME",
+                "Mail <a@b> None EightBitMime false",
+            ),
+            (
+                "MAIL FROM:<a@b> BODY=7bit",
+                "Mail <a@b> None SevenBit false",
+            ),
+            ("MAIL FROM:<å@b> SMTPUTF8", "Mail <å@b> None SevenBit true"),
+            (
+                "MAIL FROM:<a@b> SMTPUTF8 BODY=8BITMIME SIZE=99999999999999999999",
+                "Mail <a@b> Some(18446744073709551615) EightBitMime true",
+            ),
+            (
+                "MAIL FROM:<\"a>b\"@c>",
+                "Mail <\"a>b\"@c> None SevenBit false",
+            ),
+            (
+                "MAIL FROM:<\"a\\\"> b\"@c>",
+                "Mail <\"a\\\"> b\"@c> None SevenBit false",
+            ),
+            (
+                "MAIL FROM:<@x,@y:a@b>",
+                "Mail <@x,@y:a@b> None SevenBit false",
+            ),
+            ("MAIL", "501 5.5.4 Mail"),
+            ("MAIL FROM", "501 5.5.4 Mail"),
+            ("MAIL FROM:", "501 5.5.4 Mail"),
+            ("MAIL FROM:a@b", "501 5.5.4 Mail"),
+            ("MAIL FROM:<a@b", "501 5.5.4 Mail"),
+            ("MAIL FROM:<a b@c>", "501 5.5.4 Mail"),
+            ("MAIL FROM:<<a@b>>", "501 5.5.4 Mail"),
+            ("MAIL FROM:<a@b>SIZE=1", "501 5.5.4 Mail"),
+            ("MAIL FROM:<\"a@b>", "501 5.5.4 Mail"),
+            ("MAIL TO:<a@b>", "501 5.5.4 Mail"),
+            ("MAIL FROM :<a@b>", "501 5.5.4 Mail"),
+            ("MAIL FROM:<a@b> SIZE", "501 5.5.4 Mail"),
+            ("MAIL FROM:<a@b> SIZE=", "501 5.5.4 Mail"),
+            ("MAIL FROM:<a@b> SIZE=-1", "501 5.5.4 Mail"),
+            ("MAIL FROM:<a@b> SIZE=1 SIZE=1", "501 5.5.4 Mail"),
+            ("MAIL FROM:<a@b> SMTPUTF8=1", "501 5.5.4 Mail"),
+            ("MAIL FROM:<a@b> SMTPUTF8 SMTPUTF8", "501 5.5.4 Mail"),
+            ("MAIL FROM:<a@b> BODY", "501 5.5.4 Mail"),
+            ("MAIL FROM:<a@b> BODY=BINARYMIME", "555 5.5.4 Mail"),
+            ("MAIL FROM:<a@b> RET=FULL", "555 5.5.4 Mail"),
+            ("MAIL FROM:<a@b> AUTH=<>", "555 5.5.4 Mail"),
+        ] {
+            assert_eq!(told(input.as_bytes()), expected, "{input:?}");
+        }
+    }
+
+    #[test]
+    fn gives_the_recipient_exactly_as_written() {
+        for (input, expected) in [
+            ("RCPT TO:<vakt@b.test>", "Rcpt(\"vakt@b.test\")"),
+            ("rcpt to: <Vakt@B.test> ", "Rcpt(\"Vakt@B.test\")"),
+            ("RCPT TO:<postmaster>", "Rcpt(\"postmaster\")"),
+            (
+                "RCPT TO:<@out.test:vakt@b.test>",
+                "Rcpt(\"@out.test:vakt@b.test\")",
+            ),
+            ("RCPT TO:<x%out.test@b.test>", "Rcpt(\"x%out.test@b.test\")"),
+            (
+                "RCPT TO:<\"x@out.test\"@b.test>",
+                "Rcpt(\"\\\"x@out.test\\\"@b.test\")",
+            ),
+            ("RCPT TO:<blåbær@b.test>", "Rcpt(\"blåbær@b.test\")"),
+            ("RCPT TO:<>", "501 5.1.3 Rcpt"),
+            ("RCPT TO:<a@b> NOTIFY=NEVER", "555 5.5.4 Rcpt"),
+            ("RCPT TO:<a@b>x", "501 5.5.4 Rcpt"),
+            ("RCPT TO:<a@b> <c@d>", "555 5.5.4 Rcpt"),
+            ("RCPT TO:a@b", "501 5.5.4 Rcpt"),
+            ("RCPT FROM:<a@b>", "501 5.5.4 Rcpt"),
+            ("RCPT TO:å", "501 5.5.4 Rcpt"),
+        ] {
+            assert_eq!(told(input.as_bytes()), expected, "{input:?}");
+        }
+    }
+
+    #[test]
+    fn refuses_octets_that_no_command_has() {
+        for (input, verb) in [
+            (b"NOOP \0".as_slice(), Verb::Other),
+            (b"RCPT TO:<a\r@b>", Verb::Rcpt),
+            (b"RCPT TO:<a\n@b>", Verb::Rcpt),
+            (b"MAIL FROM:<a@b>\tSIZE=1", Verb::Mail),
+            (b"MAIL FROM:<bl\xe5b@b>", Verb::Mail),
+            (b"EHLO \x1b[31m", Verb::Other),
+            (b"EHLO \xc2\x85", Verb::Other),
+            (b"\xff\xf4\xff\xfd\x06", Verb::Other),
+        ] {
+            let fault = parse(input).unwrap_err();
+            assert_eq!((fault.reply.code, fault.verb), (500, verb), "{input:?}");
+        }
+    }
+
+    #[test]
+    fn a_fault_keeps_the_path_it_could_read() {
+        let path = |input: &str| parse(input.as_bytes()).unwrap_err().path;
+        assert_eq!(path("MAIL FROM:<a@b> X=1").as_deref(), Some("a@b"));
+        assert_eq!(path("RCPT TO:<c@d> X=1").as_deref(), Some("c@d"));
+        assert_eq!(path("MAIL FROM:a@b"), None);
+    }
+}

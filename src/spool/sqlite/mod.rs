@@ -1,0 +1,342 @@
+//! The store on SQLite: a file, WAL, `synchronous=FULL`.
+//!
+//! One writer thread (`writer`) makes all changes and commits whatever waits together; readers have
+//! connections of their own and never hold it up. What is said to be kept is on stable storage when
+//! it is said. It decides nothing about mail. It fails as one of the five [`StoreError`]s, and it
+//! recovers by itself: a connection that went bad is opened anew.
+
+mod read;
+mod write;
+mod writer;
+
+use std::fmt;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, functions::FunctionFlags};
+use tokio::sync::watch;
+
+use super::store::{
+    Applied, Change, LogRow, LoggedEvent, MessageRecord, NewMessage, Pending, RecipientId,
+    Revision, Search, Store, StoreError, Waiting, WaitingFilter,
+};
+use crate::mail::{Content, Reference, Refusal, RoomId, Timestamp};
+use writer::Writer;
+
+/// Numbered migrations; `user_version` says how many the file has had.
+const MIGRATIONS: &[&str] = &[include_str!("../schema/sqlite/001_main_job.sql")];
+/// How long a change waits for another process that holds the file.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The write-ahead log is folded into the file when it is this long, in pages of 4 KiB.
+const CHECKPOINT_PAGES: u32 = 8192;
+const STATEMENTS: usize = 64;
+/// Readers kept open between questions.
+const IDLE_READERS: usize = 4;
+
+/// What the store on SQLite wants to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    pub path: PathBuf,
+    /// A finished message's bytes are kept this long; zero deletes them with the last outcome.
+    pub keep_bodies: Duration,
+}
+
+/// The store on SQLite.
+pub struct Sqlite {
+    path: PathBuf,
+    writer: Writer,
+    readers: Arc<Readers>,
+    keep_bodies: bool,
+    foreign: watch::Receiver<u64>,
+}
+
+impl fmt::Debug for Sqlite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sqlite")
+            .field("path", &self.path)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Held by the one relay that runs on a store; given back when dropped, or when the process dies.
+#[derive(Debug)]
+pub struct RelayLock {
+    _file: File,
+}
+
+impl Sqlite {
+    /// Opens the store, making the file and its folder when they are missing, and brings its
+    /// schema up to date.
+    pub fn open(settings: &Settings) -> Result<Self, StoreError> {
+        make_folder(&settings.path)?;
+        let connection = connect_to_write(&settings.path)?;
+        let (announce, foreign) = watch::channel(0);
+        let writer = Writer::start(settings.path.clone(), connection, announce)?;
+        Ok(Self {
+            path: settings.path.clone(),
+            writer,
+            readers: Arc::new(Readers {
+                path: settings.path.clone(),
+                idle: Mutex::default(),
+            }),
+            keep_bodies: !settings.keep_bodies.is_zero(),
+            foreign,
+        })
+    }
+
+    /// Makes this process the one relay on the store at `path`.
+    pub fn lock(path: &Path) -> Result<RelayLock, StoreError> {
+        make_folder(path)?;
+        let mut name = path.as_os_str().to_owned();
+        name.push(".relay");
+        let down = |fault: std::io::Error| {
+            StoreError::Down(format!("{}: {fault}", Path::new(&name).display()))
+        };
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&name)
+            .map_err(down)?;
+        match file.try_lock() {
+            Ok(()) => Ok(RelayLock { _file: file }),
+            Err(TryLockError::WouldBlock) => Err(StoreError::Busy(format!(
+                "another relay runs on {}; stop it first, or give this one a store of its own",
+                path.display()
+            ))),
+            Err(TryLockError::Error(fault)) => Err(down(fault)),
+        }
+    }
+
+    fn read<T, F>(&self, question: F) -> Pending<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        let readers = Arc::clone(&self.readers);
+        Box::pin(async move {
+            tokio::task::spawn_blocking(move || readers.ask(question))
+                .await
+                .unwrap_or_else(|fault| Err(StoreError::Down(fault.to_string())))
+        })
+    }
+}
+
+impl Store for Sqlite {
+    fn accept(&self, message: NewMessage) -> Pending<()> {
+        self.writer
+            .submit_new_mail(move |connection| write::accept(connection, &message))
+    }
+
+    fn apply(&self, change: Arc<Change>) -> Pending<Applied> {
+        let keep_bodies = self.keep_bodies;
+        self.writer
+            .submit(move |connection| write::apply(connection, &change, keep_bodies))
+    }
+
+    fn note(&self, refusals: Vec<Refusal>) -> Pending<()> {
+        self.writer
+            .submit(move |connection| write::note(connection, &refusals))
+    }
+
+    fn take_due(
+        &self,
+        now: Timestamp,
+        leased_until: Timestamp,
+        limit: usize,
+        except: Vec<RoomId>,
+    ) -> Pending<Vec<Waiting>> {
+        self.writer.submit(move |connection| {
+            write::take_due(connection, now, leased_until, limit, &except)
+        })
+    }
+
+    fn give_back(&self, ids: Vec<RecipientId>) -> Pending<()> {
+        self.writer
+            .submit(move |connection| write::give_back(connection, &ids))
+    }
+
+    fn make_all_due(&self, now: Timestamp) -> Pending<u64> {
+        self.writer
+            .submit(move |connection| write::make_all_due(connection, now))
+    }
+
+    fn content(&self, reference: Reference) -> Pending<Option<Content>> {
+        self.read(move |connection| read::content(connection, reference))
+    }
+
+    fn message(&self, reference: Reference) -> Pending<Option<MessageRecord>> {
+        self.read(move |connection| read::message(connection, reference))
+    }
+
+    fn search(&self, search: Search) -> Pending<Vec<LogRow>> {
+        self.read(move |connection| read::search(connection, &search))
+    }
+
+    fn events(&self, reference: Reference) -> Pending<Vec<LoggedEvent>> {
+        self.read(move |connection| read::events(connection, reference))
+    }
+
+    fn events_after(&self, sequence: u64, limit: usize) -> Pending<Vec<LoggedEvent>> {
+        self.read(move |connection| read::events_after(connection, sequence, limit))
+    }
+
+    fn last_event(&self) -> Pending<u64> {
+        self.read(read::last_event)
+    }
+
+    fn waiting(&self, filter: WaitingFilter) -> Pending<Vec<Waiting>> {
+        self.read(move |connection| read::waiting(connection, &filter))
+    }
+
+    fn routes(&self) -> Pending<Option<Revision>> {
+        self.read(read::routes)
+    }
+
+    fn route_history(&self) -> Pending<Vec<Revision>> {
+        self.read(read::route_history)
+    }
+
+    fn replace_routes(&self, revision: Revision, expected: Option<u64>) -> Pending<u64> {
+        self.writer
+            .submit(move |connection| write::replace_routes(connection, &revision, expected))
+    }
+
+    fn purge(&self, finished_before: Timestamp) -> Pending<u64> {
+        self.writer
+            .submit(move |connection| write::purge(connection, finished_before))
+    }
+
+    fn check(&self) -> Pending<Vec<String>> {
+        self.read(read::check)
+    }
+
+    fn last_reference(&self) -> Pending<Option<Reference>> {
+        self.read(read::last_reference)
+    }
+
+    fn foreign_changes(&self) -> watch::Receiver<u64> {
+        self.foreign.clone()
+    }
+}
+
+/// Connections for reading, kept between questions.
+struct Readers {
+    path: PathBuf,
+    idle: Mutex<Vec<Connection>>,
+}
+
+impl Readers {
+    fn ask<T>(
+        &self,
+        question: impl FnOnce(&Connection) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let kept = self
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
+        let connection = match kept {
+            Some(connection) => connection,
+            None => connect_to_read(&self.path)?,
+        };
+        let answer = question(&connection);
+        // A connection that met trouble is not used again.
+        if answer.is_ok() {
+            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            if idle.len() < IDLE_READERS {
+                idle.push(connection);
+            }
+        }
+        answer
+    }
+}
+
+fn make_folder(path: &Path) -> Result<(), StoreError> {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => std::fs::create_dir_all(folder)
+            .map_err(|fault| StoreError::Down(format!("{}: {fault}", folder.display()))),
+        _ => Ok(()),
+    }
+}
+
+fn connect_to_write(path: &Path) -> Result<Connection, StoreError> {
+    let connection = Connection::open(path)?;
+    connection.busy_timeout(PATIENCE)?;
+    // Takes effect while the file is still empty.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // FULL: a commit is on the disk when it returns. NORMAL can lose it with the power.
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "cache_size", -65_536)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    migrate(&connection)?;
+    Ok(connection)
+}
+
+fn connect_to_read(path: &Path) -> Result<Connection, StoreError> {
+    // Not READ_ONLY: reading a WAL that a dead process left behind needs to write its index.
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(PATIENCE)?;
+    connection.pragma_update(None, "query_only", true)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+    connection.create_scalar_function("holds", 2, flags, |context| {
+        let needle = context.get_raw(1).as_str()?;
+        let text = context.get_raw(0).as_str_or_null()?;
+        Ok(text.is_some_and(|text| text.to_lowercase().contains(needle)))
+    })?;
+    Ok(connection)
+}
+
+fn migrate(connection: &Connection) -> Result<(), StoreError> {
+    let done = |connection: &Connection| {
+        connection.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0))
+    };
+    if done(connection)? as usize == MIGRATIONS.len() {
+        return Ok(());
+    }
+    connection.execute_batch("BEGIN IMMEDIATE")?;
+    let outcome = run_migrations(connection, done(connection)?);
+    connection.execute_batch(if outcome.is_ok() {
+        "COMMIT"
+    } else {
+        "ROLLBACK"
+    })?;
+    outcome
+}
+
+fn run_migrations(connection: &Connection, done: u32) -> Result<(), StoreError> {
+    let Some(missing) = MIGRATIONS.get(done as usize..) else {
+        return Err(StoreError::Corrupt(format!(
+            "the store was written by a newer ilbud (schema {done}, this one knows {})",
+            MIGRATIONS.len()
+        )));
+    };
+    for script in missing {
+        connection.execute_batch(script)?;
+    }
+    connection.pragma_update(None, "user_version", MIGRATIONS.len() as u32)?;
+    Ok(())
+}
+
+/// The one place where the driver's errors become ours.
+impl From<rusqlite::Error> for StoreError {
+    fn from(fault: rusqlite::Error) -> Self {
+        let text = fault.to_string();
+        match fault.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::Full(text),
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy(text),
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Corrupt(text),
+            Some(ErrorCode::ConstraintViolation) => Self::Conflict(text),
+            Some(_) => Self::Down(text),
+            // A value that is not what the schema promises.
+            None => Self::Corrupt(text),
+        }
+    }
+}

@@ -1,0 +1,529 @@
+//! The verbs that only read, as SQL. Each runs on a reader's own connection.
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+
+use super::super::store::{
+    LogRow, LoggedEvent, MessageRecord, RecipientId, Revision, Search, StoreError, Waiting,
+    WaitingFilter,
+};
+use crate::mail::{Address, Attachment, Content, Reference, RoomId, Timestamp};
+
+/// The columns of a [`Waiting`], in the order that [`to_waiting`] reads them.
+const WAITING: &str = "SELECT r.reference, r.number, r.address, r.room, r.state, r.attempts,
+        m.accepted_at, r.next_attempt_at, r.last_reply, m.sender, m.sender_room, m.smtputf8,
+        m.eight_bit, m.size, m.subject, m.message_id
+    FROM recipient r JOIN message m ON m.reference = r.reference";
+
+/// Rooms for which something waits, found by skipping through the index.
+pub(super) fn waiting_rooms(connection: &Connection) -> Result<Vec<String>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT room FROM recipient WHERE finished_at IS NULL AND room > ?1 ORDER BY room LIMIT 1",
+    )?;
+    let mut rooms: Vec<String> = Vec::new();
+    while let Some(room) = statement
+        .query_row([rooms.last().map_or("", String::as_str)], |row| row.get(0))
+        .optional()?
+    {
+        rooms.push(room);
+    }
+    Ok(rooms)
+}
+
+pub(super) fn due_in_room(
+    connection: &Connection,
+    room: &str,
+    now: Timestamp,
+    limit: usize,
+) -> Result<Vec<Waiting>, StoreError> {
+    let mut statement = connection.prepare_cached(&format!(
+        "{WAITING} WHERE r.room = ?1 AND r.finished_at IS NULL AND r.due_at <= ?2
+             ORDER BY r.due_at LIMIT ?3"
+    ))?;
+    let mut rows = statement.query(params![room, now.as_millis(), limit as i64])?;
+    let mut due = Vec::new();
+    while let Some(row) = rows.next()? {
+        due.push(to_waiting(row)?);
+    }
+    Ok(due)
+}
+
+pub(super) fn content(
+    connection: &Connection,
+    reference: Reference,
+) -> Result<Option<Content>, StoreError> {
+    Ok(connection
+        .prepare_cached("SELECT trace, bytes FROM content WHERE reference = ?1")?
+        .query_row([reference.number() as i64], |row| {
+            Ok(Content {
+                trace: row.get::<_, Vec<u8>>(0)?.into(),
+                bytes: row.get::<_, Vec<u8>>(1)?.into(),
+            })
+        })
+        .optional()?)
+}
+
+pub(super) fn message(
+    connection: &Connection,
+    reference: Reference,
+) -> Result<Option<MessageRecord>, StoreError> {
+    let recipients = recipients_of(connection, reference)?;
+    let attachments = attachments_of(connection, reference)?;
+    let mut statement = connection.prepare_cached(
+        "SELECT accepted_at, sender, sender_room, client, size, subject, message_id
+             FROM message WHERE reference = ?1",
+    )?;
+    let mut rows = statement.query([reference.number() as i64])?;
+    let Some(row) = rows.next()? else {
+        return Ok(None);
+    };
+    Ok(Some(MessageRecord {
+        reference,
+        accepted_at: Timestamp::from_millis(row.get(0)?),
+        sender: row
+            .get::<_, Option<String>>(1)?
+            .map(|text| to_address(&text))
+            .transpose()?,
+        sender_room: row.get::<_, Option<String>>(2)?.map(|id| RoomId::new(&id)),
+        client: row.get(3)?,
+        size: row.get::<_, i64>(4)?.unsigned_abs(),
+        subject: row.get(5)?,
+        message_id: row.get(6)?,
+        attachments,
+        recipients,
+    }))
+}
+
+fn recipients_of(
+    connection: &Connection,
+    reference: Reference,
+) -> Result<Vec<Waiting>, StoreError> {
+    let mut statement = connection.prepare_cached(&format!(
+        "{WAITING} WHERE r.reference = ?1 ORDER BY r.number"
+    ))?;
+    let mut rows = statement.query([reference.number() as i64])?;
+    let mut recipients = Vec::new();
+    while let Some(row) = rows.next()? {
+        recipients.push(to_waiting(row)?);
+    }
+    Ok(recipients)
+}
+
+fn attachments_of(
+    connection: &Connection,
+    reference: Reference,
+) -> Result<Vec<Attachment>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT name, size, sha256 FROM attachment WHERE reference = ?1 ORDER BY number",
+    )?;
+    let attachments = statement.query_map([reference.number() as i64], |row| {
+        Ok(Attachment {
+            name: row.get(0)?,
+            size: row.get::<_, i64>(1)?.unsigned_abs(),
+            sha256: row.get(2)?,
+        })
+    })?;
+    Ok(attachments.collect::<Result<_, _>>()?)
+}
+
+pub(super) fn waiting(
+    connection: &Connection,
+    filter: &WaitingFilter,
+) -> Result<Vec<Waiting>, StoreError> {
+    let mut conditions = vec!["r.finished_at IS NULL".to_owned()];
+    let mut values: Vec<Value> = Vec::new();
+    if !filter.references.is_empty() {
+        let places = vec!["?"; filter.references.len()].join(", ");
+        conditions.push(format!("r.reference IN ({places})"));
+        values.extend(
+            filter
+                .references
+                .iter()
+                .map(|it| Value::Integer(it.number() as i64)),
+        );
+    }
+    if let Some(room) = &filter.room {
+        conditions.push("r.room = ?".to_owned());
+        values.push(Value::Text(room.as_str().to_owned()));
+    }
+    if let Some(state) = filter.state {
+        conditions.push("r.state = ?".to_owned());
+        values.push(Value::Text(state.word().to_owned()));
+    }
+    if let Some(after) = filter.after {
+        conditions.push("(r.reference, r.number) > (?, ?)".to_owned());
+        values.push(Value::Integer(after.reference.number() as i64));
+        values.push(Value::Integer(i64::from(after.number)));
+    }
+    values.push(Value::Integer(
+        filter.limit.map_or(-1, |limit| limit as i64),
+    ));
+    let mut statement = connection.prepare_cached(&format!(
+        "{WAITING} WHERE {} ORDER BY r.reference, r.number LIMIT ?",
+        conditions.join(" AND ")
+    ))?;
+    let mut rows = statement.query(params_from_iter(values))?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(to_waiting(row)?);
+    }
+    Ok(found)
+}
+
+fn to_waiting(row: &Row<'_>) -> Result<Waiting, StoreError> {
+    let state: String = row.get(4)?;
+    Ok(Waiting {
+        id: RecipientId {
+            reference: to_reference(row, 0)?,
+            number: row.get(1)?,
+        },
+        recipient: to_address(row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?)?,
+        room: RoomId::new(row.get_ref(3)?.as_str().map_err(rusqlite::Error::from)?),
+        state: state
+            .parse()
+            .map_err(|()| StoreError::Corrupt(format!("state {state:?}")))?,
+        attempts: row.get(5)?,
+        accepted_at: Timestamp::from_millis(row.get(6)?),
+        next_attempt_at: Timestamp::from_millis(row.get(7)?),
+        last_reply: row.get(8)?,
+        sender: row
+            .get::<_, Option<String>>(9)?
+            .map(|text| to_address(&text))
+            .transpose()?,
+        sender_room: row.get::<_, Option<String>>(10)?.map(|id| RoomId::new(&id)),
+        smtputf8: row.get(11)?,
+        eight_bit: row.get(12)?,
+        size: row.get::<_, i64>(13)?.unsigned_abs(),
+        subject: row.get(14)?,
+        message_id: row.get(15)?,
+    })
+}
+
+/// Both halves of the log, newest first: recipients of messages, and refusals.
+pub(super) fn search(connection: &Connection, search: &Search) -> Result<Vec<LogRow>, StoreError> {
+    let mut found = Vec::new();
+    if search.status.as_deref() != Some("refused") {
+        found.extend(search_recipients(connection, search)?);
+    }
+    if search
+        .status
+        .as_deref()
+        .is_none_or(|status| status == "refused")
+        && search.attachment.is_none()
+    {
+        found.extend(search_refusals(connection, search)?);
+    }
+    found.sort_by_key(|row| std::cmp::Reverse((row.at, row.reference)));
+    found.truncate(search.limit);
+    Ok(found)
+}
+
+fn search_recipients(connection: &Connection, search: &Search) -> Result<Vec<LogRow>, StoreError> {
+    let mut terms = Terms::default();
+    terms.common(
+        search,
+        &Columns {
+            reference: "m.reference",
+            at: "m.accepted_at",
+            sender: "m.sender",
+            sender_room: "m.sender_room",
+            recipient: "r.address",
+            recipient_room: "r.room",
+            subject: "m.subject",
+            message_id: "m.message_id",
+            client: "m.client",
+            reply: "r.last_reply",
+        },
+    );
+    if let Some(status) = &search.status {
+        terms.push("r.state = ?", Value::Text(status.clone()));
+    }
+    if let Some(attachment) = &search.attachment {
+        terms.push(
+            "EXISTS (SELECT 1 FROM attachment a WHERE a.reference = m.reference
+                 AND (holds(a.name, ?) OR a.sha256 = ?))",
+            lower(attachment),
+        );
+        terms.values.push(lower(attachment));
+    }
+    terms.values.push(Value::Integer(search.limit as i64));
+    let sql = format!(
+        "SELECT m.reference, m.accepted_at, r.state, m.sender, m.sender_room, r.address, r.room,
+             m.subject, m.size, m.message_id, m.client, r.last_reply, 1
+         FROM message m CROSS JOIN recipient r ON r.reference = m.reference
+         {} ORDER BY m.reference DESC LIMIT ?",
+        terms.condition()
+    );
+    rows_of_log(connection, &sql, terms.values)
+}
+
+fn search_refusals(connection: &Connection, search: &Search) -> Result<Vec<LogRow>, StoreError> {
+    let mut terms = Terms::default();
+    terms.common(
+        search,
+        &Columns {
+            reference: "reference",
+            at: "at",
+            sender: "sender",
+            sender_room: "sender_room",
+            recipient: "recipient",
+            recipient_room: "recipient_room",
+            subject: "subject",
+            message_id: "message_id",
+            client: "client",
+            reply: "reply",
+        },
+    );
+    terms.values.push(Value::Integer(search.limit as i64));
+    let sql = format!(
+        "SELECT reference, at, 'refused', sender, sender_room, recipient, recipient_room,
+             subject, size, message_id, client, reply, count
+         FROM refusal {} ORDER BY id DESC LIMIT ?",
+        terms.condition()
+    );
+    rows_of_log(connection, &sql, terms.values)
+}
+
+/// The names that one half of the log has for what a search asks for.
+struct Columns {
+    reference: &'static str,
+    at: &'static str,
+    sender: &'static str,
+    sender_room: &'static str,
+    recipient: &'static str,
+    recipient_room: &'static str,
+    subject: &'static str,
+    message_id: &'static str,
+    client: &'static str,
+    reply: &'static str,
+}
+
+/// Conditions and the values for their places.
+#[derive(Default)]
+struct Terms {
+    conditions: Vec<String>,
+    values: Vec<Value>,
+}
+
+impl Terms {
+    fn push(&mut self, condition: impl Into<String>, value: Value) {
+        self.conditions.push(condition.into());
+        self.values.push(value);
+    }
+
+    fn common(&mut self, search: &Search, columns: &Columns) {
+        if let Some(reference) = search.reference {
+            let value = Value::Integer(reference.number() as i64);
+            self.push(format!("{} = ?", columns.reference), value);
+        }
+        for (column, sought) in [
+            (columns.sender, &search.sender),
+            (columns.recipient, &search.recipient),
+            (columns.subject, &search.subject),
+            (columns.message_id, &search.message_id),
+        ] {
+            if let Some(sought) = sought {
+                self.push(format!("holds({column}, ?)"), lower(sought));
+            }
+        }
+        if let Some(client) = &search.client {
+            self.push(
+                format!("{} = ?", columns.client),
+                Value::Text(client.clone()),
+            );
+        }
+        if let Some(room) = &search.room {
+            let either = format!("? IN ({}, {})", columns.sender_room, columns.recipient_room);
+            self.push(either, Value::Text(room.clone()));
+        }
+        if let Some(since) = search.since {
+            self.push(
+                format!("{} >= ?", columns.at),
+                Value::Integer(since.as_millis()),
+            );
+        }
+        if let Some(until) = search.until {
+            self.push(
+                format!("{} <= ?", columns.at),
+                Value::Integer(until.as_millis()),
+            );
+        }
+        for word in &search.words {
+            self.word(word, columns);
+        }
+    }
+
+    /// A word may stand anywhere that a person might have read it; a whole reference is one too.
+    fn word(&mut self, word: &str, columns: &Columns) {
+        let everywhere = [
+            columns.sender,
+            columns.sender_room,
+            columns.recipient,
+            columns.recipient_room,
+            columns.subject,
+            columns.message_id,
+            columns.client,
+            columns.reply,
+        ];
+        let places = everywhere
+            .map(|column| format!("coalesce({column}, '')"))
+            .join(" || ' ' || ");
+        let reference = word
+            .parse::<Reference>()
+            .map_or(-1, |it| it.number() as i64);
+        let condition = format!("({} = ? OR holds({places}, ?))", columns.reference);
+        self.push(condition, Value::Integer(reference));
+        self.values.push(lower(word));
+    }
+
+    fn condition(&self) -> String {
+        if self.conditions.is_empty() {
+            String::new()
+        } else {
+            format!("WHERE {}", self.conditions.join(" AND "))
+        }
+    }
+}
+
+fn lower(text: &str) -> Value {
+    Value::Text(text.to_lowercase())
+}
+
+fn rows_of_log(
+    connection: &Connection,
+    sql: &str,
+    values: Vec<Value>,
+) -> Result<Vec<LogRow>, StoreError> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params_from_iter(values))?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(LogRow {
+            reference: to_reference(row, 0)?,
+            at: Timestamp::from_millis(row.get(1)?),
+            status: row.get(2)?,
+            sender: row.get(3)?,
+            sender_room: row.get(4)?,
+            recipient: row.get(5)?,
+            recipient_room: row.get(6)?,
+            subject: row.get(7)?,
+            size: row.get::<_, Option<i64>>(8)?.map(i64::unsigned_abs),
+            message_id: row.get(9)?,
+            client: row.get(10)?,
+            reply: row.get(11)?,
+            count: row.get::<_, i64>(12)?.unsigned_abs(),
+        });
+    }
+    Ok(found)
+}
+
+/// The columns of a [`LoggedEvent`].
+const EVENTS: &str =
+    "SELECT e.sequence, e.reference, e.at, e.kind, m.sender, e.recipient, e.details
+    FROM event e LEFT JOIN message m ON m.reference = e.reference";
+
+pub(super) fn events(
+    connection: &Connection,
+    reference: Reference,
+) -> Result<Vec<LoggedEvent>, StoreError> {
+    let sql = format!("{EVENTS} WHERE e.reference = ?1 ORDER BY e.sequence");
+    read_events(connection, &sql, &[reference.number() as i64])
+}
+
+pub(super) fn events_after(
+    connection: &Connection,
+    sequence: u64,
+    limit: usize,
+) -> Result<Vec<LoggedEvent>, StoreError> {
+    let sql = format!("{EVENTS} WHERE e.sequence > ?1 ORDER BY e.sequence LIMIT ?2");
+    read_events(connection, &sql, &[sequence as i64, limit as i64])
+}
+
+fn read_events(
+    connection: &Connection,
+    sql: &str,
+    values: &[i64],
+) -> Result<Vec<LoggedEvent>, StoreError> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query(params_from_iter(values))?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let details = row.get_ref(6)?.as_str().map_err(rusqlite::Error::from)?;
+        found.push(LoggedEvent {
+            sequence: row.get::<_, i64>(0)?.unsigned_abs(),
+            reference: to_reference(row, 1)?,
+            at: Timestamp::from_millis(row.get(2)?),
+            event: row.get(3)?,
+            sender: row.get(4)?,
+            recipient: row.get(5)?,
+            details: serde_json::from_str(details)
+                .map_err(|fault| StoreError::Corrupt(fault.to_string()))?,
+        });
+    }
+    Ok(found)
+}
+
+pub(super) fn last_event(connection: &Connection) -> Result<u64, StoreError> {
+    let last: i64 =
+        connection.query_row("SELECT coalesce(max(sequence), 0) FROM event", [], |row| {
+            row.get(0)
+        })?;
+    Ok(last.unsigned_abs())
+}
+
+pub(super) fn routes(connection: &Connection) -> Result<Option<Revision>, StoreError> {
+    Ok(connection
+        .prepare_cached(
+            "SELECT revision, at, by, reason, summary, routes FROM revision
+                 ORDER BY revision DESC LIMIT 1",
+        )?
+        .query_row([], |row| to_revision(row))
+        .optional()?)
+}
+
+pub(super) fn route_history(connection: &Connection) -> Result<Vec<Revision>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT revision, at, by, reason, summary, '' FROM revision ORDER BY revision DESC",
+    )?;
+    let revisions = statement.query_map([], |row| to_revision(row))?;
+    Ok(revisions.collect::<Result<_, _>>()?)
+}
+
+fn to_revision(row: &Row<'_>) -> rusqlite::Result<Revision> {
+    Ok(Revision {
+        revision: row.get::<_, i64>(0)?.unsigned_abs(),
+        at: Timestamp::from_millis(row.get(1)?),
+        by: row.get(2)?,
+        reason: row.get(3)?,
+        summary: row.get(4)?,
+        table: row.get(5)?,
+    })
+}
+
+pub(super) fn check(connection: &Connection) -> Result<Vec<String>, StoreError> {
+    let mut statement = connection.prepare("PRAGMA quick_check")?;
+    let lines = statement.query_map([], |row| row.get::<_, String>(0))?;
+    let lines: Vec<String> = lines.collect::<Result<_, _>>()?;
+    Ok(lines.into_iter().filter(|line| line != "ok").collect())
+}
+
+pub(super) fn last_reference(connection: &Connection) -> Result<Option<Reference>, StoreError> {
+    let last: Option<i64> = connection.query_row(
+        "SELECT max(reference) FROM (SELECT max(reference) AS reference FROM message
+             UNION ALL SELECT max(reference) FROM refusal)",
+        [],
+        |row| row.get(0),
+    )?;
+    Ok(last.map(|number| Reference::from_number(number.unsigned_abs())))
+}
+
+fn to_reference(row: &Row<'_>, place: usize) -> Result<Reference, StoreError> {
+    Ok(Reference::from_number(
+        row.get::<_, i64>(place)?.unsigned_abs(),
+    ))
+}
+
+fn to_address(text: &str) -> Result<Address, StoreError> {
+    Address::parse(text)
+        .map_err(|fault| StoreError::Corrupt(format!("address {text:?}: {fault:?}")))
+}

@@ -1,0 +1,386 @@
+//! The verbs that change the store, as SQL. Each runs inside a savepoint of the writer's.
+
+use std::collections::BTreeSet;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::super::store::{
+    Applied, Change, NewMessage, NewRecipient, RecipientChange, RecipientId, Revision, StoreError,
+    Waiting,
+};
+use super::read;
+use crate::mail::event::State;
+use crate::mail::{Address, Event, Facts, Reference, Refusal, RoomId, Timestamp};
+
+/// Free pages worth giving back to the file system, and how many at a time (4 KiB each).
+const SPARE_PAGES: i64 = 4096;
+const GIVEN_BACK_PAGES: u32 = 1024;
+/// Rows that `make_all_due` changes at a time, so that mail is not held up.
+const DUE_AT_A_TIME: usize = 2000;
+
+pub(super) fn accept(connection: &Connection, message: &NewMessage) -> Result<(), StoreError> {
+    insert_message(connection, message)?;
+    insert_content(connection, message)?;
+    for (number, recipient) in message.recipients.iter().enumerate() {
+        insert_recipient(connection, message.reference, number, recipient)?;
+    }
+    insert_attachments(connection, message.reference, &message.facts)?;
+    message
+        .events
+        .iter()
+        .try_for_each(|event| insert_event(connection, event))
+}
+
+fn insert_message(connection: &Connection, message: &NewMessage) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO message (reference, accepted_at, sender, sender_room, client, smtputf8,
+                 eight_bit, size, subject, message_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        )?
+        .execute(params![
+            number(message.reference),
+            message.accepted_at.as_millis(),
+            message.sender.as_ref().map(Address::to_string),
+            message.sender_room.as_ref().map(RoomId::as_str),
+            message.client,
+            message.smtputf8,
+            message.eight_bit,
+            message.content.len() as i64,
+            message.facts.subject,
+            message.facts.message_id,
+        ])?;
+    Ok(())
+}
+
+fn insert_content(connection: &Connection, message: &NewMessage) -> Result<(), StoreError> {
+    connection
+        .prepare_cached("INSERT INTO content (reference, trace, bytes) VALUES (?1, ?2, ?3)")?
+        .execute(params![
+            number(message.reference),
+            &message.content.trace[..],
+            &message.content.bytes[..]
+        ])?;
+    Ok(())
+}
+
+fn insert_recipient(
+    connection: &Connection,
+    reference: Reference,
+    place: usize,
+    recipient: &NewRecipient,
+) -> Result<(), StoreError> {
+    let next = recipient.next_attempt_at.as_millis();
+    let due =
+        is_due_some_day(recipient.state).then(|| next.max(recipient.leased_until.as_millis()));
+    connection
+        .prepare_cached(
+            "INSERT INTO recipient (reference, number, address, room, state, attempts,
+                 next_attempt_at, due_at) VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7)",
+        )?
+        .execute(params![
+            number(reference),
+            place as i64,
+            recipient.address.to_string(),
+            recipient.room.as_str(),
+            recipient.state.word(),
+            next,
+            due,
+        ])?;
+    Ok(())
+}
+
+fn insert_attachments(
+    connection: &Connection,
+    reference: Reference,
+    facts: &Facts,
+) -> Result<(), StoreError> {
+    for (place, attachment) in facts.attachments.iter().enumerate() {
+        connection
+            .prepare_cached(
+                "INSERT INTO attachment (reference, number, name, size, sha256)
+                     VALUES (?1, ?2, ?3, ?4, ?5)",
+            )?
+            .execute(params![
+                number(reference),
+                place as i64,
+                attachment.name,
+                attachment.size as i64,
+                attachment.sha256
+            ])?;
+    }
+    Ok(())
+}
+
+fn insert_event(connection: &Connection, event: &Event) -> Result<(), StoreError> {
+    let details = serde_json::to_string(&event.details)
+        .map_err(|fault| StoreError::Corrupt(fault.to_string()))?;
+    connection
+        .prepare_cached(
+            "INSERT INTO event (reference, at, kind, recipient, details) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
+        .execute(params![
+            number(event.reference),
+            event.at.as_millis(),
+            event.kind.word(),
+            event.recipient.as_ref().map(Address::to_string),
+            details,
+        ])?;
+    Ok(())
+}
+
+pub(super) fn apply(
+    connection: &Connection,
+    change: &Change,
+    keep_bodies: bool,
+) -> Result<Applied, StoreError> {
+    let mut applied = Applied::default();
+    let mut finished = BTreeSet::new();
+    for step in &change.recipients {
+        if !move_recipient(connection, step)? {
+            applied.skipped.push(step.id);
+            continue;
+        }
+        if let Some(event) = &step.event {
+            insert_event(connection, event)?;
+        }
+        if step.to.is_final() {
+            finished.insert(step.id.reference);
+        }
+    }
+    if !keep_bodies {
+        for reference in finished {
+            delete_finished_content(connection, reference)?;
+        }
+    }
+    change
+        .events
+        .iter()
+        .try_for_each(|event| insert_event(connection, event))?;
+    change
+        .messages
+        .iter()
+        .try_for_each(|message| accept(connection, message))?;
+    Ok(applied)
+}
+
+/// Whether the recipient was in a state that the step may start from.
+fn move_recipient(connection: &Connection, step: &RecipientChange) -> Result<bool, StoreError> {
+    let finished_at = step
+        .event
+        .as_ref()
+        .map_or_else(Timestamp::now, |event| event.at);
+    let from = |place: usize| step.from.get(place).map(|state| state.word());
+    let changed = connection
+        .prepare_cached(
+            "UPDATE recipient SET state = ?3, attempts = ?4,
+                 next_attempt_at = coalesce(?5, next_attempt_at),
+                 due_at = CASE WHEN ?6 THEN coalesce(?5, next_attempt_at) END,
+                 last_reply = coalesce(?7, last_reply), finished_at = ?8
+             WHERE reference = ?1 AND number = ?2
+                 AND state IN (?9, ?10, ?11, ?12, ?13, ?14)",
+        )?
+        .execute(params![
+            number(step.id.reference),
+            step.id.number,
+            step.to.word(),
+            step.attempts,
+            step.next_attempt_at.map(Timestamp::as_millis),
+            is_due_some_day(step.to),
+            step.last_reply,
+            step.to.is_final().then(|| finished_at.as_millis()),
+            from(0),
+            from(1),
+            from(2),
+            from(3),
+            from(4),
+            from(5),
+        ])?;
+    Ok(changed == 1)
+}
+
+fn delete_finished_content(
+    connection: &Connection,
+    reference: Reference,
+) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "DELETE FROM content WHERE reference = ?1 AND NOT EXISTS
+                 (SELECT 1 FROM recipient WHERE reference = ?1 AND finished_at IS NULL)",
+        )?
+        .execute([number(reference)])?;
+    Ok(())
+}
+
+pub(super) fn note(connection: &Connection, refusals: &[Refusal]) -> Result<(), StoreError> {
+    refusals
+        .iter()
+        .try_for_each(|refusal| insert_refusal(connection, refusal))
+}
+
+fn insert_refusal(connection: &Connection, refusal: &Refusal) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO refusal (reference, at, client, sender, sender_room, recipient,
+                 recipient_room, subject, message_id, size, reply, count)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        )?
+        .execute(params![
+            number(refusal.reference),
+            refusal.at.as_millis(),
+            refusal.client.to_string(),
+            refusal.sender,
+            refusal.sender_room.as_ref().map(RoomId::as_str),
+            refusal.recipient,
+            refusal.recipient_room.as_ref().map(RoomId::as_str),
+            refusal.subject,
+            refusal.message_id,
+            refusal.size.map(|size| size as i64),
+            refusal.reply,
+            refusal.count as i64,
+        ])?;
+    insert_refused_event(connection, refusal)
+}
+
+/// Unlike other events, a refusal's recipient need not be an address at all.
+fn insert_refused_event(connection: &Connection, refusal: &Refusal) -> Result<(), StoreError> {
+    let details = serde_json::to_string(&refusal.details())
+        .map_err(|fault| StoreError::Corrupt(fault.to_string()))?;
+    connection
+        .prepare_cached(
+            "INSERT INTO event (reference, at, kind, recipient, details)
+                 VALUES (?1, ?2, 'refused', ?3, ?4)",
+        )?
+        .execute(params![
+            number(refusal.reference),
+            refusal.at.as_millis(),
+            refusal.recipient,
+            details
+        ])?;
+    Ok(())
+}
+
+pub(super) fn take_due(
+    connection: &Connection,
+    now: Timestamp,
+    leased_until: Timestamp,
+    limit: usize,
+    except: &[RoomId],
+) -> Result<Vec<Waiting>, StoreError> {
+    let mut taken = Vec::new();
+    for room in read::waiting_rooms(connection)? {
+        if !except.iter().any(|full| full.as_str() == room) {
+            taken.extend(read::due_in_room(connection, &room, now, limit)?);
+        }
+    }
+    for waiting in &taken {
+        connection
+            .prepare_cached(
+                "UPDATE recipient SET due_at = ?3 WHERE reference = ?1 AND number = ?2",
+            )?
+            .execute(params![
+                number(waiting.id.reference),
+                waiting.id.number,
+                leased_until.as_millis()
+            ])?;
+    }
+    taken.sort_by_key(|waiting| (waiting.next_attempt_at, waiting.id));
+    Ok(taken)
+}
+
+pub(super) fn give_back(connection: &Connection, ids: &[RecipientId]) -> Result<(), StoreError> {
+    let mut statement = connection.prepare_cached(
+        "UPDATE recipient SET due_at = next_attempt_at
+             WHERE reference = ?1 AND number = ?2 AND due_at IS NOT NULL",
+    )?;
+    for id in ids {
+        statement.execute(params![number(id.reference), id.number])?;
+    }
+    Ok(())
+}
+
+pub(super) fn make_all_due(connection: &Connection, now: Timestamp) -> Result<u64, StoreError> {
+    let mut made = 0;
+    for room in read::waiting_rooms(connection)? {
+        if made < DUE_AT_A_TIME {
+            made += make_room_due(connection, &room, now, DUE_AT_A_TIME - made)?;
+        }
+    }
+    Ok(made as u64)
+}
+
+fn make_room_due(
+    connection: &Connection,
+    room: &str,
+    now: Timestamp,
+    limit: usize,
+) -> Result<usize, StoreError> {
+    Ok(connection
+        .prepare_cached(
+            "UPDATE recipient SET next_attempt_at = min(next_attempt_at, ?2), due_at = ?2
+             WHERE (reference, number) IN (
+                 SELECT reference, number FROM recipient
+                 WHERE room = ?1 AND finished_at IS NULL AND due_at > ?2 LIMIT ?3)",
+        )?
+        .execute(params![room, now.as_millis(), limit as i64])?)
+}
+
+pub(super) fn replace_routes(
+    connection: &Connection,
+    new: &Revision,
+    expected: Option<u64>,
+) -> Result<u64, StoreError> {
+    let newest: i64 = connection
+        .prepare_cached("SELECT coalesce(max(revision), 0) FROM revision")?
+        .query_row([], |row| row.get(0))?;
+    if let Some(expected) = expected.filter(|&it| it as i64 != newest) {
+        return Err(StoreError::Conflict(format!(
+            "the routing table is at revision {newest}, not {expected}: plan again"
+        )));
+    }
+    connection
+        .prepare_cached(
+            "INSERT INTO revision (revision, at, by, reason, summary, routes)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?
+        .execute(params![
+            newest + 1,
+            new.at.as_millis(),
+            new.by,
+            new.reason,
+            new.summary,
+            new.table
+        ])?;
+    Ok((newest + 1) as u64)
+}
+
+pub(super) fn purge(
+    connection: &Connection,
+    finished_before: Timestamp,
+) -> Result<u64, StoreError> {
+    let deleted = connection
+        .prepare_cached(
+            "DELETE FROM content WHERE NOT EXISTS (SELECT 1 FROM recipient
+                 WHERE recipient.reference = content.reference
+                     AND (finished_at IS NULL OR finished_at >= ?1))",
+        )?
+        .execute([finished_before.as_millis()])?;
+    let spare: i64 = connection.pragma_query_value(None, "freelist_count", |row| row.get(0))?;
+    if spare > SPARE_PAGES {
+        // Steps one page at a time until told to stop, so it is read to its end.
+        let mut statement =
+            connection.prepare(&format!("PRAGMA incremental_vacuum({GIVEN_BACK_PAGES})"))?;
+        let mut rows = statement.query([])?;
+        while rows.next().optional()?.flatten().is_some() {}
+    }
+    Ok(deleted as u64)
+}
+
+/// Waiting recipients in these states have a time; in the others nobody may take them.
+const fn is_due_some_day(state: State) -> bool {
+    matches!(state, State::Queued | State::Deferred)
+}
+
+/// References stay below 2^60, so they fit.
+const fn number(reference: Reference) -> i64 {
+    reference.number() as i64
+}

@@ -1,0 +1,347 @@
+//! The writer: one thread, one connection, and group commit.
+//!
+//! Whatever waits is done in one transaction; then one commit makes all of it durable and each is
+//! answered. Should a deed fail, the transaction is begun anew with a savepoint around each, so that
+//! its failure undoes that deed alone. When nothing else waits a deed is committed at once; under
+//! load the writer pauses for a fraction of a millisecond first, since commits are what the time
+//! goes to. A commit that fails answers every deed in it with the error: nothing was kept, and
+//! nobody was told that it was.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use tokio::sync::{oneshot, watch};
+
+use super::super::store::{Pending, StoreError};
+use super::connect_to_write;
+
+/// Deeds that may wait; more are refused as busy, so that memory stays bounded.
+const BACKLOG: usize = 8192;
+/// Deeds in one commit.
+const BATCH: usize = 1024;
+/// Under load, how long to wait for more before a commit.
+const PAUSE: Duration = Duration::from_micros(400);
+/// How often to look whether another process changed the store.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Hands deeds to the writer's thread. The thread ends when this is dropped.
+#[derive(Debug)]
+pub(super) struct Writer {
+    deeds: SyncSender<Box<dyn Deed>>,
+}
+
+/// Something to be done inside the next commit and answered after it.
+trait Deed: Send {
+    /// Does it; `false` if it failed and must be undone. May be asked to again, once undone.
+    fn run(&mut self, connection: &Connection) -> bool;
+    /// Refuses it before it was tried.
+    fn fail(&mut self, fault: StoreError);
+    /// New mail is not taken when the disk is nearly full.
+    fn is_new_mail(&self) -> bool;
+    /// Answers it, once the commit has come out.
+    fn finish(self: Box<Self>, commit: Result<(), StoreError>);
+}
+
+struct Task<T, F> {
+    work: F,
+    outcome: Option<Result<T, StoreError>>,
+    answer: oneshot::Sender<Result<T, StoreError>>,
+    new_mail: bool,
+}
+
+impl<T, F> Deed for Task<T, F>
+where
+    T: Send,
+    F: FnMut(&Connection) -> Result<T, StoreError> + Send,
+{
+    fn run(&mut self, connection: &Connection) -> bool {
+        self.outcome = Some((self.work)(connection));
+        matches!(self.outcome, Some(Ok(_)))
+    }
+
+    fn fail(&mut self, fault: StoreError) {
+        self.outcome = Some(Err(fault));
+    }
+
+    fn is_new_mail(&self) -> bool {
+        self.new_mail
+    }
+
+    fn finish(self: Box<Self>, commit: Result<(), StoreError>) {
+        let undone = || Err(StoreError::Down("the writer did not get to it".to_owned()));
+        let outcome = match (self.outcome.unwrap_or_else(undone), commit) {
+            (Ok(_), Err(fault)) => Err(fault),
+            (outcome, _) => outcome,
+        };
+        // Nobody waits any more when the client went away; what was done stands all the same.
+        drop(self.answer.send(outcome));
+    }
+}
+
+impl Writer {
+    pub(super) fn start(
+        path: PathBuf,
+        connection: Connection,
+        foreign: watch::Sender<u64>,
+    ) -> Result<Self, StoreError> {
+        let (deeds, waiting) = sync_channel(BACKLOG);
+        let desk = Desk {
+            disk: Disk::under(&path),
+            path,
+            connection,
+            foreign,
+            version: 0,
+            looked_at: Instant::now(),
+            ailing: false,
+        };
+        std::thread::Builder::new()
+            .name("store-writer".to_owned())
+            .spawn(move || desk.work(&waiting))
+            .map_err(|fault| StoreError::Down(format!("no thread for the writer: {fault}")))?;
+        Ok(Self { deeds })
+    }
+
+    pub(super) fn submit<T, F>(&self, work: F) -> Pending<T>
+    where
+        T: Send + 'static,
+        F: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.send(work, false)
+    }
+
+    pub(super) fn submit_new_mail<T, F>(&self, work: F) -> Pending<T>
+    where
+        T: Send + 'static,
+        F: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        self.send(work, true)
+    }
+
+    fn send<T, F>(&self, work: F, new_mail: bool) -> Pending<T>
+    where
+        T: Send + 'static,
+        F: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let task = Task {
+            work,
+            outcome: None,
+            answer,
+            new_mail,
+        };
+        let sent = self.deeds.try_send(Box::new(task));
+        Box::pin(async move {
+            match sent {
+                Ok(()) => answered.await.unwrap_or_else(|_| Err(gone())),
+                Err(TrySendError::Full(_)) => {
+                    Err(StoreError::Busy(format!("{BACKLOG} changes wait already")))
+                }
+                Err(TrySendError::Disconnected(_)) => Err(gone()),
+            }
+        })
+    }
+}
+
+fn gone() -> StoreError {
+    StoreError::Down("the writer has stopped".to_owned())
+}
+
+/// What the thread has at hand.
+struct Desk {
+    path: PathBuf,
+    connection: Connection,
+    disk: Disk,
+    foreign: watch::Sender<u64>,
+    /// `data_version` as last seen: changes only when another connection commits.
+    version: i64,
+    looked_at: Instant,
+    /// The last commit failed in a way that a new connection may cure.
+    ailing: bool,
+}
+
+impl Desk {
+    fn work(mut self, waiting: &Receiver<Box<dyn Deed>>) {
+        let mut last = 0;
+        loop {
+            match waiting.recv_timeout(LOOK) {
+                Ok(first) => {
+                    let mut batch = vec![first];
+                    gather(waiting, &mut batch, last);
+                    last = batch.len();
+                    self.commit(batch);
+                }
+                Err(RecvTimeoutError::Timeout) => last = 0,
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            self.look_for_foreign_changes();
+        }
+    }
+
+    fn commit(&mut self, mut batch: Vec<Box<dyn Deed>>) {
+        let commit = self
+            .renew_if_ailing()
+            .and_then(|()| self.transact(&mut batch));
+        if let Err(fault) = &commit {
+            tracing::error!(%fault, changes = batch.len(), "nothing could be committed to the store");
+            self.ailing = matches!(fault, StoreError::Down(_) | StoreError::Corrupt(_));
+        }
+        for deed in batch {
+            deed.finish(commit.clone());
+        }
+    }
+
+    fn transact(&mut self, batch: &mut [Box<dyn Deed>]) -> Result<(), StoreError> {
+        let full = self.disk.is_nearly_full();
+        self.run("BEGIN IMMEDIATE")?;
+        let done = self
+            .run_all(batch, full.as_ref())
+            .and_then(|()| self.run("COMMIT"));
+        if done.is_err() && !self.connection.is_autocommit() {
+            // The transaction is void either way; a failing rollback is cured by a new connection.
+            self.ailing = self.run("ROLLBACK").is_err();
+        }
+        done
+    }
+
+    fn run_all(
+        &self,
+        batch: &mut [Box<dyn Deed>],
+        full: Option<&StoreError>,
+    ) -> Result<(), StoreError> {
+        if let Some(fault) = full {
+            batch
+                .iter_mut()
+                .filter(|deed| deed.is_new_mail())
+                .for_each(|deed| deed.fail(fault.clone()));
+        }
+        let is_open = |deed: &&mut Box<dyn Deed>| full.is_none() || !deed.is_new_mail();
+        if batch
+            .iter_mut()
+            .filter(is_open)
+            .all(|deed| deed.run(&self.connection))
+        {
+            return Ok(());
+        }
+        // Savepoints cost a copy of every page touched, so only a batch with a failure has them.
+        self.run("ROLLBACK")?;
+        self.run("BEGIN IMMEDIATE")?;
+        batch
+            .iter_mut()
+            .filter(is_open)
+            .try_for_each(|deed| self.run_in_savepoint(deed.as_mut()))
+    }
+
+    fn run_in_savepoint(&self, deed: &mut dyn Deed) -> Result<(), StoreError> {
+        self.run("SAVEPOINT deed")?;
+        if !deed.run(&self.connection) {
+            // A full disk may have ended the whole transaction; then this fails, and so do all.
+            self.run("ROLLBACK TO deed")?;
+        }
+        self.run("RELEASE deed")
+    }
+
+    fn run(&self, sql: &str) -> Result<(), StoreError> {
+        self.connection.prepare_cached(sql)?.execute([])?;
+        Ok(())
+    }
+
+    fn renew_if_ailing(&mut self) -> Result<(), StoreError> {
+        if self.ailing {
+            self.connection = connect_to_write(&self.path)?;
+            self.ailing = false;
+            self.version = 0;
+        }
+        Ok(())
+    }
+
+    fn look_for_foreign_changes(&mut self) {
+        if self.looked_at.elapsed() < LOOK {
+            return;
+        }
+        self.looked_at = Instant::now();
+        let version = self
+            .connection
+            .prepare_cached("PRAGMA data_version")
+            .and_then(|mut statement| statement.query_row([], |row| row.get::<_, i64>(0)));
+        match version {
+            Ok(version) if version != self.version => {
+                // The first look only learns where the count stands.
+                if self.version != 0 {
+                    self.foreign.send_modify(|count| *count += 1);
+                }
+                self.version = version;
+            }
+            Ok(_) => {}
+            Err(fault) => tracing::warn!(%fault, "cannot see whether others changed the store"),
+        }
+    }
+}
+
+/// Takes what waits; under load, waits a moment for more.
+fn gather(waiting: &Receiver<Box<dyn Deed>>, batch: &mut Vec<Box<dyn Deed>>, last: usize) {
+    drain(waiting, batch);
+    if last > 1 || batch.len() > 1 {
+        std::thread::sleep(PAUSE);
+        drain(waiting, batch);
+    }
+}
+
+fn drain(waiting: &Receiver<Box<dyn Deed>>, batch: &mut Vec<Box<dyn Deed>>) {
+    while batch.len() < BATCH {
+        match waiting.try_recv() {
+            Ok(deed) => batch.push(deed),
+            Err(_) => return,
+        }
+    }
+}
+
+/// The disk under the store. New mail is refused a little before it is full, so that outcomes of
+/// what was accepted can still be written.
+struct Disk {
+    folder: PathBuf,
+    asked_at: Option<Instant>,
+    full: Option<StoreError>,
+}
+
+impl Disk {
+    const ASK: Duration = Duration::from_millis(100);
+    const RESERVE: u64 = 64 << 20;
+
+    fn under(path: &Path) -> Self {
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        Self {
+            folder,
+            asked_at: None,
+            full: None,
+        }
+    }
+
+    fn is_nearly_full(&mut self) -> Option<StoreError> {
+        if self.asked_at.is_none_or(|at| at.elapsed() > Self::ASK) {
+            self.asked_at = Some(Instant::now());
+            self.full = self.measure();
+        }
+        self.full.clone()
+    }
+
+    fn measure(&self) -> Option<StoreError> {
+        // What cannot be asked is found out by writing.
+        let space = rustix::fs::statvfs(&self.folder).ok()?;
+        let free = space.f_bavail.saturating_mul(space.f_frsize);
+        let whole = space.f_blocks.saturating_mul(space.f_frsize);
+        let reserve = Self::RESERVE.min(whole / 10);
+        (free < reserve).then(|| {
+            StoreError::Full(format!(
+                "{} MiB are free under {}, {} MiB are kept back for what was accepted",
+                free >> 20,
+                self.folder.display(),
+                reserve >> 20
+            ))
+        })
+    }
+}

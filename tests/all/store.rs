@@ -1,0 +1,749 @@
+//! The conformance suite for `Store`: what every backend must do, verb by verb.
+//!
+//! A backend joins with one line in `fresh_store`; each test asks only what the trait promises.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ilbud::mail::event::State;
+use ilbud::mail::{
+    Address, Attachment, Content, Details, Event, EventKind, Facts, Reference, Refusal, RoomId,
+    Timestamp,
+};
+use ilbud::spool::sqlite::{Settings, Sqlite};
+use ilbud::spool::store::{
+    Change, NewMessage, NewRecipient, RecipientChange, RecipientId, Revision, Search, Store,
+    StoreError, WaitingFilter,
+};
+
+const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+fn later(seconds: u64) -> Timestamp {
+    NOW.after(Duration::from_secs(seconds))
+}
+
+fn fresh_store(keep_bodies: Duration) -> (Arc<dyn Store>, tempfile::TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ilbud.db");
+    (
+        Arc::new(Sqlite::open(&Settings { path, keep_bodies }).unwrap()),
+        folder,
+    )
+}
+
+fn store() -> (Arc<dyn Store>, tempfile::TempDir) {
+    fresh_store(Duration::ZERO)
+}
+
+fn address(text: &str) -> Address {
+    Address::parse(text).unwrap()
+}
+
+fn reference(number: u64) -> Reference {
+    Reference::from_number(number)
+}
+
+fn id(number: u64, recipient: u32) -> RecipientId {
+    RecipientId {
+        reference: reference(number),
+        number: recipient,
+    }
+}
+
+fn event(number: u64, kind: EventKind) -> Event {
+    let details = Details {
+        rule: Some("a rule".to_owned()),
+        ..Details::default()
+    };
+    Event {
+        reference: reference(number),
+        at: NOW,
+        kind,
+        recipient: None,
+        details,
+    }
+}
+
+/// A message for each of `rooms`, due at once and leased to nobody.
+fn message(number: u64, rooms: &[&str]) -> NewMessage {
+    let recipient = |room: &&str| NewRecipient {
+        address: address(&format!("vakt@{room}.nodnett.test")),
+        room: RoomId::new(room),
+        state: State::Queued,
+        next_attempt_at: NOW,
+        leased_until: NOW,
+    };
+    NewMessage {
+        reference: reference(number),
+        accepted_at: NOW,
+        sender: Some(address("leder@a.nodnett.test")),
+        sender_room: Some(RoomId::new("a")),
+        client: "127.0.1.9".to_owned(),
+        smtputf8: false,
+        eight_bit: true,
+        facts: Facts {
+            subject: Some("Prøve på ØST".to_owned()),
+            message_id: Some(format!("{number}@a.nodnett.test")),
+            attachments: vec![Attachment {
+                name: "Epikrise.pdf".to_owned(),
+                size: 3,
+                sha256: "ab".repeat(32),
+            }],
+        },
+        content: Content {
+            trace: "Received: x\r\n".into(),
+            bytes: "Subject: y\r\n\r\n\0\u{ff}".into(),
+        },
+        recipients: rooms.iter().map(recipient).collect(),
+        events: vec![event(number, EventKind::Accepted)],
+    }
+}
+
+fn step(id: RecipientId, from: &'static [State], to: State) -> RecipientChange {
+    RecipientChange {
+        id,
+        from,
+        to,
+        attempts: 1,
+        next_attempt_at: None,
+        last_reply: Some("250 kept".to_owned()),
+        event: Some(event(id.reference.number(), EventKind::Delivered)),
+    }
+}
+
+fn change(recipients: Vec<RecipientChange>) -> Arc<Change> {
+    Arc::new(Change {
+        recipients,
+        ..Change::default()
+    })
+}
+
+fn search() -> Search {
+    Search {
+        limit: 100,
+        ..Search::default()
+    }
+}
+
+#[tokio::test]
+async fn what_is_accepted_is_there_byte_for_byte() {
+    let (store, _folder) = store();
+    let sent = message(7, &["b", "c"]);
+    store.accept(sent.clone()).await.unwrap();
+    assert_eq!(
+        store.content(reference(7)).await.unwrap(),
+        Some(sent.content)
+    );
+    let kept = store.message(reference(7)).await.unwrap().unwrap();
+    assert_eq!(kept.subject.as_deref(), Some("Prøve på ØST"));
+    assert_eq!(kept.attachments, sent.facts.attachments);
+    let rooms: Vec<_> = kept.recipients.iter().map(|it| it.room.as_str()).collect();
+    assert_eq!(rooms, ["b", "c"]);
+    assert_eq!(store.events(reference(7)).await.unwrap().len(), 1);
+    assert_eq!(store.last_reference().await.unwrap(), Some(reference(7)));
+}
+
+#[tokio::test]
+async fn a_message_is_accepted_whole_or_not_at_all() {
+    let (store, _folder) = store();
+    store.accept(message(7, &["b"])).await.unwrap();
+    let mut twice = message(7, &["c"]);
+    twice.content.bytes = "other".into();
+    assert!(matches!(
+        store.accept(twice).await,
+        Err(StoreError::Conflict(_))
+    ));
+    let kept = store.message(reference(7)).await.unwrap().unwrap();
+    assert_eq!(kept.recipients.len(), 1);
+    assert_eq!(kept.recipients[0].room, RoomId::new("b"));
+    assert_eq!(store.events(reference(7)).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn one_deed_that_fails_spares_the_others_in_its_commit() {
+    let (store, _folder) = store();
+    let all = (1..=50).flat_map(|number| [message(number, &["b"]), message(number, &["b"])]);
+    let pending: Vec<_> = all.map(|message| store.accept(message)).collect();
+    let mut kept = 0;
+    for one in pending {
+        match one.await {
+            Ok(()) => kept += 1,
+            Err(fault) => assert!(matches!(fault, StoreError::Conflict(_)), "{fault}"),
+        }
+    }
+    assert_eq!(kept, 50);
+    assert_eq!(
+        store.waiting(WaitingFilter::default()).await.unwrap().len(),
+        50
+    );
+}
+
+#[tokio::test]
+async fn what_is_due_is_given_out_once_oldest_first() {
+    let (store, _folder) = store();
+    for number in [3, 1, 2] {
+        let mut message = message(number, &["b"]);
+        message.recipients[0].next_attempt_at = later(number);
+        message.recipients[0].leased_until = NOW;
+        store.accept(message).await.unwrap();
+    }
+    let take = |now, limit, except: &[&str]| {
+        let except = except.iter().map(|room| RoomId::new(room)).collect();
+        store.take_due(now, later(1000), limit, except)
+    };
+    assert!(take(NOW, 9, &[]).await.unwrap().is_empty());
+    assert!(take(later(9), 9, &["b"]).await.unwrap().is_empty());
+    let numbers = |due: Vec<ilbud::spool::store::Waiting>| {
+        due.iter()
+            .map(|it| it.id.reference.number())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(numbers(take(later(2), 1, &[]).await.unwrap()), [1]);
+    assert_eq!(numbers(take(later(9), 9, &[]).await.unwrap()), [2, 3]);
+    assert!(take(later(999), 9, &[]).await.unwrap().is_empty());
+    assert_eq!(take(later(1000), 9, &[]).await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn one_room_s_backlog_never_hides_another_s() {
+    let (store, _folder) = store();
+    for number in 1..=40 {
+        store.accept(message(number, &["b"])).await.unwrap();
+    }
+    store.accept(message(41, &["c"])).await.unwrap();
+    let due = store
+        .take_due(NOW, later(1000), 5, Vec::new())
+        .await
+        .unwrap();
+    assert_eq!(due.len(), 6);
+    assert!(due.iter().any(|it| it.room == RoomId::new("c")));
+}
+
+#[tokio::test]
+async fn what_is_given_back_is_due_again() {
+    let (store, _folder) = store();
+    for number in [1, 2] {
+        let mut leased = message(number, &["b"]);
+        leased.recipients[0].leased_until = later(1800);
+        store.accept(leased).await.unwrap();
+    }
+    store.give_back(vec![id(2, 0), id(3, 0)]).await.unwrap();
+    let due = store
+        .take_due(NOW, later(1800), 9, Vec::new())
+        .await
+        .unwrap();
+    assert_eq!(due.iter().map(|it| it.id).collect::<Vec<_>>(), [id(2, 0)]);
+}
+
+#[tokio::test]
+async fn after_a_restart_everything_that_waits_is_due() {
+    let (store, _folder) = store();
+    let mut leased = message(1, &["b"]);
+    leased.recipients[0].leased_until = later(1800);
+    let mut late = message(2, &["b"]);
+    late.recipients[0].next_attempt_at = later(300);
+    let mut held = message(3, &["b"]);
+    held.recipients[0].state = State::Held;
+    for message in [leased, late, held] {
+        store.accept(message).await.unwrap();
+    }
+    assert!(
+        store
+            .take_due(NOW, later(1800), 9, Vec::new())
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    assert_eq!(store.make_all_due(NOW).await.unwrap(), 2);
+    assert_eq!(store.make_all_due(NOW).await.unwrap(), 0);
+    let due = store
+        .take_due(NOW, later(1800), 9, Vec::new())
+        .await
+        .unwrap();
+    assert_eq!(due.len(), 2);
+    assert!(due.iter().all(|it| it.next_attempt_at <= NOW));
+}
+
+#[tokio::test]
+async fn a_step_from_a_state_that_is_no_longer_there_is_skipped_with_its_event() {
+    let (store, _folder) = store();
+    store.accept(message(1, &["b"])).await.unwrap();
+    let hold = step(id(1, 0), &[State::Queued], State::Held);
+    assert!(
+        store
+            .apply(change(vec![hold.clone()]))
+            .await
+            .unwrap()
+            .skipped
+            .is_empty()
+    );
+    let applied = store.apply(change(vec![hold])).await.unwrap();
+    assert_eq!(applied.skipped, [id(1, 0)]);
+    assert_eq!(store.events(reference(1)).await.unwrap().len(), 2);
+    assert!(
+        store
+            .take_due(later(9), later(99), 9, Vec::new())
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn the_bytes_go_with_the_last_recipient() {
+    let (store, _folder) = store();
+    store.accept(message(1, &["b", "c"])).await.unwrap();
+    store
+        .apply(change(vec![step(
+            id(1, 0),
+            &[State::Queued],
+            State::Delivered,
+        )]))
+        .await
+        .unwrap();
+    assert!(store.content(reference(1)).await.unwrap().is_some());
+    store
+        .apply(change(vec![step(
+            id(1, 1),
+            &[State::Queued],
+            State::Failed,
+        )]))
+        .await
+        .unwrap();
+    assert!(store.content(reference(1)).await.unwrap().is_none());
+    assert!(
+        store
+            .waiting(WaitingFilter::default())
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    let rows = store.search(search()).await.unwrap();
+    let states: Vec<_> = rows.iter().map(|row| row.status.as_str()).collect();
+    assert_eq!(states, ["delivered", "failed"]);
+}
+
+#[tokio::test]
+async fn bytes_are_kept_for_a_while_when_asked() {
+    let (store, _folder) = fresh_store(Duration::from_secs(60));
+    store.accept(message(1, &["b"])).await.unwrap();
+    store.accept(message(2, &["b"])).await.unwrap();
+    store
+        .apply(change(vec![step(
+            id(1, 0),
+            &[State::Queued],
+            State::Delivered,
+        )]))
+        .await
+        .unwrap();
+    assert_eq!(store.purge(NOW).await.unwrap(), 0);
+    assert!(store.content(reference(1)).await.unwrap().is_some());
+    assert_eq!(store.purge(later(1)).await.unwrap(), 1);
+    assert!(store.content(reference(1)).await.unwrap().is_none());
+    assert!(store.content(reference(2)).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn the_space_of_what_has_passed_is_used_again() {
+    let (store, folder) = store();
+    let size = || {
+        std::fs::metadata(folder.path().join("ilbud.db"))
+            .unwrap()
+            .len()
+    };
+    let pass = async |first: u64| {
+        for number in first..first + 20 {
+            let mut message = message(number, &["b"]);
+            message.content.bytes = vec![b'x'; 2 << 20].into();
+            store.accept(message).await.unwrap();
+            let delivered = step(id(number, 0), &[State::Queued], State::Delivered);
+            store.apply(change(vec![delivered])).await.unwrap();
+        }
+    };
+    pass(1).await;
+    let once = size();
+    pass(100).await;
+    assert!(size() <= once + (1 << 20), "grew from {once} to {}", size());
+}
+
+#[tokio::test]
+async fn a_change_is_made_whole_with_its_report() {
+    let (store, _folder) = store();
+    store.accept(message(1, &["b"])).await.unwrap();
+    let failed = step(id(1, 0), &[State::Queued], State::Failed);
+    let mut report = message(2, &["a"]);
+    report.sender = None;
+    let change = Change {
+        recipients: vec![failed],
+        messages: vec![report],
+        events: vec![event(1, EventKind::Bounced)],
+    };
+    store.apply(Arc::new(change)).await.unwrap();
+    let words: Vec<_> = store
+        .events(reference(1))
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|it| it.event)
+        .collect();
+    assert_eq!(words, ["accepted", "delivered", "bounced"]);
+    let waiting = store.waiting(WaitingFilter::default()).await.unwrap();
+    assert_eq!(waiting.len(), 1);
+    assert_eq!(waiting[0].sender, None);
+}
+
+fn refusal(number: u64, recipient: &str) -> Refusal {
+    Refusal {
+        reference: reference(number),
+        at: later(number),
+        client: "127.0.1.9".parse().unwrap(),
+        helo: "ws".to_owned(),
+        sender: Some("leder@a.nodnett.test".to_owned()),
+        sender_room: Some(RoomId::new("a")),
+        recipient: Some(recipient.to_owned()),
+        recipient_room: None,
+        subject: None,
+        message_id: None,
+        size: None,
+        reply: "550 5.7.1 no".to_owned(),
+        rule: Some("outside".to_owned()),
+        revision: Some(1),
+        count: 3,
+    }
+}
+
+#[tokio::test]
+async fn the_log_is_searched_by_everything_a_caller_may_say() {
+    let (store, _folder) = store();
+    store.accept(message(1, &["b"])).await.unwrap();
+    store.accept(message(2, &["c"])).await.unwrap();
+    store.note(vec![refusal(3, "x@example.com")]).await.unwrap();
+    let found = async |search: Search| {
+        let rows = store.search(search).await.unwrap();
+        rows.iter()
+            .map(|row| row.reference.number())
+            .collect::<Vec<_>>()
+    };
+    let text = |text: &str| Some(text.to_owned());
+    assert_eq!(found(search()).await, [3, 2, 1]);
+    assert_eq!(
+        found(Search {
+            limit: 2,
+            ..search()
+        })
+        .await,
+        [3, 2]
+    );
+    assert_eq!(
+        found(Search {
+            reference: Some(reference(2)),
+            ..search()
+        })
+        .await,
+        [2]
+    );
+    assert_eq!(
+        found(Search {
+            sender: text("LEDER@a"),
+            ..search()
+        })
+        .await,
+        [3, 2, 1]
+    );
+    assert_eq!(
+        found(Search {
+            recipient: text("vakt@b"),
+            ..search()
+        })
+        .await,
+        [1]
+    );
+    assert_eq!(
+        found(Search {
+            room: text("c"),
+            ..search()
+        })
+        .await,
+        [2]
+    );
+    assert_eq!(
+        found(Search {
+            status: text("refused"),
+            ..search()
+        })
+        .await,
+        [3]
+    );
+    assert_eq!(
+        found(Search {
+            status: text("queued"),
+            ..search()
+        })
+        .await,
+        [2, 1]
+    );
+    assert_eq!(
+        found(Search {
+            subject: text("PRØVE"),
+            ..search()
+        })
+        .await,
+        [2, 1]
+    );
+    assert_eq!(
+        found(Search {
+            attachment: text("epikrise"),
+            ..search()
+        })
+        .await,
+        [2, 1]
+    );
+    assert_eq!(
+        found(Search {
+            attachment: text(&"AB".repeat(32)),
+            ..search()
+        })
+        .await,
+        [2, 1]
+    );
+    assert_eq!(
+        found(Search {
+            message_id: text("2@a"),
+            ..search()
+        })
+        .await,
+        [2]
+    );
+    assert_eq!(
+        found(Search {
+            client: text("127.0.1.9"),
+            ..search()
+        })
+        .await,
+        [3, 2, 1]
+    );
+    assert_eq!(
+        found(Search {
+            client: text("127.0.1.10"),
+            ..search()
+        })
+        .await,
+        [0_u64; 0]
+    );
+    assert_eq!(
+        found(Search {
+            since: Some(later(1)),
+            ..search()
+        })
+        .await,
+        [3]
+    );
+    assert_eq!(
+        found(Search {
+            until: Some(NOW),
+            ..search()
+        })
+        .await,
+        [2, 1]
+    );
+    let words = |words: &[&str]| {
+        words
+            .iter()
+            .map(|word| (*word).to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(
+        found(Search {
+            words: words(&["øst", "vakt@c"]),
+            ..search()
+        })
+        .await,
+        [2]
+    );
+    let typed = reference(1).to_string().to_lowercase().replace('-', "");
+    assert_eq!(
+        found(Search {
+            words: words(&[&typed]),
+            ..search()
+        })
+        .await,
+        [1]
+    );
+    assert_eq!(
+        found(Search {
+            words: words(&["example.com"]),
+            ..search()
+        })
+        .await,
+        [3]
+    );
+    assert_eq!(
+        found(Search {
+            words: words(&["100%"]),
+            ..search()
+        })
+        .await,
+        [0_u64; 0]
+    );
+}
+
+#[tokio::test]
+async fn a_refusal_is_a_row_and_an_event() {
+    let (store, _folder) = store();
+    store
+        .note(vec![refusal(3, "not an address")])
+        .await
+        .unwrap();
+    let rows = store.search(search()).await.unwrap();
+    assert_eq!(rows[0].status, "refused");
+    assert_eq!(rows[0].recipient.as_deref(), Some("not an address"));
+    assert_eq!((rows[0].count, rows[0].at), (3, later(3)));
+    let events = store.events(reference(3)).await.unwrap();
+    assert_eq!(events[0].event, "refused");
+    assert_eq!(events[0].details.rule.as_deref(), Some("outside"));
+}
+
+#[tokio::test]
+async fn events_come_in_the_order_of_commit() {
+    let (store, _folder) = store();
+    for number in 1..=5 {
+        store.accept(message(number, &["b"])).await.unwrap();
+    }
+    let last = store.last_event().await.unwrap();
+    let newest = store.events_after(last - 2, 10).await.unwrap();
+    let numbers: Vec<_> = newest.iter().map(|it| it.reference.number()).collect();
+    assert_eq!(numbers, [4, 5]);
+    assert_eq!(store.events_after(0, 3).await.unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn waiting_recipients_are_paged_and_chosen() {
+    let (store, _folder) = store();
+    for number in 1..=5 {
+        store.accept(message(number, &["b", "c"])).await.unwrap();
+    }
+    let ask = |filter| store.waiting(filter);
+    let first = ask(WaitingFilter {
+        limit: Some(3),
+        ..WaitingFilter::default()
+    })
+    .await
+    .unwrap();
+    let after = first.last().map(|it| it.id);
+    let rest = ask(WaitingFilter {
+        after,
+        ..WaitingFilter::default()
+    })
+    .await
+    .unwrap();
+    assert_eq!((first.len(), rest.len()), (3, 7));
+    let room = Some(RoomId::new("c"));
+    assert_eq!(
+        ask(WaitingFilter {
+            room,
+            ..WaitingFilter::default()
+        })
+        .await
+        .unwrap()
+        .len(),
+        5
+    );
+    let references = vec![reference(2), reference(4)];
+    let chosen = ask(WaitingFilter {
+        references,
+        ..WaitingFilter::default()
+    })
+    .await
+    .unwrap();
+    assert_eq!(chosen.len(), 4);
+    let state = Some(State::Held);
+    assert!(
+        ask(WaitingFilter {
+            state,
+            ..WaitingFilter::default()
+        })
+        .await
+        .unwrap()
+        .is_empty()
+    );
+}
+
+fn revision(table: &str) -> Revision {
+    Revision {
+        revision: 0,
+        at: NOW,
+        by: "kari".to_owned(),
+        reason: Some("Flytting".to_owned()),
+        summary: "1 room added (b)".to_owned(),
+        table: table.to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn revisions_count_from_one_and_a_stale_one_is_refused() {
+    let (store, _folder) = store();
+    assert_eq!(store.routes().await.unwrap(), None);
+    assert_eq!(
+        store
+            .replace_routes(revision("one"), Some(0))
+            .await
+            .unwrap(),
+        1
+    );
+    assert_eq!(
+        store.replace_routes(revision("two"), None).await.unwrap(),
+        2
+    );
+    let stale = store.replace_routes(revision("three"), Some(1)).await;
+    assert!(matches!(stale, Err(StoreError::Conflict(_))), "{stale:?}");
+    let current = store.routes().await.unwrap().unwrap();
+    assert_eq!((current.revision, current.table.as_str()), (2, "two"));
+    let history = store.route_history().await.unwrap();
+    assert_eq!(
+        history.iter().map(|it| it.revision).collect::<Vec<_>>(),
+        [2, 1]
+    );
+}
+
+#[tokio::test]
+async fn another_process_s_change_is_noticed() {
+    let (store, folder) = store();
+    let mut foreign = store.foreign_changes();
+    // Our own changes are nobody's news.
+    store.accept(message(1, &["b"])).await.unwrap();
+    let path = folder.path().join("ilbud.db");
+    let other = Sqlite::open(&Settings {
+        path,
+        keep_bodies: Duration::ZERO,
+    })
+    .unwrap();
+    tokio::time::timeout(Duration::from_secs(20), async {
+        // The first look may come before or after the first change; the second is always seen.
+        for number in 2.. {
+            other.accept(message(number, &["b"])).await.unwrap();
+            let noticed = tokio::time::timeout(Duration::from_secs(1), foreign.changed()).await;
+            if noticed.is_ok_and(|it| it.is_ok()) {
+                return;
+            }
+        }
+    })
+    .await
+    .expect("the change of another connection goes unnoticed");
+}
+
+#[tokio::test]
+async fn a_sound_store_has_nothing_to_say() {
+    let (store, _folder) = store();
+    store.accept(message(1, &["b"])).await.unwrap();
+    assert!(store.check().await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn one_relay_at_a_time() {
+    let (_store, folder) = store();
+    let path = folder.path().join("ilbud.db");
+    let lock = Sqlite::lock(&path).unwrap();
+    assert!(matches!(Sqlite::lock(&path), Err(StoreError::Busy(_))));
+    drop(lock);
+    assert!(Sqlite::lock(&path).is_ok());
+}
