@@ -87,7 +87,12 @@ fn a_certificate_from_another_authority_proves_nothing() {
         .tls("starttls")
         .start();
     let forged = relay.path("forged");
-    ilbud::cli::certs::dev(&forged, "relay.nodnett.test", std::slice::from_ref(&workstation)).unwrap();
+    ilbud::cli::certs::dev(
+        &forged,
+        "relay.nodnett.test",
+        std::slice::from_ref(&workstation),
+    )
+    .unwrap();
     fs::copy(relay.path("certs/ca.pem"), forged.join("ca.pem")).unwrap();
     let heard = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let mut client = Client::greeted(relay.port, "127.0.9.9");
