@@ -16,6 +16,7 @@ mod peer;
 mod postfix;
 mod relay;
 mod sink;
+mod transcript;
 mod wait;
 
 mod bounces;
@@ -39,3 +40,4 @@ mod store;
 mod store_trouble;
 mod throughput;
 mod tls;
+mod transcripts;
