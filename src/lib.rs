@@ -7,6 +7,7 @@ pub mod limits;
 pub mod mail;
 pub mod nearest;
 pub mod policy;
+pub mod queue;
 pub mod smtp;
 pub mod spool;
 pub mod tls;

@@ -84,7 +84,7 @@ pub async fn attempt(
     caller: &Caller,
 ) -> Vec<Attempt> {
     let mut round = Round::new(job, caller);
-    for hop in in_order(hops, kept.as_ref()) {
+    for hop in in_order(hops, preferred(hops, kept.as_ref())) {
         match hop {
             NextHop::Maildir(root) => round.keep_copies(hop, root).await,
             NextHop::Smtp(server) => round.send(hop, server, false, kept).await,
@@ -100,13 +100,17 @@ pub async fn attempt(
     round.attempts()
 }
 
-/// As configured; but a hop with a connection that works goes first for a while.
-fn in_order<'a>(hops: &'a [NextHop], kept: Option<&Kept>) -> impl Iterator<Item = &'a NextHop> {
-    let fresh = kept.filter(|it| it.opened_at.elapsed() < SECOND_CHOICE);
-    let place = fresh.and_then(|kept| hops.iter().position(|hop| *hop == kept.hop));
-    let first = place.and_then(|place| hops.get(place));
+/// The place of the hop whose kept connection goes first for a while.
+fn preferred(hops: &[NextHop], kept: Option<&Kept>) -> Option<usize> {
+    let kept = kept.filter(|it| it.opened_at.elapsed() < SECOND_CHOICE)?;
+    hops.iter().position(|hop| *hop == kept.hop)
+}
+
+/// As configured, the preferred one before them.
+fn in_order(hops: &[NextHop], preferred: Option<usize>) -> impl Iterator<Item = &NextHop> {
+    let first = preferred.and_then(|place| hops.get(place));
     let others = hops.iter().enumerate();
-    let others = others.filter(move |(number, _)| Some(*number) != place);
+    let others = others.filter(move |(place, _)| Some(*place) != preferred);
     first.into_iter().chain(others.map(|(_, hop)| hop))
 }
 

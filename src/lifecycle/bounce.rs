@@ -7,7 +7,6 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use mail_builder::MessageBuilder;
-use mail_builder::headers::HeaderType;
 use mail_builder::headers::address::Address as Mailbox;
 use mail_builder::headers::content_type::ContentType;
 use mail_builder::headers::raw::Raw;
@@ -19,7 +18,7 @@ use crate::mail::headers::header_section;
 use crate::mail::{
     Address, Answer, Content, Details, Event, EventKind, Facts, Language, Reference, RoomId, State,
 };
-use crate::policy::table::{Room, RoutingTable};
+use crate::policy::table::Room;
 use crate::spool::store::{NewMessage, NewRecipient, Waiting};
 
 /// How the relay signs what it writes.
@@ -30,7 +29,7 @@ pub struct Letterhead {
 }
 
 /// A recipient that did not get the message, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Failure {
     pub waiting: Waiting,
     pub attempt: Attempt,

@@ -313,8 +313,8 @@ pub fn operated(
     operation: Operation,
     waiting: &[Waiting],
     by: &str,
-    reason: Option<&str>,
     now: Timestamp,
+    reason: Option<&str>,
 ) -> Change {
     let meant = |row: &&Waiting| operation.starts_from().contains(&row.state);
     Change {
