@@ -7,7 +7,7 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
 use toml::Spanned;
@@ -15,6 +15,10 @@ use toml::de::{DeTable, DeValue};
 
 use crate::mail::Timestamp;
 use crate::nearest::nearest;
+
+/// The times that TOML can write: up to the year 9999, and from 1970 since nobody means earlier.
+const ERA: RangeInclusive<Timestamp> =
+    Timestamp::from_millis(0)..=Timestamp::from_millis(253_402_300_799_999);
 
 /// One mistake in a document, in words, with its line where there is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -318,7 +322,11 @@ impl<'d> Value<'d> {
         let Some(written) = self.value.get_ref().as_datetime() else {
             return self.wanted(EXAMPLE);
         };
-        let moment = written.to_string().parse().ok();
+        let moment = written
+            .to_string()
+            .parse()
+            .ok()
+            .filter(|it| ERA.contains(it));
         if moment.is_none() {
             self.fault(format!("must be {EXAMPLE}, this is {written}"));
         }
@@ -347,6 +355,14 @@ impl<'d> Value<'d> {
     /// Whether this is a list.
     pub fn is_list(&self) -> bool {
         self.value.get_ref().is_array()
+    }
+
+    /// Whether this is a list with nothing in it.
+    pub fn is_empty_list(&self) -> bool {
+        self.value
+            .get_ref()
+            .as_array()
+            .is_some_and(|it| it.is_empty())
     }
 
     pub fn table(self) -> Option<Table<'d>> {

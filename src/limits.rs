@@ -26,6 +26,8 @@ pub struct Settings {
     pub recipients: usize,
     pub connections: usize,
     pub connections_per_address: usize,
+    /// Octets for the bodies of messages in hand.
+    pub memory: usize,
     pub rates: RateSettings,
 }
 
@@ -36,6 +38,7 @@ impl Default for Settings {
             recipients: 100,
             connections: 5000,
             connections_per_address: 100,
+            memory: 512 << 20,
             rates: RateSettings::default(),
         }
     }

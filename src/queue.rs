@@ -1,483 +1,541 @@
-//! Due recipients to attempts to outcomes: the worker that empties the spool.
+//! What is due becomes an attempt, and an attempt's outcome becomes a change.
 //!
-//! Fresh messages go straight from memory into the lane of the room they travel to; what is only in
-//! the store is taken when a lane has room for it. Each lane has its own attempts, at most so many
-//! at once, so that a dead or slow room delays nobody else. Decides only order and number; what
-//! becomes of a message is decided in `lifecycle`, and remembered by the spool before anything else
-//! is done with it. An outcome that cannot be written is kept and tried again; its recipient is
-//! never attempted meanwhile. An attempt that panics costs its recipients one deferral.
+//! Every room has a lane: jobs in memory, and at most so many workers on them, each with a next hop
+//! of its own, so that a slow or dead room delays nobody else. Fresh messages come from the spool
+//! in memory; everything else is taken from the store when it is due. What the queue holds in
+//! memory it may drop at any time: the store has it, under a lease that is given back. It decides
+//! neither where mail goes (`policy`) nor what an outcome means (`lifecycle`). A recipient is in
+//! hand once at most; an outcome that cannot be written yet is kept and written later, and its
+//! recipient is not tried again meanwhile. A worker that panics costs its job one attempt.
 
-mod known;
-mod lane;
-mod settle;
-
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
-use tokio::time::{Instant, interval, sleep_until, timeout};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::delivery::client::Caller;
 use crate::delivery::outcome::{Attempt, Cause, Outcome};
+use crate::delivery::{self, Job, Kept};
 use crate::lifecycle::bounce::Letterhead;
 use crate::lifecycle::retry::Schedule;
 use crate::lifecycle::{self, Occasion};
-use crate::mail::{Content, RoomId, Timestamp};
+use crate::mail::{Content, Reference, RoomId, Timestamp};
 use crate::policy::decide;
 use crate::policy::table::RoutingTable;
-use crate::spool::store::{RecipientId, StoreError, Waiting};
+use crate::spool::store::{Applied, Change, RecipientId, StoreError, Waiting};
 use crate::spool::{BodyPermit, Feed, Fresh, Spool};
 
-use known::{Known, Standing};
-use lane::Lane;
-use settle::Settled;
-
-/// What the queue is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
-    pub schedule: Schedule,
-    pub connections_per_room: usize,
-    pub letterhead: Letterhead,
-    /// Octets of bodies that may wait in all lanes together; past it they are read again from the
-    /// store when their turn comes.
-    pub memory: usize,
-}
+/// How often the store is asked for what is due.
+const LOOK: Duration = Duration::from_millis(250);
+/// How long the store gives out to nobody else what we took.
+const LEASE: Duration = Duration::from_secs(1800);
+/// Jobs of one room in memory; more stay in the store.
+const LANE: usize = 400;
+/// Recipients of one room taken from the store at a time.
+const PORTION: usize = 200;
+/// How long a worker keeps a connection with nothing to send.
+const IDLE: Duration = Duration::from_secs(5);
+/// How long a job waits for memory before it goes back to the store.
+const MEMORY_WAIT: Duration = Duration::from_secs(10);
+/// First and longest pause before an outcome that could not be written is written again.
+const WRITE_AGAIN: Duration = Duration::from_millis(100);
+const WRITE_AGAIN_AT_MOST: Duration = Duration::from_secs(5);
+/// How long attempts in hand may take when the relay stops.
+const GRACE: Duration = Duration::from_secs(15);
 
 /// What the queue works with.
 #[derive(Debug)]
-pub struct Means {
-    pub spool: Spool,
+pub struct Parts {
     pub feed: Feed,
+    pub spool: Spool,
     pub table: watch::Receiver<Arc<RoutingTable>>,
     pub caller: Caller,
-    /// `true`: finish what is in hand, and end.
-    pub stopping: watch::Receiver<bool>,
+    pub settings: delivery::Settings,
+    pub letterhead: Letterhead,
+    /// Becomes `true` when the relay stops.
+    pub stop: watch::Receiver<bool>,
 }
 
-/// How long a recipient taken from the store is ours.
-const LEASE: Duration = Duration::from_secs(1_800);
-/// Recipients taken for one room at a time; a lane with as many waiting takes no more.
-const PORTION: usize = 500;
-/// Recipients that may wait in memory for one lane; the store keeps the others.
-const WINDOW: usize = 20_000;
-/// The store is asked at least this often.
-const TICK: Duration = Duration::from_secs(1);
-/// The store is asked at most this often.
-const PAUSE: Duration = Duration::from_millis(20);
-/// How long attempts in hand may take once the relay stops.
-const GRACE: Duration = Duration::from_secs(8);
-/// How long writing the last outcomes may take after that.
-const LAST_WORDS: Duration = Duration::from_secs(4);
-/// How long the queue waits before it asks a store again that had trouble.
-const TROUBLE: Duration = Duration::from_millis(500);
-/// Fresh messages handed out at a time.
-const HANDFUL: usize = 64;
+/// Runs the queue until the relay stops.
+pub async fn run(parts: Parts) {
+    let Parts {
+        feed: Feed { mut fresh, wake },
+        settings,
+        mut stop,
+        ..
+    } = parts;
+    let (alive, mut all_gone) = mpsc::channel(1);
+    let desk = Arc::new(Desk {
+        spool: parts.spool,
+        table: parts.table,
+        caller: parts.caller,
+        schedule: Schedule {
+            retry: settings.retry,
+            give_up_after: settings.give_up_after,
+        },
+        workers_per_room: settings.connections_per_room,
+        letterhead: parts.letterhead,
+        noise: RandomState::new(),
+        hand: Mutex::default(),
+        wake: Arc::clone(&wake),
+        stop: stop.clone(),
+    });
+    let mut foreign = desk.spool.store().foreign_changes();
+    tokio::spawn(make_all_due(Arc::clone(&desk)));
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stopping| *stopping) => break,
+            Some(message) = fresh.recv() => desk.take_fresh(message, &alive),
+            Ok(()) = foreign.changed() => {
+                desk.give_back_what_waits().await;
+                desk.take_due(&alive).await;
+            }
+            () = wake.notified() => desk.take_due(&alive).await,
+            _ = look.tick() => desk.take_due(&alive).await,
+        }
+    }
+    drop(alive);
+    if tokio::time::timeout(GRACE, all_gone.recv()).await.is_err() {
+        tracing::warn!(
+            "some attempts did not end in time; they are made again after the next start"
+        );
+    }
+}
 
-/// A message's bytes in memory, with their share of the budget.
-#[derive(Debug, Clone)]
+/// After a start nothing keeps its old lease: everything that waits is tried again at once.
+async fn make_all_due(desk: Arc<Desk>) {
+    let now = Timestamp::now();
+    loop {
+        match desk.spool.store().make_all_due(now).await {
+            Ok(0) => return desk.wake.notify_one(),
+            Ok(_) => desk.wake.notify_one(),
+            Err(fault) => {
+                tracing::warn!(%fault, "what waits cannot be made due yet");
+                tokio::time::sleep(WRITE_AGAIN_AT_MOST).await;
+            }
+        }
+    }
+}
+
+/// Proof that someone still works; the queue waits for all of them when it stops.
+type Alive = mpsc::Sender<()>;
+
+/// What workers share.
+struct Desk {
+    spool: Spool,
+    table: watch::Receiver<Arc<RoutingTable>>,
+    caller: Caller,
+    schedule: Schedule,
+    workers_per_room: usize,
+    letterhead: Letterhead,
+    noise: RandomState,
+    hand: Mutex<Hand>,
+    wake: Arc<Notify>,
+    stop: watch::Receiver<bool>,
+}
+
+/// What the queue has in hand.
+#[derive(Default)]
+struct Hand {
+    lanes: HashMap<RoomId, Lane>,
+    /// In a lane, being tried, or with an outcome that is being written.
+    held: HashSet<RecipientId>,
+    /// Dropped by a worker that panicked.
+    orphans: Vec<RecipientId>,
+}
+
+#[derive(Default)]
+struct Lane {
+    tasks: VecDeque<Task>,
+    workers: usize,
+    /// Workers with nothing to do, each on a connection that it keeps for a while.
+    idle: usize,
+    /// Rings for one of them.
+    bell: Arc<Notify>,
+    /// The store has more for this room than there was place for.
+    more: bool,
+}
+
+/// Recipients of one message in one room, and the bytes if they are still in memory.
+struct Task {
+    room: RoomId,
+    reference: Reference,
+    recipients: Vec<Waiting>,
+    body: Option<Body>,
+}
+
 struct Body {
     content: Content,
+    /// It came in memory just now: nobody can have tried it before.
+    is_fresh: bool,
     _permit: Arc<BodyPermit>,
 }
 
-/// A message and those of its recipients that are in one room.
-#[derive(Debug)]
-struct Job {
-    waiting: Vec<Waiting>,
-    /// `None`: to be read from the store.
-    body: Option<Body>,
-    /// Handed over at its acceptance, so nobody has tried it before.
-    first_try: bool,
-}
-
-impl Job {
-    fn ids(&self) -> impl Iterator<Item = RecipientId> + '_ {
-        self.waiting.iter().map(|row| row.id)
+impl Task {
+    fn ids(&self) -> impl Iterator<Item = RecipientId> {
+        self.recipients.iter().map(|it| it.id)
     }
 }
 
-/// What the lanes share.
-#[derive(Debug)]
-struct Shared {
-    spool: Spool,
-    caller: Caller,
-    settings: Settings,
-    table: watch::Receiver<Arc<RoutingTable>>,
-    stopping: watch::Receiver<bool>,
-    known: Mutex<Known>,
-    settled: mpsc::Sender<Settled>,
-    /// Rung when a lane has room again.
-    room: tokio::sync::Notify,
-    noise: RandomState,
-}
-
-impl Shared {
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+impl Desk {
+    fn hand(&self) -> MutexGuard<'_, Hand> {
+        self.hand.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn table(&self) -> Arc<RoutingTable> {
-        Arc::clone(&self.table.borrow())
-    }
-
-    fn is_stopping(&self) -> bool {
-        *self.stopping.borrow()
-    }
-
-    /// Decides with `lifecycle` what the attempts come to, and hands it on to be written.
-    async fn settle(
-        &self,
-        waiting: Vec<Waiting>,
-        attempts: Vec<Attempt>,
-        content: Option<&Content>,
-    ) {
-        let ids = waiting.iter().map(|row| row.id).collect();
-        let now = Timestamp::now();
-        let table = self.table();
-        let occasion = Occasion {
-            now,
-            noise: self
-                .noise
-                .hash_one((now, waiting.first().map(|row| row.id))),
-            schedule: &self.settings.schedule,
-            letterhead: &self.settings.letterhead,
-            table: &table,
-            content,
-            report: self.spool.next_reference(),
-        };
-        let tried = waiting.into_iter().zip(attempts).collect();
-        let change = lifecycle::attempted(tried, &occasion);
-        // The writer outlives the lanes; if it is gone, so is the process.
-        let _ = self.settled.send(Settled { ids, change }).await;
-    }
-}
-
-/// Takes what is fresh and what is due, until told to stop. An error says why the relay must stop.
-pub async fn run(settings: Settings, means: Means) -> Result<(), String> {
-    let (settled, writing) = mpsc::channel(1_024);
-    let mut stopping = means.stopping.clone();
-    let foreign = means.spool.store().foreign_changes();
-    let shared = Arc::new(Shared {
-        spool: means.spool,
-        caller: means.caller,
-        settings,
-        table: means.table.clone(),
-        stopping: means.stopping,
-        known: Mutex::default(),
-        settled,
-        room: tokio::sync::Notify::new(),
-        noise: RandomState::new(),
-    });
-    let mut writer = tokio::spawn(settle::write(Arc::clone(&shared), writing));
-    let mut queue = Queue {
-        shared,
-        lanes: HashMap::new(),
-        taking: None,
-        is_stale: false,
-        ask_at: Instant::now(),
-        started_at: Timestamp::now(),
-        start: Start::default(),
-    };
-    let mut feed = means.feed;
-    let (mut table, mut foreign) = (means.table, foreign);
-    let mut tick = interval(TICK);
-    let mut handful = Vec::with_capacity(HANDFUL);
-    loop {
-        tokio::select! {
-            _ = stopping.wait_for(|stop| *stop) => break,
-            ended = &mut writer => return Err(format!("the queue's writer ended: {ended:?}")),
-            count = feed.fresh.recv_many(&mut handful, HANDFUL) => {
-                if count == 0 {
-                    return Err("the spool ended before the queue".into());
-                }
-                handful.drain(..).for_each(|fresh| queue.welcome(fresh));
-            }
-            answer = answer(&mut queue.taking) => queue.taken(answer),
-            () = sleep_until(queue.ask_at), if queue.taking.is_none() => queue.ask(Vec::new()),
-            () = feed.wake.notified() => queue.want(),
-            () = queue.shared.room.notified() => queue.want(),
-            _ = tick.tick() => queue.want(),
-            Ok(()) = table.changed() => queue.think_again(),
-            Ok(()) = foreign.changed() => queue.think_again(),
-        }
-    }
-    queue.stop(writer).await;
-    Ok(())
-}
-
-/// What the store said when it was asked: what is due, and how many were made due at the start.
-type Taken = Result<(Vec<Waiting>, u64), StoreError>;
-
-/// The answer to the question before the store, if there is one.
-async fn answer(taking: &mut Option<JoinHandle<Taken>>) -> Taken {
-    match taking {
-        Some(question) => question
-            .await
-            .unwrap_or_else(|e| Err(StoreError::Down(format!("asking broke down: {e}")))),
-        None => std::future::pending().await,
-    }
-}
-
-/// How far it has come to make due what waited before this start.
-#[derive(Debug, Clone, Copy, Default)]
-struct Start {
-    largest: u64,
-    is_done: bool,
-}
-
-impl Start {
-    /// A portion smaller than one before it was the last: what is left was accepted since.
-    fn made_due(&mut self, count: u64) {
-        self.is_done |= count == 0 || count < self.largest;
-        self.largest = self.largest.max(count);
-    }
-}
-
-struct Queue {
-    shared: Arc<Shared>,
-    /// By the room whose next hops are used.
-    lanes: HashMap<RoomId, Arc<Lane>>,
-    /// The question now before the store.
-    taking: Option<JoinHandle<Taken>>,
-    /// Something was changed since the question: what the answer names is given back.
-    is_stale: bool,
-    /// When the store may be asked next.
-    ask_at: Instant,
-    started_at: Timestamp,
-    start: Start,
-}
-
-/// Never, as far as anybody is concerned.
-const FAR: Duration = Duration::from_secs(86_400);
-
-impl Queue {
-    fn want(&mut self) {
-        self.ask_at = self.ask_at.min(Instant::now() + PAUSE);
-    }
-
-    /// A message that was accepted a moment ago.
-    fn welcome(&mut self, fresh: Fresh) {
-        let body = Body {
-            content: fresh.content,
-            _permit: Arc::new(fresh.permit),
-        };
-        let mut waiting = fresh.waiting;
-        {
-            let mut known = self.shared.known();
-            waiting.retain(|row| known.enter(row.id) == Standing::New);
-        }
-        self.hand_out(waiting, Some(&body));
-    }
-
-    /// Puts recipients of one message into the lanes of their rooms.
-    fn hand_out(&mut self, mut waiting: Vec<Waiting>, body: Option<&Body>) {
-        while let Some(first) = waiting.first() {
-            let room = first.room.clone();
-            let others = if waiting.iter().all(|row| row.room == room) {
-                Vec::new()
-            } else {
-                let (same, others) = waiting.into_iter().partition(|row| row.room == room);
-                waiting = same;
-                others
-            };
-            let job = Job {
-                waiting,
-                body: body.cloned(),
-                first_try: body.is_some(),
-            };
-            self.enqueue(&room, job);
-            waiting = others;
-        }
-    }
-
-    fn enqueue(&mut self, room: &RoomId, job: Job) {
-        let table = self.shared.table();
-        let Some(route) = decide::route(room, &table, Timestamp::now()) else {
-            return self.defer(job, "the room is no longer in the routing table");
-        };
-        let lane = self.lanes.get(&route.via);
-        if let Some(lane) = lane.filter(|it| it.leads_to(&route.next_hops)) {
-            return self.push(lane, job);
-        }
-        let replaced = lane.map(|it| it.clear()).unwrap_or_default();
-        let lane = Lane::new(Arc::clone(&self.shared), route.next_hops);
-        for job in replaced.into_iter().chain([job]) {
-            self.push(&lane, job);
-        }
-        self.lanes.insert(route.via, lane);
-    }
-
-    fn push(&self, lane: &Arc<Lane>, job: Job) {
-        if let Some(refused) = Lane::push(lane, job) {
-            self.give_back(refused.ids().collect());
-        }
-    }
-
-    /// Recipients that cannot even be attempted.
-    fn defer(&self, job: Job, reason: &'static str) {
-        let shared = Arc::clone(&self.shared);
-        tokio::spawn(async move {
-            let attempts = deferrals(job.waiting.len(), reason);
-            let content = job.body.map(|body| body.content);
-            shared.settle(job.waiting, attempts, content.as_ref()).await;
-        });
-    }
-
-    /// These leave memory without an attempt; the store gives them out again.
-    fn give_back(&self, ids: Vec<RecipientId>) {
-        self.shared.known().give_up(&ids);
-        let shared = Arc::clone(&self.shared);
-        tokio::spawn(async move { return_leases(&shared, ids).await });
-    }
-
-    /// Empties the lanes; their workers leave when they are done with what is in hand.
-    fn close_lanes(&mut self) -> (Vec<Arc<Lane>>, Vec<RecipientId>) {
-        let lanes: Vec<Arc<Lane>> = self.lanes.drain().map(|(_, lane)| lane).collect();
-        let jobs: Vec<Job> = lanes.iter().flat_map(|lane| lane.clear()).collect();
-        (lanes, jobs.iter().flat_map(Job::ids).collect())
-    }
-
-    /// The table or the store was changed by others: what waits in memory is read again.
-    fn think_again(&mut self) {
-        let (_, ids) = self.close_lanes();
-        if self.taking.is_some() {
-            self.is_stale = true;
-            self.give_back(ids);
-        } else {
-            self.shared.known().give_up(&ids);
-            self.ask(ids);
-        }
-    }
-
-    /// Asks the store for what is due, having given back the leases of `ids`.
-    fn ask(&mut self, ids: Vec<RecipientId>) {
-        self.ask_at = Instant::now() + FAR;
-        self.shared.known().asked();
-        let full = self.full_rooms();
-        let (shared, start, started_at) = (Arc::clone(&self.shared), self.start, self.started_at);
-        self.taking = Some(tokio::spawn(async move {
-            return_leases(&shared, ids).await;
-            let store = shared.spool.store();
-            let made_due = match start.is_done {
-                true => 0,
-                false => store.make_all_due(started_at).await?,
-            };
-            let now = Timestamp::now();
-            let leased_until = now.after(LEASE);
-            let taken = store.take_due(now, leased_until, PORTION, full).await?;
-            Ok((taken, made_due))
-        }));
-    }
-
-    fn taken(&mut self, answer: Taken) {
-        self.taking = None;
-        let is_stale = std::mem::take(&mut self.is_stale);
-        let (taken, made_due) = match answer {
-            Ok(answer) => answer,
-            Err(fault) => {
-                tracing::warn!(%fault, "what is due cannot be read; trying again");
-                self.shared.known().answered();
-                self.ask_at = Instant::now() + TROUBLE;
-                return;
-            }
-        };
-        self.start.made_due(made_due);
-        if is_stale || !taken.is_empty() || !self.start.is_done {
-            self.want();
-        }
-        let new = self.new_ones(taken);
-        if is_stale {
-            return self.give_back(new.iter().map(|row| row.id).collect());
-        }
-        for waiting in by_message(new) {
-            self.hand_out(waiting, None);
-        }
-    }
-
-    /// Those that are not in memory already.
-    fn new_ones(&self, mut taken: Vec<Waiting>) -> Vec<Waiting> {
-        let mut outdated = Vec::new();
-        {
-            let mut known = self.shared.known();
-            taken.retain(|row| {
-                let standing = known.enter(row.id);
-                if standing == Standing::Written {
-                    outdated.push(row.id);
-                }
-                standing == Standing::New
+    fn take_fresh(self: &Arc<Self>, fresh: Fresh, alive: &Alive) {
+        let permit = Arc::new(fresh.permit);
+        for mut task in into_tasks(fresh.waiting) {
+            let content = fresh.content.clone();
+            task.body = Some(Body {
+                content,
+                is_fresh: true,
+                _permit: Arc::clone(&permit),
             });
-            known.answered();
+            self.enqueue(task, alive);
         }
-        if !outdated.is_empty() {
-            self.give_back(outdated);
-        }
-        taken
     }
 
-    /// Rooms whose lanes have enough waiting.
-    fn full_rooms(&self) -> Vec<RoomId> {
-        let lanes = self.lanes.values();
-        lanes.flat_map(|lane| lane.rooms_if_full()).collect()
-    }
-
-    /// Attempts in hand get a bounded time; what waits is given back.
-    async fn stop(mut self, writer: JoinHandle<()>) {
-        if let Some(question) = self.taking.take() {
-            question.abort();
-        }
-        let (lanes, ids) = self.close_lanes();
-        let in_hand = async {
-            for lane in &lanes {
-                lane.idle().await;
-            }
+    async fn take_due(self: &Arc<Self>, alive: &Alive) {
+        self.give_back_orphans().await;
+        let now = Timestamp::now();
+        let full = self.full_rooms();
+        let taken = self
+            .spool
+            .store()
+            .take_due(now, now.after(LEASE), PORTION, full)
+            .await;
+        let due = match taken {
+            Ok(due) => due,
+            Err(fault) => return tracing::warn!(%fault, "the store cannot say what is due"),
         };
-        if timeout(GRACE, in_hand).await.is_err() {
-            tracing::warn!("attempts in hand were cut off; they are made again after the start");
+        self.note_rooms_with_more(&due);
+        let free: Vec<Waiting> = {
+            let hand = self.hand();
+            due.into_iter()
+                .filter(|it| !hand.held.contains(&it.id))
+                .collect()
+        };
+        for task in into_tasks(free) {
+            self.enqueue(task, alive);
         }
-        return_leases(&self.shared, ids).await;
-        drop(lanes);
-        drop(self);
-        // Ends when nobody is left who could have an outcome.
-        if timeout(LAST_WORDS, writer).await.is_err() {
-            tracing::warn!("outcomes could not all be written; their attempts are made again");
+    }
+
+    fn full_rooms(&self) -> Vec<RoomId> {
+        let hand = self.hand();
+        let full = hand
+            .lanes
+            .iter()
+            .filter(|(_, lane)| LANE - PORTION < lane.tasks.len());
+        full.map(|(room, _)| room.clone()).collect()
+    }
+
+    fn note_rooms_with_more(&self, due: &[Waiting]) {
+        let mut count: HashMap<&RoomId, usize> = HashMap::new();
+        for waiting in due {
+            *count.entry(&waiting.room).or_default() += 1;
+        }
+        let mut hand = self.hand();
+        for (room, _) in count.into_iter().filter(|&(_, count)| count == PORTION) {
+            hand.lanes.entry(room.clone()).or_default().more = true;
+        }
+    }
+
+    /// Puts a task into its room's lane, and a worker on it if the room may have one more.
+    fn enqueue(self: &Arc<Self>, task: Task, alive: &Alive) {
+        let room = task.room.clone();
+        let hand = &mut *self.hand();
+        let lane = hand.lanes.entry(room.clone()).or_default();
+        if LANE <= lane.tasks.len() {
+            // Goes back to the store, and comes again when there is place.
+            lane.more = true;
+            hand.orphans.extend(task.ids());
+            return;
+        }
+        hand.held.extend(task.ids());
+        lane.tasks.push_back(task);
+        if lane.tasks.len() <= lane.idle {
+            lane.bell.notify_one();
+        } else if lane.workers < self.workers_per_room {
+            lane.workers += 1;
+            let place = Place {
+                desk: Arc::clone(self),
+                room,
+            };
+            tokio::spawn(work(place, alive.clone()));
+        }
+    }
+
+    /// The next task of a room; `None` when there is none or the relay stops.
+    fn next_task(&self, room: &RoomId) -> Option<Task> {
+        if *self.stop.borrow() {
+            return None;
+        }
+        self.hand().lanes.get_mut(room)?.tasks.pop_front()
+    }
+
+    /// Waits a while for the next task of a room, so that a connection is used again.
+    async fn await_task(&self, room: &RoomId) -> Option<Task> {
+        let bell = {
+            let hand = &mut *self.hand();
+            let lane = hand.lanes.get_mut(room)?;
+            if let Some(task) = lane.tasks.pop_front() {
+                return Some(task);
+            }
+            if std::mem::take(&mut lane.more) {
+                self.wake.notify_one();
+            }
+            lane.idle += 1;
+            Arc::clone(&lane.bell)
+        };
+        let mut stop = self.stop.clone();
+        tokio::select! {
+            () = bell.notified() => {}
+            () = tokio::time::sleep(IDLE) => {}
+            _ = stop.wait_for(|stopping| *stopping) => {}
+        }
+        if let Some(lane) = self.hand().lanes.get_mut(room) {
+            lane.idle = lane.idle.saturating_sub(1);
+        }
+        self.next_task(room)
+    }
+
+    /// An operator changed something: what only waits in memory is read anew from the store.
+    async fn give_back_what_waits(&self) {
+        {
+            let hand = &mut *self.hand();
+            for task in hand
+                .lanes
+                .values_mut()
+                .flat_map(|lane| lane.tasks.drain(..))
+            {
+                hand.orphans.extend(task.ids());
+            }
+            for id in &hand.orphans {
+                hand.held.remove(id);
+            }
+        }
+        self.give_back_orphans().await;
+    }
+
+    async fn give_back_orphans(&self) {
+        let orphans = std::mem::take(&mut self.hand().orphans);
+        if orphans.is_empty() {
+            return;
+        }
+        if let Err(fault) = self.spool.store().give_back(orphans.clone()).await {
+            tracing::warn!(%fault, "leases cannot be given back yet");
+            self.hand().orphans.extend(orphans);
         }
     }
 }
 
-/// Trouble here is no loss: the lease runs out by itself.
-async fn return_leases(shared: &Shared, ids: Vec<RecipientId>) {
-    if ids.is_empty() {
-        return;
-    }
-    if let Err(fault) = shared.spool.store().give_back(ids).await {
-        tracing::warn!(%fault, "leases could not be given back");
-    }
-}
-
-/// Recipients of one message together, the messages in the order in which they came.
-fn by_message(taken: Vec<Waiting>) -> Vec<Vec<Waiting>> {
-    let mut messages: Vec<Vec<Waiting>> = Vec::new();
-    let mut places = HashMap::new();
-    for row in taken {
-        let place = *places.entry(row.id.reference).or_insert(messages.len());
-        match messages.get_mut(place) {
-            Some(message) => message.push(row),
-            None => messages.push(vec![row]),
+/// Recipients of one message that share a room become one task.
+fn into_tasks(waiting: Vec<Waiting>) -> Vec<Task> {
+    let mut tasks: Vec<Task> = Vec::new();
+    let mut places: HashMap<(Reference, RoomId), usize> = HashMap::new();
+    for one in waiting {
+        let key = (one.id.reference, one.room.clone());
+        match places.get(&key).and_then(|&place| tasks.get_mut(place)) {
+            Some(task) => task.recipients.push(one),
+            None => {
+                places.insert(key, tasks.len());
+                let (room, reference) = (one.room.clone(), one.id.reference);
+                tasks.push(Task {
+                    room,
+                    reference,
+                    recipients: vec![one],
+                    body: None,
+                });
+            }
         }
     }
-    messages
+    tasks
 }
 
-/// The same reason for each of so many recipients.
-fn deferrals(count: usize, reason: &str) -> Vec<Attempt> {
-    let attempt = Attempt {
-        outcome: Outcome::Deferred(Cause::Found(reason.to_owned())),
+/// A worker's place in its lane; free again when dropped, also by a panic.
+struct Place {
+    desk: Arc<Desk>,
+    room: RoomId,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut hand = self.desk.hand();
+        let Some(lane) = hand.lanes.get_mut(&self.room) else {
+            return;
+        };
+        lane.workers = lane.workers.saturating_sub(1);
+        if lane.tasks.is_empty() && std::mem::take(&mut lane.more) {
+            self.desk.wake.notify_one();
+        }
+        if lane.tasks.is_empty() && lane.workers == 0 {
+            hand.lanes.remove(&self.room);
+        }
+    }
+}
+
+/// Recipients in hand; let go of when dropped. Unless their outcome was written they are given
+/// back to the store, so that a panic costs them one attempt and no more.
+struct Grip {
+    desk: Arc<Desk>,
+    ids: Vec<RecipientId>,
+    written: bool,
+}
+
+impl Drop for Grip {
+    fn drop(&mut self) {
+        let mut hand = self.desk.hand();
+        for id in &self.ids {
+            hand.held.remove(id);
+        }
+        if !self.written {
+            hand.orphans.append(&mut self.ids);
+        }
+    }
+}
+
+/// Works on one room's lane until nothing has come for a while.
+async fn work(place: Place, alive: Alive) {
+    let (desk, room) = (&place.desk, &place.room);
+    let mut kept = None;
+    loop {
+        let task = match desk.next_task(room) {
+            Some(task) => Some(task),
+            None if kept.is_some() => desk.await_task(room).await,
+            None => None,
+        };
+        let Some(task) = task else { break };
+        let ids = task.ids().collect();
+        let grip = Grip {
+            desk: Arc::clone(desk),
+            ids,
+            written: false,
+        };
+        try_task(grip, task, &mut kept, &alive).await;
+    }
+    if let Some(kept) = kept {
+        kept.close().await;
+    }
+}
+
+/// One attempt for one task; its outcome is written while the worker goes on.
+async fn try_task(grip: Grip, task: Task, kept: &mut Option<Kept>, alive: &Alive) {
+    let desk = Arc::clone(&grip.desk);
+    let Task {
+        room,
+        reference,
+        recipients,
+        body,
+    } = task;
+    let body = match body {
+        Some(body) => Some(body),
+        None => desk.fetch(reference, &recipients).await,
+    };
+    // No memory, no store, or a message that an operator just ended: it comes again if it must.
+    let Some(body) = body else { return };
+    let table = Arc::clone(&desk.table.borrow());
+    let job = Job {
+        waiting: &recipients,
+        content: &body.content,
+        first_try: body.is_fresh,
+    };
+    let attempts = match decide::route(&room, &table, Timestamp::now()) {
+        Some(route) => delivery::attempt(&job, &route.next_hops, kept, &desk.caller).await,
+        None => vec![without_room(&room); recipients.len()],
+    };
+    let tried = recipients.into_iter().zip(attempts).collect();
+    let change = desk.settle(tried, &body.content, &table);
+    tokio::spawn(write(grip, Arc::new(change), alive.clone()));
+}
+
+/// A room that was taken out of the table may come back; until then its mail waits.
+fn without_room(room: &RoomId) -> Attempt {
+    let reason = format!("room {room} is no longer in the routing table");
+    let outcome = Outcome::Deferred(Cause::Found(reason));
+    Attempt {
+        outcome,
         hop: None,
         tls: None,
         duration: Duration::ZERO,
+    }
+}
+
+impl Desk {
+    /// A message's bytes from the store, under a share of the memory for bodies.
+    async fn fetch(&self, reference: Reference, recipients: &[Waiting]) -> Option<Body> {
+        let size = recipients.first().map_or(0, |it| it.size);
+        let permit = self
+            .spool
+            .reserve(usize::try_from(size).ok()?, MEMORY_WAIT)
+            .await?;
+        match self.spool.store().content(reference).await {
+            Ok(content) => Some(Body {
+                content: content?,
+                is_fresh: false,
+                _permit: Arc::new(permit),
+            }),
+            Err(fault) => {
+                tracing::warn!(%fault, %reference, "a message cannot be read yet");
+                None
+            }
+        }
+    }
+
+    fn settle(
+        &self,
+        tried: Vec<(Waiting, Attempt)>,
+        content: &Content,
+        table: &RoutingTable,
+    ) -> Change {
+        let report = self.spool.next_reference();
+        lifecycle::attempted(
+            tried,
+            &Occasion {
+                now: Timestamp::now(),
+                noise: self.noise.hash_one(report),
+                schedule: &self.schedule,
+                letterhead: &self.letterhead,
+                table,
+                content: Some(content),
+                report,
+            },
+        )
+    }
+}
+
+/// Writes an outcome, however long it takes: it must not be lost, nor the message sent again.
+async fn write(mut grip: Grip, change: Arc<Change>, _alive: Alive) {
+    let applied = match grip.desk.apply(&change).await {
+        Ok(applied) => applied,
+        Err(fault) => return tracing::error!(%fault, "an outcome contradicts the store"),
     };
-    vec![attempt; count]
+    grip.written = true;
+    if !applied.skipped.is_empty() {
+        let late = Arc::new(lifecycle::overtaken(&change, &applied.skipped));
+        if let Err(fault) = grip.desk.apply(&late).await {
+            tracing::error!(%fault, "what came too late cannot be told");
+        }
+    }
+}
+
+impl Desk {
+    /// Applies a change as soon as the store can; fails only where trying again cannot help.
+    async fn apply(&self, change: &Arc<Change>) -> Result<Applied, StoreError> {
+        let mut pause = WRITE_AGAIN;
+        loop {
+            match self.spool.apply(Arc::clone(change)).await {
+                Err(fault) if !matches!(fault, StoreError::Conflict(_)) => {
+                    tracing::warn!(%fault, "an outcome waits to be written");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(WRITE_AGAIN_AT_MOST);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
 }

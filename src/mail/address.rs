@@ -175,8 +175,22 @@ impl Address {
         &self.local
     }
 
+    /// As it must be written: quoted where it must be.
+    pub fn written_local(&self) -> Cow<'_, str> {
+        quoted(&self.local)
+    }
+
     pub fn domain(&self) -> &Domain {
         &self.domain
+    }
+
+    /// The same local part at another domain.
+    #[must_use]
+    pub fn at(&self, domain: &Domain) -> Self {
+        Self {
+            local: Arc::clone(&self.local),
+            domain: domain.clone(),
+        }
     }
 
     /// For a command on the wire: quoted where it must be, the domain as A-labels.

@@ -32,9 +32,9 @@ pub async fn operate(
             return Ok(count);
         };
         filter.after = Some(last.id);
-        let change = lifecycle::operated(operation, &portion, by, now);
+        let change = lifecycle::operated(operation, &portion, by, None, now);
         let tried = change.recipients.len();
-        let applied = store.apply(change).await?;
+        let applied = store.apply(Arc::new(change)).await?;
         count.matched += portion.len();
         count.changed += tried - applied.skipped.len();
     }

@@ -1,9 +1,21 @@
-//! `decide()`: may this peer send, as this sender, to this recipient, and why.
+//! May this peer send, as this sender, to this recipient, and why.
+//!
+//! Each question of the SMTP dialogue is one function: [`sender`] at MAIL FROM, [`decide`] at RCPT
+//! TO, [`author`] at the end of DATA, [`route`] at each attempt, and [`explain`] for a person who
+//! asks all of them at once. Every answer names the line of the table that gave it. What matches no
+//! line is refused.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use serde::Serialize;
 
 use crate::mail::headers::Author;
-use crate::mail::{Address, Origin, Peer, Recipient, Reply, RoomId, Timestamp};
+use crate::mail::{
+    Address, AddressFault, Origin, Peer, Protocol, Recipient, Reply, RoomId, Timestamp,
+};
 
-use super::table::{NextHop, RoutingTable};
+use super::table::{Group, Holder, Line, NextHop, Room, RoutingTable};
 
 /// Something policy refuses or puts off: the reply (without its reference), the rule in words and
 /// the revision of the table that holds it.
@@ -43,6 +55,24 @@ pub struct Route {
     pub revision: u64,
 }
 
+fn refused(table: &RoutingTable, reply: Reply, rule: impl Into<String>) -> Refused {
+    Refused {
+        reply,
+        rule: rule.into(),
+        revision: table.revision(),
+        recipient_room: None,
+    }
+}
+
+impl Refused {
+    fn of_room(self, room: &Room) -> Self {
+        Self {
+            recipient_room: Some(room.id.clone()),
+            ..self
+        }
+    }
+}
+
 /// MAIL FROM: who is this peer, and may it send as `sender` (`None` is `<>`)?
 /// `could_identify`: it could still start TLS or authenticate, so an unknown one hears 530.
 pub fn sender(
@@ -51,21 +81,227 @@ pub fn sender(
     could_identify: bool,
     table: &RoutingTable,
 ) -> Result<Origin, Refused> {
-    let _ = (peer, sender, could_identify, table);
-    Ok(Origin::Relay)
+    let found = match sender {
+        Some(address) => holder_of(peer, address, table),
+        None => first_line(peer, table, is_room).or_else(|| table.lines(peer).next()),
+    };
+    match found {
+        Some(line) => Ok(origin(&line.holder)),
+        None => Err(sender_refused(peer, sender, could_identify, table)),
+    }
+}
+
+/// The line that lets `peer` send as `address`: of the room that the address is in, or of a gateway
+/// where it is in none. A group's address is nobody's to send as.
+fn holder_of<'a>(peer: &'a Peer, address: &Address, table: &'a RoutingTable) -> Option<&'a Line> {
+    if let Some(room) = table.room_of(address.domain()) {
+        let same = |holder: &Holder| matches!(holder, Holder::Room(it) if it.id == room.id);
+        return first_line(peer, table, same);
+    }
+    if table.group(address).is_some() {
+        return None;
+    }
+    first_line(peer, table, |holder| !is_room(holder))
+}
+
+fn first_line<'a>(
+    peer: &'a Peer,
+    table: &'a RoutingTable,
+    wanted: impl Fn(&Holder) -> bool,
+) -> Option<&'a Line> {
+    table.lines(peer).find(|line| wanted(&line.holder))
+}
+
+const fn is_room(holder: &Holder) -> bool {
+    matches!(holder, Holder::Room(_))
+}
+
+fn origin(holder: &Holder) -> Origin {
+    match holder {
+        Holder::Room(room) => Origin::Room(room.id.clone()),
+        Holder::Gateway(gateway) => Origin::Gateway(gateway.name.clone()),
+    }
+}
+
+fn sender_refused(
+    peer: &Peer,
+    sender: Option<&Address>,
+    could_identify: bool,
+    table: &RoutingTable,
+) -> Refused {
+    let client = peer.address.ip().to_canonical();
+    let shown = sender.map(Address::to_string).unwrap_or_default();
+    let line = first_line(peer, table, is_room).or_else(|| table.lines(peer).next());
+    let Some(Line { source, holder }) = line else {
+        let reply = if could_identify {
+            Reply::identify_first(client)
+        } else {
+            Reply::unknown_workstation(client)
+        };
+        return refused(
+            table,
+            reply,
+            format!("no workstation or gateway is {client}"),
+        );
+    };
+    let reply = match holder {
+        Holder::Room(room) => Reply::sender_not_of_room(&shown, &room.id),
+        Holder::Gateway(gateway) => Reply::sender_of_room_from_gateway(&shown, &gateway.name),
+    };
+    let rule = format!("{source} is {holder}, which may not send as {shown}");
+    refused(table, reply, rule)
 }
 
 /// RCPT TO: `recipient` is what stands between `<` and `>`.
 pub fn decide(
     origin: &Origin,
-    sender: Option<&Address>,
+    _sender: Option<&Address>,
     recipient: &str,
     table: &RoutingTable,
-    now: Timestamp,
+    _now: Timestamp,
 ) -> Decision {
-    let _ = (origin, sender, recipient, table, now);
-    Decision::Accept(Accepted {
+    // RFC 5321 §4.5.1: <postmaster> without a domain, in any case of letters.
+    if recipient.eq_ignore_ascii_case("postmaster") {
+        return decide_postmaster(table);
+    }
+    let address = match Address::parse(recipient) {
+        Ok(address) => address,
+        Err(fault) => return Decision::Refuse(unparsable(recipient, fault, table)),
+    };
+    if let Some(group) = table.group(&address) {
+        return decide_group(origin, group, table);
+    }
+    match table.room_of(address.domain()) {
+        Some(room) => decide_mailbox(origin, &address, room, table),
+        None => Decision::Refuse(refused(
+            table,
+            Reply::external_recipient(recipient),
+            format!("no registered room has the domain {}", address.domain()),
+        )),
+    }
+}
+
+fn unparsable(recipient: &str, fault: AddressFault, table: &RoutingTable) -> Refused {
+    let reply = match fault {
+        AddressFault::SourceRoute
+        | AddressFault::PercentHack
+        | AddressFault::BangPath
+        | AddressFault::QuotedAt
+        | AddressFault::TrailingDot => Reply::routed_recipient(recipient),
+        AddressFault::AddressLiteral | AddressFault::Domain => Reply::external_recipient(recipient),
+        AddressFault::Syntax | AddressFault::TooLong => {
+            Reply::recipient_syntax(recipient, &fault.to_string())
+        }
+    };
+    refused(
+        table,
+        reply,
+        format!("no room's address is written so: {fault}"),
+    )
+}
+
+fn decide_postmaster(table: &RoutingTable) -> Decision {
+    const RULE: &str = "<postmaster> stands for the setting \"postmaster\"";
+    let Some(address) = table.postmaster() else {
+        let rule = format!("{RULE}, which is not set");
+        return Decision::Refuse(refused(table, Reply::no_postmaster(), rule));
+    };
+    match table.room_of(address.domain()) {
+        Some(room) => accept_one(address, room, format!("{RULE}, {address}"), table),
+        None => {
+            let rule = format!("{RULE}, {address}, whose domain belongs to no room");
+            Decision::Defer(refused(table, Reply::policy_unsure(), rule))
+        }
+    }
+}
+
+fn decide_mailbox(
+    origin: &Origin,
+    address: &Address,
+    room: &Room,
+    table: &RoutingTable,
+) -> Decision {
+    if !room.has(address) {
+        let near = room.nearest(address);
+        let reply = Reply::unknown_mailbox(&address.to_string(), near.as_ref());
+        let local = address.local();
+        let rule = format!("room \"{}\": recipients do not include {local:?}", room.id);
+        return Decision::Refuse(refused(table, reply, rule).of_room(room));
+    }
+    match accepts(origin, room) {
+        Ok(()) => accept_one(address, room, acceptance(address, room), table),
+        Err(rule) => {
+            let phone = room.phone.as_deref();
+            let reply = Reply::not_accepted_by_room(&address.to_string(), &room.name, phone);
+            Decision::Refuse(refused(table, reply, rule).of_room(room))
+        }
+    }
+}
+
+fn decide_group(origin: &Origin, group: &Group, table: &RoutingTable) -> Decision {
+    let mut accepted = Accepted {
         recipients: Vec::new(),
+        left_out: Vec::new(),
+    };
+    for address in &group.mailboxes {
+        let Some(room) = table.room_of(address.domain()) else {
+            continue;
+        };
+        match accepts(origin, room) {
+            Ok(()) => {
+                let rule = format!("group {}; {}", group.address, acceptance(address, room));
+                let recipient = recipient(address, room, rule, table);
+                accepted.recipients.push(Recipient {
+                    group: Some(group.address.clone()),
+                    ..recipient
+                });
+            }
+            Err(rule) => accepted.left_out.push((address.clone(), rule)),
+        }
+    }
+    if accepted.recipients.is_empty() {
+        let reply = Reply::not_accepted_by_group(&group.address.to_string());
+        let rule = format!("group {} has no member that accepts this", group.address);
+        return Decision::Refuse(refused(table, reply, rule));
+    }
+    Decision::Accept(accepted)
+}
+
+/// `accepts_from` concerns senders in rooms; gateways and our own reports pass it.
+fn accepts(origin: &Origin, room: &Room) -> Result<(), String> {
+    match origin.room() {
+        Some(from) if !room.accepts_from.allows(from) => Err(format!(
+            "room \"{}\" accepts from {}, not from \"{from}\"",
+            room.id, room.accepts_from
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn acceptance(address: &Address, room: &Room) -> String {
+    let (id, from) = (&room.id, &room.accepts_from);
+    match room.recipients {
+        Some(_) => format!(
+            "room \"{id}\" accepts from {from}; recipients include {:?}",
+            address.local()
+        ),
+        None => format!("room \"{id}\" accepts from {from}; recipients are not limited"),
+    }
+}
+
+fn recipient(address: &Address, room: &Room, rule: String, table: &RoutingTable) -> Recipient {
+    Recipient {
+        address: address.clone(),
+        room: room.id.clone(),
+        group: None,
+        rule,
+        revision: table.revision(),
+    }
+}
+
+fn accept_one(address: &Address, room: &Room, rule: String, table: &RoutingTable) -> Decision {
+    Decision::Accept(Accepted {
+        recipients: vec![recipient(address, room, rule, table)],
         left_out: Vec::new(),
     })
 }
@@ -73,16 +309,233 @@ pub fn decide(
 /// End of DATA: may this origin write as every mailbox in the From field?
 pub fn author(
     origin: &Origin,
-    sender: Option<&Address>,
+    _sender: Option<&Address>,
     author: &Author,
     table: &RoutingTable,
 ) -> Result<(), Refused> {
-    let _ = (origin, sender, author, table);
-    Ok(())
+    if *origin == Origin::Relay {
+        return Ok(());
+    }
+    let mailboxes = match author {
+        Author::Mailboxes(mailboxes) if !mailboxes.is_empty() => mailboxes,
+        Author::Mailboxes(_) | Author::Unclear => {
+            return Err(bad_author(table, Reply::author_unclear()));
+        }
+        Author::Missing => return Err(bad_author(table, Reply::author_missing())),
+        Author::Doubled => return Err(bad_author(table, Reply::author_doubled())),
+    };
+    mailboxes
+        .iter()
+        .try_for_each(|mailbox| may_write_as(origin, mailbox, table))
+}
+
+fn bad_author(table: &RoutingTable, reply: Reply) -> Refused {
+    refused(
+        table,
+        reply,
+        "a message has one From field, which names its author",
+    )
+}
+
+fn may_write_as(origin: &Origin, mailbox: &str, table: &RoutingTable) -> Result<(), Refused> {
+    let Ok(address) = Address::parse(mailbox) else {
+        return Err(bad_author(table, Reply::author_unclear()));
+    };
+    let owner = table.room_of(address.domain()).map(|room| &room.id);
+    let (reply, who) = match origin {
+        Origin::Relay => return Ok(()),
+        Origin::Room(room) if owner == Some(room) => return Ok(()),
+        Origin::Gateway(_) if owner.is_none() && table.group(&address).is_none() => return Ok(()),
+        Origin::Room(room) => (
+            Reply::author_not_of_room(mailbox, room),
+            format!("room \"{room}\""),
+        ),
+        Origin::Gateway(name) => (
+            Reply::author_of_room_from_gateway(mailbox, name),
+            format!("gateway {name:?}"),
+        ),
+    };
+    let rule = format!("{who} may not write as {address}");
+    Err(refused(table, reply, rule))
 }
 
 /// Where mail for `room` goes now. `None`: the room is no longer in the table.
 pub fn route(room: &RoomId, table: &RoutingTable, now: Timestamp) -> Option<Route> {
-    let _ = (room, table, now);
-    None
+    let mut via = table.room(room)?;
+    let mut rules = Vec::new();
+    // A sound table has no circle, so no more steps than rooms.
+    for _ in table.rooms() {
+        let Some(redirect) = table.redirect(&via.id, now) else {
+            break;
+        };
+        via = table.room(&redirect.to)?;
+        rules.push(redirect.to_string());
+    }
+    if rules.is_empty() {
+        rules.push(format!("room \"{room}\" has these next hops"));
+    }
+    Some(Route {
+        via: via.id.clone(),
+        next_hops: via.next_hops.clone(),
+        rule: rules.join("; "),
+        revision: table.revision(),
+    })
+}
+
+/// One decision, for `ilbud route explain`: a line of its listing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Explanation {
+    /// `accept`, `refuse` or `defer`.
+    pub decision: &'static str,
+    pub sender: String,
+    pub recipient: String,
+    pub recipient_room: Option<RoomId>,
+    pub rule: String,
+    pub revision: u64,
+    pub next_hops: Vec<String>,
+    pub reply: String,
+}
+
+/// What would be said to mail from `from` to `to`, as written with or without `<` and `>`. Without a
+/// client, it is one that may send as `from`. A group has an explanation for each member.
+pub fn explain(
+    from: &str,
+    to: &str,
+    client: Option<IpAddr>,
+    table: &RoutingTable,
+    now: Timestamp,
+) -> Vec<Explanation> {
+    let (from, to) = (bare(from), bare(to));
+    let question = Question {
+        from,
+        to,
+        table,
+        now,
+    };
+    match question.origin(client) {
+        Ok((origin, sender)) => question.answer(decide(&origin, sender.as_ref(), to, table, now)),
+        Err(refused) => vec![question.negative("refuse", &refused)],
+    }
+}
+
+fn bare(text: &str) -> &str {
+    let inside = text.strip_prefix('<').and_then(|it| it.strip_suffix('>'));
+    inside.unwrap_or(text)
+}
+
+struct Question<'a> {
+    from: &'a str,
+    to: &'a str,
+    table: &'a RoutingTable,
+    now: Timestamp,
+}
+
+impl Question<'_> {
+    fn origin(&self, client: Option<IpAddr>) -> Result<(Origin, Option<Address>), Refused> {
+        let from = match self.from {
+            "" => None,
+            text => Some(Address::parse(text).map_err(|fault| self.bad_sender(fault))?),
+        };
+        let origin = match client {
+            Some(client) => sender(&visitor(client), from.as_ref(), false, self.table)?,
+            None => self.presumed(from.as_ref())?,
+        };
+        Ok((origin, from))
+    }
+
+    fn bad_sender(&self, fault: AddressFault) -> Refused {
+        let reply = Reply::sender_syntax(self.from, &fault.to_string());
+        refused(self.table, reply, "a sender is written as an address")
+    }
+
+    /// The one who may send as `from`, if anybody may.
+    fn presumed(&self, from: Option<&Address>) -> Result<Origin, Refused> {
+        let Some(from) = from else {
+            return Ok(Origin::Relay);
+        };
+        if let Some(room) = self.table.room_of(from.domain()) {
+            return Ok(Origin::Room(room.id.clone()));
+        }
+        let gateway = self.table.gateways().next();
+        match gateway.filter(|_| self.table.group(from).is_none()) {
+            Some(gateway) => Ok(Origin::Gateway(gateway.name.clone())),
+            None => {
+                let why = "no room and no gateway may send as this address";
+                let reply = Reply::sender_not_taken(self.from, why);
+                Err(refused(self.table, reply, why))
+            }
+        }
+    }
+
+    fn answer(&self, decision: Decision) -> Vec<Explanation> {
+        match decision {
+            Decision::Refuse(refused) => vec![self.negative("refuse", &refused)],
+            Decision::Defer(refused) => vec![self.negative("defer", &refused)],
+            Decision::Accept(accepted) => {
+                let members = accepted.recipients.iter().map(|it| self.positive(it));
+                let left_out = accepted.left_out.iter();
+                let left_out = left_out.map(|(address, rule)| self.left_out(address, rule));
+                members.chain(left_out).collect()
+            }
+        }
+    }
+
+    fn positive(&self, recipient: &Recipient) -> Explanation {
+        let route = route(&recipient.room, self.table, self.now);
+        let redirected = route.as_ref().filter(|it| it.via != recipient.room);
+        let rule = match redirected {
+            Some(route) => format!("{}; {}", recipient.rule, route.rule),
+            None => recipient.rule.clone(),
+        };
+        let next_hops = route.map_or_else(Vec::new, |it| it.next_hops);
+        Explanation {
+            decision: "accept",
+            sender: self.from.to_owned(),
+            recipient: recipient.address.to_string(),
+            recipient_room: Some(recipient.room.clone()),
+            rule,
+            revision: recipient.revision,
+            next_hops: next_hops.iter().map(NextHop::to_string).collect(),
+            reply: Reply::recipient_ok().to_string(),
+        }
+    }
+
+    fn left_out(&self, address: &Address, rule: &str) -> Explanation {
+        let room = self.table.room_of(address.domain());
+        let name = room.map_or("", |it| it.name.as_str());
+        let phone = room.and_then(|it| it.phone.as_deref());
+        let recipient = address.to_string();
+        let reply = Reply::not_accepted_by_room(&recipient, name, phone);
+        let refused = refused(self.table, reply, rule);
+        Explanation {
+            recipient,
+            recipient_room: room.map(|it| it.id.clone()),
+            ..self.negative("refuse", &refused)
+        }
+    }
+
+    fn negative(&self, decision: &'static str, refused: &Refused) -> Explanation {
+        Explanation {
+            decision,
+            sender: self.from.to_owned(),
+            recipient: self.to.to_owned(),
+            recipient_room: refused.recipient_room.clone(),
+            rule: refused.rule.clone(),
+            revision: refused.revision,
+            next_hops: Vec::new(),
+            reply: refused.reply.to_string(),
+        }
+    }
+}
+
+/// A client of which nothing but its address is known.
+fn visitor(client: IpAddr) -> Peer {
+    Peer {
+        address: SocketAddr::new(client, 0),
+        helo: String::new(),
+        protocol: Protocol::Esmtp,
+        tls: None,
+        certificate_names: Arc::new([]),
+        user: None,
+    }
 }

@@ -4,4 +4,9 @@
 //! rule that made it and the table's revision. Unknown means refused or "try again", never accepted.
 
 pub mod decide;
+mod export;
+mod graph;
+mod next_hop;
+mod read;
+mod sources;
 pub mod table;

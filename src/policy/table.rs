@@ -1,13 +1,33 @@
 //! The routing table: rooms, groups, gateways and redirects. To construct it is to validate it.
+//!
+//! A table that exists is sound: every room, member and redirect in it leads somewhere, every domain
+//! belongs to one room, nothing goes in a circle. It answers questions by look-up, never by search,
+//! and is never altered: a new table takes its place.
 
-use std::path::PathBuf;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
+use std::sync::Arc;
 
-use crate::mail::{Domain, RoomId};
+use crate::mail::{Address, Domain, Peer, RoomId, Timestamp};
+use crate::nearest::nearest;
+
+use super::sources::Sources;
+
+pub use super::next_hop::{HopServer, HopTls, NextHop};
+pub use super::sources::{Holder, Line, Source};
+pub use crate::document::Fault;
 
 /// A table that has been found sound. Immutable; shared between sessions behind an `Arc`.
 #[derive(Debug)]
 pub struct RoutingTable {
-    revision: u64,
+    pub(super) revision: u64,
+    pub(super) rooms: BTreeMap<RoomId, Arc<Room>>,
+    pub(super) domains: HashMap<Domain, Arc<Room>>,
+    pub(super) groups: HashMap<Address, Group>,
+    pub(super) gateways: Vec<Arc<Gateway>>,
+    pub(super) redirects: BTreeMap<RoomId, Vec<Redirect>>,
+    pub(super) sources: Sources,
+    pub(super) postmaster: Option<Address>,
 }
 
 /// One room as registered.
@@ -15,55 +35,183 @@ pub struct RoutingTable {
 pub struct Room {
     pub id: RoomId,
     pub name: String,
+    pub kind: RoomKind,
     /// Shown where a sender must be told to call instead.
     pub phone: Option<String>,
     pub domains: Vec<Domain>,
     /// Tried in order.
     pub next_hops: Vec<NextHop>,
+    /// `None`: any local part.
+    pub recipients: Option<Mailboxes>,
+    pub accepts_from: AcceptsFrom,
+    /// Who may send as this room.
+    pub workstations: Vec<Source>,
 }
 
-/// Where a room's mail is handed over. Prints as it was written, without the password.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum NextHop {
-    Smtp(HopServer),
-    /// TLS from the first byte.
-    Smtps(HopServer),
-    Lmtp(HopServer),
-    LmtpSocket(PathBuf),
-    Mx(String),
-    Maildir(PathBuf),
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RoomKind {
+    Amk,
+    Legevakt,
+    Akuttmottak,
+    Other,
 }
 
-/// A server to connect to.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct HopServer {
-    pub host: String,
-    pub port: u16,
-    pub tls: HopTls,
-    pub credentials: Option<(String, String)>,
-    pub client_certificate: Option<PathBuf>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum HopTls {
-    /// STARTTLS when offered; the certificate is not checked, since plain text would do.
-    Opportunistic,
-    /// STARTTLS with a certificate that verifies, or no delivery.
-    Required,
-}
-
-/// One mistake in a table, in words, with its line where there is one.
+/// The mailboxes of a room that names them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
-    pub line: Option<usize>,
-    pub text: String,
+pub struct Mailboxes {
+    /// As written, at the room's first domain.
+    listed: Vec<Address>,
+    known: HashSet<Address>,
+}
+
+/// Which rooms may write to a room.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AcceptsFrom {
+    Any,
+    Rooms(Vec<RoomId>),
+}
+
+/// One address for several mailboxes. Wins over a mailbox of the same address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    pub address: Address,
+    /// As written: mailboxes, and other groups.
+    pub members: Vec<Address>,
+    /// The mailboxes in the end, each once.
+    pub mailboxes: Vec<Address>,
+}
+
+/// A way in from outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gateway {
+    pub name: String,
+    pub source: Source,
+}
+
+/// A room's mail goes to another room for a while.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redirect {
+    pub room: RoomId,
+    pub to: RoomId,
+    /// `None`: since ever.
+    pub from: Option<Timestamp>,
+    /// `None`: until the line is taken out.
+    pub until: Option<Timestamp>,
+    pub reason: Option<String>,
+}
+
+impl RoomKind {
+    pub const WORDS: [(&str, Self); 4] = [
+        ("amk", Self::Amk),
+        ("legevakt", Self::Legevakt),
+        ("akuttmottak", Self::Akuttmottak),
+        ("other", Self::Other),
+    ];
+
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Amk => "amk",
+            Self::Legevakt => "legevakt",
+            Self::Akuttmottak => "akuttmottak",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl Mailboxes {
+    pub(super) fn new(listed: Vec<Address>) -> Self {
+        Self {
+            known: listed.iter().cloned().collect(),
+            listed,
+        }
+    }
+
+    pub fn listed(&self) -> &[Address] {
+        &self.listed
+    }
+
+    /// Whether `address`, at any of the room's domains, is one of them.
+    fn contain(&self, address: &Address) -> bool {
+        self.listed
+            .first()
+            .is_some_and(|first| self.known.contains(&address.at(first.domain())))
+    }
+
+    /// The one that `address` is most likely a misspelling of, at the domain of `address`.
+    fn nearest(&self, address: &Address) -> Option<Address> {
+        let near = nearest(address.local(), self.listed.iter().map(Address::local))?;
+        let listed = self.listed.iter().find(|it| it.local() == near)?;
+        Some(listed.at(address.domain()))
+    }
+}
+
+impl Room {
+    /// Whether `address`, whose domain is one of this room's, is a mailbox here.
+    pub fn has(&self, address: &Address) -> bool {
+        self.recipients
+            .as_ref()
+            .is_none_or(|mailboxes| mailboxes.contain(address))
+    }
+
+    /// The mailbox that `address` was probably meant to be.
+    pub fn nearest(&self, address: &Address) -> Option<Address> {
+        self.recipients.as_ref()?.nearest(address)
+    }
+}
+
+impl AcceptsFrom {
+    pub fn allows(&self, room: &RoomId) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Rooms(rooms) => rooms.contains(room),
+        }
+    }
+}
+
+/// As it is put into a rule: `any`, `amk-oslo, amk-bergen`.
+impl fmt::Display for AcceptsFrom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("any"),
+            Self::Rooms(rooms) if rooms.is_empty() => f.write_str("no room"),
+            Self::Rooms(rooms) => {
+                let rooms: Vec<&str> = rooms.iter().map(RoomId::as_str).collect();
+                f.write_str(&rooms.join(", "))
+            }
+        }
+    }
+}
+
+impl Redirect {
+    pub fn is_open(&self, now: Timestamp) -> bool {
+        self.from.is_none_or(|from| from <= now) && self.until.is_none_or(|until| now < until)
+    }
+}
+
+/// As it is put into a rule: `room "legevakt-hamar" is redirected to "amk-oslo" until …: Flytting`.
+impl fmt::Display for Redirect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "room \"{}\" is redirected to \"{}\"", self.room, self.to)?;
+        if let Some(until) = self.until {
+            write!(f, " until {until}")?;
+        }
+        if let Some(reason) = &self.reason {
+            write!(f, ": {reason}")?;
+        }
+        Ok(())
+    }
 }
 
 impl RoutingTable {
     /// Reads and validates a table. All mistakes at once; otherwise the table and its warnings.
     pub fn parse(toml: &str, revision: u64) -> Result<(Self, Vec<Fault>), Vec<Fault>> {
-        let _ = toml;
-        Ok((Self { revision }, Vec::new()))
+        super::read::table(toml, revision)
+    }
+
+    /// The same table, with the address that `<postmaster>` stands for.
+    #[must_use]
+    pub fn with_postmaster(self, postmaster: Option<Address>) -> Self {
+        Self { postmaster, ..self }
     }
 
     pub const fn revision(&self) -> u64 {
@@ -72,27 +220,71 @@ impl RoutingTable {
 
     /// The same table as TOML in canonical form: a function of the table alone.
     pub fn export(&self) -> String {
-        String::new()
+        super::export::table(self)
     }
 
-    /// What changed from `before`, in one line: `2 rooms added (a, b), 1 changed (c)`.
+    /// What changed from `before`, in one line: `2 rooms added (a, b), 1 room changed (c)`.
     pub fn summary(&self, before: Option<&Self>) -> String {
-        let _ = before;
-        String::new()
+        super::export::summary(self, before)
+    }
+
+    /// Redirects that are over at `now`: worth knowing, harmless.
+    pub fn stale(&self, now: Timestamp) -> Vec<Fault> {
+        let over = |it: &&Redirect| it.until.is_some_and(|until| until <= now);
+        let fault = |it: &Redirect| Fault {
+            line: None,
+            text: format!("{it}: this time is over; the line can be taken out"),
+        };
+        self.redirects().filter(over).map(fault).collect()
     }
 
     pub fn room(&self, id: &RoomId) -> Option<&Room> {
-        let _ = id;
-        None
+        self.rooms.get(id).map(Arc::as_ref)
     }
 
     /// The room a domain belongs to.
     pub fn room_of(&self, domain: &Domain) -> Option<&Room> {
-        let _ = domain;
-        None
+        self.domains.get(domain).map(Arc::as_ref)
     }
 
+    /// By id.
     pub fn rooms(&self) -> impl Iterator<Item = &Room> {
-        std::iter::empty()
+        self.rooms.values().map(Arc::as_ref)
+    }
+
+    pub fn group(&self, address: &Address) -> Option<&Group> {
+        self.groups.get(address)
+    }
+
+    /// By address.
+    pub fn groups(&self) -> Vec<&Group> {
+        let mut groups: Vec<&Group> = self.groups.values().collect();
+        groups.sort_by_cached_key(|group| group.address.to_string());
+        groups
+    }
+
+    /// By name.
+    pub fn gateways(&self) -> impl Iterator<Item = &Gateway> {
+        self.gateways.iter().map(Arc::as_ref)
+    }
+
+    /// By room, and then as written.
+    pub fn redirects(&self) -> impl Iterator<Item = &Redirect> {
+        self.redirects.values().flatten()
+    }
+
+    /// The redirect of `room` that is open at `now`: the first one as written.
+    pub fn redirect(&self, room: &RoomId, now: Timestamp) -> Option<&Redirect> {
+        let redirects = self.redirects.get(room)?;
+        redirects.iter().find(|it| it.is_open(now))
+    }
+
+    pub const fn postmaster(&self) -> Option<&Address> {
+        self.postmaster.as_ref()
+    }
+
+    /// Every line of the table that names this peer.
+    pub fn lines<'a>(&'a self, peer: &'a Peer) -> impl Iterator<Item = &'a Line> {
+        self.sources.matching(peer)
     }
 }

@@ -231,7 +231,7 @@ impl Spool {
     }
 
     /// Makes a change, whole and durably. Reports that it wrote wake the queue.
-    pub async fn apply(&self, change: Change) -> Result<Applied, StoreError> {
+    pub async fn apply(&self, change: Arc<Change>) -> Result<Applied, StoreError> {
         let reports = !change.messages.is_empty();
         let applied = self.shared.store.apply(change).await?;
         if reports {

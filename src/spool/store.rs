@@ -7,6 +7,7 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 
 use crate::mail::event::State;
 use crate::mail::{
@@ -232,7 +233,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Writes a message durably: when this is ready with `Ok`, the message is on stable storage.
     fn accept(&self, message: NewMessage) -> Pending<()>;
     /// Makes a change whole, durably, together with its events.
-    fn apply(&self, change: Change) -> Pending<Applied>;
+    fn apply(&self, change: Arc<Change>) -> Pending<Applied>;
     /// Writes refusals to the log. Never ahead of mail.
     fn note(&self, refusals: Vec<Refusal>) -> Pending<()>;
     /// Waiting recipients that are due and leased to nobody, oldest due first, at most `limit` per

@@ -1,7 +1,41 @@
+//! Ilbud judged from outside: the real binary, real sockets, and the delivery log as witness.
+//!
+//! A module is a scenario, named by it. What the scenarios share comes first: a relay of one's own,
+//! a raw SMTP client, a server that keeps what it is sent, and the one way to wait. Nothing leaves
+//! loopback, and a test ends no process but its own children.
+
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing
 )]
+
+mod client;
+mod peer;
+mod postfix;
+mod relay;
+mod sink;
+mod wait;
+
+mod bounces;
+mod bytes;
+mod commands;
+mod crash;
+mod disk_full;
+mod durability;
+mod house;
+mod lifetime;
+mod limits;
+mod nothing_leaves;
+mod own_room_only;
+mod queue;
+mod real_peers;
+mod restart;
+mod rooms;
+mod routes;
+mod smuggling;
 mod store;
+mod store_trouble;
+mod throughput;
+mod tls;

@@ -111,11 +111,11 @@ fn step(id: RecipientId, from: &'static [State], to: State) -> RecipientChange {
     }
 }
 
-fn change(recipients: Vec<RecipientChange>) -> Change {
-    Change {
+fn change(recipients: Vec<RecipientChange>) -> Arc<Change> {
+    Arc::new(Change {
         recipients,
         ..Change::default()
-    }
+    })
 }
 
 fn search() -> Search {
@@ -378,7 +378,7 @@ async fn a_change_is_made_whole_with_its_report() {
         messages: vec![report],
         events: vec![event(1, EventKind::Bounced)],
     };
-    store.apply(change).await.unwrap();
+    store.apply(Arc::new(change)).await.unwrap();
     let words: Vec<_> = store
         .events(reference(1))
         .await

@@ -130,7 +130,7 @@ impl Store for Sqlite {
             .submit_new_mail(move |connection| write::accept(connection, &message))
     }
 
-    fn apply(&self, change: Change) -> Pending<Applied> {
+    fn apply(&self, change: Arc<Change>) -> Pending<Applied> {
         let keep_bodies = self.keep_bodies;
         self.writer
             .submit(move |connection| write::apply(connection, &change, keep_bodies))

@@ -1,10 +1,11 @@
 //! The writer: one thread, one connection, and group commit.
 //!
-//! Whatever waits is done in one transaction, a savepoint each, so that one deed's failure undoes
-//! that deed alone; then one commit makes all of it durable and each is answered. When nothing else
-//! waits a deed is committed at once; under load the writer pauses for a fraction of a millisecond
-//! first, since commits are what the time goes to. A commit that fails answers every deed in it with
-//! the error: nothing was kept, and nobody was told that it was.
+//! Whatever waits is done in one transaction; then one commit makes all of it durable and each is
+//! answered. Should a deed fail, the transaction is begun anew with a savepoint around each, so that
+//! its failure undoes that deed alone. When nothing else waits a deed is committed at once; under
+//! load the writer pauses for a fraction of a millisecond first, since commits are what the time
+//! goes to. A commit that fails answers every deed in it with the error: nothing was kept, and
+//! nobody was told that it was.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
@@ -33,7 +34,7 @@ pub(super) struct Writer {
 
 /// Something to be done inside the next commit and answered after it.
 trait Deed: Send {
-    /// Does it, inside a savepoint. `false` undoes it.
+    /// Does it; `false` if it failed and must be undone. May be asked to again, once undone.
     fn run(&mut self, connection: &Connection) -> bool;
     /// Refuses it before it was tried.
     fn fail(&mut self, fault: StoreError);
@@ -44,7 +45,7 @@ trait Deed: Send {
 }
 
 struct Task<T, F> {
-    work: Option<F>,
+    work: F,
     outcome: Option<Result<T, StoreError>>,
     answer: oneshot::Sender<Result<T, StoreError>>,
     new_mail: bool,
@@ -53,12 +54,10 @@ struct Task<T, F> {
 impl<T, F> Deed for Task<T, F>
 where
     T: Send,
-    F: FnOnce(&Connection) -> Result<T, StoreError> + Send,
+    F: FnMut(&Connection) -> Result<T, StoreError> + Send,
 {
     fn run(&mut self, connection: &Connection) -> bool {
-        if let Some(work) = self.work.take() {
-            self.outcome = Some(work(connection));
-        }
+        self.outcome = Some((self.work)(connection));
         matches!(self.outcome, Some(Ok(_)))
     }
 
@@ -107,7 +106,7 @@ impl Writer {
     pub(super) fn submit<T, F>(&self, work: F) -> Pending<T>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+        F: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
         self.send(work, false)
     }
@@ -115,7 +114,7 @@ impl Writer {
     pub(super) fn submit_new_mail<T, F>(&self, work: F) -> Pending<T>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+        F: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
         self.send(work, true)
     }
@@ -123,11 +122,11 @@ impl Writer {
     fn send<T, F>(&self, work: F, new_mail: bool) -> Pending<T>
     where
         T: Send + 'static,
-        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+        F: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
         let task = Task {
-            work: Some(work),
+            work,
             outcome: None,
             answer,
             new_mail,
@@ -196,19 +195,42 @@ impl Desk {
     fn transact(&mut self, batch: &mut [Box<dyn Deed>]) -> Result<(), StoreError> {
         let full = self.disk.is_nearly_full();
         self.run("BEGIN IMMEDIATE")?;
-        let done = batch.iter_mut().try_for_each(|deed| match &full {
-            Some(fault) if deed.is_new_mail() => {
-                deed.fail(fault.clone());
-                Ok(())
-            }
-            _ => self.run_in_savepoint(deed.as_mut()),
-        });
-        let outcome = done.and_then(|()| self.run("COMMIT"));
-        if outcome.is_err() && !self.connection.is_autocommit() {
+        let done = self
+            .run_all(batch, full.as_ref())
+            .and_then(|()| self.run("COMMIT"));
+        if done.is_err() && !self.connection.is_autocommit() {
             // The transaction is void either way; a failing rollback is cured by a new connection.
             self.ailing = self.run("ROLLBACK").is_err();
         }
-        outcome
+        done
+    }
+
+    fn run_all(
+        &self,
+        batch: &mut [Box<dyn Deed>],
+        full: Option<&StoreError>,
+    ) -> Result<(), StoreError> {
+        if let Some(fault) = full {
+            batch
+                .iter_mut()
+                .filter(|deed| deed.is_new_mail())
+                .for_each(|deed| deed.fail(fault.clone()));
+        }
+        let is_open = |deed: &&mut Box<dyn Deed>| full.is_none() || !deed.is_new_mail();
+        if batch
+            .iter_mut()
+            .filter(is_open)
+            .all(|deed| deed.run(&self.connection))
+        {
+            return Ok(());
+        }
+        // Savepoints cost a copy of every page touched, so only a batch with a failure has them.
+        self.run("ROLLBACK")?;
+        self.run("BEGIN IMMEDIATE")?;
+        batch
+            .iter_mut()
+            .filter(is_open)
+            .try_for_each(|deed| self.run_in_savepoint(deed.as_mut()))
     }
 
     fn run_in_savepoint(&self, deed: &mut dyn Deed) -> Result<(), StoreError> {

@@ -1,0 +1,461 @@
+//! The settings: the file as written → the settings as checked.
+//!
+//! Reads `ilbud.toml` key by key and gives each part its own `Settings`, with the defaults that
+//! stand beside that part's code. Every mistake is found at once, with its line; an unknown key names
+//! the nearest known one. It opens nothing but the file itself: whether a certificate or a folder is
+//! there is for `check` and `serve` to find out.
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::delivery;
+use crate::document::{self, Fault, Mistakes, Table, Value};
+use crate::limits::{self, Rate, RateSettings};
+use crate::mail::{Address, Domain, Language};
+use crate::smtp::server::{ListenerSettings, ListenerTls};
+use crate::spool::sqlite;
+use crate::tls;
+
+/// Everything the file says, checked, with defaults where it is silent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Our name in the greeting, EHLO, `Received` and the Message-ID of what we write.
+    pub hostname: String,
+    pub language: Language,
+    /// Whom `<postmaster>` stands for.
+    pub postmaster: Option<Address>,
+    pub store: sqlite::Settings,
+    pub listeners: Vec<ListenerSettings>,
+    pub tls: Option<tls::Settings>,
+    pub limits: limits::Settings,
+    pub scan: ScanSettings,
+    pub delivery: delivery::Settings,
+    /// Where the console will listen.
+    pub console: SocketAddr,
+}
+
+/// `[scan]`: how the way in deals with the engines.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScanSettings {
+    pub inline_deadline: Duration,
+    pub on_failure: OnScanFailure,
+}
+
+/// What becomes of a message that cannot be scanned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnScanFailure {
+    Hold,
+    Reject,
+}
+
+impl Default for ScanSettings {
+    fn default() -> Self {
+        Self {
+            inline_deadline: Duration::from_secs(10),
+            on_failure: OnScanFailure::Hold,
+        }
+    }
+}
+
+const CONSOLE: ([u8; 4], u16) = ([127, 0, 0, 1], 8080);
+/// The largest settings make sense of; above it a number is a slip of the finger.
+const MANY: u64 = 1_000_001;
+/// RFC 5321 §4.5.3.1.8: at least 100 recipients must be taken.
+const FEWEST_RECIPIENTS: u64 = 1;
+
+/// Reads the file. Every mistake at once.
+pub fn load(path: &Path) -> Result<Settings, Vec<Fault>> {
+    let text = std::fs::read_to_string(path).map_err(|cause| {
+        let text = format!("cannot be read: {cause}; name the settings with --config PATH");
+        vec![Fault { line: None, text }]
+    })?;
+    parse(&text)
+}
+
+/// Reads the settings out of TOML.
+pub fn parse(text: &str) -> Result<Settings, Vec<Fault>> {
+    document::read(text, settings)
+}
+
+fn settings(mut root: Table<'_>, _: &Mistakes) -> Option<Settings> {
+    let hostname = root.require("hostname").and_then(|it| it.parse(hostname));
+    let words = [("nb", Language::Nb), ("en", Language::En)];
+    let language = root
+        .take("language")
+        .and_then(|it| it.word(&words))
+        .unwrap_or_default();
+    let postmaster = root.take("postmaster").and_then(|it| it.parse(postmaster));
+    let store = root.require("store").and_then(Value::table).and_then(store);
+    let tls = root.table("tls").and_then(tls);
+    let unsaid = if tls.is_some() { ListenerTls::StartTls } else { ListenerTls::Off };
+    let listeners = listeners(&mut root, unsaid);
+    let limits = root.table("limits").map(limits).unwrap_or_default();
+    let scan = root.table("scan").map(scan).unwrap_or_default();
+    let delivery = root.table("delivery").map(delivery).unwrap_or_default();
+    let console = root
+        .table("console")
+        .and_then(console)
+        .unwrap_or(CONSOLE.into());
+    if tls.is_none() {
+        for it in listeners.iter().filter(|it| it.tls != ListenerTls::Off) {
+            root.fault(format!(
+                "listener {:?} has tls = {:?}, so a [tls] with certificate and private_key is needed",
+                it.name,
+                it.tls.word()
+            ));
+        }
+    }
+    Some(Settings {
+        hostname: hostname?,
+        language,
+        postmaster,
+        store: store?,
+        listeners,
+        tls,
+        limits,
+        scan,
+        delivery,
+        console,
+    })
+}
+
+fn hostname(text: &str) -> Result<String, &'static str> {
+    Domain::parse(text)
+        .map(|domain| domain.ascii().to_owned())
+        .map_err(|_| "must be a domain name such as relay.nodnett.test")
+}
+
+fn postmaster(text: &str) -> Result<Address, &'static str> {
+    Address::parse(text)
+        .map_err(|_| "must be an address of a room, such as drift@amk-oslo.nodnett.test")
+}
+
+fn store(mut table: Table<'_>) -> Option<sqlite::Settings> {
+    let path = table.require("url").and_then(|it| it.parse(store_path));
+    let keep_bodies = table
+        .take("keep_bodies")
+        .and_then(Value::duration)
+        .unwrap_or_default();
+    Some(sqlite::Settings {
+        path: path?,
+        keep_bodies,
+    })
+}
+
+fn store_path(url: &str) -> Result<PathBuf, &'static str> {
+    match url.strip_prefix("sqlite:") {
+        Some(path) if !path.is_empty() => Ok(PathBuf::from(path)),
+        _ => Err("must be sqlite:PATH, such as sqlite:data/ilbud.db"),
+    }
+}
+
+/// `unsaid`: what a listener does that does not say `tls`: what the certificates allow.
+fn listeners(root: &mut Table<'_>, unsaid: ListenerTls) -> Vec<ListenerSettings> {
+    let tables = root.tables("listener");
+    if tables.is_empty() {
+        root.fault("at least one [[listener]] is needed, with name and address");
+    }
+    let mut listeners: Vec<ListenerSettings> = Vec::new();
+    for mut table in tables {
+        let name = table.require("name").and_then(Value::filled);
+        let address = table
+            .require("address")
+            .and_then(|it| it.parse(socket_address));
+        let words = ListenerTls::ALL.map(|tls| (tls.word(), tls));
+        let tls = table
+            .take("tls")
+            .map_or(Some(unsaid), |it| it.word(&words));
+        let (Some(name), Some(address), Some(tls)) = (name, address, tls) else {
+            continue;
+        };
+        for other in &listeners {
+            if other.name == name {
+                table.fault(format!("two listeners are named {name:?}"));
+            }
+            if other.address == address && address.port() != 0 {
+                table.fault(format!(
+                    "listeners {:?} and {name:?} have the same address {address}",
+                    other.name
+                ));
+            }
+        }
+        listeners.push(ListenerSettings { name, address, tls });
+    }
+    listeners
+}
+
+/// `127.0.0.1:2525`, `[::1]:2525`, or a name of this machine with a port.
+fn socket_address(text: &str) -> Result<SocketAddr, &'static str> {
+    const WANTED: &str = "must be ADDRESS:PORT, such as 127.0.0.1:2525 or [::1]:2525";
+    if let Ok(address) = text.parse() {
+        return Ok(address);
+    }
+    match text.strip_prefix("localhost:") {
+        Some(_) => text
+            .to_socket_addrs()
+            .ok()
+            .and_then(|mut it| it.next())
+            .ok_or(WANTED),
+        None => Err(WANTED),
+    }
+}
+
+fn tls(mut table: Table<'_>) -> Option<tls::Settings> {
+    let path = |value: Value<'_>| value.filled().map(PathBuf::from);
+    let certificate = table.require("certificate").and_then(path);
+    let private_key = table.require("private_key").and_then(path);
+    let client_ca = table.take("client_ca").and_then(path);
+    Some(tls::Settings {
+        certificate: certificate?,
+        private_key: private_key?,
+        client_ca,
+    })
+}
+
+fn limits(mut table: Table<'_>) -> limits::Settings {
+    let default = limits::Settings::default();
+    let size = |value: Option<Value<'_>>, default: usize| {
+        value
+            .and_then(Value::size)
+            .and_then(|it| usize::try_from(it).ok())
+            .unwrap_or(default)
+    };
+    let number = |value: Option<Value<'_>>, from: u64, default: usize| {
+        let number = value.and_then(|it| it.integer(from..MANY));
+        number
+            .and_then(|it| usize::try_from(it).ok())
+            .unwrap_or(default)
+    };
+    let message_size = size(table.take("message_size"), default.message_size);
+    let memory = size(table.take("memory"), default.memory);
+    if memory < message_size {
+        table.fault("memory must have room for at least one message of message_size");
+    }
+    limits::Settings {
+        message_size,
+        memory,
+        recipients: number(
+            table.take("recipients"),
+            FEWEST_RECIPIENTS,
+            default.recipients,
+        ),
+        connections: number(table.take("connections"), 1, default.connections),
+        connections_per_address: number(
+            table.take("connections_per_address"),
+            1,
+            default.connections_per_address,
+        ),
+        rates: table.table("rates").map(rates).unwrap_or_default(),
+    }
+}
+
+fn rates(mut table: Table<'_>) -> RateSettings {
+    let mut rate = |key| table.take(key).and_then(|it| it.parse(str::parse::<Rate>));
+    RateSettings {
+        workstation: rate("workstation"),
+        room: rate("room"),
+        gateway: rate("gateway"),
+    }
+}
+
+fn scan(mut table: Table<'_>) -> ScanSettings {
+    let default = ScanSettings::default();
+    let words = [
+        ("hold", OnScanFailure::Hold),
+        ("reject", OnScanFailure::Reject),
+    ];
+    if let Some(engines) = table.take("engine") {
+        // Nothing unscanned is delivered: better no relay than one that only seems to scan.
+        engines.fault(
+            "scanning engines come with a later version of ilbud; take [[scan.engine]] out, and \
+             attachments are not scanned",
+        );
+    }
+    ScanSettings {
+        inline_deadline: table
+            .take("inline_deadline")
+            .and_then(Value::duration)
+            .unwrap_or(default.inline_deadline),
+        on_failure: table
+            .take("on_failure")
+            .and_then(|it| it.word(&words))
+            .unwrap_or(default.on_failure),
+    }
+}
+
+fn delivery(mut table: Table<'_>) -> delivery::Settings {
+    let default = delivery::Settings::default();
+    let duration = |value: Option<Value<'_>>, default| value.and_then(positive).unwrap_or(default);
+    delivery::Settings {
+        retry: table.take("retry").and_then(retry).unwrap_or(default.retry),
+        warn_after: duration(table.take("warn_after"), default.warn_after),
+        give_up_after: duration(table.take("give_up_after"), default.give_up_after),
+        connections_per_room: table
+            .take("connections_per_room")
+            .and_then(|it| it.integer(1..MANY))
+            .and_then(|it| usize::try_from(it).ok())
+            .unwrap_or(default.connections_per_room),
+    }
+}
+
+fn retry(value: Value<'_>) -> Option<Vec<Duration>> {
+    if value.is_empty_list() {
+        value.fault("must name at least one wait, such as [\"5s\", \"1m\"]");
+        return None;
+    }
+    value.list()?.into_iter().map(positive).collect()
+}
+
+fn positive(value: Value<'_>) -> Option<Duration> {
+    value.parse(|text| match document::duration(text) {
+        Some(Duration::ZERO) => Err("must be more than nothing"),
+        Some(duration) => Ok(duration),
+        None => Err("must be a length of time such as \"10s\", \"5m\", \"4h\" or \"1d\""),
+    })
+}
+
+fn console(mut table: Table<'_>) -> Option<SocketAddr> {
+    table
+        .take("address")
+        .and_then(|it| it.parse(socket_address))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const REQUIRED: &str = r#"
+hostname = "relay.nodnett.test"
+[store]
+url = "sqlite:data/ilbud.db"
+[[listener]]
+name = "workstations"
+address = "127.0.0.1:2525"
+"#;
+
+    fn faults(text: &str) -> Vec<String> {
+        parse(text)
+            .unwrap_err()
+            .iter()
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    fn with(more: &str) -> String {
+        format!(
+            "{}\n{more}",
+            REQUIRED.replace("2525\"\n", "2525\"\ntls = \"off\"\n")
+        )
+    }
+
+    #[test]
+    fn only_three_things_are_required() {
+        let settings = parse(&with("")).unwrap();
+        assert_eq!(settings.limits, limits::Settings::default());
+        assert_eq!(settings.delivery, delivery::Settings::default());
+        assert_eq!(settings.language, Language::Nb);
+        assert_eq!(
+            faults(""),
+            [
+                "\"hostname\" is missing",
+                "\"store\" is missing",
+                "at least one [[listener]] is needed, with name and address",
+            ]
+        );
+    }
+
+    /// What the annotated file shows as the default is the default.
+    #[test]
+    fn the_shipped_file_says_what_the_code_does() {
+        let shipped = parse(include_str!("../config/ilbud.toml")).unwrap();
+        let bare = parse(&with("")).unwrap();
+        let rate = |text: &str| Some(text.parse().unwrap());
+        assert_eq!(shipped.language, bare.language);
+        assert_eq!(shipped.store, bare.store);
+        assert_eq!(shipped.scan, bare.scan);
+        assert_eq!(shipped.delivery, bare.delivery);
+        assert_eq!(shipped.console, bare.console);
+        let rates = RateSettings {
+            workstation: rate("120/min"),
+            room: rate("1200/min"),
+            gateway: rate("600/min"),
+        };
+        assert_eq!(
+            shipped.limits,
+            limits::Settings {
+                rates,
+                ..bare.limits
+            }
+        );
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_contract() {
+        let settings = parse(&with("")).unwrap();
+        assert_eq!(settings.limits.message_size, 25 << 20);
+        assert_eq!(settings.limits.recipients, 100);
+        assert_eq!(settings.limits.connections, 5000);
+        assert_eq!(settings.limits.connections_per_address, 100);
+        assert_eq!(settings.limits.rates, RateSettings::default());
+        assert_eq!(
+            settings.delivery.retry,
+            [5, 15, 30, 60, 120, 300].map(Duration::from_secs)
+        );
+        assert_eq!(
+            settings.delivery.give_up_after,
+            Duration::from_secs(4 * 3600)
+        );
+        assert_eq!(settings.console, "127.0.0.1:8080".parse().unwrap());
+    }
+
+    #[test]
+    fn every_mistake_is_told_at_once() {
+        #[rustfmt::skip]
+        let cases = [
+            ("[limitz]\nrecipients = 5", "line 9: unknown key \"limitz\"; did you mean \"limits\"?"),
+            ("[limits]\nrecipient = 5", "line 10: unknown key \"recipient\" in [limits]; did you mean \"recipients\"?"),
+            ("[limits]\nrecipients = 0", "line 10: \"recipients\": must be from 1 to 1000000"),
+            ("[limits.rates]\nroom = \"fast\"", "line 10: \"room\": a rate is written like \"120/min\": a number from 1 to 1000000, then /s, /min or /h"),
+            ("[delivery]\nretry = []", "line 10: \"retry\": must name at least one wait, such as [\"5s\", \"1m\"]"),
+            ("[delivery]\nwarn_after = \"0s\"", "line 10: \"warn_after\": must be more than nothing"),
+            ("[console]\naddress = \"here\"", "line 10: \"address\": must be ADDRESS:PORT, such as 127.0.0.1:2525 or [::1]:2525"),
+        ];
+        for (more, message) in cases {
+            assert_eq!(faults(&with(more)), [message], "{more}");
+        }
+        let all: String = cases
+            .iter()
+            .take(3)
+            .map(|(more, _)| format!("{more}\n"))
+            .collect();
+        assert!(parse(&with(&all)).is_err());
+    }
+
+    #[test]
+    fn a_listener_with_tls_needs_certificates() {
+        assert_eq!(
+            faults(REQUIRED),
+            [
+                "listener \"workstations\" has tls = \"starttls\", so a [tls] with certificate and private_key is needed"
+            ]
+        );
+    }
+
+    #[test]
+    fn two_listeners_are_told_apart() {
+        let second =
+            "[[listener]]\nname = \"workstations\"\naddress = \"127.0.0.1:2525\"\ntls = \"off\"";
+        assert_eq!(faults(&with(second)).len(), 2);
+    }
+
+    #[test]
+    fn an_engine_that_cannot_be_asked_is_a_mistake() {
+        let engine =
+            "[scan]\n[[scan.engine]]\nkind = \"clamd\"\naddress = \"/run/clamav/clamd.ctl\"";
+        let faults = faults(&with(engine));
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        assert!(faults.first().unwrap().contains("later version"));
+    }
+}

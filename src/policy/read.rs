@@ -1,0 +1,733 @@
+//! From TOML to a sound routing table: every mistake at once, each with its line and a way out.
+//!
+//! First each entry is read for itself, then what they say of each other is checked. What cannot
+//! work is a mistake; what works and is probably not meant is a warning.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+
+use crate::document::{self, Fault, Mistakes, Table, Value};
+use crate::mail::{Address, Domain, RoomId, Timestamp};
+use crate::nearest::nearest;
+
+use super::graph::circles;
+use super::next_hop::NextHop;
+use super::sources::{Holder, Line, Source, Sources};
+use super::table::{
+    AcceptsFrom, Gateway, Group, Mailboxes, Redirect, Room, RoomKind, RoutingTable,
+};
+
+/// A name in an SMTP reply and in a folder's name: longer is nobody's wish.
+const ID_LENGTH: usize = 64;
+
+pub fn table(toml: &str, revision: u64) -> Result<(RoutingTable, Vec<Fault>), Vec<Fault>> {
+    document::read(toml, |mut root, mistakes| {
+        let mut draft = Draft::default();
+        let entries = [
+            root.tables("room"),
+            root.tables("group"),
+            root.tables("gateway"),
+            root.tables("redirect"),
+        ];
+        let [rooms, groups, gateways, redirects] = entries;
+        rooms.into_iter().for_each(|it| draft.read_room(it));
+        groups.into_iter().for_each(|it| draft.read_group(it));
+        gateways.into_iter().for_each(|it| draft.read_gateway(it));
+        redirects.into_iter().for_each(|it| draft.read_redirect(it));
+        draft.check(mistakes);
+        Some(draft.finish(revision))
+    })
+}
+
+/// Something and the line it stands on.
+#[derive(Debug)]
+struct At<T> {
+    line: usize,
+    value: T,
+}
+
+/// What has been read so far.
+#[derive(Debug, Default)]
+struct Draft {
+    /// Every id that is written, also of rooms with other mistakes.
+    ids: HashMap<RoomId, usize>,
+    /// Every domain, with the id of its room.
+    domains: HashMap<Domain, At<String>>,
+    rooms: Vec<At<Arc<Room>>>,
+    /// Rooms that something points to.
+    mentions: Vec<At<RoomId>>,
+    addresses: HashMap<Address, usize>,
+    groups: Vec<At<Vec<At<Address>>>>,
+    group_addresses: Vec<Address>,
+    gateways: Vec<At<Arc<Gateway>>>,
+    redirects: Vec<At<Redirect>>,
+    warnings: Vec<Fault>,
+}
+
+/// Each entry for itself.
+impl Draft {
+    fn warn(&mut self, line: Option<usize>, text: impl Into<String>) {
+        self.warnings.push(Fault {
+            line,
+            text: text.into(),
+        });
+    }
+
+    fn read_room(&mut self, mut entry: Table<'_>) {
+        let line = entry.line();
+        let id = entry.require("id").and_then(|it| self.read_id(it));
+        let shown = id.as_ref().map_or("", RoomId::as_str).to_owned();
+        let name = entry.require("name").and_then(Value::filled);
+        let kind = match entry.take("kind") {
+            Some(value) => value.word(&RoomKind::WORDS),
+            None => Some(RoomKind::Other),
+        };
+        let phone = entry.take("phone").and_then(Value::filled);
+        let domains = entry.require("domains");
+        let domains = domains.map_or_else(Vec::new, |it| self.read_domains(it, &shown));
+        let next_hops = entry.require("next_hops");
+        let next_hops = next_hops.map_or_else(Vec::new, |it| self.read_hops(it));
+        let recipients = entry.take("recipients");
+        let recipients = recipients.and_then(|it| self.read_recipients(it, domains.first()?));
+        let accepts_from = entry.take("accepts_from");
+        let accepts_from = accepts_from.and_then(|it| self.read_accepts_from(it));
+        let workstations: Vec<Source> = entry
+            .tables("workstation")
+            .into_iter()
+            .filter_map(|it| self.read_workstation(it))
+            .collect();
+        if workstations.is_empty() {
+            self.warn(
+                line,
+                format!("room {shown:?} has no workstation: nobody can send as it"),
+            );
+        }
+        let (Some(id), Some(name), Some(kind)) = (id, name, kind) else {
+            return;
+        };
+        self.rooms.push(At {
+            line: line.unwrap_or(0),
+            value: Arc::new(Room {
+                id,
+                name,
+                kind,
+                phone,
+                domains,
+                next_hops,
+                recipients,
+                accepts_from: accepts_from.unwrap_or(AcceptsFrom::Any),
+                workstations,
+            }),
+        });
+    }
+
+    fn read_id(&mut self, value: Value<'_>) -> Option<RoomId> {
+        let line = value.line();
+        let ids = &self.ids;
+        let id = value.parse(|text| {
+            let sign = |c: char| c.is_alphanumeric() || "-_.".contains(c);
+            if text.is_empty() || text.len() > ID_LENGTH || !text.chars().all(sign) {
+                return Err(format!(
+                    "{text:?} is no id; use letters, digits, - and _, at most {ID_LENGTH}"
+                ));
+            }
+            let id = RoomId::new(text);
+            match ids.get(&id) {
+                Some(first) => Err(format!(
+                    "{text:?} is already used on line {first}; each room needs its own"
+                )),
+                None => Ok(id),
+            }
+        })?;
+        self.ids.insert(id.clone(), line);
+        Some(id)
+    }
+
+    fn read_domains(&mut self, value: Value<'_>, room: &str) -> Vec<Domain> {
+        let items = filled_list(value, "name at least one domain");
+        let read = |it| self.read_domain(it, room);
+        items.into_iter().filter_map(read).collect()
+    }
+
+    fn read_domain(&mut self, value: Value<'_>, room: &str) -> Option<Domain> {
+        let line = value.line();
+        let taken = &self.domains;
+        let domain = value.parse(|text| {
+            let domain = Domain::parse(text).map_err(|_| format!("{text:?} is no domain name"))?;
+            match taken.get(&domain) {
+                Some(first) => Err(format!(
+                    "domain {text:?} already belongs to room {:?} (line {}); it can have only one",
+                    first.value, first.line
+                )),
+                None => Ok(domain),
+            }
+        })?;
+        let value = room.to_owned();
+        self.domains.insert(domain.clone(), At { line, value });
+        Some(domain)
+    }
+
+    fn read_hops(&mut self, value: Value<'_>) -> Vec<NextHop> {
+        let mut hops = Vec::new();
+        for item in filled_list(value, "name at least one next hop") {
+            let line = item.line();
+            let Some(hop) = item.parse(NextHop::parse) else {
+                continue;
+            };
+            if hop.exposes_password() {
+                self.warn(
+                    Some(line),
+                    format!("{hop} may send its password without TLS; add ?tls=required"),
+                );
+            }
+            hops.push(hop);
+        }
+        hops
+    }
+
+    fn read_recipients(&mut self, value: Value<'_>, domain: &Domain) -> Option<Mailboxes> {
+        let line = value.line();
+        let mut seen = HashSet::new();
+        let mut listed = Vec::new();
+        for item in value.list()? {
+            let Some(mailbox) = item.parse(|text| local_part(text, domain)) else {
+                continue;
+            };
+            if seen.insert(mailbox.clone()) {
+                listed.push(mailbox);
+            } else {
+                let text = format!("recipient {:?} is listed twice", mailbox.local());
+                self.warn(Some(line), text);
+            }
+        }
+        if listed.is_empty() {
+            self.warn(
+                Some(line),
+                "\"recipients\" is empty: no mail can reach this room",
+            );
+        }
+        Some(Mailboxes::new(listed))
+    }
+
+    fn read_accepts_from(&mut self, value: Value<'_>) -> Option<AcceptsFrom> {
+        if !value.is_list() {
+            return value.parse(|text| match text {
+                "any" => Ok(AcceptsFrom::Any),
+                _ => Err(format!(
+                    "{text:?} is neither \"any\" nor a list of room ids"
+                )),
+            });
+        }
+        let line = value.line();
+        let mut rooms = Vec::new();
+        for item in value.list()? {
+            rooms.extend(self.mention(item));
+        }
+        if rooms.is_empty() {
+            self.warn(
+                Some(line),
+                "\"accepts_from\" is empty: no room may write to this one",
+            );
+        }
+        Some(AcceptsFrom::Rooms(rooms))
+    }
+
+    /// The id of a room that may stand further down.
+    fn mention(&mut self, value: Value<'_>) -> Option<RoomId> {
+        let line = value.line();
+        let id = RoomId::new(&value.string()?);
+        let value = id.clone();
+        self.mentions.push(At { line, value });
+        Some(id)
+    }
+
+    fn read_workstation(&mut self, mut entry: Table<'_>) -> Option<Source> {
+        let found = self.read_sources(&mut entry);
+        one_source(&entry, found)
+    }
+
+    fn read_sources(&mut self, entry: &mut Table<'_>) -> Vec<Option<Source>> {
+        let network = entry.take("network").map(|it| self.read_network(it));
+        let certificate = entry.take("certificate").map(|it| {
+            let domain =
+                |text: &str| Domain::parse(text).map_err(|_| format!("{text:?} is no DNS name"));
+            let domain = it.parse(domain)?;
+            Some(Source::Certificate(domain.ascii().to_owned()))
+        });
+        let user = entry.take("user").map(|it| it.filled().map(Source::User));
+        [network, certificate, user].into_iter().flatten().collect()
+    }
+
+    fn read_network(&mut self, value: Value<'_>) -> Option<Source> {
+        let line = value.line();
+        let network = value.parse(network)?;
+        if network.prefix_len() == 0 {
+            self.warn(
+                Some(line),
+                format!("network {network} is every address there is"),
+            );
+        }
+        if network != network.trunc() {
+            let meant = network.trunc();
+            self.warn(Some(line), format!("network {network} is taken as {meant}"));
+        }
+        Some(Source::Network(network.trunc()))
+    }
+
+    fn read_group(&mut self, mut entry: Table<'_>) {
+        let line = entry.line().unwrap_or(0);
+        let address = entry
+            .require("address")
+            .and_then(|it| self.read_group_address(it));
+        let mut members = Vec::new();
+        let listed = entry.require("members").and_then(Value::list);
+        for item in listed.unwrap_or_default() {
+            let line = item.line();
+            let value = item.parse(address_text);
+            members.extend(value.map(|value| At { line, value }));
+        }
+        let Some(address) = address else {
+            return;
+        };
+        if members.is_empty() {
+            self.warn(
+                Some(line),
+                format!("group {address} is empty: mail to it is refused"),
+            );
+        }
+        self.group_addresses.push(address);
+        let value = members;
+        self.groups.push(At { line, value });
+    }
+
+    fn read_group_address(&mut self, value: Value<'_>) -> Option<Address> {
+        let line = value.line();
+        let taken = &self.addresses;
+        let address = value.parse(|text| {
+            let address = address_text(text)?;
+            match taken.get(&address) {
+                Some(first) => Err(format!(
+                    "{text:?} is already a group on line {first}; put the members in one"
+                )),
+                None => Ok(address),
+            }
+        })?;
+        self.addresses.insert(address.clone(), line);
+        Some(address)
+    }
+
+    fn read_gateway(&mut self, mut entry: Table<'_>) {
+        let line = entry.line().unwrap_or(0);
+        let name = entry.require("name").and_then(Value::filled);
+        let found = self.read_sources(&mut entry);
+        let source = one_source(&entry, found);
+        let (Some(name), Some(source)) = (name, source) else {
+            return;
+        };
+        let value = Arc::new(Gateway { name, source });
+        self.gateways.push(At { line, value });
+    }
+
+    fn read_redirect(&mut self, mut entry: Table<'_>) {
+        let line = entry.line().unwrap_or(0);
+        let room = entry.require("room").and_then(|it| self.mention(it));
+        let to = entry.require("to").and_then(|it| self.mention(it));
+        let from = entry.take("from").and_then(Value::moment);
+        let until = entry.take("until").and_then(Value::moment);
+        let reason = entry.take("reason").and_then(Value::filled);
+        if let (Some(from), Some(until)) = (from, until)
+            && until <= from
+        {
+            entry.fault("a redirect must end after it begins: \"until\" is not after \"from\"");
+        }
+        let (Some(room), Some(to)) = (room, to) else {
+            return;
+        };
+        if until.is_none() {
+            let text = format!("the redirect of room \"{room}\" has no \"until\": it never ends");
+            self.warn(Some(line), text);
+        }
+        self.redirects.push(At {
+            line,
+            value: Redirect {
+                room,
+                to,
+                from,
+                until,
+                reason,
+            },
+        });
+    }
+}
+
+/// What entries say of each other.
+impl Draft {
+    fn check(&mut self, mistakes: &Mistakes) {
+        if self.ids.is_empty() {
+            self.warn(None, "there is no room: everything is refused");
+        }
+        self.check_mentions(mistakes);
+        self.check_members(mistakes);
+        self.check_group_circles(mistakes);
+        self.check_redirect_circles(mistakes);
+        self.warn_of_overlaps();
+        self.warn_of_shadows();
+        self.warn_of_namesakes();
+    }
+
+    fn check_mentions(&self, mistakes: &Mistakes) {
+        for At { line, value: id } in &self.mentions {
+            if !self.ids.contains_key(id) {
+                let near = nearest(id.as_str(), self.ids.keys().map(RoomId::as_str));
+                let text = format!("unknown room \"{id}\"{}", did_you_mean(near));
+                mistakes.add(Some(*line), text);
+            }
+        }
+    }
+
+    fn check_members(&mut self, mistakes: &Mistakes) {
+        let rooms = self.rooms_by_domain();
+        let mut twice = Vec::new();
+        for group in &self.groups {
+            let mut seen = HashSet::new();
+            for At {
+                line,
+                value: member,
+            } in &group.value
+            {
+                if !seen.insert(member) {
+                    twice.push((*line, format!("{member} is a member of this group twice")));
+                }
+                if let Some(text) = self.member_mistake(member, &rooms) {
+                    mistakes.add(Some(*line), text);
+                }
+            }
+        }
+        for (line, text) in twice {
+            self.warn(Some(line), text);
+        }
+    }
+
+    fn rooms_by_domain(&self) -> HashMap<Domain, Arc<Room>> {
+        let mut rooms = HashMap::new();
+        for At { value: room, .. } in &self.rooms {
+            for domain in &room.domains {
+                rooms.insert(domain.clone(), Arc::clone(room));
+            }
+        }
+        rooms
+    }
+
+    fn member_mistake(
+        &self,
+        member: &Address,
+        rooms: &HashMap<Domain, Arc<Room>>,
+    ) -> Option<String> {
+        if self.addresses.contains_key(member) {
+            return None;
+        }
+        if !self.domains.contains_key(member.domain()) {
+            let known = self.domains.keys().map(Domain::ascii);
+            let near = nearest(member.domain().ascii(), known);
+            return Some(format!(
+                "unknown member {member}: its domain belongs to no room, and it is no group{}",
+                did_you_mean(near)
+            ));
+        }
+        let room = rooms.get(member.domain())?;
+        if room.has(member) {
+            return None;
+        }
+        let near = room.nearest(member).map(|near| near.to_string());
+        Some(format!(
+            "unknown member {member}: it is not among the recipients of room \"{}\"{}",
+            room.id,
+            did_you_mean(near.as_deref())
+        ))
+    }
+
+    fn check_group_circles(&self, mistakes: &Mistakes) {
+        let places: HashMap<&Address, usize> = self.group_addresses.iter().zip(0..).collect();
+        let edges: Vec<Vec<usize>> = self
+            .groups
+            .iter()
+            .map(|group| {
+                let members = group.value.iter();
+                members
+                    .filter_map(|member| places.get(&member.value).copied())
+                    .collect()
+            })
+            .collect();
+        for circle in circles(&edges) {
+            let line = circle.first().and_then(|first| self.groups.get(*first));
+            let names = circle.iter().filter_map(|it| self.group_addresses.get(*it));
+            let text = format!("groups in a circle: {}", along(names));
+            mistakes.add(line.map(|it| it.line), text);
+        }
+    }
+
+    /// Redirects of different times make no circle, so each moment at which one begins or ends is
+    /// looked at for itself, but only when there could be one at all.
+    fn check_redirect_circles(&self, mistakes: &Mistakes) {
+        let redirects: Vec<&Redirect> = self.redirects.iter().map(|it| &it.value).collect();
+        if circles(&redirect_edges(&redirects)).is_empty() {
+            return;
+        }
+        let begin = Timestamp::from_millis(i64::MIN);
+        let moments: BTreeSet<Timestamp> = redirects
+            .iter()
+            .flat_map(|it| [it.from, it.until])
+            .flatten()
+            .chain([begin])
+            .collect();
+        let mut told = HashSet::new();
+        for moment in moments {
+            let open = open_at(&self.redirects, moment);
+            let values: Vec<&Redirect> = open.iter().map(|it| &it.value).collect();
+            for circle in circles(&redirect_edges(&values)) {
+                let along_it = || circle.iter().filter_map(|it| open.get(*it));
+                let line = along_it().map(|it| it.line).min();
+                if told.insert(line) {
+                    let names = along(along_it().map(|it| &it.value.room));
+                    mistakes.add(line, format!("redirects in a circle: {names}"));
+                }
+            }
+        }
+    }
+
+    /// Two rooms, or a room and a gateway, that the same peer could be.
+    fn warn_of_overlaps(&mut self) {
+        let lines = self.lines();
+        let sources = Sources::new(lines.iter().map(|(_, line)| line.clone()));
+        let mut told = HashSet::new();
+        for (at, line) in &lines {
+            for other in sources.overlapping(&line.source) {
+                let (one, two) = (line.holder.to_string(), other.holder.to_string());
+                let pair = if one < two { (one, two) } else { (two, one) };
+                if pair.0 != pair.1 && told.insert(pair) {
+                    let text = format!(
+                        "{} of {} is also {} of {}: the sender's domain tells which of them it is",
+                        line.source, line.holder, other.source, other.holder
+                    );
+                    self.warn(Some(*at), text);
+                }
+            }
+        }
+    }
+
+    fn lines(&self) -> Vec<(usize, Line)> {
+        let rooms = self.rooms.iter().flat_map(|room| {
+            let holder = |source: &Source| Line {
+                source: source.clone(),
+                holder: Holder::Room(Arc::clone(&room.value)),
+            };
+            let sources = room.value.workstations.iter();
+            sources.map(move |source| (room.line, holder(source)))
+        });
+        let gateways = self.gateways.iter().map(|gateway| {
+            let line = Line {
+                source: gateway.value.source.clone(),
+                holder: Holder::Gateway(Arc::clone(&gateway.value)),
+            };
+            (gateway.line, line)
+        });
+        rooms.chain(gateways).collect()
+    }
+
+    fn warn_of_shadows(&mut self) {
+        let rooms = self.rooms_by_domain();
+        let mut found = Vec::new();
+        for (address, group) in self.group_addresses.iter().zip(&self.groups) {
+            let room = rooms.get(address.domain());
+            if let Some(room) = room.filter(|it| it.recipients.is_some() && it.has(address)) {
+                found.push((group.line, format!(
+                    "{address} is a group and also a recipient of room \"{}\": the group gets the mail",
+                    room.id
+                )));
+            }
+        }
+        for (line, text) in found {
+            self.warn(Some(line), text);
+        }
+    }
+
+    /// A second gateway of one name, and a second redirect of one room at one time.
+    fn warn_of_namesakes(&mut self) {
+        let mut found = Vec::new();
+        let mut names = HashSet::new();
+        for At { line, value } in &self.gateways {
+            if !names.insert(&value.name) {
+                found.push((
+                    *line,
+                    format!("there are several gateways {:?}", value.name),
+                ));
+            }
+        }
+        let mut earlier: HashMap<&RoomId, Vec<&Redirect>> = HashMap::new();
+        for At { line, value } in &self.redirects {
+            let others = earlier.entry(&value.room).or_default();
+            if others.iter().any(|it| overlap(it, value)) {
+                found.push((
+                    *line,
+                    format!(
+                        "room \"{}\" has another redirect at the same time: the first one counts",
+                        value.room
+                    ),
+                ));
+            }
+            others.push(value);
+        }
+        for (line, text) in found {
+            self.warn(Some(line), text);
+        }
+    }
+
+    fn finish(mut self, revision: u64) -> (RoutingTable, Vec<Fault>) {
+        self.warnings.sort_by_key(|it| it.line);
+        let domains = self.rooms_by_domain();
+        let sources = Sources::new(self.lines().into_iter().map(|(_, line)| line));
+        let groups = self.expanded_groups();
+        let mut gateways: Vec<Arc<Gateway>> =
+            self.gateways.into_iter().map(|it| it.value).collect();
+        gateways.sort_by(|one, other| (&one.name, &one.source).cmp(&(&other.name, &other.source)));
+        let mut redirects: BTreeMap<RoomId, Vec<Redirect>> = BTreeMap::new();
+        for At { value, .. } in self.redirects {
+            redirects.entry(value.room.clone()).or_default().push(value);
+        }
+        let rooms = self
+            .rooms
+            .into_iter()
+            .map(|it| (it.value.id.clone(), it.value));
+        let table = RoutingTable {
+            revision,
+            rooms: rooms.collect(),
+            domains,
+            groups,
+            gateways,
+            redirects,
+            sources,
+            postmaster: None,
+        };
+        (table, self.warnings)
+    }
+
+    fn expanded_groups(&self) -> HashMap<Address, Group> {
+        let written: HashMap<&Address, Vec<&Address>> = self
+            .group_addresses
+            .iter()
+            .zip(&self.groups)
+            .map(|(address, group)| (address, group.value.iter().map(|it| &it.value).collect()))
+            .collect();
+        let group = |address: &Address| Group {
+            address: address.clone(),
+            members: written
+                .get(address)
+                .map(|members| members.iter().copied().cloned().collect())
+                .unwrap_or_default(),
+            mailboxes: mailboxes(address, &written),
+        };
+        let addresses = self.group_addresses.iter();
+        addresses
+            .map(|address| (address.clone(), group(address)))
+            .collect()
+    }
+}
+
+/// The mailboxes behind a group, in the order of the members, each once.
+fn mailboxes(group: &Address, written: &HashMap<&Address, Vec<&Address>>) -> Vec<Address> {
+    let mut seen = HashSet::from([group]);
+    let mut found = Vec::new();
+    let mut ahead: Vec<&Address> = written
+        .get(group)
+        .into_iter()
+        .flatten()
+        .rev()
+        .copied()
+        .collect();
+    while let Some(address) = ahead.pop() {
+        if !seen.insert(address) {
+            continue;
+        }
+        match written.get(address) {
+            Some(members) => ahead.extend(members.iter().rev()),
+            None => found.push(address.clone()),
+        }
+    }
+    found
+}
+
+fn filled_list<'d>(value: Value<'d>, advice: &str) -> Vec<Value<'d>> {
+    if value.is_empty_list() {
+        value.fault(advice);
+    }
+    value.list().unwrap_or_default()
+}
+
+fn one_source(entry: &Table<'_>, found: Vec<Option<Source>>) -> Option<Source> {
+    if found.len() != 1 {
+        entry.fault("write exactly one of \"network\", \"certificate\" and \"user\" in each entry");
+    }
+    found.into_iter().next().flatten()
+}
+
+fn network(text: &str) -> Result<IpNet, String> {
+    let whole = || text.parse::<IpAddr>().ok().map(IpNet::from);
+    text.parse().ok().or_else(whole).ok_or_else(|| {
+        format!("{text:?} is no network; write for example \"10.1.0.0/24\" or \"10.1.0.7\"")
+    })
+}
+
+fn address_text(text: &str) -> Result<Address, String> {
+    Address::parse(text).map_err(|fault| format!("{text:?}: {fault}"))
+}
+
+fn local_part(text: &str, domain: &Domain) -> Result<Address, String> {
+    let parse = |local: &str| Address::parse(&format!("{local}@{}", domain.ascii()));
+    if text.contains('@') {
+        return Err(format!("{text:?}: write only what stands before the @"));
+    }
+    parse(text)
+        .or_else(|_| parse(&document::quoted(text)))
+        .map_err(|fault| format!("{text:?} is no local part: {fault}"))
+}
+
+fn did_you_mean(near: Option<&str>) -> String {
+    near.map_or_else(String::new, |near| format!("; did you mean \"{near}\"?"))
+}
+
+/// `a → b → a`
+fn along<T: ToString>(names: impl Iterator<Item = T>) -> String {
+    let mut names: Vec<String> = names.map(|name| name.to_string()).collect();
+    names.extend(names.first().cloned());
+    names.join(" → ")
+}
+
+/// Redirect to redirect: each points to those of the room it leads to.
+fn redirect_edges(redirects: &[&Redirect]) -> Vec<Vec<usize>> {
+    let mut of: HashMap<&RoomId, Vec<usize>> = HashMap::new();
+    for (place, redirect) in redirects.iter().enumerate() {
+        of.entry(&redirect.room).or_default().push(place);
+    }
+    let next = |it: &&Redirect| of.get(&it.to).cloned().unwrap_or_default();
+    redirects.iter().map(next).collect()
+}
+
+/// The redirect in force for each room at `moment`.
+fn open_at(redirects: &[At<Redirect>], moment: Timestamp) -> Vec<&At<Redirect>> {
+    let mut rooms = HashSet::new();
+    redirects
+        .iter()
+        .filter(|it| it.value.is_open(moment) && rooms.insert(&it.value.room))
+        .collect()
+}
+
+fn overlap(one: &Redirect, other: &Redirect) -> bool {
+    let before = |a: &Redirect, b: &Redirect| match (a.until, b.from) {
+        (Some(until), Some(from)) => until <= from,
+        _ => false,
+    };
+    !before(one, other) && !before(other, one)
+}

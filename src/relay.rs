@@ -1,0 +1,191 @@
+//! Wiring and lifetime: open everything, start everything, watch for changes, stop gracefully.
+//!
+//! It connects the parts and decides nothing about mail. A part that cannot start stops the start
+//! with a clear line; a long-lived worker that dies stops the process, since a relay that half works
+//! is worse than one that is started anew. It never waits for ever: stopping is bounded.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::config::Settings;
+use crate::delivery::Delivery;
+use crate::delivery::client::ClientTls;
+use crate::limits::Rates;
+use crate::mail::Timestamp;
+use crate::ops::routes;
+use crate::policy::table::RoutingTable;
+use crate::queue;
+use crate::smtp::server::{self, Listener};
+use crate::spool::{Feed, Spool};
+use crate::spool::store::Store;
+use crate::tls;
+
+/// Fresh messages that may wait in memory for the queue.
+const WINDOW: usize = 1000;
+/// How often finished contents are deleted and free space is given back.
+const TIDY: Duration = Duration::from_secs(10);
+/// How often certificates on disk are looked at.
+const LOOK_AT_CERTIFICATES: Duration = Duration::from_secs(2);
+
+/// Why the relay did not start, or stopped.
+#[derive(Debug)]
+pub struct Fault(String);
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// A relay whose listeners are bound and whose parts are ready.
+#[derive(Debug)]
+pub struct Relay {
+    settings: Settings,
+    spool: Spool,
+    feed: Feed,
+    table: watch::Sender<Arc<RoutingTable>>,
+    listeners: Vec<Listener>,
+    tls: Option<tls::Reloading>,
+    delivery: Arc<Delivery>,
+}
+
+impl Relay {
+    /// Makes everything ready: listeners bound, TLS loaded, the routing table in place.
+    pub async fn start(
+        settings: Settings,
+        store: Arc<dyn Store>,
+        table: RoutingTable,
+    ) -> Result<Self, Fault> {
+        let tls = match &settings.tls {
+            Some(tls) if settings.listeners.iter().any(|it| it.tls.needs_certificate()) => {
+                Some(tls::Reloading::load(tls).map_err(|fault| Fault(fault.to_string()))?)
+            }
+            _ => None,
+        };
+        let client_ca = settings.tls.as_ref().and_then(|tls| tls.client_ca.as_deref());
+        let client_tls = ClientTls {
+            verified: tls::client_config(true, client_ca).map_err(|it| Fault(it.to_string()))?,
+            opportunistic: tls::client_config(false, None).map_err(|it| Fault(it.to_string()))?,
+        };
+        let mut listeners = Vec::new();
+        for listener in &settings.listeners {
+            let bound = server::bind(listener).map_err(|fault| {
+                Fault(format!("listener {:?} cannot listen on {}: {fault}", listener.name, listener.address))
+            })?;
+            listeners.push(bound);
+        }
+        let last = store.last_reference().await.map_err(|fault| Fault(fault.to_string()))?;
+        let (spool, feed) = Spool::new(store, last, settings.limits.memory, WINDOW);
+        let delivery = Arc::new(Delivery::new(&settings.hostname, client_tls));
+        let table = watch::Sender::new(Arc::new(table.with_postmaster(settings.postmaster.clone())));
+        Ok(Self { settings, spool, feed, table, listeners, tls, delivery })
+    }
+
+    /// Name, address and TLS of each listener.
+    pub fn listeners(&self) -> impl Iterator<Item = (&str, SocketAddr, &'static str)> {
+        self.listeners.iter().map(|it| (it.name(), it.address(), it.tls().word()))
+    }
+
+    pub fn table(&self) -> Arc<RoutingTable> {
+        Arc::clone(&self.table.borrow())
+    }
+
+    /// Runs until `stop` is ready, then stops gracefully.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), Fault> {
+        let (stopping, stopped) = watch::channel(false);
+        let mut background = JoinSet::new();
+        let mut foreground = JoinSet::new();
+        background.spawn(self.spool.clone().write_refusals());
+        background.spawn(follow_routes(self.spool.clone(), self.table.clone(), self.settings.clone()));
+        background.spawn(tidy(self.spool.clone(), self.settings.store.keep_bodies));
+        let certificates = self.tls.as_ref().map(tls::Reloading::subscribe);
+        if let Some(tls) = self.tls {
+            background.spawn(tls.watch_files(LOOK_AT_CERTIFICATES));
+        }
+        foreground.spawn(queue::run(queue::Parts {
+            feed: self.feed,
+            spool: self.spool.clone(),
+            table: self.table.subscribe(),
+            delivery: self.delivery,
+            settings: self.settings.delivery.clone(),
+            hostname: self.settings.hostname.clone(),
+            language: self.settings.language,
+            stop: stopped.clone(),
+        }));
+        let context = Arc::new(server::Context {
+            hostname: self.settings.hostname.clone(),
+            limits: self.settings.limits.clone(),
+            rates: Rates::new(&self.settings.limits.rates),
+            spool: self.spool.clone(),
+            table: self.table.subscribe(),
+            tls: certificates,
+            stop: stopped,
+        });
+        for listener in self.listeners {
+            foreground.spawn(server::run(listener, Arc::clone(&context)));
+        }
+        let outcome = tokio::select! {
+            () = stop => Ok(()),
+            _ = background.join_next() => Err(Fault("a part of the relay died; start it again".to_owned())),
+            _ = foreground.join_next() => Err(Fault("a part of the relay died; start it again".to_owned())),
+        };
+        tracing::info!("stopping: transactions in hand are finished, new ones are refused");
+        stopping.send_replace(true);
+        while foreground.join_next().await.is_some() {}
+        self.spool.flush_refusals().await;
+        outcome
+    }
+}
+
+/// SIGTERM, SIGINT or SIGHUP's absence of meaning: the first two stop the relay.
+pub async fn stop_signal() {
+    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+        (Ok(mut terminate), Ok(mut interrupt)) => {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        }
+        (Err(fault), _) | (_, Err(fault)) => {
+            tracing::error!(%fault, "signals cannot be heard: only SIGKILL stops this relay");
+            std::future::pending().await
+        }
+    }
+}
+
+/// Puts a new revision in force as soon as another process has stored one. A table that cannot be
+/// read leaves the last good one in force.
+async fn follow_routes(spool: Spool, table: watch::Sender<Arc<RoutingTable>>, settings: Settings) {
+    let mut foreign = spool.store().foreign_changes();
+    while foreign.changed().await.is_ok() {
+        match routes::current(spool.store()).await {
+            Ok(Some((_, new))) if new.revision() != table.borrow().revision() => {
+                tracing::info!(revision = new.revision(), "a new routing table is in force");
+                table.send_replace(Arc::new(new.with_postmaster(settings.postmaster.clone())));
+            }
+            Ok(_) => {}
+            Err(fault) => {
+                tracing::error!(%fault, "the routing table cannot be read; the last good one stays in force");
+            }
+        }
+    }
+}
+
+/// Deletes what need not be kept any longer, and gives free space back.
+async fn tidy(spool: Spool, keep_bodies: Duration) {
+    let mut tick = tokio::time::interval(TIDY);
+    loop {
+        tick.tick().await;
+        if let Err(fault) = spool.store().purge(Timestamp::now().before(keep_bodies)).await {
+            tracing::warn!(%fault, "the store cannot be tidied yet");
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! Programs of others that Ilbud is tried against.
+//!
+//! A test is left out only where `tests/run` said so: `ILBUD_TEST_WITHOUT` names the peers that this
+//! machine cannot have. A peer that is missing and not named is a failure.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+/// Whether a test that needs these peers can run; where not, it has been said.
+pub fn all_here(peers: &[&str]) -> bool {
+    let without = env::var("ILBUD_TEST_WITHOUT").unwrap_or_default();
+    let without: Vec<&str> = without.split_whitespace().collect();
+    for &peer in peers {
+        if without.contains(&peer) {
+            eprintln!("left out: this needs {peer}");
+            return false;
+        }
+        assert!(
+            is_here(peer),
+            "{peer} is missing; tests/run installs it, or leaves this test out and says so"
+        );
+    }
+    true
+}
+
+fn is_here(peer: &str) -> bool {
+    match peer {
+        "root" => is_root(),
+        "postfix" => program("postfix").is_some() && program("smtp-source").is_some(),
+        other => program(other).is_some(),
+    }
+}
+
+pub fn is_root() -> bool {
+    let id = Command::new("id").arg("-u").output().unwrap();
+    id.stdout == b"0\n"
+}
+
+/// Where a program is; those for administrators are often not in the search path.
+pub fn program(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&path)
+        .chain(["/usr/sbin".into(), "/usr/lib/postfix/sbin".into()])
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file())
+}
+
+/// A command that runs a peer.
+pub fn command(name: &str) -> Command {
+    let mut command = Command::new(program(name).unwrap_or_else(|| panic!("{name} is missing")));
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Runs a peer to its end; it must succeed. Gives what it printed.
+pub fn run(name: &str, arguments: &[&str]) -> String {
+    succeeded(name, &command(name).args(arguments).output().unwrap())
+}
+
+pub fn succeeded(name: &str, output: &Output) -> String {
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success(),
+        "{name}: {}\n{printed}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    printed
+}
+
+/// Runs a Python program; gives what it printed.
+pub fn python(program: &str, arguments: &[&str]) -> String {
+    run("python3", &[&["-c", program], arguments].concat())
+}

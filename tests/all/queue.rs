@@ -1,0 +1,142 @@
+//! An operator and what is waiting: hold, release, retry, cancel, each taking effect at once.
+
+use crate::client::{letter, vakt};
+use crate::relay::{Relay, Setup, column, free_port};
+use crate::sink::{Sink, Step};
+use crate::wait;
+
+/// A relay whose room `b` is away, with one message waiting for it.
+fn one_waiting(retry: &str) -> (Relay, u16, String) {
+    let port = free_port();
+    let relay = Setup::from_a_to(&format!("smtp://127.0.0.1:{port}"))
+        .delivery(&format!("retry = [\"{retry}\"]"))
+        .start();
+    let message = letter(&vakt("a"), &vakt("b"));
+    let reply = relay.client("a").send(&vakt("a"), &[&vakt("b")], &message);
+    wait::until("the first attempt", || states(&relay) == ["deferred"]);
+    (relay, port, reply.reference())
+}
+
+fn states(relay: &Relay) -> Vec<String> {
+    column(&relay.rows(&["queue", "list"]), "state")
+}
+
+#[test]
+fn a_waiting_recipient_says_why() {
+    let (relay, port, reference) = one_waiting("1h");
+    let row = &relay.rows(&["queue", "list"])[0];
+    assert_eq!(row["ref"], reference.as_str());
+    assert_eq!(row["recipient"], "vakt@b.nodnett.test");
+    assert_eq!(row["room"], "room-b");
+    assert_eq!(row["attempts"], 1);
+    for field in ["accepted_at", "next_attempt_at"] {
+        assert!(row[field].as_str().unwrap().ends_with('Z'), "{row}");
+    }
+    let reason = row["last_reply"].as_str().unwrap();
+    assert!(
+        reason.contains(&port.to_string()) || reason.len() > 10,
+        "{row}"
+    );
+}
+
+#[test]
+fn retry_goes_out_now() {
+    let (relay, port, reference) = one_waiting("1h");
+    let sink = Sink::on(port, |_, _, _| Step::Agree);
+    relay.done(&["queue", "retry", &reference]);
+    sink.wait_for(1);
+    relay.expect_events(
+        &reference,
+        &["accepted", "deferred", "retried", "delivered"],
+    );
+}
+
+#[test]
+fn what_is_held_stays_until_released() {
+    let (relay, port, reference) = one_waiting("1s");
+    relay.done(&["queue", "hold", &reference]);
+    wait::until("the hold", || states(&relay) == ["held"]);
+    let sink = Sink::on(port, |_, _, _| Step::Agree);
+    relay.done(&["queue", "retry", "--room", "room-a"]);
+    let other = letter(&vakt("a"), &vakt("b"));
+    let quick = relay.client("a").send(&vakt("a"), &[&vakt("b")], &other);
+    sink.wait_for(1)[0].above(&other);
+    relay.expect_events(&quick.reference(), &["accepted", "delivered"]);
+    assert_eq!(states(&relay), ["held"]);
+    relay.done(&["queue", "release", &reference]);
+    sink.wait_for(2);
+    let events = relay.events(&reference);
+    let kept: Vec<&str> = events
+        .iter()
+        .map(String::as_str)
+        .filter(|event| *event != "deferred")
+        .collect();
+    wait::until("the delivery's row", || {
+        relay.events(&reference).last().unwrap() == "delivered"
+    });
+    assert_eq!(kept[..3], ["accepted", "held", "released"]);
+}
+
+#[test]
+fn what_is_cancelled_is_never_sent() {
+    let (relay, port, reference) = one_waiting("1s");
+    relay.done(&["queue", "cancel", &reference]);
+    wait::until("an empty queue", || relay.queue_is_empty());
+    let sink = Sink::on(port, |_, _, _| Step::Agree);
+    let other = letter(&vakt("a"), &vakt("b"));
+    relay.client("a").send(&vakt("a"), &[&vakt("b")], &other);
+    sink.wait_for(1)[0].above(&other);
+    assert_eq!(sink.count(), 1);
+    let rows = relay.rows(&["log", "search", &reference]);
+    assert_eq!(column(&rows, "status"), ["cancelled"]);
+    assert_eq!(relay.events(&reference).last().unwrap(), "cancelled");
+}
+
+#[test]
+fn a_whole_room_or_everything_at_once() {
+    let away = || format!("smtp://127.0.0.1:{}", free_port());
+    let relay = Setup::from_a_to(&away())
+        .room("c", &away())
+        .delivery("retry = [\"1h\"]")
+        .start();
+    let mut client = relay.client("a");
+    for to in ["b", "b", "c"] {
+        client.send(&vakt("a"), &[&vakt(to)], &letter(&vakt("a"), &vakt(to)));
+    }
+    wait::until("three attempts", || states(&relay) == ["deferred"; 3]);
+    relay.done(&["queue", "hold", "--room", "room-b"]);
+    let held = || relay.rows(&["queue", "list", "--state", "held"]);
+    wait::until("a room on hold", || {
+        column(&held(), "room") == ["room-b"; 2]
+    });
+    assert_eq!(
+        column(&relay.rows(&["queue", "list", "--room", "room-c"]), "state"),
+        ["deferred"]
+    );
+    relay.done(&["queue", "release", "--all"]);
+    wait::until("none on hold", || held().is_empty());
+    relay.done(&["queue", "cancel", "--all"]);
+    wait::until("an empty queue", || relay.queue_is_empty());
+}
+
+#[test]
+fn the_queue_is_worked_on_while_the_relay_is_down() {
+    let (mut relay, port, reference) = one_waiting("1h");
+    assert!(relay.stop().success());
+    relay.done(&["queue", "hold", &reference]);
+    assert_eq!(states(&relay), ["held"]);
+    let sink = Sink::on(port, |_, _, _| Step::Agree);
+    relay.start();
+    assert_eq!(states(&relay), ["held"]);
+    relay.done(&["queue", "release", &reference]);
+    sink.wait_for(1);
+}
+
+#[test]
+fn a_reference_that_is_not_there_is_an_error() {
+    let relay = Setup::three_rooms().start();
+    let complaint = relay.fails(1, &["queue", "retry", "K7F3-2QXM-9A1B"]);
+    assert!(complaint.contains("K7F3-2QXM-9A1B"), "{complaint}");
+    assert_eq!(relay.run(&["queue", "retry"]).status.code(), Some(2));
+    relay.fails(1, &["log", "show", "K7F3-2QXM-9A1B"]);
+}
