@@ -12,6 +12,3 @@ pub mod queue;
 pub mod smtp;
 pub mod spool;
 pub mod tls;
-pub mod cli {
-    pub mod certs;
-}

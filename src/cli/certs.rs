@@ -14,11 +14,20 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use clap::{Args, Subcommand};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose, date_time_ymd,
 };
 
+use super::{Failure, load, print};
+use crate::tls;
+
+/// The workstation of the shipped routing table.
+const EXAMPLE_WORKSTATION: &str = "ws1.amk-oslo.nodnett.test";
+
+/// Where certificates are when the settings name none.
+const FOLDER: &str = "certs";
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Clocks of workstations are not always right.
 const VALID_SINCE: Duration = DAY;
@@ -28,16 +37,80 @@ const AUTHORITY_LIFE: Duration = DAY.saturating_mul(10 * 365);
 const PUBLIC: u32 = 0o644;
 const OWNER_ONLY: u32 = 0o600;
 
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Make a development CA, a relay certificate and workstation certificates
+    Dev(Dev),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Dev {
+    /// A workstation's DNS name; may be repeated
+    #[arg(long = "workstation", value_name = "NAME", default_value = EXAMPLE_WORKSTATION)]
+    workstations: Vec<String>,
+    /// Where to make them; else where the settings look for the relay's certificate
+    #[arg(long, value_name = "PATH")]
+    folder: Option<PathBuf>,
+    /// Make new ones in place of those that are there
+    #[arg(long)]
+    replace: bool,
+}
+
+pub(super) fn run(command: &Command, config: &Path) -> Result<(), Failure> {
+    let Command::Dev(dev) = command;
+    let settings = load(config)?;
+    let configured = settings.tls.as_ref().map_or(Path::new(FOLDER), folder_of);
+    let folder = dev.folder.as_deref().unwrap_or(configured);
+    let existing = if dev.replace { Existing::Replace } else { Existing::Keep };
+    let made = make(folder, &settings.hostname, &dev.workstations, existing)?;
+    if made.is_empty() {
+        print::line(format_args!("Nothing was missing in {}.", folder.display()))?;
+    }
+    for path in made {
+        print::line(format_args!("made {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Whether the settings name the files that we make, and none of them is there.
+pub(super) fn are_wanted(tls: &tls::Settings) -> bool {
+    let folder = folder_of(tls);
+    let ours = [
+        (Some(&tls.certificate), "relay.pem"),
+        (Some(&tls.private_key), "relay.key"),
+        (tls.client_ca.as_ref(), "ca.pem"),
+    ];
+    ours.into_iter()
+        .filter_map(|(named, name)| named.map(|path| (path, name)))
+        .all(|(path, name)| *path == folder.join(name) && !path.exists())
+}
+
+/// Makes what these settings name.
+pub(super) fn make_for(tls: &tls::Settings, hostname: &str) -> Result<Vec<PathBuf>, Failure> {
+    let workstations = [EXAMPLE_WORKSTATION.to_owned()];
+    Ok(make(folder_of(tls), hostname, &workstations, Existing::Keep)?)
+}
+
+fn folder_of(tls: &tls::Settings) -> &Path {
+    tls.certificate.parent().unwrap_or(Path::new(""))
+}
+
+impl From<CertsError> for Failure {
+    fn from(error: CertsError) -> Self {
+        Self::new(error)
+    }
+}
+
 /// What becomes of certificates and keys that are there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Existing {
+enum Existing {
     Keep,
     Replace,
 }
 
 /// Why the certificates could not be made.
 #[derive(Debug)]
-pub enum CertsError {
+enum CertsError {
     File(PathBuf, io::Error),
     /// The first is there, the second, which belongs to it, is not.
     Half(PathBuf, PathBuf),
@@ -70,17 +143,8 @@ impl From<rcgen::Error> for CertsError {
     }
 }
 
-/// Makes what is missing in `directory`, and gives the files that were made.
-pub fn dev(
-    directory: &Path,
-    hostname: &str,
-    workstations: &[String],
-) -> Result<Vec<PathBuf>, CertsError> {
-    make(directory, hostname, workstations, Existing::Keep)
-}
-
-/// As [`dev`], with a say in what becomes of what is there.
-pub fn make(
+/// Makes what `existing` calls for in `directory`, and gives the files that were made.
+fn make(
     directory: &Path,
     hostname: &str,
     workstations: &[String],
@@ -319,7 +383,11 @@ mod tests {
     use super::*;
 
     const HOST: &str = "relay.nodnett.test";
-    const WS: &str = "ws1.amk-oslo.nodnett.test";
+    const WS: &str = EXAMPLE_WORKSTATION;
+
+    fn dev(folder: &Path, hostname: &str, names: &[String]) -> Result<Vec<PathBuf>, CertsError> {
+        make(folder, hostname, names, Existing::Keep)
+    }
 
     fn made() -> (tempfile::TempDir, Vec<PathBuf>) {
         let folder = tempfile::tempdir().unwrap();

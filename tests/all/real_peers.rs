@@ -236,8 +236,7 @@ fn postfix_with_a_certificate_of_another_authority_gets_nothing() {
         return;
     }
     let home = Setup::three_rooms().tls("starttls").prepare();
-    let strange = home.path("strange");
-    ilbud::cli::certs::dev(&strange, "relay.nodnett.test", &[]).unwrap();
+    let strange = home.make_certificates("strange", &[]);
     let postfix = Postfix::serving("b.nodnett.test", &strange);
     let relay = towards(postfix.port, home);
     let message = letter(&vakt("a"), &vakt("b"));

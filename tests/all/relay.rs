@@ -350,6 +350,16 @@ impl Relay {
             .collect()
     }
 
+    /// Makes development certificates in a folder, for these workstations too; gives the folder.
+    pub fn make_certificates(&self, folder: &str, workstations: &[&str]) -> PathBuf {
+        let mut arguments = vec!["certs", "dev", "--folder", folder];
+        for name in workstations {
+            arguments.extend(["--workstation", name]);
+        }
+        self.done(&arguments);
+        self.path(folder)
+    }
+
     /// Writes a routing table and applies it.
     pub fn apply(&self, routes: &str) {
         let file = self.path("applied.toml");
