@@ -61,7 +61,11 @@ pub(super) fn run(command: &Command, config: &Path) -> Result<(), Failure> {
     let settings = load(config)?;
     let configured = settings.tls.as_ref().map_or(Path::new(FOLDER), folder_of);
     let folder = dev.folder.as_deref().unwrap_or(configured);
-    let existing = if dev.replace { Existing::Replace } else { Existing::Keep };
+    let existing = if dev.replace {
+        Existing::Replace
+    } else {
+        Existing::Keep
+    };
     let made = make(folder, &settings.hostname, &dev.workstations, existing)?;
     if made.is_empty() {
         print::line(format_args!("Nothing was missing in {}.", folder.display()))?;
@@ -88,7 +92,12 @@ pub(super) fn are_wanted(tls: &tls::Settings) -> bool {
 /// Makes what these settings name.
 pub(super) fn make_for(tls: &tls::Settings, hostname: &str) -> Result<Vec<PathBuf>, Failure> {
     let workstations = [EXAMPLE_WORKSTATION.to_owned()];
-    Ok(make(folder_of(tls), hostname, &workstations, Existing::Keep)?)
+    Ok(make(
+        folder_of(tls),
+        hostname,
+        &workstations,
+        Existing::Keep,
+    )?)
 }
 
 fn folder_of(tls: &tls::Settings) -> &Path {
