@@ -1,14 +1,46 @@
 //! Ilbud: an internal mail relay between registered emergency control rooms.
+//!
+//! The five-minute tour, in the order in which a message meets the files. One sentence holds it
+//! together: pure code decides, one spool remembers, thin shells do; every change of a message's
+//! state is committed together with the event that explains it.
+//!
+//! 1. [`cli`] runs one command. `serve` makes what is missing and starts the [`relay`], which wires
+//!    the parts below and owns their lifetime. [`config`] is the file as written → the settings as
+//!    checked; each part's `Settings` stand beside its code.
+//! 2. [`mail`] is the words everyone speaks: addresses, references, envelopes, replies, events.
+//!    [`document`] and [`nearest`] read TOML with all its mistakes and suggest what was meant.
+//! 3. [`smtp`] turns bytes into an envelope: `command` reads a line, `data` the message, `session`
+//!    is the state machine, all pure; `server` owns sockets and deadlines and obeys the session.
+//! 4. [`policy`] decides: who may send, to whom, and where it goes, by the routing table alone.
+//! 5. [`lifecycle`] says what may become of a message: each move is a `Change`, with its events and
+//!    any report to the sender.
+//! 6. [`spool`] is the only memory. Nothing says 250 without the `Receipt` of a commit.
+//! 7. [`queue`] gives each room its lane of workers; [`delivery`] makes one attempt, and turns a
+//!    hop's trouble into an outcome, which goes back to 5.
+//! 8. [`ops`] is what people may do to all this, for the command line now and a console later.
+//!
+//! Beside the road: [`limits`] (how much one client may send) and [`tls`] (certificates).
+
+pub mod cli;
+pub mod relay;
 
 pub mod config;
+
+pub mod ops;
+
+pub mod smtp;
+
+pub mod queue;
+
 pub mod delivery;
-pub mod document;
-pub mod lifecycle;
+pub mod spool;
+
 pub mod limits;
+pub mod tls;
+
+pub mod lifecycle;
+pub mod policy;
+
+pub mod document;
 pub mod mail;
 pub mod nearest;
-pub mod policy;
-pub mod queue;
-pub mod smtp;
-pub mod spool;
-pub mod tls;

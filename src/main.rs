@@ -1,5 +1,5 @@
 //! Parse the command line, run one command, map its error to an exit code: all of it in `cli`.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    ilbud::cli::main()
 }

@@ -1,19 +1,8 @@
-//! `ilbud certs dev`: a certificate authority for development, and what it signs.
-//!
-//! Makes `ca.pem`, the relay's `relay.pem` and a `ws-NAME.pem` for each workstation, each beside its
-//! private key. What is there already is kept, so that the command may be repeated to add a
-//! workstation, and so that it never destroys a key that somebody brought: only [`Existing::Replace`]
-//! does that. A private key is readable by its owner alone from the moment it exists, and no file is
-//! ever seen half-written. A certificate without its key, or a key without its certificate, is an
-//! error that names both; what was made before the error stays.
+//! `ilbud certs dev`, and what `serve` makes by itself on a fresh machine.
 
-use std::fmt;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 
+<<<<<<< HEAD
 use clap::{Args, Subcommand};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
@@ -167,57 +156,79 @@ fn make(
         directory,
         existing,
         made: Vec::new(),
+=======
+use clap::Subcommand;
+
+use super::development::{self, Existing};
+use super::{DEFAULT_CONFIG, Failure, load, print};
+use crate::tls;
+
+/// Where development certificates go unless the settings name another folder.
+const FOLDER: &str = "certs";
+/// Our name where there are no settings yet.
+const HOSTNAME: &str = "relay.nodnett.test";
+/// One workstation of each room in the shipped routing table.
+const WORKSTATIONS: [&str; 3] = [
+    "ws1.amk-oslo.nodnett.test",
+    "ws1.legevakt-hamar.nodnett.test",
+    "ws1.akuttmottak-bergen.nodnett.test",
+];
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Make a development CA, a relay certificate and workstation certificates
+    Dev {
+        /// DNS names of workstations
+        #[arg(value_name = "WORKSTATION", default_values = WORKSTATIONS)]
+        workstations: Vec<String>,
+        /// Where to; the folder of the certificate in the settings unless said
+        #[arg(long, value_name = "FOLDER")]
+        folder: Option<PathBuf>,
+        /// Replace certificates and keys that are there
+        #[arg(long)]
+        replace: bool,
+    },
+}
+
+pub(super) fn run(command: &Command, config: &Path) -> Result<(), Failure> {
+    let Command::Dev { workstations, folder, replace } = command;
+    // The very first command on a machine may be this one, before there are settings.
+    let settings = match config == Path::new(DEFAULT_CONFIG) && !config.exists() {
+        true => None,
+        false => Some(load(config)?),
+>>>>>>> main
     };
-    let wanted = workshop.wanted(hostname, workstations)?;
-    let authority = Pair::at(directory, "ca");
-    if wanted.is_empty() && !authority.is_wanted(existing)? {
-        return Ok(workshop.made);
+    let hostname = settings.as_ref().map_or(HOSTNAME, |settings| &settings.hostname);
+    let tls = settings.as_ref().and_then(|settings| settings.tls.as_ref());
+    let folder = folder.as_deref().or_else(|| tls.map(folder_of)).unwrap_or(Path::new(FOLDER));
+    let existing = if *replace { Existing::Replace } else { Existing::Keep };
+    let made = development::make(folder, hostname, workstations, existing).map_err(Failure::new)?;
+    if made.is_empty() {
+        print::line(format_args!("All of them are there already, in {}.", folder.display()))?;
     }
-    let issuer = workshop.authority(&authority)?;
-    for leaf in wanted {
-        workshop.leaf(&leaf, &issuer)?;
+    for path in made {
+        print::line(format_args!("made {}", path.display()))?;
     }
-    Ok(workshop.made)
+    Ok(())
 }
 
-/// A certificate and its private key.
-#[derive(Debug)]
-struct Pair {
-    certificate: PathBuf,
-    key: PathBuf,
-}
-
-impl Pair {
-    fn at(directory: &Path, stem: &str) -> Self {
-        Self {
-            certificate: directory.join(format!("{stem}.pem")),
-            key: directory.join(format!("{stem}.key")),
-        }
-    }
-
-    /// Whether it is to be made; half a pair is an error unless both are replaced.
-    fn is_wanted(&self, existing: Existing) -> Result<bool, CertsError> {
-        match (existing, self.certificate.exists(), self.key.exists()) {
-            (Existing::Replace, _, _) | (Existing::Keep, false, false) => Ok(true),
-            (Existing::Keep, true, true) => Ok(false),
-            (Existing::Keep, true, false) => Err(self.half(&self.certificate, &self.key)),
-            (Existing::Keep, false, true) => Err(self.half(&self.key, &self.certificate)),
-        }
-    }
-
-    fn half(&self, there: &Path, missing: &Path) -> CertsError {
-        CertsError::Half(there.to_owned(), missing.to_owned())
+fn folder_of(tls: &tls::Settings) -> &Path {
+    match tls.certificate.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
     }
 }
 
-/// A certificate to be signed.
-#[derive(Debug)]
-struct Leaf {
-    pair: Pair,
-    names: Vec<String>,
-    usages: Vec<ExtendedKeyUsagePurpose>,
+/// Whether the settings name the files that `certs dev` makes, and none of them is there. Other
+/// names were typed by somebody: files missing there are a mistake.
+pub(super) fn are_wanted(tls: &tls::Settings) -> bool {
+    tls.certificate == Path::new("certs/relay.pem")
+        && tls.private_key == Path::new("certs/relay.key")
+        && !tls.certificate.exists()
+        && !tls.private_key.exists()
 }
 
+<<<<<<< HEAD
 impl Leaf {
     /// The relay is a server to workstations and a client to next hops.
     fn relay(directory: &Path, hostname: &str) -> Self {
@@ -586,4 +597,10 @@ mod tests {
         }
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
+=======
+/// Makes them, and gives the files that were made.
+pub(super) fn make_for(tls: &tls::Settings, hostname: &str) -> Result<Vec<PathBuf>, Failure> {
+    let workstations = WORKSTATIONS.map(str::to_owned);
+    development::dev(folder_of(tls), hostname, &workstations).map_err(Failure::new)
+>>>>>>> main
 }

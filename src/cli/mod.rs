@@ -5,6 +5,7 @@
 
 mod certs;
 mod check;
+mod development;
 mod log;
 mod print;
 mod queue;
