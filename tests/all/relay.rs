@@ -352,11 +352,7 @@ impl Relay {
 
     /// Makes development certificates in a folder, for these workstations too; gives the folder.
     pub fn make_certificates(&self, folder: &str, workstations: &[&str]) -> PathBuf {
-        let mut arguments = vec!["certs", "dev", "--folder", folder];
-        for name in workstations {
-            arguments.extend(["--workstation", name]);
-        }
-        self.done(&arguments);
+        self.done(&[&["certs", "dev", "--folder", folder], workstations].concat());
         self.path(folder)
     }
 
