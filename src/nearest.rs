@@ -15,14 +15,15 @@ pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Opt
                 .filter(|distance| *distance <= allowed)
                 .map(|distance| (distance, candidate))
         })
-        .min_by_key(|(distance, _)| *distance)
+        .min()
         .map(|(_, candidate)| candidate)
 }
 
 /// How many letters may be wrong in a word of this length.
 const fn allowance(length: usize) -> usize {
     match length {
-        0..=5 => 1,
+        0..=1 => 0,
+        2..=5 => 1,
         6..=8 => 2,
         _ => 3,
     }

@@ -89,7 +89,7 @@ pub async fn run(parts: Parts) {
     loop {
         tokio::select! {
             biased;
-            _ = stop.wait_for(|stopping| *stopping) => break,
+            () = stopped(&mut stop) => break,
             Some(message) = fresh.recv() => desk.take_fresh(message, &alive),
             Ok(()) = foreign.changed() => {
                 desk.give_back_what_waits().await;
@@ -105,6 +105,11 @@ pub async fn run(parts: Parts) {
             "some attempts did not end in time; they are made again after the next start"
         );
     }
+}
+
+/// Ready when the relay stops, or is gone.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    drop(stop.wait_for(|stopping| *stopping).await);
 }
 
 /// After a start nothing keeps its old lease: everything that waits is tried again at once.
@@ -296,7 +301,7 @@ impl Desk {
         tokio::select! {
             () = bell.notified() => {}
             () = tokio::time::sleep(IDLE) => {}
-            _ = stop.wait_for(|stopping| *stopping) => {}
+            () = stopped(&mut stop) => {}
         }
         if let Some(lane) = self.hand().lanes.get_mut(room) {
             lane.idle = lane.idle.saturating_sub(1);

@@ -38,10 +38,12 @@ fn walk(start: usize, edges: &[Vec<usize>], done: &mut [bool], found: &mut Vec<V
 mod tests {
     use super::*;
 
+    type Graph = Vec<Vec<usize>>;
+
     #[test]
     fn finds_circles_and_nothing_else() {
         #[rustfmt::skip]
-        let cases: [(Vec<Vec<usize>>, Vec<Vec<usize>>); 6] = [
+        let cases: [(Graph, Graph); 6] = [
             (vec![],                                vec![]),
             (vec![vec![1], vec![2], vec![]],        vec![]),
             (vec![vec![1, 2], vec![2], vec![]],     vec![]),
