@@ -35,6 +35,7 @@ mod restart;
 mod rooms;
 mod routes;
 mod smuggling;
+mod space;
 mod store;
 mod store_trouble;
 mod throughput;
