@@ -17,7 +17,7 @@ use crate::config::Settings;
 use crate::delivery::client::{Caller, ClientTls, Timeouts};
 use crate::delivery::resolve::Resolver;
 use crate::lifecycle::bounce::Letterhead;
-use crate::limits::Rates;
+use crate::limits::{Connections, Rates};
 use crate::mail::{Reference, Timestamp};
 use crate::ops::routes;
 use crate::policy::table::RoutingTable;
@@ -163,6 +163,7 @@ impl Relay {
         let context = Arc::new(server::Context {
             hostname: self.settings.hostname.clone(),
             limits: self.settings.limits.clone(),
+            connections: Connections::new(&self.settings.limits),
             rates: Rates::new(&self.settings.limits.rates),
             spool: self.spool.clone(),
             table: self.table.subscribe(),
