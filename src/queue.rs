@@ -159,8 +159,39 @@ struct Hand {
     lanes: HashMap<RoomId, Lane>,
     /// In a lane, being tried, or with an outcome that is being written.
     held: HashSet<RecipientId>,
-    /// Dropped by a worker that panicked.
+    /// To be given back to the store.
     orphans: Vec<RecipientId>,
+    /// The store is being asked what is due; whose outcome was written meanwhile may be named in
+    /// its answer all the same.
+    asking: bool,
+    written: HashSet<RecipientId>,
+}
+
+impl Hand {
+    /// Before the store is asked.
+    fn ask(&mut self) {
+        self.asking = true;
+        self.written.clear();
+    }
+
+    /// Of the store's answer, what nobody has in hand. What is out of date goes back.
+    fn sort_out(&mut self, due: Vec<Waiting>) -> Vec<Waiting> {
+        self.asking = false;
+        let (old, due): (Vec<_>, Vec<_>) = due
+            .into_iter()
+            .partition(|it| self.written.contains(&it.id));
+        self.orphans.extend(old.into_iter().map(|it| it.id));
+        due.into_iter()
+            .filter(|it| !self.held.contains(&it.id))
+            .collect()
+    }
+
+    fn let_go(&mut self, id: RecipientId) {
+        self.held.remove(&id);
+        if self.asking {
+            self.written.insert(id);
+        }
+    }
 }
 
 #[derive(Default)]
@@ -218,6 +249,7 @@ impl Desk {
         self.give_back_orphans().await;
         let now = Timestamp::now();
         let full = self.full_rooms();
+        self.hand().ask();
         let taken = self
             .spool
             .store()
@@ -228,12 +260,7 @@ impl Desk {
             Err(fault) => return tracing::warn!(%fault, "the store cannot say what is due"),
         };
         self.note_rooms_with_more(&due);
-        let free: Vec<Waiting> = {
-            let hand = self.hand();
-            due.into_iter()
-                .filter(|it| !hand.held.contains(&it.id))
-                .collect()
-        };
+        let free = self.hand().sort_out(due);
         for task in into_tasks(free) {
             self.enqueue(task, alive);
         }
@@ -405,8 +432,8 @@ struct Grip {
 impl Drop for Grip {
     fn drop(&mut self) {
         let mut hand = self.desk.hand();
-        for id in &self.ids {
-            hand.held.remove(id);
+        for &id in &self.ids {
+            hand.let_go(id);
         }
         if !self.written {
             hand.orphans.append(&mut self.ids);
