@@ -12,6 +12,7 @@
 )]
 
 mod client;
+mod fake_hop;
 mod peer;
 mod postfix;
 mod relay;
@@ -28,6 +29,7 @@ mod durability;
 mod house;
 mod lifetime;
 mod limits;
+mod next_hops;
 mod nothing_leaves;
 mod own_room_only;
 mod queue;
@@ -36,6 +38,7 @@ mod restart;
 mod rooms;
 mod routes;
 mod smuggling;
+mod space;
 mod store;
 mod store_trouble;
 mod throughput;
