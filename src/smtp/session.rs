@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::{Buf as _, Bytes, BytesMut};
 
 use super::command::{self, Bdat, Command, Fault, Mail, Verb};
-use super::data::{Faults, Reader};
+use super::data::{Reader, Unfit};
 use super::line::{Line, Lines};
 use super::transaction::{Attempt, Outline, Place, Request, Transaction, Verdict};
 use crate::mail::{
@@ -580,7 +580,7 @@ impl Session {
         }
         let (taken, ended) = intake.take(bytes.get(..available).unwrap_or_default());
         bytes.advance(taken.min(bytes.len()));
-        match (self.unfit(intake.reader.faults()), ended) {
+        match (self.refusal_of(intake.reader.unfit()), ended) {
             (Some(reply), _) => self.give_up_content(&transaction, *intake, ended, reply, now),
             (None, true) => self.end_of_content(transaction, intake, now),
             (None, false) => self.state = State::Taking(transaction, intake),
@@ -588,15 +588,11 @@ impl Session {
         ended || taken > 0
     }
 
-    /// What refuses content with these faults.
-    fn unfit(&self, faults: Faults) -> Option<Reply> {
-        if faults.too_large {
-            Some(Reply::too_large(self.settings.message_size))
-        } else if faults.bare_newline {
-            Some(Reply::bare_newlines())
-        } else {
-            None
-        }
+    fn refusal_of(&self, unfit: Option<Unfit>) -> Option<Reply> {
+        Some(match unfit? {
+            Unfit::TooLarge => Reply::too_large(self.settings.message_size),
+            Unfit::BareNewline => Reply::bare_newlines(),
+        })
     }
 
     /// What came is unfit, or there is no room for it: the rest is thrown away.
