@@ -88,7 +88,11 @@ fn settings(mut root: Table<'_>, _: &Mistakes) -> Option<Settings> {
     let postmaster = root.take("postmaster").and_then(|it| it.parse(postmaster));
     let store = root.require("store").and_then(Value::table).and_then(store);
     let tls = root.table("tls").and_then(tls);
-    let unsaid = if tls.is_some() { ListenerTls::StartTls } else { ListenerTls::Off };
+    let unsaid = if tls.is_some() {
+        ListenerTls::StartTls
+    } else {
+        ListenerTls::Off
+    };
     let listeners = listeners(&mut root, unsaid);
     let limits = root.table("limits").map(limits).unwrap_or_default();
     let scan = root.table("scan").map(scan).unwrap_or_default();
@@ -163,9 +167,7 @@ fn listeners(root: &mut Table<'_>, unsaid: ListenerTls) -> Vec<ListenerSettings>
             .require("address")
             .and_then(|it| it.parse(socket_address));
         let words = ListenerTls::ALL.map(|tls| (tls.word(), tls));
-        let tls = table
-            .take("tls")
-            .map_or(Some(unsaid), |it| it.word(&words));
+        let tls = table.take("tls").map_or(Some(unsaid), |it| it.word(&words));
         let (Some(name), Some(address), Some(tls)) = (name, address, tls) else {
             continue;
         };

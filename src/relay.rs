@@ -14,16 +14,17 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::config::Settings;
-use crate::delivery::Delivery;
-use crate::delivery::client::ClientTls;
-use crate::limits::Rates;
-use crate::mail::Timestamp;
+use crate::delivery::client::{Caller, ClientTls, Timeouts};
+use crate::delivery::resolve::Resolver;
+use crate::lifecycle::bounce::Letterhead;
+use crate::limits::{Connections, Rates};
+use crate::mail::{Reference, Timestamp};
 use crate::ops::routes;
 use crate::policy::table::RoutingTable;
 use crate::queue;
-use crate::smtp::server::{self, Listener};
-use crate::spool::{Feed, Spool};
+use crate::smtp::server::{self, Listener, ListenerTls};
 use crate::spool::store::Store;
+use crate::spool::{Feed, Spool};
 use crate::tls;
 
 /// Fresh messages that may wait in memory for the queue.
@@ -54,7 +55,8 @@ pub struct Relay {
     table: watch::Sender<Arc<RoutingTable>>,
     listeners: Vec<Listener>,
     tls: Option<tls::Reloading>,
-    delivery: Arc<Delivery>,
+    caller: Caller,
+    last: Option<Reference>,
 }
 
 impl Relay {
@@ -65,33 +67,64 @@ impl Relay {
         table: RoutingTable,
     ) -> Result<Self, Fault> {
         let tls = match &settings.tls {
-            Some(tls) if settings.listeners.iter().any(|it| it.tls.needs_certificate()) => {
+            Some(tls)
+                if settings
+                    .listeners
+                    .iter()
+                    .any(|it| it.tls != ListenerTls::Off) =>
+            {
                 Some(tls::Reloading::load(tls).map_err(|fault| Fault(fault.to_string()))?)
             }
             _ => None,
         };
-        let client_ca = settings.tls.as_ref().and_then(|tls| tls.client_ca.as_deref());
+        let client_ca = settings
+            .tls
+            .as_ref()
+            .and_then(|tls| tls.client_ca.as_deref());
         let client_tls = ClientTls {
-            verified: tls::client_config(true, client_ca).map_err(|it| Fault(it.to_string()))?,
-            opportunistic: tls::client_config(false, None).map_err(|it| Fault(it.to_string()))?,
+            verified: tls::verifying_client(client_ca).map_err(|it| Fault(it.to_string()))?,
+            opportunistic: tls::opportunistic_client().map_err(|it| Fault(it.to_string()))?,
         };
         let mut listeners = Vec::new();
         for listener in &settings.listeners {
             let bound = server::bind(listener).map_err(|fault| {
-                Fault(format!("listener {:?} cannot listen on {}: {fault}", listener.name, listener.address))
+                Fault(format!(
+                    "listener {:?} cannot listen on {}: {fault}",
+                    listener.name, listener.address
+                ))
             })?;
             listeners.push(bound);
         }
-        let last = store.last_reference().await.map_err(|fault| Fault(fault.to_string()))?;
+        let last = store
+            .last_reference()
+            .await
+            .map_err(|fault| Fault(fault.to_string()))?;
         let (spool, feed) = Spool::new(store, last, settings.limits.memory, WINDOW);
-        let delivery = Arc::new(Delivery::new(&settings.hostname, client_tls));
-        let table = watch::Sender::new(Arc::new(table.with_postmaster(settings.postmaster.clone())));
-        Ok(Self { settings, spool, feed, table, listeners, tls, delivery })
+        let caller = Caller {
+            hostname: settings.hostname.clone(),
+            tls: client_tls,
+            resolver: Resolver::default(),
+            timeouts: Timeouts::default(),
+        };
+        let table =
+            watch::Sender::new(Arc::new(table.with_postmaster(settings.postmaster.clone())));
+        Ok(Self {
+            settings,
+            spool,
+            feed,
+            table,
+            listeners,
+            tls,
+            caller,
+            last,
+        })
     }
 
     /// Name, address and TLS of each listener.
     pub fn listeners(&self) -> impl Iterator<Item = (&str, SocketAddr, &'static str)> {
-        self.listeners.iter().map(|it| (it.name(), it.address(), it.tls().word()))
+        self.listeners
+            .iter()
+            .map(|it| (it.name(), it.address(), it.tls().word()))
     }
 
     pub fn table(&self) -> Arc<RoutingTable> {
@@ -104,7 +137,11 @@ impl Relay {
         let mut background = JoinSet::new();
         let mut foreground = JoinSet::new();
         background.spawn(self.spool.clone().write_refusals());
-        background.spawn(follow_routes(self.spool.clone(), self.table.clone(), self.settings.clone()));
+        background.spawn(follow_routes(
+            self.spool.clone(),
+            self.table.clone(),
+            self.settings.clone(),
+        ));
         background.spawn(tidy(self.spool.clone(), self.settings.store.keep_bodies));
         let certificates = self.tls.as_ref().map(tls::Reloading::subscribe);
         if let Some(tls) = self.tls {
@@ -114,15 +151,19 @@ impl Relay {
             feed: self.feed,
             spool: self.spool.clone(),
             table: self.table.subscribe(),
-            delivery: self.delivery,
+            caller: self.caller,
+            last: self.last,
             settings: self.settings.delivery.clone(),
-            hostname: self.settings.hostname.clone(),
-            language: self.settings.language,
+            letterhead: Letterhead {
+                hostname: self.settings.hostname.clone(),
+                language: self.settings.language,
+            },
             stop: stopped.clone(),
         }));
         let context = Arc::new(server::Context {
             hostname: self.settings.hostname.clone(),
             limits: self.settings.limits.clone(),
+            connections: Connections::new(&self.settings.limits),
             rates: Rates::new(&self.settings.limits.rates),
             spool: self.spool.clone(),
             table: self.table.subscribe(),
@@ -147,7 +188,10 @@ impl Relay {
 
 /// SIGTERM, SIGINT or SIGHUP's absence of meaning: the first two stop the relay.
 pub async fn stop_signal() {
-    match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+    match (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) {
         (Ok(mut terminate), Ok(mut interrupt)) => {
             tokio::select! {
                 _ = terminate.recv() => {}
@@ -184,7 +228,11 @@ async fn tidy(spool: Spool, keep_bodies: Duration) {
     let mut tick = tokio::time::interval(TIDY);
     loop {
         tick.tick().await;
-        if let Err(fault) = spool.store().purge(Timestamp::now().before(keep_bodies)).await {
+        if let Err(fault) = spool
+            .store()
+            .purge(Timestamp::now().before(keep_bodies))
+            .await
+        {
             tracing::warn!(%fault, "the store cannot be tidied yet");
         }
     }

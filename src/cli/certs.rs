@@ -36,19 +36,35 @@ pub(super) enum Command {
 }
 
 pub(super) fn run(command: &Command, config: &Path) -> Result<(), Failure> {
-    let Command::Dev { workstations, folder, replace } = command;
+    let Command::Dev {
+        workstations,
+        folder,
+        replace,
+    } = command;
     // The very first command on a machine may be this one, before there are settings.
     let settings = match config == Path::new(DEFAULT_CONFIG) && !config.exists() {
         true => None,
         false => Some(load(config)?),
     };
-    let hostname = settings.as_ref().map_or(HOSTNAME, |settings| &settings.hostname);
+    let hostname = settings
+        .as_ref()
+        .map_or(HOSTNAME, |settings| &settings.hostname);
     let tls = settings.as_ref().and_then(|settings| settings.tls.as_ref());
-    let folder = folder.as_deref().or_else(|| tls.map(folder_of)).unwrap_or(Path::new(FOLDER));
-    let existing = if *replace { Existing::Replace } else { Existing::Keep };
+    let folder = folder
+        .as_deref()
+        .or_else(|| tls.map(folder_of))
+        .unwrap_or(Path::new(FOLDER));
+    let existing = if *replace {
+        Existing::Replace
+    } else {
+        Existing::Keep
+    };
     let made = development::make(folder, hostname, workstations, existing).map_err(Failure::new)?;
     if made.is_empty() {
-        print::line(format_args!("All of them are there already, in {}.", folder.display()))?;
+        print::line(format_args!(
+            "All of them are there already, in {}.",
+            folder.display()
+        ))?;
     }
     for path in made {
         print::line(format_args!("made {}", path.display()))?;

@@ -23,7 +23,9 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
     match config::load(config) {
         Ok(settings) => check_parts(config, &settings, &mut findings)?,
         Err(faults) => {
-            let lines = faults.iter().map(|fault| format!("{}: {fault}", config.display()));
+            let lines = faults
+                .iter()
+                .map(|fault| format!("{}: {fault}", config.display()));
             findings.mistakes.extend(lines);
             // The table beside the settings can be read without them.
             check_file(config, &mut findings);
@@ -39,11 +41,13 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
 }
 
 fn check_parts(config: &Path, settings: &Settings, findings: &mut Findings) -> Result<(), Failure> {
-    findings.warnings.push(
-        "no [[scan.engine]]: only the built-in rules look at attachments".to_owned(),
-    );
+    findings
+        .warnings
+        .push("no [[scan.engine]]: only the built-in rules look at attachments".to_owned());
     check_tls(settings, findings);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(check_store(config, settings, findings));
     Ok(())
 }
@@ -64,7 +68,9 @@ async fn check_store(config: &Path, settings: &Settings, findings: &mut Findings
         Err(fault) => return findings.mistakes.push(fault.to_string()),
     };
     match store.check().await {
-        Ok(faults) => findings.mistakes.extend(faults.iter().map(|it| format!("store: {it}"))),
+        Ok(faults) => findings
+            .mistakes
+            .extend(faults.iter().map(|it| format!("store: {it}"))),
         Err(fault) => findings.mistakes.push(fault.to_string()),
     }
     match routes::current(&store).await {
@@ -88,7 +94,10 @@ fn check_file(config: &Path, findings: &mut Findings) {
 
 fn check_table(text: &str, name: &str, findings: &mut Findings) {
     let lines = |faults: Vec<Fault>| {
-        faults.into_iter().map(|fault| format!("{name}: {fault}")).collect::<Vec<_>>()
+        faults
+            .into_iter()
+            .map(|fault| format!("{name}: {fault}"))
+            .collect::<Vec<_>>()
     };
     match RoutingTable::parse(text, 0) {
         Ok((_, warnings)) => findings.warnings.extend(lines(warnings)),

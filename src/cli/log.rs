@@ -120,8 +120,19 @@ async fn search(store: &Arc<dyn Store>, terms: &Terms) -> Result<(), Failure> {
         print::line(format_args!("Nothing was found."))?;
         return Ok(());
     }
-    let heads = ["ref", "at", "status", "sender", "recipient", "subject", "reply"];
-    Ok(print::table(&heads, &rows.iter().map(row).collect::<Vec<_>>())?)
+    let heads = [
+        "ref",
+        "at",
+        "status",
+        "sender",
+        "recipient",
+        "subject",
+        "reply",
+    ];
+    Ok(print::table(
+        &heads,
+        &rows.iter().map(row).collect::<Vec<_>>(),
+    )?)
 }
 
 fn row(row: &LogRow) -> Vec<String> {
@@ -142,7 +153,10 @@ fn row(row: &LogRow) -> Vec<String> {
 
 /// The null sender as people know it.
 fn sender(sender: Option<&str>) -> String {
-    sender.filter(|sender| !sender.is_empty()).unwrap_or("<>").to_owned()
+    sender
+        .filter(|sender| !sender.is_empty())
+        .unwrap_or("<>")
+        .to_owned()
 }
 
 async fn show(store: &Arc<dyn Store>, reference: Reference, json: bool) -> Result<(), Failure> {
@@ -151,7 +165,9 @@ async fn show(store: &Arc<dyn Store>, reference: Reference, json: bool) -> Resul
         return Err(Failure::new(format!("nothing is known of {reference}")));
     }
     if json {
-        return events.iter().try_for_each(|event| Ok(print::json(&to_json(event))?));
+        return events
+            .iter()
+            .try_for_each(|event| Ok(print::json(&to_json(event))?));
     }
     if let Some(message) = store.message(reference).await? {
         print_message(&message)?;
@@ -163,20 +179,34 @@ async fn show(store: &Arc<dyn Store>, reference: Reference, json: bool) -> Resul
 }
 
 fn print_message(message: &MessageRecord) -> io::Result<()> {
-    let line = |name: &str, value: &str| {
-        print::line(format_args!("{name:<12}{}", print::harmless(value)))
-    };
+    let line =
+        |name: &str, value: &str| print::line(format_args!("{name:<12}{}", print::harmless(value)));
     line("Reference", &message.reference.to_string())?;
     line("Accepted", &print::local(message.accepted_at))?;
-    line("From", &sender(message.sender.as_ref().map(ToString::to_string).as_deref()))?;
+    line(
+        "From",
+        &sender(message.sender.as_ref().map(ToString::to_string).as_deref()),
+    )?;
     for recipient in &message.recipients {
-        line("To", &format!("{} ({})", recipient.recipient, recipient.state))?;
+        line(
+            "To",
+            &format!("{} ({})", recipient.recipient, recipient.state),
+        )?;
     }
     line("Subject", message.subject.as_deref().unwrap_or_default())?;
-    line("Message-ID", message.message_id.as_deref().unwrap_or_default())?;
+    line(
+        "Message-ID",
+        message.message_id.as_deref().unwrap_or_default(),
+    )?;
     line("Size", &format!("{} octets", message.size))?;
     for attachment in &message.attachments {
-        line("Attachment", &format!("{} ({} octets, SHA-256 {})", attachment.name, attachment.size, attachment.sha256))?;
+        line(
+            "Attachment",
+            &format!(
+                "{} ({} octets, SHA-256 {})",
+                attachment.name, attachment.size, attachment.sha256
+            ),
+        )?;
     }
     print::line(format_args!(""))
 }
@@ -207,11 +237,17 @@ fn print_event(event: &LoggedEvent, with_reference: bool) -> io::Result<()> {
     if with_reference {
         line += &format!("{}  ", event.reference);
     }
-    line += &format!("{:<18}{}", event.event, event.recipient.as_deref().unwrap_or_default());
+    line += &format!(
+        "{:<18}{}",
+        event.event,
+        event.recipient.as_deref().unwrap_or_default()
+    );
     print::line(format_args!("{}", print::harmless(line.trim_end())))?;
     if let Ok(Value::Object(details)) = serde_json::to_value(&event.details) {
         for (name, value) in details {
-            let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let value = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
             print::line(format_args!("    {name:<16}{}", print::harmless(&value)))?;
         }
     }

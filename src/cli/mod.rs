@@ -64,11 +64,15 @@ pub struct Failure {
 
 impl Failure {
     fn new(line: impl ToString) -> Self {
-        Self { lines: vec![line.to_string()] }
+        Self {
+            lines: vec![line.to_string()],
+        }
     }
 
     fn of(faults: impl IntoIterator<Item = impl ToString>) -> Self {
-        Self { lines: faults.into_iter().map(|fault| fault.to_string()).collect() }
+        Self {
+            lines: faults.into_iter().map(|fault| fault.to_string()).collect(),
+        }
     }
 }
 
@@ -123,12 +127,17 @@ fn run(cli: &Cli) -> Result<(), Failure> {
 }
 
 /// Runs a command's body on the store that the settings name.
-fn on_store<F>(config: &Path, body: impl FnOnce(Arc<dyn Store>, Settings) -> F) -> Result<(), Failure>
+fn on_store<F>(
+    config: &Path,
+    body: impl FnOnce(Arc<dyn Store>, Settings) -> F,
+) -> Result<(), Failure>
 where
     F: Future<Output = Result<(), Failure>>,
 {
     let settings = load(config)?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let store: Arc<dyn Store> = Arc::new(Sqlite::open(&settings.store)?);
         body(store, settings).await
@@ -138,7 +147,11 @@ where
 /// The settings, or every mistake in them.
 fn load(config: &Path) -> Result<Settings, Failure> {
     config::load(config).map_err(|faults| {
-        Failure::of(faults.iter().map(|fault| format!("{}: {fault}", config.display())))
+        Failure::of(
+            faults
+                .iter()
+                .map(|fault| format!("{}: {fault}", config.display())),
+        )
     })
 }
 

@@ -45,10 +45,15 @@ pub(super) fn local(moment: Timestamp) -> String {
 
 /// Rows in columns as wide as their widest cell.
 pub(super) fn table(heads: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
-    let rows: Vec<Vec<String>> =
-        rows.iter().map(|row| row.iter().map(|cell| harmless(cell)).collect()).collect();
+    let rows: Vec<Vec<String>> = rows
+        .iter()
+        .map(|row| row.iter().map(|cell| harmless(cell)).collect())
+        .collect();
     let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+        let cells = rows
+            .iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count());
         let head = heads.get(column).map_or(0, |head| head.chars().count());
         cells.chain([head]).max().unwrap_or(0)
     };
@@ -56,8 +61,11 @@ pub(super) fn table(heads: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     let head: Vec<String> = heads.iter().map(|head| (*head).to_owned()).collect();
     for row in [head].iter().chain(&rows) {
-        let cells: Vec<String> =
-            row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}")).collect();
+        let cells: Vec<String> = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, &width)| format!("{cell:width$}"))
+            .collect();
         writeln!(out, "{}", cells.join("  ").trim_end())?;
     }
     Ok(())
@@ -69,6 +77,9 @@ mod tests {
 
     #[test]
     fn nothing_from_outside_moves_the_cursor() {
-        assert_eq!(harmless("\x1b[2Jhei\u{202e}\r\nå"), "\\u{1b}[2Jhei\\u{202e}\\u{d}\\u{a}å");
+        assert_eq!(
+            harmless("\x1b[2Jhei\u{202e}\r\nå"),
+            "\\u{1b}[2Jhei\\u{202e}\\u{d}\\u{a}å"
+        );
     }
 }

@@ -66,7 +66,11 @@ pub(super) async fn run(command: &Command, store: Arc<dyn Store>) -> Result<(), 
     match command {
         Command::List { room, state, json } => {
             let room = room.as_deref().map(RoomId::new);
-            let filter = WaitingFilter { room, state: *state, ..WaitingFilter::default() };
+            let filter = WaitingFilter {
+                room,
+                state: *state,
+                ..WaitingFilter::default()
+            };
             list(&store, filter, *json).await
         }
         Command::Show { reference, json } => show(&store, *reference, *json).await,
@@ -104,7 +108,16 @@ fn print_page(page: &[Waiting], json: bool) -> Result<(), Failure> {
     if json {
         return page.iter().try_for_each(print_json);
     }
-    let heads = ["ref", "recipient", "room", "state", "attempts", "accepted", "next attempt", "last reply"];
+    let heads = [
+        "ref",
+        "recipient",
+        "room",
+        "state",
+        "attempts",
+        "accepted",
+        "next attempt",
+        "last reply",
+    ];
     let rows: Vec<_> = page.iter().map(row).collect();
     Ok(print::table(&heads, &rows)?)
 }
@@ -139,7 +152,10 @@ fn row(waiting: &Waiting) -> Vec<String> {
 
 async fn show(store: &Arc<dyn Store>, reference: Reference, json: bool) -> Result<(), Failure> {
     let references = vec![reference];
-    let filter = WaitingFilter { references, ..WaitingFilter::default() };
+    let filter = WaitingFilter {
+        references,
+        ..WaitingFilter::default()
+    };
     let waiting = store.waiting(filter).await?;
     if waiting.is_empty() {
         return Err(Failure::new(format!(
@@ -156,13 +172,24 @@ async fn operate(
 ) -> Result<(), Failure> {
     let room = which.room.as_deref().map(RoomId::new);
     let references = which.references.clone();
-    let filter = WaitingFilter { references, room, ..WaitingFilter::default() };
+    let filter = WaitingFilter {
+        references,
+        room,
+        ..WaitingFilter::default()
+    };
     let count =
         ops::queue::operate(store, operation, filter, &operator(), Timestamp::now()).await?;
     if count.changed == 0 && !which.references.is_empty() {
-        let what = if count.matched == 0 { "nothing of that is waiting" } else { "nothing to do" };
+        let what = if count.matched == 0 {
+            "nothing of that is waiting"
+        } else {
+            "nothing to do"
+        };
         return Err(Failure::new(format!("{what}; see: ilbud queue list")));
     }
-    print::line(format_args!("{} of {} changed.", count.changed, count.matched))?;
+    print::line(format_args!(
+        "{} of {} changed.",
+        count.changed, count.matched
+    ))?;
     Ok(())
 }

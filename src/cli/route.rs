@@ -47,14 +47,20 @@ pub(super) enum Command {
 
 pub(super) async fn run(command: &Command, store: Arc<dyn Store>) -> Result<(), Failure> {
     match command {
-        Command::Apply { file, expect, reason, json } => {
-            apply(&store, file, *expect, reason.clone(), *json).await
-        }
+        Command::Apply {
+            file,
+            expect,
+            reason,
+            json,
+        } => apply(&store, file, *expect, reason.clone(), *json).await,
         Command::Export => export(&store).await,
         Command::History { json } => history(&store, *json).await,
-        Command::Explain { from, to, client, json } => {
-            explain(&store, from, to, *client, *json).await
-        }
+        Command::Explain {
+            from,
+            to,
+            client,
+            json,
+        } => explain(&store, from, to, *client, *json).await,
     }
 }
 
@@ -67,25 +73,43 @@ async fn apply(
 ) -> Result<(), Failure> {
     let toml = std::fs::read_to_string(file)
         .map_err(|fault| Failure::new(format!("{}: {fault}", file.display())))?;
-    let proposal = Proposal { toml, by: operator(), reason, expected };
-    let outcome = routes::apply(store, proposal, Timestamp::now()).await.map_err(|refused| {
-        match refused {
-            Refused::Faults(faults) => {
-                Failure::of(faults.iter().map(|fault| format!("{}: {fault}", file.display())))
-            }
+    let proposal = Proposal {
+        toml,
+        by: operator(),
+        reason,
+        expected,
+    };
+    let outcome = routes::apply(store, proposal, Timestamp::now())
+        .await
+        .map_err(|refused| match refused {
+            Refused::Faults(faults) => Failure::of(
+                faults
+                    .iter()
+                    .map(|fault| format!("{}: {fault}", file.display())),
+            ),
             Refused::Store(fault) => fault.into(),
-        }
-    })?;
+        })?;
     for warning in &outcome.warnings {
-        eprintln!("warning: {}: {}", file.display(), print::harmless(&warning.to_string()));
+        eprintln!(
+            "warning: {}: {}",
+            file.display(),
+            print::harmless(&warning.to_string())
+        );
     }
     if json {
         let summary = outcome.summary.unwrap_or_default();
         print::json(&serde_json::json!({ "revision": outcome.revision, "summary": summary }))?;
     } else if let Some(summary) = outcome.summary {
-        print::line(format_args!("Revision {} is in force: {}", outcome.revision, print::harmless(&summary)))?;
+        print::line(format_args!(
+            "Revision {} is in force: {}",
+            outcome.revision,
+            print::harmless(&summary)
+        ))?;
     } else {
-        print::line(format_args!("No difference: revision {} stays in force.", outcome.revision))?;
+        print::line(format_args!(
+            "No difference: revision {} stays in force.",
+            outcome.revision
+        ))?;
     }
     Ok(())
 }
@@ -105,10 +129,19 @@ async fn history(store: &Arc<dyn Store>, json: bool) -> Result<(), Failure> {
     if !json {
         let row = |it: &Revision| {
             let reason = it.reason.clone().unwrap_or_default();
-            vec![it.revision.to_string(), print::local(it.at), it.by.clone(), it.summary.clone(), reason]
+            vec![
+                it.revision.to_string(),
+                print::local(it.at),
+                it.by.clone(),
+                it.summary.clone(),
+                reason,
+            ]
         };
         let rows: Vec<_> = revisions.iter().map(row).collect();
-        return Ok(print::table(&["revision", "at", "by", "summary", "reason"], &rows)?);
+        return Ok(print::table(
+            &["revision", "at", "by", "summary", "reason"],
+            &rows,
+        )?);
     }
     for it in revisions {
         print::json(&serde_json::json!({
@@ -132,7 +165,11 @@ async fn explain(
             print::json(&explanation)?;
             continue;
         }
-        print::line(format_args!("{}: {}", explanation.decision, print::harmless(&explanation.rule)))?;
+        print::line(format_args!(
+            "{}: {}",
+            explanation.decision,
+            print::harmless(&explanation.rule)
+        ))?;
         print::line(format_args!("  revision   {}", explanation.revision))?;
         if let Some(room) = &explanation.recipient_room {
             print::line(format_args!("  room       {room}"))?;
@@ -140,9 +177,10 @@ async fn explain(
         for hop in &explanation.next_hops {
             print::line(format_args!("  next hop   {}", print::harmless(hop)))?;
         }
-        if let Some(reply) = &explanation.reply {
-            print::line(format_args!("  reply      {}", print::harmless(reply)))?;
-        }
+        print::line(format_args!(
+            "  reply      {}",
+            print::harmless(&explanation.reply)
+        ))?;
     }
     Ok(())
 }

@@ -28,7 +28,9 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
     make_settings(config)?;
     let settings = load(config)?;
     make_certificates(&settings)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     let outcome = runtime.block_on(serve(config, settings));
     // A question to the disk or to DNS that still hangs must not hold up the end.
     runtime.shutdown_background();
@@ -52,10 +54,16 @@ fn make_settings(config: &Path) -> Result<(), Failure> {
     }
     let folder = config.parent().unwrap_or(Path::new(""));
     std::fs::create_dir_all(folder)?;
-    for (path, text) in [(config.to_owned(), SETTINGS), (folder.join("routes.toml"), ROUTES)] {
+    for (path, text) in [
+        (config.to_owned(), SETTINGS),
+        (folder.join("routes.toml"), ROUTES),
+    ] {
         if !path.exists() {
             std::fs::write(&path, text)?;
-            print::line(format_args!("made {} (the shipped example)", path.display()))?;
+            print::line(format_args!(
+                "made {} (the shipped example)",
+                path.display()
+            ))?;
         }
     }
     Ok(())
@@ -67,7 +75,10 @@ fn make_certificates(settings: &Settings) -> Result<(), Failure> {
         return Ok(());
     };
     for path in certs::make_for(tls, &settings.hostname)? {
-        print::line(format_args!("made {} (development only: see certs/README.md)", path.display()))?;
+        print::line(format_args!(
+            "made {} (development only: see certs/README.md)",
+            path.display()
+        ))?;
     }
     Ok(())
 }
@@ -77,7 +88,10 @@ async fn serve(config: &Path, settings: Settings) -> Result<(), Failure> {
     let is_new = !settings.store.path.exists();
     let store: Arc<dyn Store> = Arc::new(Sqlite::open(&settings.store)?);
     if is_new {
-        print::line(format_args!("made {} (the store)", settings.store.path.display()))?;
+        print::line(format_args!(
+            "made {} (the store)",
+            settings.store.path.display()
+        ))?;
     }
     import_routes(config, &store).await?;
     let Some((_, table)) = routes::current(&store).await? else {
@@ -86,7 +100,9 @@ async fn serve(config: &Path, settings: Settings) -> Result<(), Failure> {
             config.display()
         )));
     };
-    let relay = Relay::start(settings, store, table).await.map_err(Failure::new)?;
+    let relay = Relay::start(settings, store, table)
+        .await
+        .map_err(Failure::new)?;
     print_welcome(config, &relay)?;
     relay.run(relay::stop_signal()).await.map_err(Failure::new)
 }
@@ -102,25 +118,33 @@ async fn import_routes(config: &Path, store: &Arc<dyn Store>) -> Result<(), Fail
         reason: Some(format!("imported from {}", file.display())),
         expected: None,
     };
-    let outcome = routes::apply(store, proposal, Timestamp::now()).await.map_err(|refused| {
-        match refused {
-            Refused::Faults(faults) => {
-                Failure::of(faults.iter().map(|fault| format!("{}: {fault}", file.display())))
-            }
+    let outcome = routes::apply(store, proposal, Timestamp::now())
+        .await
+        .map_err(|refused| match refused {
+            Refused::Faults(faults) => Failure::of(
+                faults
+                    .iter()
+                    .map(|fault| format!("{}: {fault}", file.display())),
+            ),
             Refused::Store(fault) => fault.into(),
-        }
-    })?;
+        })?;
     for warning in &outcome.warnings {
         tracing::warn!("{}: {warning}", file.display());
     }
-    print::line(format_args!("imported {} as revision {}", file.display(), outcome.revision))?;
+    print::line(format_args!(
+        "imported {} as revision {}",
+        file.display(),
+        outcome.revision
+    ))?;
     Ok(())
 }
 
 fn print_welcome(config: &Path, relay: &Relay) -> Result<(), Failure> {
     print::line(format_args!(""))?;
     for (name, address, tls) in relay.listeners() {
-        print::line(format_args!("Ilbud listens on {address} ({name}, TLS {tls})."))?;
+        print::line(format_args!(
+            "Ilbud listens on {address} ({name}, TLS {tls})."
+        ))?;
     }
     let option = match config == Path::new(DEFAULT_CONFIG) {
         true => String::new(),
@@ -147,15 +171,28 @@ fn first_message(table: &RoutingTable) -> Option<(String, String)> {
     let here = IpAddr::from([127, 0, 0, 1]);
     let now = Timestamp::now();
     let rooms: Vec<&Room> = table.rooms().take(20).collect();
-    let pairs = rooms.iter().flat_map(|from| rooms.iter().rev().map(move |to| (from, to)));
-    pairs.filter(|(from, to)| from.id != to.id).find_map(|(from, to)| {
-        let (from, to) = (mailbox(from)?, mailbox(to)?);
-        let answers = decide::explain(&from, &to, Some(here), table, now);
-        answers.iter().all(|answer| answer.decision == "accept").then_some((from, to))
-    })
+    let pairs = rooms
+        .iter()
+        .flat_map(|from| rooms.iter().rev().map(move |to| (from, to)));
+    pairs
+        .filter(|(from, to)| from.id != to.id)
+        .find_map(|(from, to)| {
+            let (from, to) = (mailbox(from)?, mailbox(to)?);
+            let answers = decide::explain(&from, &to, Some(here), table, now);
+            answers
+                .iter()
+                .all(|answer| answer.decision == "accept")
+                .then_some((from, to))
+        })
 }
 
 fn mailbox(room: &Room) -> Option<String> {
-    let local = room.recipients.as_ref().and_then(|known| known.first()).map_or("vakt", |it| it);
-    Some(format!("{local}@{}", room.domains.first()?.unicode()))
+    match room
+        .recipients
+        .as_ref()
+        .and_then(|known| known.listed().first())
+    {
+        Some(first) => Some(first.to_string()),
+        None => Some(format!("vakt@{}", room.domains.first()?.unicode())),
+    }
 }

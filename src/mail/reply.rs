@@ -211,7 +211,7 @@ impl Reply {
     }
 
     /// RFC 3030 §2: a chunk, not the last.
-    pub fn chunk_ok(octets: usize) -> Self {
+    pub fn chunk_ok(octets: u64) -> Self {
         Self::new(
             250,
             (0, 0),

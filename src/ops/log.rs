@@ -8,7 +8,12 @@ use crate::mail::{Reference, State, Timestamp};
 /// A status to search for: a recipient's state, or `refused`.
 pub fn status(word: &str) -> Result<String, String> {
     let word = word.to_lowercase();
-    let known = || State::ALL.iter().map(|state| state.word()).chain(["refused"]);
+    let known = || {
+        State::ALL
+            .iter()
+            .map(|state| state.word())
+            .chain(["refused"])
+    };
     if known().any(|it| it == word) {
         return Ok(word);
     }
@@ -22,7 +27,9 @@ pub fn moment(text: &str, now: Timestamp) -> Result<Timestamp, MomentFault> {
     if let Some(length) = length(text) {
         return Ok(now.before(length));
     }
-    text.parse().or_else(|_| Timestamp::from_local(text)).map_err(|_| MomentFault(text.to_owned()))
+    text.parse()
+        .or_else(|_| Timestamp::from_local(text))
+        .map_err(|_| MomentFault(text.to_owned()))
 }
 
 /// `90s`, `30m`, `2h`, `7d`.
@@ -35,7 +42,10 @@ fn length(text: &str) -> Option<Duration> {
         "d" => 86_400,
         _ => return None,
     };
-    number.parse::<u32>().ok().map(|number| Duration::from_secs(u64::from(number) * seconds))
+    number
+        .parse::<u32>()
+        .ok()
+        .map(|number| Duration::from_secs(u64::from(number) * seconds))
 }
 
 /// The text names no moment.

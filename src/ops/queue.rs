@@ -32,7 +32,7 @@ pub async fn operate(
             return Ok(count);
         };
         filter.after = Some(last.id);
-        let change = lifecycle::operated(operation, &portion, by, None, now);
+        let change = lifecycle::operated(operation, &portion, by, now, None);
         let tried = change.recipients.len();
         let applied = store.apply(Arc::new(change)).await?;
         count.matched += portion.len();

@@ -54,7 +54,11 @@ pub async fn apply(
     let export = table.export();
     if let Some(current) = current.as_ref().filter(|current| current.table == export) {
         expect(proposal.expected, current.revision)?;
-        return Ok(Outcome { revision: current.revision, summary: None, warnings });
+        return Ok(Outcome {
+            revision: current.revision,
+            summary: None,
+            warnings,
+        });
     }
     // A table that can no longer be read is replaced like any other.
     let before = current
@@ -71,7 +75,11 @@ pub async fn apply(
         table: export,
     };
     let revision = store.replace_routes(revision, proposal.expected).await?;
-    Ok(Outcome { revision, summary: Some(summary), warnings })
+    Ok(Outcome {
+        revision,
+        summary: Some(summary),
+        warnings,
+    })
 }
 
 fn expect(expected: Option<u64>, current: u64) -> Result<(), StoreError> {
@@ -95,7 +103,11 @@ pub async fn current(
         Err(faults) => Err(StoreError::Corrupt(format!(
             "routing table, revision {}: {}",
             revision.revision,
-            faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+            faults
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join("; ")
         ))),
     }
 }

@@ -54,9 +54,11 @@ impl Reader {
         }
     }
 
-    /// A reader that keeps nothing and only looks for the end.
-    pub const fn discarding() -> Self {
-        Self::new(0)
+    /// From here on nothing is kept, and only the end is looked for.
+    pub fn discard(&mut self) {
+        self.limit = 0;
+        self.body = Vec::new();
+        self.faults.too_large = true;
     }
 
     pub const fn faults(&self) -> Faults {
@@ -69,6 +71,10 @@ impl Reader {
 
     pub const fn is_empty(&self) -> bool {
         self.body.is_empty()
+    }
+
+    pub fn body(&self) -> &[u8] {
+        &self.body
     }
 
     pub fn into_body(self) -> Vec<u8> {
@@ -376,7 +382,15 @@ mod tests {
             assert_eq!(reader.faults().too_large, too_large, "{limit}");
             assert_eq!(reader.len(), if too_large { 0 } else { 6 });
         }
-        assert_eq!(Reader::discarding().read(b"a\r\n.\r\nQUIT"), Some(6));
+    }
+
+    #[test]
+    fn what_is_discarded_ends_where_it_would_have_ended() {
+        let mut reader = Reader::new(100);
+        assert_eq!(reader.read(b"abcd\r\n.\r"), None);
+        reader.discard();
+        assert!(reader.is_empty());
+        assert_eq!(reader.read(b"\r\n.\r\nQUIT"), Some(5));
     }
 
     #[test]

@@ -197,6 +197,30 @@ fn smtplib_sends() {
     }
 }
 
+const TLS_VERSION: &str = r#"
+import smtplib, ssl, sys
+port, authority, version = int(sys.argv[1]), sys.argv[2], ssl.TLSVersion[sys.argv[3]]
+context = ssl.create_default_context(cafile=authority)
+context.minimum_version = context.maximum_version = version
+with smtplib.SMTP("127.0.0.1", port) as s:
+    s.starttls(context=context)
+    print(s.sock.version())
+"#;
+
+#[test]
+fn two_versions_of_tls_are_spoken() {
+    if !peer::all_here(&["python3"]) {
+        return;
+    }
+    let relay = relay("starttls");
+    let authority = relay.path("certs/ca.pem");
+    let port = relay.port.to_string();
+    for (asked, spoken) in [("TLSv1_2", "TLSv1.2\n"), ("TLSv1_3", "TLSv1.3\n")] {
+        let version = peer::python(TLS_VERSION, &[&port, authority.to_str().unwrap(), asked]);
+        assert_eq!(version, spoken);
+    }
+}
+
 /// A relay whose room `b` is at a Postfix over TLS, trusting only the authority named in `extra`.
 fn towards(postfix_port: u16, home: Relay) -> Relay {
     let hop = format!("smtp://127.0.0.1:{postfix_port}?tls=required");
@@ -236,8 +260,7 @@ fn postfix_with_a_certificate_of_another_authority_gets_nothing() {
         return;
     }
     let home = Setup::three_rooms().tls("starttls").prepare();
-    let strange = home.path("strange");
-    ilbud::cli::certs::dev(&strange, "relay.nodnett.test", &[]).unwrap();
+    let strange = home.make_certificates("strange", &[]);
     let postfix = Postfix::serving("b.nodnett.test", &strange);
     let relay = towards(postfix.port, home);
     let message = letter(&vakt("a"), &vakt("b"));

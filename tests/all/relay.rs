@@ -350,6 +350,12 @@ impl Relay {
             .collect()
     }
 
+    /// Makes development certificates in a folder, for these workstations too; gives the folder.
+    pub fn make_certificates(&self, folder: &str, workstations: &[&str]) -> PathBuf {
+        self.done(&[&["certs", "dev", "--folder", folder], workstations].concat());
+        self.path(folder)
+    }
+
     /// Writes a routing table and applies it.
     pub fn apply(&self, routes: &str) {
         let file = self.path("applied.toml");

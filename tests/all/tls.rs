@@ -56,8 +56,7 @@ fn a_certificate_says_which_room_a_workstation_belongs_to() {
         .room("b", "maildir:mail/b")
         .tls("starttls")
         .prepare();
-    let certs = relay.path("certs");
-    ilbud::cli::certs::dev(&certs, "relay.nodnett.test", &[workstation.to_owned()]).unwrap();
+    let certs = relay.make_certificates("certs", &[workstation]);
     let mut relay = relay;
     relay.start();
 
@@ -86,8 +85,7 @@ fn a_certificate_from_another_authority_proves_nothing() {
         .routes(&room("b", "maildir:mail/b", ""))
         .tls("starttls")
         .start();
-    let forged = relay.path("forged");
-    ilbud::cli::certs::dev(&forged, "relay.nodnett.test", std::slice::from_ref(&workstation)).unwrap();
+    let forged = relay.make_certificates("forged", &[&workstation]);
     fs::copy(relay.path("certs/ca.pem"), forged.join("ca.pem")).unwrap();
     let heard = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         let mut client = Client::greeted(relay.port, "127.0.9.9");
@@ -114,7 +112,7 @@ fn a_certificate_exchanged_on_disk_is_taken_up() {
     for file in ["ca.pem", "ca.key"] {
         fs::copy(certs.join(file), draft.join(file)).unwrap();
     }
-    ilbud::cli::certs::dev(&draft, "relay.nodnett.test", &[]).unwrap();
+    relay.make_certificates("draft", &[]);
     for file in ["relay.key", "relay.pem"] {
         fs::rename(draft.join(file), certs.join(file)).unwrap();
     }

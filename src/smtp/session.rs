@@ -1,0 +1,975 @@
+//! The server's side of one SMTP dialogue, as a state machine: bytes and answers in, steps out.
+//!
+//! Decides the order of things (RFC 5321 §4.1.4, RFC 2920, RFC 3030, RFC 3207) and asks policy; what
+//! may be sent to whom is policy's. It never touches a socket, a clock or the store: whoever drives
+//! it does what a [`Step`] says and brings the answer back. Nothing of a transaction that was broken
+//! off remains. It cannot fail: what a client does wrong is a reply, and our own trouble is a 4xx.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf as _, Bytes, BytesMut};
+
+use super::command::{self, Bdat, Command, Fault, Mail, Verb};
+use super::data::{Faults, Reader};
+use super::line::{Line, Lines};
+use super::transaction::{Attempt, Outline, Place, Request, Transaction, Verdict};
+use crate::mail::{
+    Facts, Origin, Peer, Protocol, Received, Reference, Refusal, Reply, Timestamp, TlsSession,
+    headers,
+};
+use crate::policy::table::RoutingTable;
+use crate::spool::Receipt;
+use crate::spool::store::StoreError;
+
+/// Errors before a client hears 421. product.md promises at least 20.
+const MOST_ERRORS: u32 = 50;
+/// Commands without a message before a client hears 421. product.md promises at least 1,000.
+const MOST_COMMANDS: u32 = 1024;
+/// Memory asked for at first, when the client announces no size; and at most, when it does.
+const FIRST_SHARE: usize = 8 * 1024;
+const FIRST_SHARE_ANNOUNCED: usize = 64 * 1024;
+/// A chunk past this is not read to its end: nobody means it, and it would never end.
+const ABSURD_CHUNK: u64 = 1 << 32;
+
+/// What every session of the relay is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    pub hostname: String,
+    /// Octets of content.
+    pub message_size: usize,
+    /// Recipients of one message.
+    pub recipients: usize,
+}
+
+/// Where a session stands with TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tls {
+    /// Not offered: there is none here, or it is in use already.
+    NotOffered,
+    Offered,
+    /// Offered, and no mail is taken before it.
+    Required,
+}
+
+/// What the session wants done. Answers come back through the method named.
+#[derive(Debug)]
+pub enum Step {
+    Say(Reply),
+    /// [`Session::read`] with more bytes.
+    NeedBytes,
+    /// Shake hands, once everything said has been sent: [`Session::tls_started`].
+    StartTls,
+    /// A transaction begins, or is refused before it began: [`Session::begun`].
+    Begin,
+    /// Is this origin within its rates? [`Session::admitted`].
+    Admit(Origin),
+    /// Memory for so many more octets: [`Session::reserved`].
+    Reserve(usize),
+    /// Keep it: [`Session::kept`].
+    Keep(Box<Received>),
+    /// A row for the log.
+    Note(Box<Refusal>),
+    Close,
+}
+
+/// For what a session waits when it needs bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Awaiting {
+    Command,
+    Content,
+}
+
+/// One dialogue.
+#[derive(Debug)]
+pub struct Session {
+    settings: Arc<Settings>,
+    peer: Peer,
+    tls: Tls,
+    state: State,
+    lines: Lines,
+    steps: VecDeque<Step>,
+    errors: u32,
+    /// Commands since the last message.
+    commands: u32,
+    shutting_down: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    /// No transaction; what was refused last gives its reference to what was pipelined behind it.
+    Idle(Option<Attempt>),
+    /// Waiting for [`Session::begun`].
+    Beginning(Beginning),
+    /// Waiting for [`Session::admitted`].
+    Admitting(Box<Transaction>),
+    /// MAIL was accepted; with an intake, chunks of content have come already.
+    Open(Box<Transaction>, Option<Box<Intake>>),
+    /// Waiting for [`Session::reserved`], before content or within it.
+    Reserving(Box<Transaction>, Box<Intake>, usize),
+    /// Reading content.
+    Taking(Box<Transaction>, Box<Intake>),
+    /// Reading content to its true end, to refuse it then.
+    Discarding(Box<Discarding>),
+    /// Waiting for [`Session::kept`].
+    Keeping(Box<Outline>),
+    Closed,
+}
+
+/// Why a reference is needed.
+#[derive(Debug)]
+enum Beginning {
+    Mail(Request),
+    Refuse(Refused),
+}
+
+/// A command refused outside a transaction.
+#[derive(Debug)]
+struct Refused {
+    verdict: Box<Verdict>,
+    sender: Option<String>,
+    after: After,
+}
+
+/// What follows a refused command.
+#[derive(Debug)]
+enum After {
+    Nothing,
+    /// The octets of a chunk, to be thrown away.
+    DiscardChunk(u64),
+    /// The rest of DATA, to be thrown away.
+    DiscardData(Reader),
+    /// We cannot know where the next command starts.
+    Close,
+}
+
+/// Content on its way in.
+#[derive(Debug)]
+struct Intake {
+    reader: Reader,
+    /// Octets of memory that were granted.
+    granted: usize,
+    form: Form,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// DATA; 354 has been said or not.
+    Data {
+        invited: bool,
+    },
+    Chunk {
+        octets: u64,
+        left: u64,
+        last: bool,
+    },
+}
+
+/// Content that is thrown away.
+#[derive(Debug)]
+struct Discarding {
+    rest: Rest,
+    /// Said at its end.
+    reply: Reply,
+    then: State,
+}
+
+/// What is yet to come of it.
+#[derive(Debug)]
+enum Rest {
+    Data(Reader),
+    Chunk(u64),
+}
+
+/// Starting and stopping.
+impl Session {
+    pub fn new(settings: Arc<Settings>, address: SocketAddr, tls: Tls) -> Self {
+        let greeting = Step::Say(Reply::greeting(&settings.hostname));
+        Self {
+            settings,
+            peer: Peer {
+                address,
+                helo: String::new(),
+                protocol: Protocol::Smtp,
+                tls: None,
+                certificate_names: Arc::new([]),
+                user: None,
+            },
+            tls,
+            state: State::Idle(None),
+            lines: Lines::default(),
+            steps: VecDeque::from([greeting]),
+            errors: 0,
+            commands: 0,
+            shutting_down: false,
+        }
+    }
+
+    pub const fn peer(&self) -> &Peer {
+        &self.peer
+    }
+
+    pub const fn awaiting(&self) -> Awaiting {
+        match &self.state {
+            State::Taking(..) | State::Discarding(..) => Awaiting::Content,
+            _ => Awaiting::Command,
+        }
+    }
+
+    /// Whether memory that was granted is still in use.
+    pub const fn holds_content(&self) -> bool {
+        matches!(
+            &self.state,
+            State::Taking(..) | State::Reserving(..) | State::Open(_, Some(_))
+        )
+    }
+
+    /// TLS before the first byte, or in answer to [`Step::StartTls`]. All that was known of the
+    /// client is forgotten (RFC 3207 §4.2).
+    pub fn tls_started(&mut self, tls: TlsSession, certificate_names: Arc<[String]>) {
+        self.peer.tls = Some(tls);
+        self.peer.certificate_names = certificate_names;
+        self.peer.helo.clear();
+        self.tls = Tls::NotOffered;
+        self.state = State::Idle(None);
+    }
+
+    /// The relay is going down: a transaction in hand is finished, a new one is refused.
+    pub const fn shutting_down(&mut self) {
+        self.shutting_down = true;
+    }
+
+    /// Nothing more is heard or done: the last word, and the end.
+    pub fn end(&mut self, last_word: Reply) {
+        self.steps.push_back(Step::Say(last_word));
+        self.close();
+    }
+
+    fn close(&mut self) {
+        self.state = State::Closed;
+        self.steps.push_back(Step::Close);
+    }
+}
+
+/// Reading.
+impl Session {
+    /// Takes from `bytes` what it can and says what is to be done next.
+    pub fn read(&mut self, bytes: &mut BytesMut, now: Timestamp) -> Step {
+        loop {
+            if let Some(step) = self.steps.pop_front() {
+                return step;
+            }
+            if self.shutting_down && matches!(self.state, State::Idle(_)) {
+                self.end(Reply::shutting_down());
+            } else if !self.advance(bytes, now) {
+                return Step::NeedBytes;
+            }
+        }
+    }
+
+    /// One command, or as much content as there is. False: more bytes or an answer are needed.
+    fn advance(&mut self, bytes: &mut BytesMut, now: Timestamp) -> bool {
+        match std::mem::replace(&mut self.state, State::Closed) {
+            State::Taking(transaction, intake) => {
+                return self.take_content(transaction, intake, bytes, now);
+            }
+            State::Discarding(discarding) => return self.discard(discarding, bytes),
+            state => self.state = state,
+        }
+        match &self.state {
+            State::Idle(_) | State::Open(..) => self.read_line(bytes, now),
+            State::Closed => {
+                self.steps.push_back(Step::Close);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn read_line(&mut self, bytes: &mut BytesMut, now: Timestamp) -> bool {
+        let whole = match self.lines.find(bytes) {
+            Line::Incomplete => return false,
+            Line::TooLong { verb, whole } => {
+                self.refuse_line(verb, Reply::line_too_long(), now);
+                whole
+            }
+            Line::BareNewline { verb, whole } => {
+                self.refuse_line(verb, Reply::bad_character(), now);
+                whole
+            }
+            Line::Complete { text, whole } => {
+                self.obey_line(bytes.get(..text).unwrap_or_default(), now);
+                whole
+            }
+        };
+        bytes.advance(whole.min(bytes.len()));
+        if matches!(self.steps.back(), Some(Step::StartTls)) {
+            // RFC 3207 §4.2, CVE-2011-0411: nothing said in the clear is believed after STARTTLS.
+            bytes.clear();
+        }
+        true
+    }
+
+    fn refuse_line(&mut self, verb: Verb, reply: Reply, now: Timestamp) {
+        if self.counts_command() {
+            let path = None;
+            self.refuse_fault(Fault { verb, path, reply }, now);
+        }
+    }
+
+    fn obey_line(&mut self, line: &[u8], now: Timestamp) {
+        if self.counts_command() {
+            match command::parse(line) {
+                Ok(command) => self.obey(command, now),
+                Err(fault) => self.refuse_fault(fault, now),
+            }
+        }
+    }
+
+    /// False: it was one too many, and the session has ended.
+    fn counts_command(&mut self) -> bool {
+        self.commands += 1;
+        if self.commands > MOST_COMMANDS {
+            self.end(Reply::too_many_commands());
+        }
+        self.commands <= MOST_COMMANDS
+    }
+}
+
+/// The verbs.
+impl Session {
+    fn obey(&mut self, command: Command<'_>, now: Timestamp) {
+        match command {
+            Command::Ehlo(name) => self.ehlo(name),
+            Command::Helo(name) => self.helo(name),
+            Command::Mail(mail) => self.mail(mail, now),
+            Command::Rcpt(recipient) => self.rcpt(recipient, now),
+            Command::Data => self.data(now),
+            Command::Bdat(chunk) => self.bdat(chunk, now),
+            Command::Rset => self.rset(),
+            Command::Noop => self.say(Reply::noop()),
+            Command::Vrfy => self.vrfy(),
+            Command::Help => self.say(Reply::help()),
+            Command::StartTls => self.start_tls(),
+            Command::Quit => self.end(Reply::bye(&self.settings.hostname)),
+        }
+    }
+
+    fn ehlo(&mut self, name: &str) {
+        self.greet(name, Protocol::Esmtp);
+        let mut extensions = vec![
+            "PIPELINING".to_owned(),
+            format!("SIZE {}", self.settings.message_size),
+            "8BITMIME".to_owned(),
+            "SMTPUTF8".to_owned(),
+            "CHUNKING".to_owned(),
+            "ENHANCEDSTATUSCODES".to_owned(),
+            // RFC 9422 §4.
+            format!("LIMITS RCPTMAX={}", self.settings.recipients),
+        ];
+        if self.tls != Tls::NotOffered {
+            extensions.push("STARTTLS".to_owned());
+        }
+        extensions.push("HELP".to_owned());
+        self.say(Reply::extensions(&self.settings.hostname, name, extensions));
+    }
+
+    fn helo(&mut self, name: &str) {
+        self.greet(name, Protocol::Smtp);
+        self.say(Reply::hello(&self.settings.hostname, name));
+    }
+
+    /// RFC 5321 §4.1.4: a transaction under way is broken off.
+    fn greet(&mut self, name: &str, protocol: Protocol) {
+        name.clone_into(&mut self.peer.helo);
+        self.peer.protocol = protocol;
+        self.state = State::Idle(None);
+    }
+
+    fn rset(&mut self) {
+        self.state = State::Idle(None);
+        self.say(Reply::reset());
+    }
+
+    fn vrfy(&mut self) {
+        self.say(match self.tls {
+            Tls::Required => Reply::tls_first(),
+            Tls::NotOffered | Tls::Offered => Reply::not_verified(),
+        });
+    }
+
+    fn start_tls(&mut self) {
+        if self.peer.tls.is_some() {
+            self.say(Reply::tls_already());
+        } else if self.tls == Tls::NotOffered {
+            self.say(Reply::tls_not_offered());
+        } else if self.peer.helo.is_empty() {
+            self.say(Reply::hello_first());
+        } else {
+            self.state = State::Idle(None);
+            self.say(Reply::ready_for_tls());
+            self.steps.push_back(Step::StartTls);
+        }
+    }
+
+    fn mail(&mut self, mail: Mail<'_>, now: Timestamp) {
+        let too_large = |size| size > self.settings.message_size as u64;
+        let refused = if let Some(reply) = self.too_early() {
+            Some(reply)
+        } else if matches!(self.state, State::Open(..)) {
+            Some(Reply::mail_already())
+        } else if mail.size.is_some_and(too_large) {
+            // RFC 1870 §6.1.
+            Some(Reply::too_large(self.settings.message_size))
+        } else {
+            None
+        };
+        match refused {
+            Some(reply) => {
+                let path = Some(mail.sender.to_owned());
+                let verb = Verb::Mail;
+                self.refuse_fault(Fault { verb, path, reply }, now);
+            }
+            None => self.begin(Beginning::Mail(Request {
+                sender: mail.sender.to_owned(),
+                body: mail.body,
+                smtputf8: mail.smtputf8,
+                size: mail.size,
+            })),
+        }
+    }
+
+    /// Why no mail is taken yet.
+    fn too_early(&self) -> Option<Reply> {
+        if self.tls == Tls::Required {
+            Some(Reply::tls_first())
+        } else if self.peer.helo.is_empty() {
+            Some(Reply::hello_first())
+        } else {
+            None
+        }
+    }
+
+    fn rcpt(&mut self, recipient: &str, now: Timestamp) {
+        let most = self.settings.recipients;
+        let answer = match &mut self.state {
+            State::Open(transaction, None) => transaction.add(recipient, most, now),
+            State::Open(_, Some(_)) => Err(refused_recipient(Reply::chunks_only(), recipient)),
+            _ => {
+                let reply = self.too_early().unwrap_or_else(Reply::mail_first);
+                Err(refused_recipient(reply, recipient))
+            }
+        };
+        match answer {
+            Ok(reply) => self.say_with_reference(reply),
+            Err(verdict) => self.refuse(verdict, After::Nothing, now),
+        }
+    }
+
+    fn data(&mut self, now: Timestamp) {
+        let refused = match &self.state {
+            State::Open(transaction, None) => transaction.ready_for_content().err(),
+            State::Open(_, Some(_)) => Some(Reply::chunks_only()),
+            _ => Some(self.too_early().unwrap_or_else(Reply::mail_first)),
+        };
+        if let Some(reply) = refused {
+            self.refuse(Verdict::protocol(reply, None), After::Nothing, now);
+        } else if let State::Open(transaction, _) = self.take_state() {
+            let first = first_share(&transaction, self.settings.message_size);
+            let intake = self.intake(Form::Data { invited: false });
+            self.reserve(transaction, intake, first);
+        }
+    }
+
+    fn bdat(&mut self, chunk: Bdat, now: Timestamp) {
+        let refused = match &self.state {
+            State::Open(transaction, intake) => {
+                let so_far = intake.as_ref().map_or(0, |it| it.reader.len() as u64);
+                let in_all = so_far.saturating_add(chunk.octets);
+                let limit = self.settings.message_size;
+                let large = || (in_all > limit as u64).then(|| Reply::too_large(limit));
+                transaction.ready_for_content().err().or_else(large)
+            }
+            State::Idle(Some(_)) => Some(Reply::chunk_refused()),
+            _ => Some(self.too_early().unwrap_or_else(Reply::mail_first)),
+        };
+        match refused {
+            Some(reply) => self.refuse_chunk(reply, chunk, now),
+            None => self.take_chunk(chunk),
+        }
+    }
+
+    fn take_chunk(&mut self, Bdat { octets, last }: Bdat) {
+        if let State::Open(transaction, begun) = self.take_state() {
+            let form = Form::Chunk {
+                octets,
+                left: octets,
+                last,
+            };
+            let mut intake = begun.unwrap_or_else(|| self.intake(form));
+            intake.form = form;
+            self.state = State::Taking(transaction, intake);
+        }
+    }
+
+    /// RFC 3030 §2: the octets of a refused chunk are thrown away, and its message with them.
+    fn refuse_chunk(&mut self, reply: Reply, chunk: Bdat, now: Timestamp) {
+        let after = if chunk.octets > ABSURD_CHUNK {
+            After::Close
+        } else {
+            After::DiscardChunk(chunk.octets)
+        };
+        let verdict = Verdict::protocol(reply, None);
+        match self.take_state() {
+            State::Open(transaction, intake) if transaction.ready_for_content().is_ok() => {
+                let facts = intake.map_or_else(Facts::default, |it| facts_so_far(&it.reader));
+                let outline = transaction.outline(facts, None);
+                self.refuse_content(*outline, &verdict, after, now);
+            }
+            state => {
+                self.state = state;
+                self.refuse(verdict, after, now);
+            }
+        }
+    }
+
+    fn intake(&self, form: Form) -> Box<Intake> {
+        Box::new(Intake {
+            reader: Reader::new(self.settings.message_size),
+            granted: 0,
+            form,
+        })
+    }
+}
+
+fn refused_recipient(reply: Reply, recipient: &str) -> Box<Verdict> {
+    Verdict::protocol(reply, Some(recipient.to_owned()))
+}
+
+/// Memory is given as content comes; what a client announces is believed a little.
+fn first_share(transaction: &Transaction, limit: usize) -> usize {
+    transaction
+        .announced_size()
+        .map_or(FIRST_SHARE, |size| size.clamp(1, FIRST_SHARE_ANNOUNCED))
+        .min(limit)
+}
+
+/// Subject and the like of content that is not complete.
+fn facts_so_far(reader: &Reader) -> Facts {
+    const ENOUGH: usize = 64 * 1024;
+    let body = reader.body();
+    let start = body.get(..ENOUGH).unwrap_or(body);
+    headers::read(&Bytes::copy_from_slice(start)).facts
+}
+
+/// Content.
+impl Session {
+    fn take_content(
+        &mut self,
+        transaction: Box<Transaction>,
+        mut intake: Box<Intake>,
+        bytes: &mut BytesMut,
+        now: Timestamp,
+    ) -> bool {
+        let available = intake.available(bytes.len());
+        if let Some(share) = intake.share_for(available, self.settings.message_size) {
+            self.reserve(transaction, intake, share);
+            return true;
+        }
+        let (taken, ended) = intake.take(bytes.get(..available).unwrap_or_default());
+        bytes.advance(taken.min(bytes.len()));
+        let faults = intake.reader.faults();
+        if ended {
+            self.end_of_content(transaction, intake, now);
+        } else if faults == Faults::default() {
+            self.state = State::Taking(transaction, intake);
+        } else {
+            let reply = if faults.too_large {
+                Reply::too_large(self.settings.message_size)
+            } else {
+                Reply::bare_newlines()
+            };
+            self.give_up_content(&transaction, *intake, reply, now);
+        }
+        ended || taken > 0
+    }
+
+    /// What came is unfit, or there is no room for it: the rest is thrown away.
+    fn give_up_content(
+        &mut self,
+        transaction: &Transaction,
+        intake: Intake,
+        reply: Reply,
+        now: Timestamp,
+    ) {
+        let outline = transaction.outline(facts_so_far(&intake.reader), None);
+        let verdict = Verdict::protocol(reply, None);
+        match intake.form {
+            Form::Chunk { left, .. } => {
+                self.refuse_content(*outline, &verdict, After::DiscardChunk(left), now);
+            }
+            Form::Data { .. } => {
+                let mut reader = intake.reader;
+                reader.discard();
+                self.refuse_content(*outline, &verdict, After::DiscardData(reader), now);
+            }
+        }
+    }
+
+    fn end_of_content(
+        &mut self,
+        transaction: Box<Transaction>,
+        mut intake: Box<Intake>,
+        now: Timestamp,
+    ) {
+        if let Form::Chunk { octets, last, .. } = intake.form {
+            if !last {
+                let reference = transaction.attempt.reference;
+                self.state = State::Open(transaction, Some(intake));
+                self.say(Reply::chunk_ok(octets).with_reference(reference));
+                return;
+            }
+            intake.reader.end_chunks();
+        }
+        let faults = intake.reader.faults();
+        let place = Place {
+            hostname: &self.settings.hostname,
+            peer: &self.peer,
+        };
+        let limit = self.settings.message_size;
+        match transaction.complete(intake.reader.into_body(), faults, limit, &place, now) {
+            (outline, Ok(received)) => {
+                self.state = State::Keeping(outline);
+                self.steps.push_back(Step::Keep(Box::new(received)));
+            }
+            (outline, Err(verdict)) => {
+                self.refuse_content(*outline, &verdict, After::Nothing, now);
+            }
+        }
+    }
+
+    fn discard(&mut self, mut discarding: Box<Discarding>, bytes: &mut BytesMut) -> bool {
+        let (taken, ended) = discarding.rest.take(bytes);
+        bytes.advance(taken.min(bytes.len()));
+        if ended {
+            self.state = discarding.then;
+            self.say(discarding.reply);
+        } else {
+            self.state = State::Discarding(discarding);
+        }
+        ended
+    }
+
+    fn reserve(&mut self, transaction: Box<Transaction>, intake: Box<Intake>, share: usize) {
+        self.state = State::Reserving(transaction, intake, share);
+        self.steps.push_back(Step::Reserve(share));
+    }
+}
+
+impl Rest {
+    /// How many octets were thrown away, and whether those were the last.
+    fn take(&mut self, bytes: &[u8]) -> (usize, bool) {
+        match self {
+            Self::Data(reader) => match reader.read(bytes) {
+                Some(taken) => (taken, true),
+                None => (bytes.len(), false),
+            },
+            Self::Chunk(left) => {
+                let taken = usize::try_from(*left).map_or(bytes.len(), |it| it.min(bytes.len()));
+                *left -= taken as u64;
+                (taken, *left == 0)
+            }
+        }
+    }
+}
+
+impl Intake {
+    /// How many of the octets in the buffer are content, for all we can know.
+    fn available(&self, buffered: usize) -> usize {
+        match self.form {
+            Form::Data { .. } => buffered,
+            Form::Chunk { left, .. } => {
+                usize::try_from(left).map_or(buffered, |it| it.min(buffered))
+            }
+        }
+    }
+
+    /// The memory to ask for before `more` octets are taken: doubling, so that asking stays rare.
+    fn share_for(&self, more: usize, limit: usize) -> Option<usize> {
+        let needed = self.reader.len().saturating_add(more).min(limit);
+        let wanted = needed
+            .max(self.granted.saturating_mul(2))
+            .max(FIRST_SHARE)
+            .min(limit);
+        (needed > self.granted).then(|| wanted - self.granted)
+    }
+
+    /// How many octets were taken, and whether that was the end of the message or chunk.
+    fn take(&mut self, bytes: &[u8]) -> (usize, bool) {
+        match &mut self.form {
+            Form::Data { .. } => match self.reader.read(bytes) {
+                Some(taken) => (taken, true),
+                None => (bytes.len(), false),
+            },
+            Form::Chunk { left, .. } => {
+                self.reader.read_chunk(bytes);
+                *left = left.saturating_sub(bytes.len() as u64);
+                (bytes.len(), *left == 0)
+            }
+        }
+    }
+}
+
+/// Answers to steps.
+impl Session {
+    /// Answers [`Step::Begin`]: the transaction's reference, and the table that judges all of it.
+    pub fn begun(&mut self, reference: Reference, table: Arc<RoutingTable>, now: Timestamp) {
+        match self.take_state() {
+            State::Beginning(Beginning::Mail(request)) => self.open(request, reference, table, now),
+            State::Beginning(Beginning::Refuse(refused)) => {
+                let attempt = Attempt {
+                    reference,
+                    sender: refused.sender,
+                    room: None,
+                };
+                let then = State::Idle(Some(attempt.clone()));
+                self.refuse_attempt(&attempt, &refused.verdict, refused.after, then, now);
+            }
+            state => self.state = state,
+        }
+    }
+
+    fn open(
+        &mut self,
+        request: Request,
+        reference: Reference,
+        table: Arc<RoutingTable>,
+        now: Timestamp,
+    ) {
+        let could_identify = self.tls != Tls::NotOffered;
+        match Transaction::begin(request, reference, &self.peer, could_identify, table) {
+            Ok(transaction) => {
+                let origin = transaction.origin.clone();
+                self.state = State::Admitting(Box::new(transaction));
+                self.steps.push_back(Step::Admit(origin));
+            }
+            Err((attempt, verdict)) => {
+                let then = State::Idle(Some(attempt.clone()));
+                self.refuse_attempt(&attempt, &verdict, After::Nothing, then, now);
+            }
+        }
+    }
+
+    /// Answers [`Step::Admit`]; `Err` is how long the client should wait.
+    pub fn admitted(&mut self, answer: Result<(), Duration>, now: Timestamp) {
+        match (self.take_state(), answer) {
+            (State::Admitting(transaction), Ok(())) => {
+                self.state = State::Open(transaction, None);
+                self.say_with_reference(Reply::sender_ok());
+            }
+            (State::Admitting(transaction), Err(wait)) => {
+                let verdict = Verdict::protocol(Reply::rate_limited(wait), None);
+                let attempt = &transaction.attempt;
+                let then = State::Idle(Some(attempt.clone()));
+                self.refuse_attempt(attempt, &verdict, After::Nothing, then, now);
+            }
+            (state, _) => self.state = state,
+        }
+    }
+
+    /// Answers [`Step::Reserve`].
+    pub fn reserved(&mut self, granted: bool, now: Timestamp) {
+        match (self.take_state(), granted) {
+            (State::Reserving(transaction, mut intake, share), true) => {
+                intake.granted += share;
+                intake.reader.reserve(intake.granted);
+                let invited = std::mem::replace(&mut intake.form, Form::Data { invited: true });
+                match invited {
+                    Form::Data { invited: false } => self.say(Reply::send_data()),
+                    form => intake.form = form,
+                }
+                self.state = State::Taking(transaction, intake);
+            }
+            (State::Reserving(transaction, intake, _), false) => {
+                self.memory_short(transaction, *intake, now);
+            }
+            (state, _) => self.state = state,
+        }
+    }
+
+    fn memory_short(&mut self, transaction: Box<Transaction>, intake: Intake, now: Timestamp) {
+        if intake.form == (Form::Data { invited: false }) {
+            let outline = transaction.outline(Facts::default(), None);
+            let verdict = Verdict::protocol(Reply::memory_short(), None);
+            self.refuse_content(*outline, &verdict, After::Nothing, now);
+        } else {
+            self.give_up_content(&transaction, intake, Reply::memory_short(), now);
+        }
+    }
+
+    /// Answers [`Step::Keep`]. Only a receipt makes a 250.
+    pub fn kept(&mut self, answer: Result<Receipt, &StoreError>, now: Timestamp) {
+        match (self.take_state(), answer) {
+            (State::Keeping(_), Ok(receipt)) => {
+                self.state = State::Idle(None);
+                self.commands = 0;
+                self.errors = 0;
+                self.say(Reply::kept().with_reference(receipt.reference()));
+            }
+            (State::Keeping(outline), Err(fault)) => {
+                let verdict = Verdict::protocol(apology(fault), None);
+                self.refuse_content(*outline, &verdict, After::Nothing, now);
+            }
+            (state, _) => self.state = state,
+        }
+    }
+}
+
+/// Our own trouble is temporary, whatever it is.
+fn apology(fault: &StoreError) -> Reply {
+    match fault {
+        StoreError::Full(_) => Reply::store_full(),
+        StoreError::Busy(_)
+        | StoreError::Down(_)
+        | StoreError::Corrupt(_)
+        | StoreError::Conflict(_) => Reply::our_trouble(),
+    }
+}
+
+/// Speaking.
+impl Session {
+    fn take_state(&mut self) -> State {
+        std::mem::replace(&mut self.state, State::Closed)
+    }
+
+    fn begin(&mut self, beginning: Beginning) {
+        self.state = State::Beginning(beginning);
+        self.steps.push_back(Step::Begin);
+    }
+
+    /// Says a reply, and counts it if it is an error.
+    fn say(&mut self, reply: Reply) {
+        let is_error = reply.code >= 500;
+        self.steps.push_back(Step::Say(reply));
+        if is_error {
+            self.errors += 1;
+            if self.errors >= MOST_ERRORS {
+                self.end(Reply::too_many_errors());
+            }
+        }
+    }
+
+    /// Says what accepts a command of the transaction under way.
+    fn say_with_reference(&mut self, reply: Reply) {
+        let reply = match self.attempt() {
+            Some(attempt) => {
+                let reference = attempt.reference;
+                reply.with_reference(reference)
+            }
+            None => reply,
+        };
+        self.say(reply);
+    }
+
+    /// The transaction under way, or the one refused just now.
+    fn attempt(&self) -> Option<&Attempt> {
+        match &self.state {
+            State::Open(transaction, _) => Some(&transaction.attempt),
+            State::Idle(attempt) => attempt.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// A line that makes no sense, or comes at the wrong time.
+    fn refuse_fault(&mut self, fault: Fault, now: Timestamp) {
+        let Fault { verb, path, reply } = fault;
+        match verb {
+            Verb::Other => self.say(reply),
+            Verb::Mail if matches!(self.state, State::Idle(_)) => {
+                self.begin(Beginning::Refuse(Refused {
+                    verdict: Verdict::protocol(reply, None),
+                    sender: path,
+                    after: After::Nothing,
+                }));
+            }
+            Verb::Mail | Verb::Data => {
+                self.refuse(Verdict::protocol(reply, None), After::Nothing, now);
+            }
+            Verb::Rcpt => self.refuse(Verdict::protocol(reply, path), After::Nothing, now),
+            // Whatever follows are octets of a chunk that we could mistake for commands.
+            Verb::Bdat => self.refuse(Verdict::protocol(reply, None), After::Close, now),
+        }
+    }
+
+    /// Refuses a command of MAIL's family; outside a transaction a reference is asked for first.
+    fn refuse(&mut self, verdict: Box<Verdict>, after: After, now: Timestamp) {
+        match self.attempt().cloned() {
+            Some(attempt) => {
+                let then = self.take_state();
+                self.refuse_attempt(&attempt, &verdict, after, then, now);
+            }
+            None => self.begin(Beginning::Refuse(Refused {
+                verdict,
+                sender: None,
+                after,
+            })),
+        }
+    }
+
+    fn refuse_attempt(
+        &mut self,
+        attempt: &Attempt,
+        verdict: &Verdict,
+        after: After,
+        then: State,
+        now: Timestamp,
+    ) {
+        self.note(verdict.row(attempt, &self.peer, now));
+        self.finish(
+            verdict.reply.clone().with_reference(attempt.reference),
+            after,
+            then,
+        );
+    }
+
+    /// Refuses a message as a whole, a row for each of its recipients.
+    fn refuse_content(
+        &mut self,
+        outline: Outline,
+        verdict: &Verdict,
+        after: After,
+        now: Timestamp,
+    ) {
+        for row in outline.rows(verdict, &self.peer, now) {
+            self.note(row);
+        }
+        let reply = verdict
+            .reply
+            .clone()
+            .with_reference(outline.attempt.reference);
+        self.finish(reply, after, State::Idle(Some(outline.attempt)));
+    }
+
+    fn note(&mut self, row: Refusal) {
+        self.steps.push_back(Step::Note(Box::new(row)));
+    }
+
+    /// Says what refuses, as soon as what is to be thrown away has come.
+    fn finish(&mut self, reply: Reply, after: After, then: State) {
+        let rest = match after {
+            After::DiscardChunk(left) if left > 0 => Rest::Chunk(left),
+            After::DiscardData(reader) => Rest::Data(reader),
+            After::Nothing | After::DiscardChunk(_) => {
+                self.state = then;
+                return self.say(reply);
+            }
+            After::Close => {
+                self.say(reply);
+                return self.close();
+            }
+        };
+        self.state = State::Discarding(Box::new(Discarding { rest, reply, then }));
+    }
+}

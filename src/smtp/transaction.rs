@@ -1,0 +1,414 @@
+//! One transaction, from MAIL to the end of its content: what is gathered, and what is made of it.
+//!
+//! Holds the snapshot of the routing table that was taken at MAIL, so that one message is judged by
+//! one table. Asks policy, and turns its answers into replies, rows and events; knows nothing of
+//! lines, states or sockets. Pure. Never fails: what cannot be taken is a [`Refusal`] row and a reply.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::data::Faults;
+use crate::mail::headers::{self, HeaderFacts};
+use crate::mail::{
+    Address, AddressFault, BodyKind, Content, Details, Envelope, Event, EventKind, Facts, Origin,
+    Peer, Received, Recipient, Reference, Refusal, Reply, RoomId, Timestamp,
+};
+use crate::policy::decide::{self, Accepted, Decision, Refused};
+use crate::policy::table::RoutingTable;
+
+/// RFC 5321 §6.3: a message with so many Received fields goes in a circle.
+const MOST_HOPS: usize = 100;
+
+/// The name of a transaction, taken or refused, and who began it.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    pub reference: Reference,
+    /// As written by the client; empty is the null sender.
+    pub sender: Option<String>,
+    pub room: Option<RoomId>,
+}
+
+/// What MAIL asked for.
+#[derive(Debug)]
+pub struct Request {
+    /// What stands between `<` and `>`.
+    pub sender: String,
+    pub body: BodyKind,
+    pub smtputf8: bool,
+    /// RFC 1870: what the client believes.
+    pub size: Option<u64>,
+}
+
+/// A transaction under way.
+#[derive(Debug)]
+pub struct Transaction {
+    pub attempt: Attempt,
+    pub origin: Origin,
+    table: Arc<RoutingTable>,
+    sender: Option<Address>,
+    request: Request,
+    recipients: Vec<Recipient>,
+    known: HashSet<Address>,
+    left_out: Vec<LeftOut>,
+    /// RCPT commands that were accepted, and those that were refused.
+    accepted: usize,
+    refused: usize,
+}
+
+/// A member of a group that does not accept the sender.
+#[derive(Debug)]
+struct LeftOut {
+    member: Address,
+    group: String,
+    rule: String,
+}
+
+/// A refusal by us or by policy, not yet said: the reply still without its reference.
+#[derive(Debug)]
+pub struct Verdict {
+    pub reply: Reply,
+    pub recipient: Option<String>,
+    pub recipient_room: Option<RoomId>,
+    rule: Option<String>,
+    revision: Option<u64>,
+}
+
+impl Verdict {
+    /// Refused by the protocol, no rule of the table being asked.
+    pub fn protocol(reply: Reply, recipient: Option<String>) -> Box<Self> {
+        Box::new(Self {
+            reply,
+            recipient,
+            recipient_room: None,
+            rule: None,
+            revision: None,
+        })
+    }
+
+    fn policy(refused: Refused, recipient: Option<String>) -> Box<Self> {
+        Box::new(Self {
+            reply: refused.reply,
+            recipient,
+            recipient_room: refused.recipient_room,
+            rule: Some(refused.rule),
+            revision: Some(refused.revision),
+        })
+    }
+
+    /// The row of the log.
+    pub fn row(&self, attempt: &Attempt, peer: &Peer, now: Timestamp) -> Refusal {
+        Refusal {
+            reference: attempt.reference,
+            at: now,
+            client: peer.address.ip(),
+            helo: peer.helo.clone(),
+            sender: attempt.sender.clone(),
+            sender_room: attempt.room.clone(),
+            recipient: self.recipient.clone(),
+            recipient_room: self.recipient_room.clone(),
+            subject: None,
+            message_id: None,
+            size: None,
+            reply: self
+                .reply
+                .clone()
+                .with_reference(attempt.reference)
+                .to_string(),
+            rule: self.rule.clone(),
+            revision: self.revision,
+            count: 1,
+        }
+    }
+}
+
+impl Transaction {
+    /// MAIL FROM: asks policy whether this peer may send as this sender.
+    pub fn begin(
+        request: Request,
+        reference: Reference,
+        peer: &Peer,
+        could_identify: bool,
+        table: Arc<RoutingTable>,
+    ) -> Result<Self, (Attempt, Box<Verdict>)> {
+        let mut attempt = Attempt {
+            reference,
+            sender: Some(request.sender.clone()),
+            room: None,
+        };
+        let asked = sender_address(&request).and_then(|sender| {
+            decide::sender(peer, sender.as_ref(), could_identify, &table)
+                .map(|origin| (sender, origin))
+                .map_err(|refused| Verdict::policy(refused, None))
+        });
+        let (sender, origin) = match asked {
+            Ok(answer) => answer,
+            Err(verdict) => return Err((attempt, verdict)),
+        };
+        attempt.room = origin.room().cloned();
+        Ok(Self {
+            attempt,
+            origin,
+            table,
+            sender,
+            request,
+            recipients: Vec::new(),
+            known: HashSet::new(),
+            left_out: Vec::new(),
+            accepted: 0,
+            refused: 0,
+        })
+    }
+
+    /// RCPT TO: asks policy; `most` recipients may be named. `Ok` is the reply that accepts.
+    pub fn add(
+        &mut self,
+        recipient: &str,
+        most: usize,
+        now: Timestamp,
+    ) -> Result<Reply, Box<Verdict>> {
+        let answer = self.judge(recipient, most, now);
+        match answer {
+            Ok(_) => self.accepted += 1,
+            Err(_) => self.refused += 1,
+        }
+        answer
+    }
+
+    fn judge(
+        &mut self,
+        recipient: &str,
+        most: usize,
+        now: Timestamp,
+    ) -> Result<Reply, Box<Verdict>> {
+        let protocol = |reply| Verdict::protocol(reply, Some(recipient.to_owned()));
+        if self.accepted >= most {
+            return Err(protocol(Reply::too_many_recipients(most)));
+        }
+        if !self.request.smtputf8 && !recipient.is_ascii() {
+            return Err(protocol(Reply::needs_smtputf8(recipient)));
+        }
+        let sender = self.sender.as_ref();
+        match decide::decide(&self.origin, sender, recipient, &self.table, now) {
+            Decision::Accept(accepted) => self.take(recipient, accepted),
+            Decision::Refuse(refused) | Decision::Defer(refused) => {
+                Err(Verdict::policy(refused, Some(recipient.to_owned())))
+            }
+        }
+    }
+
+    /// Each recipient once, however often it is named, by itself or through groups.
+    fn take(&mut self, recipient: &str, accepted: Accepted) -> Result<Reply, Box<Verdict>> {
+        let members = accepted.recipients.len();
+        if members == 0 {
+            let reply = Reply::not_accepted_by_group(recipient);
+            let mut verdict = Verdict::protocol(reply, Some(recipient.to_owned()));
+            verdict.rule = accepted.left_out.into_iter().next().map(|(_, rule)| rule);
+            verdict.revision = Some(self.table.revision());
+            return Err(verdict);
+        }
+        let is_group = accepted.recipients.iter().any(|it| it.group.is_some());
+        for one in accepted.recipients {
+            if self.known.insert(one.address.clone()) {
+                self.recipients.push(one);
+            }
+        }
+        for (member, rule) in accepted.left_out {
+            if self.left_out.iter().all(|it| it.member != member) {
+                let group = recipient.to_owned();
+                self.left_out.push(LeftOut {
+                    member,
+                    group,
+                    rule,
+                });
+            }
+        }
+        Ok(if is_group {
+            Reply::group_ok(members)
+        } else {
+            Reply::recipient_ok()
+        })
+    }
+
+    /// May content follow now?
+    pub fn ready_for_content(&self) -> Result<(), Reply> {
+        match (self.recipients.is_empty(), self.refused) {
+            (false, _) => Ok(()),
+            (true, 0) => Err(Reply::recipients_first()),
+            (true, _) => Err(Reply::no_valid_recipients()),
+        }
+    }
+
+    /// The size that MAIL announced, where it did.
+    pub fn announced_size(&self) -> Option<usize> {
+        self.request.size.and_then(|it| usize::try_from(it).ok())
+    }
+
+    /// What rows are made of once the message itself has been handed on.
+    pub fn outline(&self, facts: Facts, size: Option<u64>) -> Box<Outline> {
+        let recipient = |it: &Recipient| (it.address.clone(), it.room.clone());
+        Box::new(Outline {
+            attempt: self.attempt.clone(),
+            recipients: self.recipients.iter().map(recipient).collect(),
+            subject: facts.subject,
+            message_id: facts.message_id,
+            size,
+        })
+    }
+
+    /// The content is complete: is it fit, and may this sender be its author? Gives what the log
+    /// must know if it is refused, now or later, and the message or what refuses it.
+    pub fn complete(
+        self,
+        body: Vec<u8>,
+        faults: Faults,
+        limit: usize,
+        place: &Place<'_>,
+        now: Timestamp,
+    ) -> (Box<Outline>, Result<Received, Box<Verdict>>) {
+        let bytes = Bytes::from(body);
+        let read = headers::read(&bytes);
+        let outline = self.outline(read.facts.clone(), Some(bytes.len() as u64));
+        let judged = self.judge_content(&read, faults, limit);
+        (
+            outline,
+            judged.map(|()| self.receive(bytes, read, place, now)),
+        )
+    }
+
+    fn judge_content(
+        &self,
+        read: &HeaderFacts,
+        faults: Faults,
+        limit: usize,
+    ) -> Result<(), Box<Verdict>> {
+        let protocol = |reply| Err(Verdict::protocol(reply, None));
+        if faults.too_large {
+            return protocol(Reply::too_large(limit));
+        }
+        if faults.bare_newline {
+            return protocol(Reply::bare_newlines());
+        }
+        if read.hops >= MOST_HOPS {
+            return protocol(Reply::mail_loop(read.hops));
+        }
+        decide::author(
+            &self.origin,
+            self.sender.as_ref(),
+            &read.author,
+            &self.table,
+        )
+        .map_err(|refused| Verdict::policy(refused, None))
+    }
+
+    fn receive(
+        mut self,
+        bytes: Bytes,
+        read: HeaderFacts,
+        place: &Place<'_>,
+        now: Timestamp,
+    ) -> Received {
+        let (bytes, removed) = read.cleaned.unwrap_or((bytes, Vec::new()));
+        let remarks = self.remarks(&removed, now);
+        let envelope = Envelope {
+            reference: self.attempt.reference,
+            received_at: now,
+            peer: place.peer.clone(),
+            origin: self.origin,
+            sender: self.sender,
+            smtputf8: self.request.smtputf8,
+            body: self.request.body,
+            recipients: self.recipients,
+        };
+        let trace = headers::received_field(place.hostname, &envelope);
+        Received {
+            envelope,
+            facts: read.facts,
+            content: Content { trace, bytes },
+            remarks,
+        }
+    }
+
+    /// What the log is to say beside the acceptance.
+    fn remarks(&mut self, removed: &[String], now: Timestamp) -> Vec<Event> {
+        let reference = self.attempt.reference;
+        let revision = Some(self.table.revision());
+        let event = |kind, recipient, details| Event {
+            reference,
+            at: now,
+            kind,
+            recipient,
+            details,
+        };
+        let left_out = std::mem::take(&mut self.left_out).into_iter().map(|it| {
+            let details = Details {
+                group: Some(it.group),
+                rule: Some(it.rule),
+                revision,
+                ..Details::default()
+            };
+            event(EventKind::LeftOut, Some(it.member), details)
+        });
+        let altered = (!removed.is_empty()).then(|| {
+            let details = Details {
+                reason: Some(format!("removed header fields: {}", removed.join(", "))),
+                ..Details::default()
+            };
+            event(EventKind::Altered, None, details)
+        });
+        left_out.chain(altered).collect()
+    }
+}
+
+/// Where a message comes in: who brought it, and to which relay.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    pub hostname: &'a str,
+    pub peer: &'a Peer,
+}
+
+/// What the log must know of a message that is refused as a whole.
+#[derive(Debug)]
+pub struct Outline {
+    pub attempt: Attempt,
+    recipients: Vec<(Address, RoomId)>,
+    subject: Option<String>,
+    message_id: Option<String>,
+    size: Option<u64>,
+}
+
+impl Outline {
+    /// A row for each recipient that had been accepted.
+    pub fn rows(&self, verdict: &Verdict, peer: &Peer, now: Timestamp) -> Vec<Refusal> {
+        let row = verdict.row(&self.attempt, peer, now);
+        let for_one = |(address, room): &(Address, RoomId)| Refusal {
+            recipient: Some(address.to_string()),
+            recipient_room: Some(room.clone()),
+            subject: self.subject.clone(),
+            message_id: self.message_id.clone(),
+            size: self.size,
+            ..row.clone()
+        };
+        self.recipients.iter().map(for_one).collect()
+    }
+}
+
+/// The sender as an address; `None` is the null sender.
+fn sender_address(request: &Request) -> Result<Option<Address>, Box<Verdict>> {
+    let text = request.sender.as_str();
+    let refused = |reply| Err(Verdict::protocol(reply, None));
+    if text.is_empty() {
+        return Ok(None);
+    }
+    if !request.smtputf8 && !text.is_ascii() {
+        return refused(Reply::needs_smtputf8(text));
+    }
+    match Address::parse(text) {
+        Ok(address) => Ok(Some(address)),
+        Err(fault @ (AddressFault::Syntax | AddressFault::TooLong | AddressFault::Domain)) => {
+            refused(Reply::sender_syntax(text, &fault.to_string()))
+        }
+        Err(fault) => refused(Reply::sender_not_taken(text, &fault.to_string())),
+    }
+}
