@@ -8,7 +8,11 @@ fuzz_target!(|text: &str| {
         assert!(!faults.is_empty());
         for fault in faults {
             assert!(!fault.text.contains('\n'), "{fault}");
-            assert!(fault.line.is_none_or(|line| line <= text.split('\n').count()));
+            assert!(
+                fault
+                    .line
+                    .is_none_or(|line| line <= text.split('\n').count())
+            );
         }
     }
 });

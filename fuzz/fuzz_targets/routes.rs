@@ -24,7 +24,10 @@ fuzz_target!(|text: &str| {
     for room in table.rooms() {
         assert!(decide::route(&room.id, &table, now).is_some());
     }
-    let groups = table.groups().into_iter().map(|group| group.address.clone());
+    let groups = table
+        .groups()
+        .into_iter()
+        .map(|group| group.address.clone());
     let outside = Address::parse("ola@outside.example.com").expect("an address");
     for address in groups.chain([outside]) {
         let decision = decide::decide(&Origin::Relay, None, &address.to_string(), &table, now);
