@@ -1,15 +1,17 @@
-//! How much one client, room or gateway may send: settings, and the message rates.
+//! How much one client, room or gateway may send: settings, connections, and message rates.
 //!
 //! The crate `governor` lives here. A rate is a bucket that fills evenly: `120/min` lets 120
 //! messages pass at once and then one every half second. Nothing here blocks or fails; who is over
 //! the limit is told how long to wait.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
@@ -130,6 +132,69 @@ impl FromStr for Rate {
     }
 }
 
+/// Connections that are open, in all and from each address.
+#[derive(Debug)]
+pub struct Connections {
+    most: usize,
+    most_per_address: usize,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    all: usize,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+/// A connection's place; given back when dropped.
+#[derive(Debug)]
+pub struct Seat {
+    connections: Arc<Connections>,
+    address: IpAddr,
+}
+
+impl Connections {
+    pub fn new(settings: &Settings) -> Arc<Self> {
+        Arc::new(Self {
+            most: settings.connections,
+            most_per_address: settings.connections_per_address,
+            open: Mutex::default(),
+        })
+    }
+
+    /// A place for one more from `address`; `None`: the house, or the address's share, is full.
+    pub fn take(self: &Arc<Self>, address: IpAddr) -> Option<Seat> {
+        let mut open = self.open();
+        let mine = open.by_address.get(&address).copied().unwrap_or(0);
+        if open.all >= self.most || mine >= self.most_per_address {
+            return None;
+        }
+        open.all += 1;
+        open.by_address.insert(address, mine + 1);
+        Some(Seat {
+            connections: Arc::clone(self),
+            address,
+        })
+    }
+
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut open = self.connections.open();
+        open.all = open.all.saturating_sub(1);
+        if let Some(mine) = open.by_address.get_mut(&self.address) {
+            *mine = mine.saturating_sub(1);
+            if *mine == 0 {
+                open.by_address.remove(&self.address);
+            }
+        }
+    }
+}
+
 /// The message rates in force, and what each sender has used of them.
 #[derive(Debug)]
 pub struct Rates {
@@ -225,6 +290,26 @@ mod tests {
             let rate = text.parse::<Rate>().ok().map(|rate| rate.to_string());
             assert_eq!(rate.as_deref(), printed, "{text:?}");
         }
+    }
+
+    #[test]
+    fn seats_are_counted_in_all_and_by_address() {
+        let connections = Connections::new(&Settings {
+            connections: 3,
+            connections_per_address: 2,
+            ..Settings::default()
+        });
+        let [one, two] = ["10.0.0.1", "10.0.0.2"].map(|it| it.parse().unwrap());
+        let first = connections.take(one).unwrap();
+        let second = connections.take(one).unwrap();
+        assert!(connections.take(one).is_none(), "the address's share");
+        let third = connections.take(two).unwrap();
+        assert!(connections.take(two).is_none(), "the house");
+        drop(first);
+        let fourth = connections.take(two).unwrap();
+        assert!(connections.take(one).is_none(), "the house again");
+        drop((second, third, fourth));
+        assert!(connections.open().by_address.is_empty());
     }
 
     fn rates(workstation: &str, room: &str, gateway: &str) -> Rates {

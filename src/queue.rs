@@ -6,11 +6,14 @@
 //! memory it may drop at any time: the store has it, under a lease that is given back. It decides
 //! neither where mail goes (`policy`) nor what an outcome means (`lifecycle`). A recipient is in
 //! hand once at most; an outcome that cannot be written yet is kept and written later, and its
-//! recipient is not tried again meanwhile. A worker that panics costs its job one attempt.
+//! recipient is not tried again meanwhile. An attempt that panics costs its recipients a deferral.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
@@ -53,6 +56,8 @@ pub struct Parts {
     pub table: watch::Receiver<Arc<RoutingTable>>,
     pub caller: Caller,
     pub settings: delivery::Settings,
+    /// The greatest reference in use when the relay started: these waited before.
+    pub last: Option<Reference>,
     pub letterhead: Letterhead,
     /// Becomes `true` when the relay stops.
     pub stop: watch::Receiver<bool>,
@@ -83,7 +88,8 @@ pub async fn run(parts: Parts) {
         stop: stop.clone(),
     });
     let mut foreign = desk.spool.store().foreign_changes();
-    tokio::spawn(make_all_due(Arc::clone(&desk)));
+    let mut starting = pin!(make_all_due(&desk, parts.last));
+    let mut started = false;
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -91,12 +97,13 @@ pub async fn run(parts: Parts) {
             biased;
             () = stopped(&mut stop) => break,
             Some(message) = fresh.recv() => desk.take_fresh(message, &alive),
-            Ok(()) = foreign.changed() => {
-                desk.give_back_what_waits().await;
+            () = &mut starting, if !started => {
+                started = true;
                 desk.take_due(&alive).await;
             }
-            () = wake.notified() => desk.take_due(&alive).await,
-            _ = look.tick() => desk.take_due(&alive).await,
+            Ok(()) = foreign.changed() => desk.give_back_what_waits().await,
+            () = wake.notified(), if started => desk.take_due(&alive).await,
+            _ = look.tick(), if started => desk.take_due(&alive).await,
         }
     }
     drop(alive);
@@ -112,16 +119,18 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     drop(stop.wait_for(|stopping| *stopping).await);
 }
 
-/// After a start nothing keeps its old lease: everything that waits is tried again at once.
-async fn make_all_due(desk: Arc<Desk>) {
+/// After a start nothing keeps its old lease: everything that waited is tried again at once. Until
+/// that is done nothing is taken from the store, so that no lease of ours is forgotten with the old.
+async fn make_all_due(desk: &Desk, last: Option<Reference>) {
+    let Some(last) = last else { return };
     let now = Timestamp::now();
     loop {
-        match desk.spool.store().make_all_due(now).await {
-            Ok(0) => return desk.wake.notify_one(),
-            Ok(_) => desk.wake.notify_one(),
+        match desk.spool.store().make_all_due(now, last).await {
+            Ok(0) => return,
+            Ok(_) => {}
             Err(fault) => {
                 tracing::warn!(%fault, "what waits cannot be made due yet");
-                tokio::time::sleep(WRITE_AGAIN_AT_MOST).await;
+                tokio::time::sleep(WRITE_AGAIN).await;
             }
         }
     }
@@ -150,8 +159,39 @@ struct Hand {
     lanes: HashMap<RoomId, Lane>,
     /// In a lane, being tried, or with an outcome that is being written.
     held: HashSet<RecipientId>,
-    /// Dropped by a worker that panicked.
+    /// To be given back to the store.
     orphans: Vec<RecipientId>,
+    /// The store is being asked what is due; whose outcome was written meanwhile may be named in
+    /// its answer all the same.
+    asking: bool,
+    written: HashSet<RecipientId>,
+}
+
+impl Hand {
+    /// Before the store is asked.
+    fn ask(&mut self) {
+        self.asking = true;
+        self.written.clear();
+    }
+
+    /// Of the store's answer, what nobody has in hand. What is out of date goes back.
+    fn sort_out(&mut self, due: Vec<Waiting>) -> Vec<Waiting> {
+        self.asking = false;
+        let (old, due): (Vec<_>, Vec<_>) = due
+            .into_iter()
+            .partition(|it| self.written.contains(&it.id));
+        self.orphans.extend(old.into_iter().map(|it| it.id));
+        due.into_iter()
+            .filter(|it| !self.held.contains(&it.id))
+            .collect()
+    }
+
+    fn let_go(&mut self, id: RecipientId) {
+        self.held.remove(&id);
+        if self.asking {
+            self.written.insert(id);
+        }
+    }
 }
 
 #[derive(Default)]
@@ -209,6 +249,7 @@ impl Desk {
         self.give_back_orphans().await;
         let now = Timestamp::now();
         let full = self.full_rooms();
+        self.hand().ask();
         let taken = self
             .spool
             .store()
@@ -219,12 +260,7 @@ impl Desk {
             Err(fault) => return tracing::warn!(%fault, "the store cannot say what is due"),
         };
         self.note_rooms_with_more(&due);
-        let free: Vec<Waiting> = {
-            let hand = self.hand();
-            due.into_iter()
-                .filter(|it| !hand.held.contains(&it.id))
-                .collect()
-        };
+        let free = self.hand().sort_out(due);
         for task in into_tasks(free) {
             self.enqueue(task, alive);
         }
@@ -325,6 +361,7 @@ impl Desk {
             }
         }
         self.give_back_orphans().await;
+        self.wake.notify_one();
     }
 
     async fn give_back_orphans(&self) {
@@ -395,8 +432,8 @@ struct Grip {
 impl Drop for Grip {
     fn drop(&mut self) {
         let mut hand = self.desk.hand();
-        for id in &self.ids {
-            hand.held.remove(id);
+        for &id in &self.ids {
+            hand.let_go(id);
         }
         if !self.written {
             hand.orphans.append(&mut self.ids);
@@ -438,30 +475,30 @@ async fn try_task(grip: Grip, task: Task, kept: &mut Option<Kept>, alive: &Alive
         body,
     } = task;
     let body = match body {
-        Some(body) => Some(body),
+        Some(body) => Ok(body),
         None => desk.fetch(reference, &recipients).await,
     };
-    // No memory, no store, or a message that an operator just ended: it comes again if it must.
-    let Some(body) = body else { return };
     let table = Arc::clone(&desk.table.borrow());
-    let job = Job {
-        waiting: &recipients,
-        content: &body.content,
-        first_try: body.is_fresh,
-    };
-    let attempts = match decide::route(&room, &table, Timestamp::now()) {
-        Some(route) => delivery::attempt(&job, &route.next_hops, kept, &desk.caller).await,
-        None => vec![without_room(&room); recipients.len()],
+    let attempts = match &body {
+        Ok(body) => desk.attempt(&room, &recipients, body, kept, &table).await,
+        // It goes back to the store, and comes again.
+        Err(Absent::NoMemory) => return,
+        Err(Absent::Unreadable(reason)) => vec![deferral(reason); recipients.len()],
     };
     let tried = recipients.into_iter().zip(attempts).collect();
-    let change = desk.settle(tried, &body.content, &table);
+    let change = desk.settle(tried, body.as_ref().ok().map(|body| &body.content), &table);
     tokio::spawn(write(grip, Arc::new(change), alive.clone()));
 }
 
-/// A room that was taken out of the table may come back; until then its mail waits.
-fn without_room(room: &RoomId) -> Attempt {
-    let reason = format!("room {room} is no longer in the routing table");
-    let outcome = Outcome::Deferred(Cause::Found(reason));
+/// Why there are no bytes to send.
+enum Absent {
+    NoMemory,
+    Unreadable(String),
+}
+
+/// An attempt that ended before any next hop was asked.
+fn deferral(reason: &str) -> Attempt {
+    let outcome = Outcome::Deferred(Cause::Found(reason.to_owned()));
     Attempt {
         outcome,
         hop: None,
@@ -470,31 +507,77 @@ fn without_room(room: &RoomId) -> Attempt {
     }
 }
 
+/// What the future gives; `None` when it panics, which the panic hook then tells.
+async fn unless_it_panics<F: Future>(future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    std::future::poll_fn(|context| {
+        match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(output)) => Poll::Ready(Some(output)),
+            Err(_) => Poll::Ready(None),
+        }
+    })
+    .await
+}
+
 impl Desk {
+    async fn attempt(
+        &self,
+        room: &RoomId,
+        recipients: &[Waiting],
+        body: &Body,
+        kept: &mut Option<Kept>,
+        table: &RoutingTable,
+    ) -> Vec<Attempt> {
+        let Some(route) = decide::route(room, table, Timestamp::now()) else {
+            // It may come back; until then its mail waits.
+            let reason = format!("room {room} is no longer in the routing table");
+            return vec![deferral(&reason); recipients.len()];
+        };
+        let job = Job {
+            waiting: recipients,
+            content: &body.content,
+            first_try: body.is_fresh,
+        };
+        unless_it_panics(delivery::attempt(
+            &job,
+            &route.next_hops,
+            kept,
+            &self.caller,
+        ))
+        .await
+        .unwrap_or_else(|| vec![deferral("the attempt broke down: our fault"); recipients.len()])
+    }
+
     /// A message's bytes from the store, under a share of the memory for bodies.
-    async fn fetch(&self, reference: Reference, recipients: &[Waiting]) -> Option<Body> {
-        let size = recipients.first().map_or(0, |it| it.size);
+    async fn fetch(&self, reference: Reference, recipients: &[Waiting]) -> Result<Body, Absent> {
+        let size = recipients
+            .first()
+            .map_or(0, |it| usize::try_from(it.size).unwrap_or(usize::MAX));
         let permit = self
             .spool
-            .reserve(usize::try_from(size).ok()?, MEMORY_WAIT)
-            .await?;
+            .reserve(size, MEMORY_WAIT)
+            .await
+            .ok_or(Absent::NoMemory)?;
         match self.spool.store().content(reference).await {
-            Ok(content) => Some(Body {
-                content: content?,
+            Ok(Some(content)) => Ok(Body {
+                content,
                 is_fresh: false,
                 _permit: Arc::new(permit),
             }),
-            Err(fault) => {
-                tracing::warn!(%fault, %reference, "a message cannot be read yet");
-                None
-            }
+            Ok(None) => Err(Absent::Unreadable(
+                "the store has no bytes of this message".to_owned(),
+            )),
+            Err(fault) => Err(Absent::Unreadable(format!(
+                "the message cannot be read: {fault}"
+            ))),
         }
     }
 
     fn settle(
         &self,
         tried: Vec<(Waiting, Attempt)>,
-        content: &Content,
+        content: Option<&Content>,
         table: &RoutingTable,
     ) -> Change {
         let report = self.spool.next_reference();
@@ -506,7 +589,7 @@ impl Desk {
                 schedule: &self.schedule,
                 letterhead: &self.letterhead,
                 table,
-                content: Some(content),
+                content,
                 report,
             },
         )

@@ -17,8 +17,8 @@ use crate::config::Settings;
 use crate::delivery::client::{Caller, ClientTls, Timeouts};
 use crate::delivery::resolve::Resolver;
 use crate::lifecycle::bounce::Letterhead;
-use crate::limits::Rates;
-use crate::mail::Timestamp;
+use crate::limits::{Connections, Rates};
+use crate::mail::{Reference, Timestamp};
 use crate::ops::routes;
 use crate::policy::table::RoutingTable;
 use crate::queue;
@@ -56,6 +56,7 @@ pub struct Relay {
     listeners: Vec<Listener>,
     tls: Option<tls::Reloading>,
     caller: Caller,
+    last: Option<Reference>,
 }
 
 impl Relay {
@@ -115,6 +116,7 @@ impl Relay {
             listeners,
             tls,
             caller,
+            last,
         })
     }
 
@@ -150,6 +152,7 @@ impl Relay {
             spool: self.spool.clone(),
             table: self.table.subscribe(),
             caller: self.caller,
+            last: self.last,
             settings: self.settings.delivery.clone(),
             letterhead: Letterhead {
                 hostname: self.settings.hostname.clone(),
@@ -160,6 +163,7 @@ impl Relay {
         let context = Arc::new(server::Context {
             hostname: self.settings.hostname.clone(),
             limits: self.settings.limits.clone(),
+            connections: Connections::new(&self.settings.limits),
             rates: Rates::new(&self.settings.limits.rates),
             spool: self.spool.clone(),
             table: self.table.subscribe(),

@@ -177,7 +177,10 @@ async fn explain(
         for hop in &explanation.next_hops {
             print::line(format_args!("  next hop   {}", print::harmless(hop)))?;
         }
-        print::line(format_args!("  reply      {}", print::harmless(&explanation.reply)))?;
+        print::line(format_args!(
+            "  reply      {}",
+            print::harmless(&explanation.reply)
+        ))?;
     }
     Ok(())
 }

@@ -187,7 +187,11 @@ fn first_message(table: &RoutingTable) -> Option<(String, String)> {
 }
 
 fn mailbox(room: &Room) -> Option<String> {
-    match room.recipients.as_ref().and_then(|known| known.listed().first()) {
+    match room
+        .recipients
+        .as_ref()
+        .and_then(|known| known.listed().first())
+    {
         Some(first) => Some(first.to_string()),
         None => Some(format!("vakt@{}", room.domains.first()?.unicode())),
     }

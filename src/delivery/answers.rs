@@ -54,7 +54,7 @@ impl Answers {
     }
 
     /// The next complete reply; `None` when more bytes are needed.
-    pub fn next(&mut self) -> Result<Option<Spoken>, Nonsense> {
+    pub fn complete(&mut self) -> Result<Option<Spoken>, Nonsense> {
         while let Some(line) = self.next_line()? {
             if self.partial.take(&line)? {
                 let partial = std::mem::take(&mut self.partial);
@@ -181,7 +181,7 @@ mod tests {
         let mut given = Vec::new();
         for piece in bytes.chunks(step) {
             answers.unread().extend_from_slice(piece);
-            while let Some(spoken) = answers.next()? {
+            while let Some(spoken) = answers.complete()? {
                 given.push(spoken.into_answer().to_string());
             }
         }
@@ -255,7 +255,7 @@ mod tests {
         answers
             .unread()
             .extend_from_slice(b"220 go\r\n250 injected\r\n");
-        assert_eq!(answers.next().unwrap().unwrap().code, 220);
+        assert_eq!(answers.complete().unwrap().unwrap().code, 220);
         assert!(!answers.is_empty());
     }
 }

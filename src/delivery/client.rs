@@ -594,7 +594,7 @@ impl Connection {
     async fn answer(&mut self, stage: Stage, wait: Duration) -> Result<Spoken, Setback> {
         let until = self.deadline.min(Instant::now() + wait);
         loop {
-            match self.answers.next() {
+            match self.answers.complete() {
                 Ok(Some(answer)) => return Ok(answer),
                 Ok(None) => {}
                 Err(what) => return Err(Setback::new(stage, Trouble::Nonsense(what))),
@@ -773,7 +773,7 @@ mod tests {
     fn spoken(text: &str) -> Spoken {
         let mut answers = Answers::default();
         answers.unread().extend_from_slice(text.as_bytes());
-        answers.next().unwrap().unwrap()
+        answers.complete().unwrap().unwrap()
     }
 
     #[test]

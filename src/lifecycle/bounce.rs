@@ -486,3 +486,301 @@ fn ascii(text: &str) -> String {
 fn boundary(reference: Reference) -> String {
     format!("report-{reference}")
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::retry::Schedule;
+    use super::*;
+    use crate::mail::{State, Timestamp};
+    use crate::policy::table::RoutingTable;
+    use crate::spool::store::RecipientId;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_795_345_200_000);
+
+    const TABLE: &str = r#"
+        [[room]]
+        id = "room-a"
+        name = "Rom A"
+        domains = ["a.nodnett.test"]
+        next_hops = ["smtp://127.0.0.1:25"]
+        [[room]]
+        id = "room-b"
+        name = "Rom B"
+        phone = "+47 00 00 00 02"
+        domains = ["b.nodnett.test"]
+        next_hops = ["smtp://127.0.0.1:25"]
+    "#;
+
+    fn failure(recipient: &str, outcome: Outcome, tried_for: Option<Duration>) -> Failure {
+        let waiting = Waiting {
+            id: RecipientId {
+                reference: Reference::from_number(5),
+                number: 0,
+            },
+            recipient: Address::parse(recipient).unwrap(),
+            room: RoomId::new("room-b"),
+            state: State::Queued,
+            attempts: 0,
+            accepted_at: NOW,
+            next_attempt_at: NOW,
+            last_reply: None,
+            sender: Some(Address::parse("vakt@a.nodnett.test").unwrap()),
+            sender_room: None,
+            smtputf8: false,
+            eight_bit: false,
+            size: 10,
+            subject: Some("pr\u{f8}ve".into()),
+            message_id: Some("<1@a.nodnett.test>".into()),
+        };
+        let attempt = Attempt {
+            outcome,
+            hop: Some("smtp://10.1.0.5:25".into()),
+            tls: None,
+            duration: Duration::ZERO,
+        };
+        Failure::new(waiting, attempt, tried_for)
+    }
+
+    fn said(code: u16, enhanced: Option<&str>) -> Cause {
+        Cause::Said(Answer {
+            code,
+            enhanced: enhanced.map(str::to_owned),
+            text: "no such user".into(),
+        })
+    }
+
+    fn written(failures: &[Failure], language: Language) -> (NewMessage, String) {
+        let table = RoutingTable::parse(TABLE, 7).unwrap().0;
+        let letterhead = Letterhead {
+            hostname: "relay.nodnett.test".into(),
+            language,
+        };
+        let schedule = Schedule {
+            retry: Vec::new(),
+            give_up_after: Duration::ZERO,
+        };
+        let content = Content {
+            trace: b"Received: by relay\r\n".as_slice().into(),
+            bytes: b"Subject: x\r\n\r\nsecret\r\n".as_slice().into(),
+        };
+        let occasion = Occasion {
+            now: NOW,
+            noise: 0,
+            schedule: &schedule,
+            letterhead: &letterhead,
+            table: &table,
+            content: Some(&content),
+            report: Reference::from_number(9),
+        };
+        let message = report(failures, &occasion).unwrap();
+        let letter = Letter {
+            failures,
+            first: &failures.first().unwrap().waiting,
+            sender: failures.first().unwrap().waiting.sender.as_ref().unwrap(),
+            occasion: &occasion,
+        };
+        (message, letter.human())
+    }
+
+    #[test]
+    fn an_operator_in_a_hurry_reads_it_in_norwegian() {
+        let refused = Outcome::Failed(said(550, Some("5.1.1")));
+        let (_, text) = written(
+            &[failure("vakt@b.nodnett.test", refused, None)],
+            Language::Nb,
+        );
+        let (date, time) = NOW.local_parts();
+        let expected = format!(
+            "Meldingen din er IKKE levert.\r\n\
+             \r\n\
+             Emne:       pr\u{f8}ve\r\n\
+             Sendt:      {date} kl. {time}\r\n\
+             Referanse:  0000-0000-0005\r\n\
+             \r\n\
+             Ikke levert til:\r\n\
+             \r\n  vakt@b.nodnett.test (Rom B)\
+             \r\n  Haster det? Ring Rom B: +47 00 00 00 02\
+             \r\n  Hvorfor: Adressen finnes ikke hos mottakeren.\
+             \r\n  Siste svar: 550 5.1.1 no such user\r\n\
+             \r\n\
+             Vi pr\u{f8}ver ikke flere ganger. Skal meldingen fram, m\u{e5} den sendes p\u{e5} nytt.\r\n\
+             Oppgi referansen n\u{e5}r du kontakter brukerst\u{f8}tten.\r\n"
+        );
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn and_in_english() {
+        let late = Outcome::Deferred(Cause::Found("connection refused".into()));
+        let four_hours = Some(Duration::from_secs(4 * 3_600));
+        let (_, text) = written(
+            &[failure("vakt@b.nodnett.test", late, four_hours)],
+            Language::En,
+        );
+        let (date, time) = NOW.local_parts();
+        let expected = format!(
+            "Your message was NOT delivered.\r\n\
+             \r\n\
+             Subject:    pr\u{f8}ve\r\n\
+             Sent:       {date} at {time}\r\n\
+             Reference:  0000-0000-0005\r\n\
+             \r\n\
+             Not delivered to:\r\n\
+             \r\n  vakt@b.nodnett.test (Rom B)\
+             \r\n  Is it urgent? Call Rom B: +47 00 00 00 02\
+             \r\n  Why: We tried for 4 hours, but could not deliver to the recipient's mail system.\
+             \r\n  Last answer: connection refused\r\n\
+             \r\n\
+             We will not try again. If the message is still needed, it must be sent anew.\r\n\
+             Give the reference when you contact the service desk.\r\n"
+        );
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn the_cause_is_a_plain_sentence() {
+        let failed = |code, enhanced| Outcome::Failed(said(code, enhanced));
+        for (outcome, expected) in [
+            (
+                failed(550, Some("5.1.1")),
+                "The recipient's mail system has no such address.",
+            ),
+            (
+                failed(550, None),
+                "The recipient's mail system has no such address.",
+            ),
+            (
+                failed(552, Some("5.2.2")),
+                "The recipient's mailbox is full.",
+            ),
+            (
+                failed(552, None),
+                "The message is too large for the recipient.",
+            ),
+            (
+                failed(550, Some("5.6.7")),
+                "The recipient's mail system takes no addresses with letters beyond a to z.",
+            ),
+            (
+                failed(554, Some("5.7.1")),
+                "The recipient's mail system refused the message.",
+            ),
+            (
+                failed(554, None),
+                "The recipient's mail system refused the message.",
+            ),
+            (
+                Outcome::PossiblyDelivered(Cause::Found("gone".into())),
+                "The connection was lost just after the message had been sent. We do not know whether it arrived.",
+            ),
+        ] {
+            let failure = failure("vakt@b.nodnett.test", outcome.clone(), None);
+            assert_eq!(failure.why().en(), expected, "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn lengths_are_counted_in_words() {
+        let units = [
+            ("time", "timer"),
+            ("minutt", "minutter"),
+            ("sekund", "sekunder"),
+        ];
+        for (seconds, expected) in [
+            (0, "0 sekunder"),
+            (1, "1 sekund"),
+            (59, "59 sekunder"),
+            (60, "1 minutt"),
+            (3_599, "59 minutter"),
+            (3_600, "1 time"),
+            (14_400, "4 timer"),
+        ] {
+            assert_eq!(counted(Duration::from_secs(seconds), units), expected);
+        }
+    }
+
+    #[test]
+    fn a_machine_reads_it_too() {
+        let failures = [
+            failure(
+                "vakt@b.nodnett.test",
+                Outcome::Failed(said(550, Some("5.1.1"))),
+                None,
+            ),
+            failure(
+                "lege@b.nodnett.test",
+                Outcome::Deferred(Cause::Found("bl\u{e5}tt\r\nX: y".into())),
+                Some(Duration::from_secs(60)),
+            ),
+        ];
+        let (message, _) = written(&failures, Language::Nb);
+        let text = String::from_utf8(message.content.bytes.to_vec()).unwrap();
+        let date = NOW.rfc5322();
+        let blocks = format!(
+            "Content-Type: message/delivery-status\r\nContent-Transfer-Encoding: 7bit\r\n\r\n\
+             Reporting-MTA: dns; relay.nodnett.test\r\nArrival-Date: {date}\r\n\r\n\
+             Final-Recipient: rfc822; vakt@b.nodnett.test\r\nAction: failed\r\nStatus: 5.1.1\r\n\
+             Remote-MTA: dns; [10.1.0.5]\r\nDiagnostic-Code: smtp; 550 5.1.1 no such user\r\n\
+             Last-Attempt-Date: {date}\r\n\r\n\
+             Final-Recipient: rfc822; lege@b.nodnett.test\r\nAction: failed\r\nStatus: 4.4.7\r\n\
+             Diagnostic-Code: X-Ilbud; bl?tt  X: y\r\nLast-Attempt-Date: {date}\r\n"
+        );
+        assert!(text.contains(&blocks), "{text}");
+        for line in [
+            "To: <vakt@a.nodnett.test>\r\n",
+            "Auto-Submitted: auto-replied\r\n",
+            "Message-ID: <0000-0000-0009@relay.nodnett.test>\r\n",
+            "In-Reply-To: <1@a.nodnett.test>\r\n",
+            "Content-Type: text/rfc822-headers",
+            "report-type=",
+        ] {
+            assert!(text.contains(line), "{line:?} in {text}");
+        }
+        assert!(text.starts_with("From: "), "{text}");
+        assert!(text.ends_with("--\r\n"), "{text}");
+        assert!(
+            !text.replace("\r\n", "").contains(['\r', '\n']),
+            "bare CR or LF"
+        );
+        assert!(text.is_ascii() && !message.eight_bit);
+        assert!(!text.contains("secret"), "never the text of the message");
+    }
+
+    #[test]
+    fn norwegian_letters_in_an_address_stay_letters() {
+        let refused = Outcome::Failed(said(550, None));
+        let (message, _) = written(
+            &[failure("bl\u{e5}@b.nodnett.test", refused, None)],
+            Language::Nb,
+        );
+        let text = String::from_utf8(message.content.bytes.to_vec()).unwrap();
+        assert!(message.smtputf8 && message.eight_bit);
+        for line in [
+            "Content-Type: message/global-delivery-status\r\nContent-Transfer-Encoding: 8bit\r\n",
+            "Final-Recipient: utf-8; bl\u{e5}@b.nodnett.test\r\n",
+        ] {
+            assert!(text.contains(line), "{line:?} in {text}");
+        }
+    }
+
+    #[test]
+    fn the_host_that_answered_is_named() {
+        for (hop, expected) in [
+            ("smtp://10.1.0.5:25", Some("[10.1.0.5]")),
+            ("smtp://mx.b.test:25", Some("mx.b.test")),
+            ("smtp://mx.b.test:25?tls=required", Some("mx.b.test")),
+            ("smtps://[::1]:465", Some("[::1]")),
+            ("smtp://user@mx.b.test:25", Some("mx.b.test")),
+            ("maildir:/srv/mail", None),
+        ] {
+            let mut failure = failure(
+                "vakt@b.nodnett.test",
+                Outcome::Failed(said(550, None)),
+                None,
+            );
+            failure.attempt.hop = Some(hop.into());
+            assert_eq!(remote(&failure).as_deref(), expected, "{hop}");
+        }
+    }
+}

@@ -358,3 +358,373 @@ pub fn overtaken(change: &Change, skipped: &[RecipientId]) -> Change {
         ..Change::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use super::*;
+    use crate::mail::{
+        Address, Answer, Envelope, Facts, Language, Origin, Peer, Protocol, RoomId, TlsSession,
+    };
+    use bytes::Bytes;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_795_345_200_000);
+
+    fn table() -> RoutingTable {
+        let text = r#"
+            [[room]]
+            id = "room-a"
+            name = "Rom A"
+            phone = "+47 00 00 00 01"
+            domains = ["a.nodnett.test"]
+            next_hops = ["smtp://127.0.0.1:25"]
+        "#;
+        RoutingTable::parse(text, 7).unwrap().0
+    }
+
+    fn waiting(state: State, age: Duration) -> Waiting {
+        Waiting {
+            id: RecipientId {
+                reference: Reference::from_number(5),
+                number: 0,
+            },
+            recipient: Address::parse("vakt@a.nodnett.test").unwrap(),
+            room: RoomId::new("room-a"),
+            state,
+            attempts: 2,
+            accepted_at: NOW.before(age),
+            next_attempt_at: NOW,
+            last_reply: None,
+            sender: Some(Address::parse("leder@a.nodnett.test").unwrap()),
+            sender_room: Some(RoomId::new("room-a")),
+            smtputf8: false,
+            eight_bit: false,
+            size: 10,
+            subject: None,
+            message_id: None,
+        }
+    }
+
+    fn answer(code: u16) -> Answer {
+        Answer {
+            code,
+            enhanced: None,
+            text: "words".into(),
+        }
+    }
+
+    fn attempt(outcome: Outcome) -> Attempt {
+        Attempt {
+            outcome,
+            hop: Some("smtp://127.0.0.1:25".into()),
+            tls: Some("none".into()),
+            duration: Duration::from_millis(12),
+        }
+    }
+
+    fn move_after(outcome: Outcome, row: Waiting) -> Change {
+        let letterhead = Letterhead {
+            hostname: "relay.nodnett.test".into(),
+            language: Language::En,
+        };
+        let schedule = Schedule {
+            retry: vec![Duration::from_secs(60)],
+            give_up_after: Duration::from_secs(3_600),
+        };
+        let occasion = Occasion {
+            now: NOW,
+            noise: 6_000,
+            schedule: &schedule,
+            letterhead: &letterhead,
+            table: &table(),
+            content: None,
+            report: Reference::from_number(9),
+        };
+        attempted(vec![(row, attempt(outcome))], &occasion)
+    }
+
+    fn said(code: u16) -> Cause {
+        Cause::Said(answer(code))
+    }
+
+    #[test]
+    fn each_outcome_makes_its_move() {
+        let young = Duration::from_secs(10);
+        let old = Duration::from_secs(3_600);
+        for (outcome, age, to, kind, last_reply, messages) in [
+            (
+                Outcome::Delivered(answer(250)),
+                young,
+                State::Delivered,
+                EventKind::Delivered,
+                "250 words",
+                0,
+            ),
+            (
+                Outcome::Delivered(answer(250)),
+                old,
+                State::Delivered,
+                EventKind::Delivered,
+                "250 words",
+                0,
+            ),
+            (
+                Outcome::Deferred(said(451)),
+                young,
+                State::Deferred,
+                EventKind::Deferred,
+                "451 words",
+                0,
+            ),
+            (
+                Outcome::Deferred(said(451)),
+                old,
+                State::Failed,
+                EventKind::Failed,
+                "tried for 60 min; at last: 451 words",
+                1,
+            ),
+            (
+                Outcome::Failed(said(550)),
+                young,
+                State::Failed,
+                EventKind::Failed,
+                "550 words",
+                1,
+            ),
+            (
+                Outcome::PossiblyDelivered(Cause::Found("gone".into())),
+                young,
+                State::Deferred,
+                EventKind::PossiblyDelivered,
+                "possibly delivered: gone",
+                0,
+            ),
+            (
+                Outcome::PossiblyDelivered(Cause::Found("gone".into())),
+                old,
+                State::Failed,
+                EventKind::Failed,
+                "tried for 60 min; at last: gone",
+                1,
+            ),
+        ] {
+            let change = move_after(outcome.clone(), waiting(State::Queued, age));
+            let step = &change.recipients[0];
+            let event = step.event.as_ref().unwrap();
+            assert_eq!(
+                (
+                    step.to,
+                    event.kind,
+                    step.last_reply.as_deref(),
+                    change.messages.len()
+                ),
+                (to, kind, Some(last_reply), messages),
+                "{outcome:?} after {age:?}"
+            );
+            assert_eq!(step.attempts, 3);
+            assert_eq!(event.details.attempt, Some(3));
+            let due = (to == State::Deferred).then(|| NOW.after(Duration::from_secs(60)));
+            assert_eq!(step.next_attempt_at, due);
+            assert_eq!(event.details.next_attempt_at, due.map(|at| at.to_string()));
+        }
+    }
+
+    #[test]
+    fn a_delivery_overrules_a_hold_and_a_deferral_does_not() {
+        let row = || waiting(State::Queued, Duration::ZERO);
+        for (outcome, held) in [
+            (Outcome::Delivered(answer(250)), true),
+            (Outcome::Failed(said(550)), true),
+            (Outcome::Deferred(said(450)), false),
+        ] {
+            let change = move_after(outcome.clone(), row());
+            let from = change.recipients[0].from;
+            assert_eq!(from.contains(&State::Held), held, "{outcome:?}");
+            assert!(from.iter().all(|state| !state.is_final()), "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn a_failure_is_reported_to_rooms_only() {
+        for (sender, expected) in [
+            (Some("leder@a.nodnett.test"), Ok(())),
+            (None, Err("the message has the null sender")),
+            (
+                Some("ola@outside.test"),
+                Err("ola@outside.test is outside the registered rooms, and nothing leaves"),
+            ),
+        ] {
+            let mut row = waiting(State::Queued, Duration::ZERO);
+            row.sender = sender.map(|it| Address::parse(it).unwrap());
+            let change = move_after(Outcome::Failed(said(550)), row);
+            let event = &change.events[0];
+            match expected {
+                Ok(()) => {
+                    assert_eq!(event.kind, EventKind::Bounced);
+                    assert_eq!(event.details.report.as_deref(), Some("0000-0000-0009"));
+                    let report = &change.messages[0];
+                    assert_eq!(report.sender, None);
+                    assert_eq!(report.recipients[0].address.to_string(), sender.unwrap());
+                    assert_eq!(report.recipients[0].room, RoomId::new("room-a"));
+                    let rule = report.events[0].details.rule.as_deref();
+                    assert_eq!(rule, Some("report to the sender"));
+                }
+                Err(reason) => {
+                    assert_eq!(event.kind, EventKind::NotBounced);
+                    assert_eq!(event.details.reason.as_deref(), Some(reason));
+                    assert!(change.messages.is_empty());
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn operations_start_only_where_they_may() {
+        use State::*;
+        let all = [
+            Unscanned,
+            Queued,
+            Deferred,
+            Held,
+            Quarantined,
+            Delivered,
+            Failed,
+            Cancelled,
+        ];
+        for (operation, expected) in [
+            (
+                Operation::Retry,
+                vec![(Queued, Queued), (Deferred, Deferred)],
+            ),
+            (Operation::Hold, vec![(Queued, Held), (Deferred, Held)]),
+            (Operation::Release, vec![(Held, Queued)]),
+            (
+                Operation::Cancel,
+                vec![
+                    (Unscanned, Cancelled),
+                    (Queued, Cancelled),
+                    (Deferred, Cancelled),
+                    (Held, Cancelled),
+                ],
+            ),
+        ] {
+            let mut moves = Vec::new();
+            for state in all {
+                let row = waiting(state, Duration::ZERO);
+                let change = operated(operation, &[row], "kari", NOW, Some("flom"));
+                for step in change.recipients {
+                    let event = step.event.unwrap();
+                    assert_eq!(event.details.by.as_deref(), Some("kari"));
+                    assert_eq!(event.details.reason.as_deref(), Some("flom"));
+                    assert_eq!(event.kind, operation.event());
+                    assert_eq!(step.attempts, 2);
+                    let due = matches!(operation, Operation::Retry | Operation::Release);
+                    assert_eq!(step.next_attempt_at, due.then_some(NOW));
+                    moves.push((state, step.to));
+                }
+            }
+            assert_eq!(moves, expected, "{operation:?}");
+        }
+    }
+
+    #[test]
+    fn what_came_too_late_is_still_told() {
+        let row = waiting(State::Queued, Duration::ZERO);
+        let change = move_after(Outcome::Delivered(answer(250)), row);
+        assert!(overtaken(&change, &[]).events.is_empty());
+        let told = overtaken(&change, &[change.recipients[0].id]);
+        assert_eq!(told.events[0].kind, EventKind::Delivered);
+        assert!(told.recipients.is_empty());
+    }
+
+    fn received(bytes: &'static [u8], body: BodyKind) -> Received {
+        let recipient = |address: &str, group: Option<&str>| Recipient {
+            address: Address::parse(address).unwrap(),
+            room: RoomId::new("room-a"),
+            group: group.map(|it| Address::parse(it).unwrap()),
+            rule: "room room-a accepts from any".into(),
+            revision: 7,
+        };
+        Received {
+            envelope: Envelope {
+                reference: Reference::from_number(5),
+                received_at: NOW,
+                peer: Peer {
+                    address: "127.0.1.9:4711".parse().unwrap(),
+                    helo: "ws1".into(),
+                    protocol: Protocol::Esmtp,
+                    tls: Some(TlsSession {
+                        version: "TLSv1.3".into(),
+                        cipher: "TLS13_AES_256_GCM_SHA384".into(),
+                    }),
+                    certificate_names: Vec::new().into(),
+                    user: None,
+                },
+                origin: Origin::Room(RoomId::new("room-a")),
+                sender: Some(Address::parse("leder@a.nodnett.test").unwrap()),
+                smtputf8: false,
+                body,
+                recipients: vec![
+                    recipient("vakt@a.nodnett.test", None),
+                    recipient("lege@a.nodnett.test", Some("alle@gruppe.nodnett.test")),
+                ],
+            },
+            facts: Facts::default(),
+            content: Content {
+                trace: Bytes::from_static(b"Received: x\r\n"),
+                bytes: Bytes::from_static(bytes),
+            },
+            remarks: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn an_accepted_message_is_queued_with_the_rule_that_let_it_in() {
+        let lease = NOW.after(Duration::from_secs(1));
+        let message = accepted(
+            &received(b"Subject: x\r\n\r\nhei\r\n", BodyKind::SevenBit),
+            lease,
+        );
+        assert_eq!(message.sender_room, Some(RoomId::new("room-a")));
+        assert_eq!(message.client, "127.0.1.9");
+        for recipient in &message.recipients {
+            assert_eq!(recipient.state, State::Queued);
+            assert_eq!(
+                (recipient.next_attempt_at, recipient.leased_until),
+                (NOW, lease)
+            );
+        }
+        let groups: Vec<_> = message
+            .events
+            .iter()
+            .map(|it| it.details.group.clone())
+            .collect();
+        assert_eq!(groups, [None, Some("alle@gruppe.nodnett.test".to_owned())]);
+        assert_eq!(
+            message.events[0].details,
+            Details {
+                room: Some("room-a".into()),
+                rule: Some("room room-a accepts from any".into()),
+                revision: Some(7),
+                client: Some("127.0.1.9".into()),
+                helo: Some("ws1".into()),
+                size: Some(32),
+                tls: Some("TLSv1.3 TLS13_AES_256_GCM_SHA384".into()),
+                ..Details::default()
+            }
+        );
+    }
+
+    #[test]
+    fn eight_bit_content_is_known_whether_declared_or_not() {
+        for (bytes, body, expected) in [
+            (&b"hei\r\n"[..], BodyKind::SevenBit, false),
+            (b"hei\r\n", BodyKind::EightBitMime, true),
+            (b"bl\xe5\r\n", BodyKind::SevenBit, true),
+        ] {
+            let message = accepted(&received(bytes, body), NOW);
+            assert_eq!(message.eight_bit, expected, "{bytes:?} {body:?}");
+        }
+    }
+}

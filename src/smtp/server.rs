@@ -1,8 +1,56 @@
 //! Sockets, TLS and deadlines around the pure session.
+//!
+//! Decides how long to wait for whom (RFC 5321 §4.5.3.2) and who finds the house full; everything
+//! that is said about mail is the session's. A connection is a task of its own, which never holds up
+//! another; a client that is silent, slow or gone costs its own task and the few KiB it holds. No
+//! trouble with one connection, and none with accepting them, ends a listener.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::io::{self, Write as _};
+use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::{ProtocolVersion, ServerConfig, ServerConnection};
+use tokio_rustls::server::TlsStream;
+
+use super::session::{self, Awaiting, Session, Step, Tls};
+use crate::limits::{self, Connections, Rates};
+use crate::mail::{Received, Refusal, Reply, Timestamp, TlsSession};
+use crate::policy::table::RoutingTable;
+use crate::spool::{BodyPermit, Spool};
+
+/// For a whole command (RFC 5321 §4.5.3.2.7).
+const COMMAND: Duration = Duration::from_secs(300);
+/// For the next octets of content (§4.5.3.2.5), and for all of it.
+const BLOCK: Duration = Duration::from_secs(180);
+const WHOLE_CONTENT: Duration = Duration::from_secs(3600);
+/// For a client to take what we say.
+const WRITE: Duration = Duration::from_secs(180);
+const HANDSHAKE: Duration = Duration::from_secs(30);
+/// For others to give memory back, before the client hears 452.
+const MEMORY: Duration = Duration::from_secs(10);
+/// For transactions in hand, once the relay goes down.
+const GRACE: Duration = Duration::from_secs(20);
+/// For a client to close after the last word.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// Between attempts to accept while that fails, as it does without file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+const BACKLOG: i32 = 4096;
+/// What a connection reads into: while it waits, and while content comes.
+const BUFFER: usize = 8 * 1024;
+const CONTENT_BUFFER: usize = 16 * 1024;
+/// Replies to pipelined commands are sent together, as long as they are not too many.
+const OUTPUT: usize = 32 * 1024;
 
 /// One `[[listener]]` of the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,5 +97,447 @@ impl FromStr for ListenerTls {
 
     fn from_str(word: &str) -> Result<Self, ()> {
         Self::ALL.into_iter().find(|it| it.word() == word).ok_or(())
+    }
+}
+
+/// A listener that is bound and does not serve yet.
+#[derive(Debug)]
+pub struct Listener {
+    settings: ListenerSettings,
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+impl Listener {
+    pub fn name(&self) -> &str {
+        &self.settings.name
+    }
+
+    /// The address in use; the port is the real one when the settings say 0.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub const fn tls(&self) -> ListenerTls {
+        self.settings.tls
+    }
+}
+
+/// Binds, so that what is wrong with an address is known at the start. Needs a runtime.
+pub fn bind(settings: &ListenerSettings) -> io::Result<Listener> {
+    let address = settings.address;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    let socket = TcpListener::from_std(socket.into())?;
+    Ok(Listener {
+        settings: settings.clone(),
+        address: socket.local_addr()?,
+        socket,
+    })
+}
+
+/// What all listeners share.
+#[derive(Debug)]
+pub struct Context {
+    pub hostname: String,
+    pub limits: limits::Settings,
+    pub connections: Arc<Connections>,
+    pub rates: Rates,
+    pub spool: Spool,
+    /// The routing table in force.
+    pub table: watch::Receiver<Arc<RoutingTable>>,
+    /// Our certificate; needed by every listener whose TLS is not `off`.
+    pub tls: Option<watch::Receiver<Arc<ServerConfig>>>,
+    /// True once the relay goes down.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// Serves until the relay goes down and the transactions in hand are finished.
+pub async fn run(listener: Listener, context: Arc<Context>) {
+    let Listener {
+        settings, socket, ..
+    } = listener;
+    let (working, mut all_done) = mpsc::channel::<()>(1);
+    let door = Door {
+        session: Arc::new(session::Settings {
+            hostname: context.hostname.clone(),
+            message_size: context.limits.message_size,
+            recipients: context.limits.recipients,
+        }),
+        settings,
+        context,
+    };
+    let mut stop = door.context.stop.clone();
+    tokio::select! {
+        () = door.welcome(&socket, working) => {}
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+    tokio::select! {
+        () = door.turn_all_away(&socket) => {}
+        _ = all_done.recv() => {}
+        () = sleep(GRACE + FAREWELL) => {}
+    }
+}
+
+/// One listener at work.
+struct Door {
+    settings: ListenerSettings,
+    session: Arc<session::Settings>,
+    context: Arc<Context>,
+}
+
+impl Door {
+    /// Every connection is attended in a task that holds a clone of `working`.
+    async fn welcome(&self, socket: &TcpListener, working: mpsc::Sender<()>) {
+        loop {
+            let (stream, address) = self.accept(socket).await;
+            match self.context.connections.take(address.ip()) {
+                Some(seat) => {
+                    let visit = self.visit(address);
+                    let working = working.clone();
+                    tokio::spawn(async move {
+                        attend(visit, stream).await;
+                        drop((seat, working));
+                    });
+                }
+                None => self.turn_away(stream, address, Reply::too_many_connections()),
+            }
+        }
+    }
+
+    async fn turn_all_away(&self, socket: &TcpListener) {
+        loop {
+            let (stream, address) = self.accept(socket).await;
+            self.turn_away(stream, address, Reply::shutting_down());
+        }
+    }
+
+    /// The next connection, however long accepting fails.
+    async fn accept(&self, socket: &TcpListener) -> (TcpStream, SocketAddr) {
+        loop {
+            match socket.accept().await {
+                Ok((stream, address)) => {
+                    let address = SocketAddr::new(address.ip().to_canonical(), address.port());
+                    return (stream, address);
+                }
+                Err(fault) => {
+                    tracing::warn!(listener = self.settings.name, %fault, "cannot accept a connection");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Says why, without waiting for anything, and closes.
+    fn turn_away(&self, stream: TcpStream, address: SocketAddr, reply: Reply) {
+        tracing::debug!(client = %address, %reply, "turned away");
+        let reply = reply.with_reference(self.context.spool.next_reference());
+        if let Some(row) = turned_away(address.ip(), &reply) {
+            self.context.spool.note(row);
+        }
+        if self.settings.tls != ListenerTls::Implicit
+            && let Ok(mut stream) = stream.into_std()
+        {
+            // Nothing was sent to this socket yet, so that a line of text always fits.
+            let _ = stream.write(&reply.wire());
+        }
+    }
+
+    fn visit(&self, address: SocketAddr) -> Visit {
+        let tls = match self.settings.tls {
+            ListenerTls::Off | ListenerTls::Implicit => Tls::NotOffered,
+            ListenerTls::StartTls => Tls::Offered,
+            ListenerTls::Required => Tls::Required,
+        };
+        Visit {
+            context: Arc::clone(&self.context),
+            listener: self.settings.clone(),
+            session: Session::new(Arc::clone(&self.session), address, tls),
+            input: BytesMut::new(),
+            output: Vec::new(),
+            permit: BodyPermit::default(),
+            stop: self.context.stop.clone(),
+            going_down: None,
+            command_until: Instant::now() + COMMAND,
+            content_until: None,
+        }
+    }
+}
+
+fn turned_away(client: IpAddr, reply: &Reply) -> Option<Refusal> {
+    Some(Refusal {
+        reference: reply.reference?,
+        at: Timestamp::now(),
+        client,
+        helo: String::new(),
+        sender: None,
+        sender_room: None,
+        recipient: None,
+        recipient_room: None,
+        subject: None,
+        message_id: None,
+        size: None,
+        reply: reply.to_string(),
+        rule: None,
+        revision: None,
+        count: 1,
+    })
+}
+
+/// One connection, and all that is held for it.
+struct Visit {
+    context: Arc<Context>,
+    listener: ListenerSettings,
+    session: Session,
+    input: BytesMut,
+    output: Vec<u8>,
+    /// Memory for the content at hand.
+    permit: BodyPermit,
+    stop: watch::Receiver<bool>,
+    /// Once the relay goes down: until when the transaction in hand may go on.
+    going_down: Option<Instant>,
+    command_until: Instant,
+    content_until: Option<Instant>,
+}
+
+/// Why a conversation paused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pause {
+    StartTls,
+    Closed,
+}
+
+/// From the first byte to the last. What goes wrong ends this connection and nothing else.
+async fn attend(mut visit: Visit, stream: TcpStream) {
+    let client = visit.session.peer().address;
+    tracing::debug!(%client, listener = visit.listener.name, "connected");
+    match visit.serve(stream).await {
+        Ok(()) => tracing::debug!(%client, "closed"),
+        Err(fault) => tracing::debug!(%client, %fault, "broken off"),
+    }
+}
+
+impl Visit {
+    async fn serve(&mut self, mut stream: TcpStream) -> io::Result<()> {
+        stream.set_nodelay(true)?;
+        if self.listener.tls != ListenerTls::Implicit
+            && self.converse(&mut stream).await? == Pause::Closed
+        {
+            return Ok(());
+        }
+        let mut stream = self.shake_hands(stream).await?;
+        self.converse(&mut stream).await.map(drop)
+    }
+
+    async fn shake_hands(&mut self, stream: TcpStream) -> io::Result<Box<TlsStream<TcpStream>>> {
+        let Some(certificate) = &self.context.tls else {
+            return Err(io::Error::other("this listener has no certificate"));
+        };
+        let acceptor = TlsAcceptor::from(Arc::clone(&certificate.borrow()));
+        let stream = timeout(HANDSHAKE, acceptor.accept(stream)).await??;
+        self.session
+            .tls_started(facts(stream.get_ref().1), Arc::new([]));
+        Ok(Box::new(stream))
+    }
+
+    /// Does what the session says until it closes or TLS is to begin.
+    async fn converse<S>(&mut self, stream: &mut S) -> io::Result<Pause>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let mut progressed = true;
+        loop {
+            let now = Timestamp::now();
+            match self.session.read(&mut self.input, now) {
+                Step::Say(reply) => self.say(&reply, stream).await?,
+                Step::NeedBytes => {
+                    self.send(stream).await?;
+                    self.hear(stream, progressed).await?;
+                    progressed = false;
+                    continue;
+                }
+                Step::StartTls => {
+                    self.send(stream).await?;
+                    return Ok(Pause::StartTls);
+                }
+                Step::Close => {
+                    self.send(stream).await?;
+                    farewell(stream).await;
+                    return Ok(Pause::Closed);
+                }
+                step => self.obey(step, now).await,
+            }
+            progressed = true;
+        }
+    }
+
+    /// The steps that have nothing to do with the stream.
+    async fn obey(&mut self, step: Step, now: Timestamp) {
+        match step {
+            Step::Begin => {
+                let table = Arc::clone(&self.context.table.borrow());
+                let reference = self.context.spool.next_reference();
+                self.session.begun(reference, table, now);
+            }
+            Step::Admit(origin) => {
+                let client = self.session.peer().address.ip();
+                let answer = self.context.rates.check(&origin, client);
+                self.session.admitted(answer, now);
+            }
+            Step::Reserve(octets) => self.reserve(octets).await,
+            Step::Keep(received) => self.keep(*received).await,
+            Step::Note(row) => self.context.spool.note(*row),
+            Step::Say(_) | Step::NeedBytes | Step::StartTls | Step::Close => {}
+        }
+    }
+
+    async fn reserve(&mut self, octets: usize) {
+        let permit = self.context.spool.reserve(octets, MEMORY).await;
+        let granted = permit.is_some();
+        if let Some(permit) = permit {
+            self.permit.merge(permit);
+        } else {
+            let client = self.session.peer().address;
+            tracing::warn!(%client, octets, "no memory for a message");
+        }
+        self.session.reserved(granted, Timestamp::now());
+    }
+
+    async fn keep(&mut self, received: Received) {
+        let reference = received.envelope.reference;
+        let permit = std::mem::take(&mut self.permit);
+        match self.context.spool.accept(received, permit).await {
+            Ok(receipt) => self.session.kept(Ok(receipt), Timestamp::now()),
+            Err(fault) => {
+                tracing::warn!(%reference, %fault, "a message could not be kept");
+                self.session.kept(Err(&fault), Timestamp::now());
+            }
+        }
+    }
+}
+
+/// Speaking and listening.
+impl Visit {
+    async fn say<S: AsyncWrite + Unpin>(
+        &mut self,
+        reply: &Reply,
+        stream: &mut S,
+    ) -> io::Result<()> {
+        self.output.extend_from_slice(&reply.wire());
+        if self.output.len() > OUTPUT {
+            self.send(stream).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends all that was said. A client that does not take it is given up.
+    async fn send<S: AsyncWrite + Unpin>(&mut self, stream: &mut S) -> io::Result<()> {
+        if self.output.is_empty() {
+            return Ok(());
+        }
+        let output = &self.output;
+        timeout(WRITE, async {
+            stream.write_all(output).await?;
+            stream.flush().await
+        })
+        .await??;
+        self.output.clear();
+        Ok(())
+    }
+
+    /// Waits for bytes, for the end of patience, or for the relay to go down.
+    async fn hear<S: AsyncRead + Unpin>(
+        &mut self,
+        stream: &mut S,
+        progressed: bool,
+    ) -> io::Result<()> {
+        if !self.session.holds_content() {
+            self.permit = BodyPermit::default();
+        }
+        self.make_room();
+        let deadline = self.deadline(progressed);
+        tokio::select! {
+            read = stream.read_buf(&mut self.input) => match read? {
+                0 => Err(io::ErrorKind::UnexpectedEof.into()),
+                _ => Ok(()),
+            },
+            _ = self.stop.wait_for(|stop| *stop), if self.going_down.is_none() => {
+                self.going_down = Some(Instant::now() + GRACE);
+                self.session.shutting_down();
+                Ok(())
+            }
+            () = sleep_until(deadline) => {
+                self.session.end(match self.going_down {
+                    Some(_) => Reply::shutting_down(),
+                    None => Reply::timed_out(),
+                });
+                Ok(())
+            }
+        }
+    }
+
+    /// A small buffer while a client is idle, a larger one for content.
+    fn make_room(&mut self) {
+        let content = self.session.awaiting() == Awaiting::Content;
+        if !content && self.input.is_empty() && self.input.capacity() > BUFFER {
+            self.input = BytesMut::new();
+        }
+        if self.input.capacity() - self.input.len() < BUFFER / 2 {
+            self.input
+                .reserve(if content { CONTENT_BUFFER } else { BUFFER });
+        }
+    }
+
+    /// Until when the next bytes must come: for a command that is the time for all of it.
+    fn deadline(&mut self, progressed: bool) -> Instant {
+        let now = Instant::now();
+        let until = match self.session.awaiting() {
+            Awaiting::Command => {
+                self.content_until = None;
+                if progressed {
+                    self.command_until = now + COMMAND;
+                }
+                self.command_until
+            }
+            Awaiting::Content => {
+                let whole = *self.content_until.get_or_insert(now + WHOLE_CONTENT);
+                whole.min(now + BLOCK)
+            }
+        };
+        self.going_down.map_or(until, |grace| until.min(grace))
+    }
+}
+
+/// Closes our side and lets the client close its own, so that the last word is not lost to a reset.
+async fn farewell<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
+    let mut rest = [0; 512];
+    let _ = timeout(FAREWELL, async {
+        stream.shutdown().await?;
+        while stream.read(&mut rest).await? > 0 {}
+        io::Result::Ok(())
+    })
+    .await;
+}
+
+fn facts(connection: &ServerConnection) -> TlsSession {
+    let version = match connection.protocol_version() {
+        Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+        Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+        _ => "TLS",
+    };
+    let cipher = connection
+        .negotiated_cipher_suite()
+        .and_then(|suite| suite.suite().as_str())
+        .unwrap_or("unknown");
+    TlsSession {
+        version: version.to_owned(),
+        cipher: cipher.to_owned(),
     }
 }

@@ -525,7 +525,8 @@ impl Session {
         match self.take_state() {
             State::Open(transaction, intake) if transaction.ready_for_content().is_ok() => {
                 let facts = intake.map_or_else(Facts::default, |it| facts_so_far(&it.reader));
-                self.refuse_content(transaction.outline(facts, None), verdict, after, now);
+                let outline = transaction.outline(facts, None);
+                self.refuse_content(*outline, &verdict, after, now);
             }
             state => {
                 self.state = state;
@@ -607,12 +608,12 @@ impl Session {
         let verdict = Verdict::protocol(reply, None);
         match intake.form {
             Form::Chunk { left, .. } => {
-                self.refuse_content(outline, verdict, After::DiscardChunk(left), now);
+                self.refuse_content(*outline, &verdict, After::DiscardChunk(left), now);
             }
             Form::Data { .. } => {
                 let mut reader = intake.reader;
                 reader.discard();
-                self.refuse_content(outline, verdict, After::DiscardData(reader), now);
+                self.refuse_content(*outline, &verdict, After::DiscardData(reader), now);
             }
         }
     }
@@ -639,12 +640,12 @@ impl Session {
         };
         let limit = self.settings.message_size;
         match transaction.complete(intake.reader.into_body(), faults, limit, &place, now) {
-            Ok((received, outline)) => {
+            (outline, Ok(received)) => {
                 self.state = State::Keeping(outline);
                 self.steps.push_back(Step::Keep(Box::new(received)));
             }
-            Err((verdict, outline)) => {
-                self.refuse_content(outline, verdict, After::Nothing, now);
+            (outline, Err(verdict)) => {
+                self.refuse_content(*outline, &verdict, After::Nothing, now);
             }
         }
     }
@@ -734,7 +735,7 @@ impl Session {
                     room: None,
                 };
                 let then = State::Idle(Some(attempt.clone()));
-                self.refuse_attempt(&attempt, refused.verdict, refused.after, then, now);
+                self.refuse_attempt(&attempt, &refused.verdict, refused.after, then, now);
             }
             state => self.state = state,
         }
@@ -756,7 +757,7 @@ impl Session {
             }
             Err((attempt, verdict)) => {
                 let then = State::Idle(Some(attempt.clone()));
-                self.refuse_attempt(&attempt, verdict, After::Nothing, then, now);
+                self.refuse_attempt(&attempt, &verdict, After::Nothing, then, now);
             }
         }
     }
@@ -772,7 +773,7 @@ impl Session {
                 let verdict = Verdict::protocol(Reply::rate_limited(wait), None);
                 let attempt = &transaction.attempt;
                 let then = State::Idle(Some(attempt.clone()));
-                self.refuse_attempt(attempt, verdict, After::Nothing, then, now);
+                self.refuse_attempt(attempt, &verdict, After::Nothing, then, now);
             }
             (state, _) => self.state = state,
         }
@@ -802,7 +803,7 @@ impl Session {
         if intake.form == (Form::Data { invited: false }) {
             let outline = transaction.outline(Facts::default(), None);
             let verdict = Verdict::protocol(Reply::memory_short(), None);
-            self.refuse_content(outline, verdict, After::Nothing, now);
+            self.refuse_content(*outline, &verdict, After::Nothing, now);
         } else {
             self.give_up_content(&transaction, intake, Reply::memory_short(), now);
         }
@@ -819,7 +820,7 @@ impl Session {
             }
             (State::Keeping(outline), Err(fault)) => {
                 let verdict = Verdict::protocol(apology(fault), None);
-                self.refuse_content(outline, verdict, After::Nothing, now);
+                self.refuse_content(*outline, &verdict, After::Nothing, now);
             }
             (state, _) => self.state = state,
         }
@@ -907,7 +908,7 @@ impl Session {
         match self.attempt().cloned() {
             Some(attempt) => {
                 let then = self.take_state();
-                self.refuse_attempt(&attempt, verdict, after, then, now);
+                self.refuse_attempt(&attempt, &verdict, after, then, now);
             }
             None => self.begin(Beginning::Refuse(Refused {
                 verdict,
@@ -920,27 +921,34 @@ impl Session {
     fn refuse_attempt(
         &mut self,
         attempt: &Attempt,
-        verdict: Box<Verdict>,
+        verdict: &Verdict,
         after: After,
         then: State,
         now: Timestamp,
     ) {
         self.note(verdict.row(attempt, &self.peer, now));
-        self.finish(verdict.reply.with_reference(attempt.reference), after, then);
+        self.finish(
+            verdict.reply.clone().with_reference(attempt.reference),
+            after,
+            then,
+        );
     }
 
     /// Refuses a message as a whole, a row for each of its recipients.
     fn refuse_content(
         &mut self,
-        outline: Box<Outline>,
-        verdict: Box<Verdict>,
+        outline: Outline,
+        verdict: &Verdict,
         after: After,
         now: Timestamp,
     ) {
-        for row in outline.rows(&verdict, &self.peer, now) {
+        for row in outline.rows(verdict, &self.peer, now) {
             self.note(row);
         }
-        let reply = verdict.reply.with_reference(outline.attempt.reference);
+        let reply = verdict
+            .reply
+            .clone()
+            .with_reference(outline.attempt.reference);
         self.finish(reply, after, State::Idle(Some(outline.attempt)));
     }
 

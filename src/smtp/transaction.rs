@@ -257,8 +257,8 @@ impl Transaction {
         })
     }
 
-    /// The content is complete: is it fit, and may this sender be its author? Gives the message, or
-    /// what refuses it together with what is known of it.
+    /// The content is complete: is it fit, and may this sender be its author? Gives what the log
+    /// must know if it is refused, now or later, and the message or what refuses it.
     pub fn complete(
         self,
         body: Vec<u8>,
@@ -266,14 +266,15 @@ impl Transaction {
         limit: usize,
         place: &Place<'_>,
         now: Timestamp,
-    ) -> Result<(Received, Box<Outline>), (Box<Verdict>, Box<Outline>)> {
+    ) -> (Box<Outline>, Result<Received, Box<Verdict>>) {
         let bytes = Bytes::from(body);
         let read = headers::read(&bytes);
         let outline = self.outline(read.facts.clone(), Some(bytes.len() as u64));
-        match self.judge_content(&read, faults, limit) {
-            Err(verdict) => Err((verdict, outline)),
-            Ok(()) => Ok((self.receive(bytes, read, place, now), outline)),
-        }
+        let judged = self.judge_content(&read, faults, limit);
+        (
+            outline,
+            judged.map(|()| self.receive(bytes, read, place, now)),
+        )
     }
 
     fn judge_content(

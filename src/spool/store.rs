@@ -247,9 +247,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     ) -> Pending<Vec<Waiting>>;
     /// Gives up the leases of these: they are due when their next attempt is.
     fn give_back(&self, ids: Vec<RecipientId>) -> Pending<()>;
-    /// After a start: whatever waits is due by `now`, under whatever lease it was. A portion at a
-    /// time; returns how many were changed, 0 when all are done.
-    fn make_all_due(&self, now: Timestamp) -> Pending<u64>;
+    /// After a start: whatever waits and was accepted up to `last` is due by `now`, under whatever
+    /// lease it was. A portion at a time; returns how many were changed, 0 when all are done.
+    fn make_all_due(&self, now: Timestamp, last: Reference) -> Pending<u64>;
     fn content(&self, reference: Reference) -> Pending<Option<Content>>;
     fn message(&self, reference: Reference) -> Pending<Option<MessageRecord>>;
     fn search(&self, search: Search) -> Pending<Vec<LogRow>>;

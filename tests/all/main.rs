@@ -12,6 +12,7 @@
 )]
 
 mod client;
+mod fake_hop;
 mod peer;
 mod postfix;
 mod relay;
@@ -27,6 +28,7 @@ mod durability;
 mod house;
 mod lifetime;
 mod limits;
+mod next_hops;
 mod nothing_leaves;
 mod own_room_only;
 mod queue;

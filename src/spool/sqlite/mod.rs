@@ -72,6 +72,7 @@ impl Sqlite {
     pub fn open(settings: &Settings) -> Result<Self, StoreError> {
         make_folder(&settings.path)?;
         let connection = connect_to_write(&settings.path)?;
+        sync_folder(&settings.path)?;
         let (announce, foreign) = watch::channel(0);
         let writer = Writer::start(settings.path.clone(), connection, announce)?;
         Ok(Self {
@@ -158,9 +159,9 @@ impl Store for Sqlite {
             .submit(move |connection| write::give_back(connection, &ids))
     }
 
-    fn make_all_due(&self, now: Timestamp) -> Pending<u64> {
+    fn make_all_due(&self, now: Timestamp, last: Reference) -> Pending<u64> {
         self.writer
-            .submit(move |connection| write::make_all_due(connection, now))
+            .submit(move |connection| write::make_all_due(connection, now, last))
     }
 
     fn content(&self, reference: Reference) -> Pending<Option<Content>> {
@@ -260,6 +261,17 @@ fn make_folder(path: &Path) -> Result<(), StoreError> {
             .map_err(|fault| StoreError::Down(format!("{}: {fault}", folder.display()))),
         _ => Ok(()),
     }
+}
+
+/// The names of new files are on the disk too, not only their contents.
+fn sync_folder(path: &Path) -> Result<(), StoreError> {
+    let folder = path
+        .parent()
+        .filter(|it| !it.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|fault| StoreError::Down(format!("{}: {fault}", folder.display())))
 }
 
 fn connect_to_write(path: &Path) -> Result<Connection, StoreError> {

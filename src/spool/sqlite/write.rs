@@ -298,11 +298,15 @@ pub(super) fn give_back(connection: &Connection, ids: &[RecipientId]) -> Result<
     Ok(())
 }
 
-pub(super) fn make_all_due(connection: &Connection, now: Timestamp) -> Result<u64, StoreError> {
+pub(super) fn make_all_due(
+    connection: &Connection,
+    now: Timestamp,
+    last: Reference,
+) -> Result<u64, StoreError> {
     let mut made = 0;
     for room in read::waiting_rooms(connection)? {
         if made < DUE_AT_A_TIME {
-            made += make_room_due(connection, &room, now, DUE_AT_A_TIME - made)?;
+            made += make_room_due(connection, &room, now, last, DUE_AT_A_TIME - made)?;
         }
     }
     Ok(made as u64)
@@ -312,6 +316,7 @@ fn make_room_due(
     connection: &Connection,
     room: &str,
     now: Timestamp,
+    last: Reference,
     limit: usize,
 ) -> Result<usize, StoreError> {
     Ok(connection
@@ -319,9 +324,10 @@ fn make_room_due(
             "UPDATE recipient SET next_attempt_at = min(next_attempt_at, ?2), due_at = ?2
              WHERE (reference, number) IN (
                  SELECT reference, number FROM recipient
-                 WHERE room = ?1 AND finished_at IS NULL AND due_at > ?2 LIMIT ?3)",
+                 WHERE room = ?1 AND finished_at IS NULL AND due_at > ?2 AND reference <= ?3
+                 LIMIT ?4)",
         )?
-        .execute(params![room, now.as_millis(), limit as i64])?)
+        .execute(params![room, now.as_millis(), number(last), limit as i64])?)
 }
 
 pub(super) fn replace_routes(

@@ -1,0 +1,470 @@
+//! One attempt against next hops that misbehave: each stage, each fault, each recipient its outcome.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use ilbud::delivery::client::{Caller, ClientTls, Timeouts};
+use ilbud::delivery::outcome::{Attempt, Outcome};
+use ilbud::delivery::resolve::Resolver;
+use ilbud::delivery::{self, Job, Kept};
+use ilbud::mail::{Address, Content, Reference, RoomId, State, Timestamp};
+use ilbud::policy::table::{HopServer, HopTls, NextHop};
+use ilbud::spool::store::{RecipientId, Waiting};
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+
+use crate::fake_hop::{ALL, At, FakeHop, Fault};
+
+const PLAIN: &[&str] = &[];
+
+fn caller(timeouts: Timeouts) -> Caller {
+    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(RootCertStore::empty())
+        .with_no_client_auth();
+    let config = Arc::new(config);
+    Caller {
+        hostname: "relay.nodnett.test".into(),
+        tls: ClientTls {
+            verified: Arc::clone(&config),
+            opportunistic: config,
+        },
+        resolver: Resolver::default(),
+        timeouts,
+    }
+}
+
+fn server(port: u16, tls: HopTls) -> HopServer {
+    HopServer {
+        host: "127.0.0.1".into(),
+        port,
+        tls,
+        credentials: None,
+        client_certificate: None,
+    }
+}
+
+fn hop(port: u16) -> NextHop {
+    NextHop::Smtp(server(port, HopTls::Opportunistic))
+}
+
+fn rows(recipients: &[&str]) -> Vec<Waiting> {
+    let row = |(number, recipient): (u32, &&str)| Waiting {
+        id: RecipientId {
+            reference: Reference::from_number(5),
+            number,
+        },
+        recipient: Address::parse(recipient).unwrap(),
+        room: RoomId::new("room-b"),
+        state: State::Queued,
+        attempts: 0,
+        accepted_at: Timestamp::from_millis(0),
+        next_attempt_at: Timestamp::from_millis(0),
+        last_reply: None,
+        sender: Some(Address::parse("vakt@a.nodnett.test").unwrap()),
+        sender_room: None,
+        smtputf8: false,
+        eight_bit: false,
+        size: 0,
+        subject: None,
+        message_id: None,
+    };
+    (0..).zip(recipients).map(row).collect()
+}
+
+fn content(bytes: &[u8]) -> Content {
+    Content {
+        trace: Bytes::from_static(b"Received: by relay\r\n"),
+        bytes: Bytes::copy_from_slice(bytes),
+    }
+}
+
+/// One worker's view: its connection is kept between attempts.
+struct Worker {
+    caller: Caller,
+    kept: Option<Kept>,
+}
+
+impl Worker {
+    fn new() -> Self {
+        Self::with(Timeouts::default())
+    }
+
+    fn with(timeouts: Timeouts) -> Self {
+        Self {
+            caller: caller(timeouts),
+            kept: None,
+        }
+    }
+
+    async fn attempt(&mut self, recipients: &[&str], hops: &[NextHop]) -> Vec<Attempt> {
+        self.carry(&rows(recipients), b"Subject: x\r\n\r\nhei\r\n", hops)
+            .await
+    }
+
+    async fn carry(&mut self, rows: &[Waiting], bytes: &[u8], hops: &[NextHop]) -> Vec<Attempt> {
+        let content = content(bytes);
+        let job = Job {
+            waiting: rows,
+            content: &content,
+            first_try: true,
+        };
+        delivery::attempt(&job, hops, &mut self.kept, &self.caller).await
+    }
+}
+
+fn word(attempt: &Attempt) -> &'static str {
+    match attempt.outcome {
+        Outcome::Delivered(_) => "delivered",
+        Outcome::Deferred(_) => "deferred",
+        Outcome::Failed(_) => "failed",
+        Outcome::PossiblyDelivered(_) => "possibly",
+    }
+}
+
+fn words(attempts: &[Attempt]) -> Vec<&'static str> {
+    attempts.iter().map(word).collect()
+}
+
+/// Short only where the hop will say nothing at all.
+fn impatient(stage: At) -> Timeouts {
+    let mut timeouts = Timeouts::default();
+    let wait = match stage {
+        At::Greeting => &mut timeouts.greeting,
+        At::Ehlo | At::StartTls => &mut timeouts.hello,
+        At::Mail | At::Rcpt | At::Rset => &mut timeouts.envelope,
+        At::Data => &mut timeouts.data,
+        At::Dot => &mut timeouts.final_dot,
+    };
+    *wait = Duration::from_millis(20);
+    timeouts
+}
+
+#[tokio::test]
+async fn each_fault_at_each_stage_has_its_outcome() {
+    use Fault::{Drop, Half, Raw, Say, Split, Stall};
+    const STAGES: [At; 6] = [
+        At::Greeting,
+        At::Ehlo,
+        At::Mail,
+        At::Rcpt,
+        At::Data,
+        At::Dot,
+    ];
+    // A letter a stage: d(eferred), f(ailed), p(ossibly delivered), D(elivered).
+    for (fault, expected) in [
+        (Say("421 4.3.2 closing"), "dddddd"),
+        (Say("451 4.3.0 later"), "dddddd"),
+        (Say("450"), "dddddd"),
+        (Say("550 5.7.1 no"), "ddffff"),
+        (Say("554 no"), "ddffff"),
+        (Say("600 what"), "dddddp"),
+        (Say("hello there"), "dddddp"),
+        (Say("354 go"), "dddd-p"),
+        (Drop, "dddddp"),
+        (Half, "dddddp"),
+        (Raw(b"\x00\xff\x16\x03 garbage\r\n"), "dddddp"),
+        (Raw(b"250-one\r\n550 two\r\n"), "dddddp"),
+        (Split, "DDDDDD"),
+        (Stall, "dddddp"),
+    ] {
+        for offers in [ALL, PLAIN] {
+            for (stage, expected) in STAGES.into_iter().zip(expected.chars()) {
+                if expected == '-' {
+                    continue;
+                }
+                let fake = FakeHop::start(offers, &[(stage, fault.clone())]).await;
+                let timeouts = if matches!(fault, Stall) {
+                    impatient(stage)
+                } else {
+                    Timeouts::default()
+                };
+                let mut worker = Worker::with(timeouts);
+                let attempts = worker
+                    .attempt(&["vakt@b.nodnett.test"], &[hop(fake.port)])
+                    .await;
+                let given = match word(&attempts[0]) {
+                    "delivered" => 'D',
+                    word => word.chars().next().unwrap(),
+                };
+                assert_eq!(
+                    given, expected,
+                    "{fault:?} at {stage:?}, {offers:?}: {attempts:?}"
+                );
+                let taken = usize::from(expected == 'D');
+                assert!(
+                    fake.taken().len() == taken || stage == At::Dot,
+                    "{fault:?} at {stage:?}"
+                );
+                fake.go_on();
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_next_hop_is_asked_unless_that_could_double_or_contradict() {
+    for (fault, first, second) in [
+        ((At::Greeting, Fault::Say("554 no service")), "delivered", 1),
+        ((At::Greeting, Fault::Drop), "delivered", 1),
+        ((At::Mail, Fault::Say("451 4.3.0 later")), "delivered", 1),
+        ((At::Rcpt, Fault::Say("550 5.1.1 unknown")), "failed", 0),
+        ((At::Dot, Fault::Say("452 4.3.1 full")), "delivered", 1),
+        ((At::Dot, Fault::Say("554 5.7.1 no")), "failed", 0),
+        ((At::Dot, Fault::Drop), "possibly", 0),
+    ] {
+        let one = FakeHop::start(ALL, std::slice::from_ref(&fault)).await;
+        let two = FakeHop::start(ALL, &[]).await;
+        let hops = [hop(one.port), hop(two.port)];
+        let attempts = Worker::new().attempt(&["vakt@b.nodnett.test"], &hops).await;
+        assert_eq!(words(&attempts), [first], "{fault:?}");
+        assert_eq!(two.taken().len(), second, "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_hop_that_is_not_there_gives_way_to_one_that_is() {
+    let gone = FakeHop::start(ALL, &[]).await.port;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let closed = listener.local_addr().unwrap().port();
+    drop(listener);
+    let attempts = Worker::new()
+        .attempt(&["vakt@b.nodnett.test"], &[hop(closed), hop(gone)])
+        .await;
+    assert_eq!(words(&attempts), ["delivered"]);
+    let label = format!("smtp://127.0.0.1:{gone}");
+    assert!(
+        attempts[0].hop.as_deref().unwrap().starts_with(&label),
+        "{attempts:?}"
+    );
+}
+
+#[tokio::test]
+async fn each_recipient_has_its_own_outcome() {
+    for offers in [ALL, PLAIN] {
+        let faults = [
+            (At::Rcpt, Fault::Right),
+            (At::Rcpt, Fault::Say("450 4.2.1 busy")),
+            (At::Rcpt, Fault::Say("550 5.1.1 unknown")),
+        ];
+        let fake = FakeHop::start(offers, &faults).await;
+        let recipients = [
+            "a@b.nodnett.test",
+            "b@b.nodnett.test",
+            "c@b.nodnett.test",
+            "d@b.nodnett.test",
+        ];
+        let attempts = Worker::new().attempt(&recipients, &[hop(fake.port)]).await;
+        assert_eq!(
+            words(&attempts),
+            ["delivered", "deferred", "failed", "delivered"]
+        );
+        let taken = fake.taken();
+        assert_eq!(
+            taken[0].recipients,
+            ["RCPT TO:<a@b.nodnett.test>", "RCPT TO:<d@b.nodnett.test>"]
+        );
+    }
+}
+
+#[tokio::test]
+async fn only_those_without_a_final_answer_are_taken_to_the_next_hop() {
+    let faults = [
+        (At::Rcpt, Fault::Right),
+        (At::Rcpt, Fault::Say("450 4.2.1 busy")),
+        (At::Rcpt, Fault::Say("550 5.1.1 unknown")),
+    ];
+    let one = FakeHop::start(ALL, &faults).await;
+    let two = FakeHop::start(ALL, &[]).await;
+    let recipients = ["a@b.nodnett.test", "b@b.nodnett.test", "c@b.nodnett.test"];
+    let hops = [hop(one.port), hop(two.port)];
+    let attempts = Worker::new().attempt(&recipients, &hops).await;
+    assert_eq!(words(&attempts), ["delivered", "delivered", "failed"]);
+    assert_eq!(two.taken()[0].recipients, ["RCPT TO:<b@b.nodnett.test>"]);
+}
+
+#[tokio::test]
+async fn a_connection_is_used_again_and_reset_after_a_refusal() {
+    let faults = [
+        (At::Rcpt, Fault::Right),
+        (At::Rcpt, Fault::Say("550 5.1.1 unknown")),
+    ];
+    for offers in [ALL, PLAIN] {
+        let fake = FakeHop::start(offers, &faults).await;
+        let mut worker = Worker::new();
+        let hops = [hop(fake.port)];
+        let mut given = Vec::new();
+        for _ in 0..3 {
+            given.extend(words(
+                &worker.attempt(&["vakt@b.nodnett.test"], &hops).await,
+            ));
+        }
+        assert_eq!(given, ["delivered", "failed", "delivered"]);
+        let heard = fake.heard();
+        let count = |what: &str| heard.iter().filter(|it| *it == what).count();
+        assert_eq!((count("connect"), count("RSET")), (1, 1), "{heard:?}");
+        assert_eq!(fake.taken().len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_died_is_replaced_silently() {
+    for fault in [Fault::Drop, Fault::Say("421 4.4.2 idle for too long")] {
+        let fake = FakeHop::start(ALL, &[(At::Mail, Fault::Right), (At::Mail, fault)]).await;
+        let mut worker = Worker::new();
+        let hops = [hop(fake.port)];
+        for _ in 0..2 {
+            let attempts = worker.attempt(&["vakt@b.nodnett.test"], &hops).await;
+            assert_eq!(words(&attempts), ["delivered"]);
+        }
+        assert_eq!(fake.taken().len(), 2);
+        let connections = fake.heard().iter().filter(|it| *it == "connect").count();
+        assert_eq!(connections, 2);
+    }
+}
+
+#[tokio::test]
+async fn data_taken_for_nobody_ends_with_a_lone_dot() {
+    let faults = [
+        (At::Rcpt, Fault::Say("550 5.1.1 unknown")),
+        (At::Data, Fault::Say("354 go")),
+    ];
+    let fake = FakeHop::start(ALL, &faults).await;
+    let mut worker = Worker::new();
+    let hops = [hop(fake.port)];
+    let first = worker.attempt(&["vakt@b.nodnett.test"], &hops).await;
+    let second = worker.attempt(&["vakt@b.nodnett.test"], &hops).await;
+    assert_eq!(
+        (words(&first), words(&second)),
+        (vec!["failed"], vec!["delivered"])
+    );
+    assert_eq!(fake.taken().len(), 1);
+}
+
+#[tokio::test]
+async fn bytes_arrive_as_they_are() {
+    let large: Vec<u8> = b".leading dot\r\n..\r\nplain\r\n".repeat(40_000);
+    for bytes in [
+        &b"Subject: x\r\n\r\n.\r\n..\r\n.a\r\n\r\n"[..],
+        b".first\r\n",
+        b"bl\xe5 \x00 \xff\r\n",
+        &large,
+    ] {
+        let fake = FakeHop::start(ALL, &[]).await;
+        let rows = rows(&["vakt@b.nodnett.test"]);
+        let attempts = Worker::new().carry(&rows, bytes, &[hop(fake.port)]).await;
+        assert_eq!(words(&attempts), ["delivered"]);
+        let expected = [b"Received: by relay\r\n".as_slice(), bytes].concat();
+        assert!(
+            fake.taken()[0].content == expected,
+            "{} octets",
+            bytes.len()
+        );
+    }
+}
+
+#[tokio::test]
+async fn parameters_are_said_where_they_are_offered() {
+    for (offers, expected) in [
+        (
+            ALL,
+            "MAIL FROM:<vakt@a.nodnett.test> SIZE=39 BODY=8BITMIME SMTPUTF8",
+        ),
+        (PLAIN, "MAIL FROM:<vakt@a.nodnett.test>"),
+    ] {
+        let fake = FakeHop::start(offers, &[]).await;
+        let mut rows = rows(&["vakt@b.nodnett.test"]);
+        for row in &mut rows {
+            (row.smtputf8, row.eight_bit) = (true, true);
+        }
+        let bytes = b"Subject: x\r\n\r\nhei\r\n";
+        let attempts = Worker::new().carry(&rows, bytes, &[hop(fake.port)]).await;
+        assert_eq!(words(&attempts), ["delivered"]);
+        assert_eq!(fake.taken()[0].mail, expected);
+    }
+}
+
+#[tokio::test]
+async fn letters_that_a_hop_does_not_take_are_a_lasting_failure() {
+    let fake = FakeHop::start(PLAIN, &[]).await;
+    let attempts = Worker::new()
+        .attempt(&["bl\u{e5}@b.nodnett.test"], &[hop(fake.port)])
+        .await;
+    assert_eq!(words(&attempts), ["failed"]);
+    assert!(format!("{attempts:?}").contains("5.6.7"), "{attempts:?}");
+}
+
+#[tokio::test]
+async fn a_crowd_is_sent_in_groups_that_every_hop_takes() {
+    let fake = FakeHop::start(ALL, &[]).await;
+    let addresses: Vec<String> = (0..250).map(|n| format!("u{n}@b.nodnett.test")).collect();
+    let recipients: Vec<&str> = addresses.iter().map(String::as_str).collect();
+    let attempts = Worker::new().attempt(&recipients, &[hop(fake.port)]).await;
+    assert!(attempts.iter().all(|it| word(it) == "delivered"));
+    let groups: Vec<usize> = fake.taken().iter().map(|it| it.recipients.len()).collect();
+    assert_eq!(groups, [100, 100, 50]);
+}
+
+#[tokio::test]
+async fn tls_that_is_required_is_never_done_without() {
+    let offered: &[&str] = &["STARTTLS"];
+    for (offers, fault) in [
+        (ALL, None),
+        (offered, None),
+        (offered, Some((At::StartTls, Fault::SayAndDrop))),
+        (
+            offered,
+            Some((At::StartTls, Fault::Raw(b"220 go\r\n250 injected\r\n"))),
+        ),
+        (offered, Some((At::StartTls, Fault::Raw(b"220 go\r\n")))),
+    ] {
+        let faults: Vec<_> = fault.clone().into_iter().collect();
+        let fake = FakeHop::start(offers, &faults).await;
+        let required = NextHop::Smtp(server(fake.port, HopTls::Required));
+        let attempts = Worker::new()
+            .attempt(&["vakt@b.nodnett.test"], &[required])
+            .await;
+        assert_eq!(words(&attempts), ["deferred"], "{fault:?}");
+        assert_eq!(fake.taken(), [], "{fault:?}");
+    }
+}
+
+#[tokio::test]
+async fn opportunistic_tls_that_fails_is_done_without_and_said_so() {
+    for (fault, expected) in [
+        (Fault::Right, "none (STARTTLS refused)"),
+        (Fault::Raw(b"220 go\r\n"), "none (handshake failed)"),
+    ] {
+        let fake = FakeHop::start(&["STARTTLS"], &[(At::StartTls, fault)]).await;
+        let mut worker = Worker::new();
+        let attempts = worker
+            .attempt(&["vakt@b.nodnett.test"], &[hop(fake.port)])
+            .await;
+        assert_eq!(words(&attempts), ["delivered"], "{attempts:?}");
+        assert_eq!(attempts[0].tls.as_deref(), Some(expected));
+    }
+}
+
+#[tokio::test]
+async fn hops_of_a_later_version_lose_nothing() {
+    let mut secret = server(1, HopTls::Opportunistic);
+    secret.credentials = Some(("user".into(), "secret".into()));
+    for hop in [
+        NextHop::Lmtp(server(1, HopTls::Opportunistic)),
+        NextHop::LmtpSocket("socket".into()),
+        NextHop::Mx("b.nodnett.test".into()),
+        NextHop::Smtp(secret),
+    ] {
+        let attempts = Worker::new()
+            .attempt(&["vakt@b.nodnett.test"], &[hop])
+            .await;
+        assert_eq!(words(&attempts), ["deferred"]);
+        let told = format!("{attempts:?}");
+        assert!(told.contains("comes with a later version"), "{told}");
+        assert!(!told.contains("secret"), "{told}");
+    }
+    let attempts = Worker::new().attempt(&["vakt@b.nodnett.test"], &[]).await;
+    assert_eq!(words(&attempts), ["deferred"]);
+}
