@@ -25,7 +25,7 @@ const LAYERS: &[(&str, &[&str])] = &[
             "nearest",
         ],
     ),
-    ("words", &["mail", "spool::store"]),
+    ("words", &["mail", "spool::store", "spool::Receipt"]),
 ];
 
 /// Modules without a clock, a socket, a file, SQL or randomness.
@@ -66,11 +66,16 @@ const HOMES: &[(&str, &[&str])] = &[
     ("governor", &["limits"]),
     ("toml", &["document"]),
     ("clap", &["cli", "main"]),
-    ("rcgen", &["cli::certs"]),
+    ("rcgen", &["cli::development"]),
     ("rustls_native_certs", &["tls"]),
     (
         "tokio_rustls",
-        &["tls", "smtp::server", "delivery::client", "cli::certs"],
+        &[
+            "tls",
+            "smtp::server",
+            "delivery::client",
+            "cli::development",
+        ],
     ),
 ];
 

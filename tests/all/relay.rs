@@ -5,12 +5,14 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::hash::{BuildHasher, RandomState};
 use std::io::{BufRead, BufReader};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -22,10 +24,11 @@ const BINARY: &str = env!("CARGO_BIN_EXE_ilbud");
 
 /// A port that nobody listens on, below those that the system gives to outgoing connections.
 pub fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = 10_000 + u16::try_from(std::process::id() % 200).unwrap() * 100;
-    (0..u16::MAX)
-        .map(|_| 10_000 + (start - 10_000 + NEXT.fetch_add(1, Ordering::Relaxed)) % 22_000)
+    static FIRST: LazyLock<u64> = LazyLock::new(|| RandomState::new().hash_one(0));
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    (0..22_000)
+        .map(|_| FIRST.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % 22_000)
+        .map(|n| 10_000 + u16::try_from(n).unwrap())
         .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
         .expect("a free port")
 }

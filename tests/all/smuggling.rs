@@ -16,7 +16,6 @@ const CROOKED: &[&[u8]] = &[
     b"\r\n.\r",
     b"\r.\r\n",
     b"\r\n.\r\r\n",
-    b"\r\r\n.\r\n",
     b"\n\n.\r\n",
     b"\r\n.\0\r\n",
     b"\r\n\r.\r\n",
