@@ -160,7 +160,7 @@ impl Relay {
             },
             stop: stopped.clone(),
         }));
-        let context = Arc::new(server::Context {
+        let parts = Arc::new(server::Parts {
             hostname: self.settings.hostname.clone(),
             limits: self.settings.limits.clone(),
             connections: Connections::new(&self.settings.limits),
@@ -171,7 +171,7 @@ impl Relay {
             stop: stopped,
         });
         for listener in self.listeners {
-            foreground.spawn(server::run(listener, Arc::clone(&context)));
+            foreground.spawn(server::run(listener, Arc::clone(&parts)));
         }
         let outcome = tokio::select! {
             () = stop => Ok(()),

@@ -145,7 +145,7 @@ pub fn bind(settings: &ListenerSettings) -> io::Result<Listener> {
 
 /// What all listeners share.
 #[derive(Debug)]
-pub struct Context {
+pub struct Parts {
     pub hostname: String,
     pub limits: limits::Settings,
     pub connections: Arc<Connections>,
@@ -160,21 +160,21 @@ pub struct Context {
 }
 
 /// Serves until the relay goes down and the transactions in hand are finished.
-pub async fn run(listener: Listener, context: Arc<Context>) {
+pub async fn run(listener: Listener, parts: Arc<Parts>) {
     let Listener {
         settings, socket, ..
     } = listener;
     let (working, mut all_done) = mpsc::channel::<()>(1);
     let door = Door {
         session: Arc::new(session::Settings {
-            hostname: context.hostname.clone(),
-            message_size: context.limits.message_size,
-            recipients: context.limits.recipients,
+            hostname: parts.hostname.clone(),
+            message_size: parts.limits.message_size,
+            recipients: parts.limits.recipients,
         }),
         settings,
-        context,
+        parts,
     };
-    let mut stop = door.context.stop.clone();
+    let mut stop = door.parts.stop.clone();
     tokio::select! {
         () = door.welcome(&socket, working) => {}
         _ = stop.wait_for(|stop| *stop) => {}
@@ -190,7 +190,7 @@ pub async fn run(listener: Listener, context: Arc<Context>) {
 struct Door {
     settings: ListenerSettings,
     session: Arc<session::Settings>,
-    context: Arc<Context>,
+    parts: Arc<Parts>,
 }
 
 impl Door {
@@ -198,7 +198,7 @@ impl Door {
     async fn welcome(&self, socket: &TcpListener, working: mpsc::Sender<()>) {
         loop {
             let (stream, address) = self.accept(socket).await;
-            match self.context.connections.take(address.ip()) {
+            match self.parts.connections.take(address.ip()) {
                 Some(seat) => {
                     let visit = self.visit(address);
                     let working = working.clone();
@@ -238,9 +238,9 @@ impl Door {
     /// Says why, without waiting for anything, and closes.
     fn turn_away(&self, stream: TcpStream, address: SocketAddr, reply: Reply) {
         tracing::debug!(client = %address, %reply, "turned away");
-        let reply = reply.with_reference(self.context.spool.next_reference());
+        let reply = reply.with_reference(self.parts.spool.next_reference());
         if let Some(row) = turned_away(address.ip(), &reply) {
-            self.context.spool.note(row);
+            self.parts.spool.note(row);
         }
         if self.settings.tls != ListenerTls::Implicit
             && let Ok(mut stream) = stream.into_std()
@@ -257,13 +257,14 @@ impl Door {
             ListenerTls::Required => Tls::Required,
         };
         Visit {
-            context: Arc::clone(&self.context),
+            parts: Arc::clone(&self.parts),
             listener: self.settings.clone(),
             session: Session::new(Arc::clone(&self.session), address, tls),
             input: BytesMut::new(),
             output: Vec::new(),
             permit: BodyPermit::default(),
-            stop: self.context.stop.clone(),
+            waited: Duration::ZERO,
+            stop: self.parts.stop.clone(),
             going_down: None,
             command_until: Instant::now() + COMMAND,
             content_until: None,
@@ -293,13 +294,14 @@ fn turned_away(client: IpAddr, reply: &Reply) -> Option<Refusal> {
 
 /// One connection, and all that is held for it.
 struct Visit {
-    context: Arc<Context>,
+    parts: Arc<Parts>,
     listener: ListenerSettings,
     session: Session,
     input: BytesMut,
     output: Vec<u8>,
-    /// Memory for the content at hand.
+    /// Memory for the content at hand, and how long this client waited for it.
     permit: BodyPermit,
+    waited: Duration,
     stop: watch::Receiver<bool>,
     /// Once the relay goes down: until when the transaction in hand may go on.
     going_down: Option<Instant>,
@@ -337,7 +339,7 @@ impl Visit {
     }
 
     async fn shake_hands(&mut self, stream: TcpStream) -> io::Result<Box<TlsStream<TcpStream>>> {
-        let Some(certificate) = &self.context.tls else {
+        let Some(certificate) = &self.parts.tls else {
             return Err(io::Error::other("this listener has no certificate"));
         };
         let acceptor = TlsAcceptor::from(Arc::clone(&certificate.borrow()));
@@ -382,24 +384,26 @@ impl Visit {
     async fn obey(&mut self, step: Step, now: Timestamp) {
         match step {
             Step::Begin => {
-                let table = Arc::clone(&self.context.table.borrow());
-                let reference = self.context.spool.next_reference();
+                let table = Arc::clone(&self.parts.table.borrow());
+                let reference = self.parts.spool.next_reference();
                 self.session.begun(reference, table, now);
             }
             Step::Admit(origin) => {
                 let client = self.session.peer().address.ip();
-                let answer = self.context.rates.check(&origin, client);
+                let answer = self.parts.rates.check(&origin, client);
                 self.session.admitted(answer, now);
             }
             Step::Reserve(octets) => self.reserve(octets).await,
             Step::Keep(received) => self.keep(*received).await,
-            Step::Note(row) => self.context.spool.note(*row),
+            Step::Note(row) => self.parts.spool.note(*row),
             Step::Say(_) | Step::NeedBytes | Step::StartTls | Step::Close => {}
         }
     }
 
     async fn reserve(&mut self, octets: usize) {
-        let permit = self.context.spool.reserve(octets, MEMORY).await;
+        let (left, asked_at) = (MEMORY.saturating_sub(self.waited), Instant::now());
+        let permit = self.parts.spool.reserve(octets, left).await;
+        self.waited += asked_at.elapsed();
         let granted = permit.is_some();
         if let Some(permit) = permit {
             self.permit.merge(permit);
@@ -413,7 +417,7 @@ impl Visit {
     async fn keep(&mut self, received: Received) {
         let reference = received.envelope.reference;
         let permit = std::mem::take(&mut self.permit);
-        match self.context.spool.accept(received, permit).await {
+        match self.parts.spool.accept(received, permit).await {
             Ok(receipt) => self.session.kept(Ok(receipt), Timestamp::now()),
             Err(fault) => {
                 tracing::warn!(%reference, %fault, "a message could not be kept");
@@ -460,6 +464,7 @@ impl Visit {
     ) -> io::Result<()> {
         if !self.session.holds_content() {
             self.permit = BodyPermit::default();
+            self.waited = Duration::ZERO;
         }
         self.make_room();
         let deadline = self.deadline(progressed);

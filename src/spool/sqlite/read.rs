@@ -477,7 +477,7 @@ pub(super) fn routes(connection: &Connection) -> Result<Option<Revision>, StoreE
             "SELECT revision, at, by, reason, summary, routes FROM revision
                  ORDER BY revision DESC LIMIT 1",
         )?
-        .query_row([], |row| to_revision(row))
+        .query_row([], to_revision)
         .optional()?)
 }
 
@@ -485,7 +485,7 @@ pub(super) fn route_history(connection: &Connection) -> Result<Vec<Revision>, St
     let mut statement = connection.prepare_cached(
         "SELECT revision, at, by, reason, summary, '' FROM revision ORDER BY revision DESC",
     )?;
-    let revisions = statement.query_map([], |row| to_revision(row))?;
+    let revisions = statement.query_map([], to_revision)?;
     Ok(revisions.collect::<Result<_, _>>()?)
 }
 

@@ -90,9 +90,9 @@ impl Writer {
         let desk = Desk {
             disk: Disk::under(&path),
             path,
+            version: data_version(&connection)?,
             connection,
             foreign,
-            version: 0,
             looked_at: Instant::now(),
             ailing: false,
         };
@@ -154,7 +154,7 @@ struct Desk {
     connection: Connection,
     disk: Disk,
     foreign: watch::Sender<u64>,
-    /// `data_version` as last seen: changes only when another connection commits.
+    /// `data_version` as last seen.
     version: i64,
     looked_at: Instant,
     /// The last commit failed in a way that a new connection may cure.
@@ -251,7 +251,9 @@ impl Desk {
         if self.ailing {
             self.connection = connect_to_write(&self.path)?;
             self.ailing = false;
-            self.version = 0;
+            // What happened while it was gone is not known: look at everything.
+            self.version = data_version(&self.connection)?;
+            self.foreign.send_modify(|count| *count += 1);
         }
         Ok(())
     }
@@ -261,22 +263,22 @@ impl Desk {
             return;
         }
         self.looked_at = Instant::now();
-        let version = self
-            .connection
-            .prepare_cached("PRAGMA data_version")
-            .and_then(|mut statement| statement.query_row([], |row| row.get::<_, i64>(0)));
-        match version {
+        match data_version(&self.connection) {
             Ok(version) if version != self.version => {
-                // The first look only learns where the count stands.
-                if self.version != 0 {
-                    self.foreign.send_modify(|count| *count += 1);
-                }
                 self.version = version;
+                self.foreign.send_modify(|count| *count += 1);
             }
             Ok(_) => {}
             Err(fault) => tracing::warn!(%fault, "cannot see whether others changed the store"),
         }
     }
+}
+
+/// Changes only when another connection commits.
+fn data_version(connection: &Connection) -> Result<i64, StoreError> {
+    Ok(connection
+        .prepare_cached("PRAGMA data_version")?
+        .query_row([], |row| row.get(0))?)
 }
 
 /// Takes what waits; under load, waits a moment for more.
