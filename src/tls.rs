@@ -79,10 +79,6 @@ pub fn load(settings: &Settings) -> Result<Arc<ServerConfig>, TlsFault> {
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .map_err(|cause| TlsFault::new(&settings.certificate, explain(&cause, settings)))?;
-    if let Some(client_ca) = &settings.client_ca {
-        // Not used yet towards clients, but a mistake is better known now than at the first hop.
-        certificates(client_ca)?;
-    }
     Ok(Arc::new(config))
 }
 
