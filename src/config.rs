@@ -416,13 +416,13 @@ address = "127.0.0.1:2525"
     fn every_mistake_is_told_at_once() {
         #[rustfmt::skip]
         let cases = [
-            ("[limitz]\nrecipients = 5", "line 9: unknown key \"limitz\"; did you mean \"limits\"?"),
-            ("[limits]\nrecipient = 5", "line 10: unknown key \"recipient\" in [limits]; did you mean \"recipients\"?"),
-            ("[limits]\nrecipients = 0", "line 10: \"recipients\": must be from 1 to 1000000"),
-            ("[limits.rates]\nroom = \"fast\"", "line 10: \"room\": a rate is written like \"120/min\": a number from 1 to 1000000, then /s, /min or /h"),
-            ("[delivery]\nretry = []", "line 10: \"retry\": must name at least one wait, such as [\"5s\", \"1m\"]"),
-            ("[delivery]\nwarn_after = \"0s\"", "line 10: \"warn_after\": must be more than nothing"),
-            ("[console]\naddress = \"here\"", "line 10: \"address\": must be ADDRESS:PORT, such as 127.0.0.1:2525 or [::1]:2525"),
+            ("[limitz]\nrecipients = 5", "line 10: unknown key \"limitz\"; did you mean \"limits\"?"),
+            ("[limits]\nrecipient = 5", "line 11: unknown key \"recipient\" in [limits]; did you mean \"recipients\"?"),
+            ("[limits]\nrecipients = 0", "line 11: \"recipients\": must be from 1 to 1000000"),
+            ("[limits.rates]\nroom = \"fast\"", "line 11: \"room\": a rate is written like \"120/min\": a number from 1 to 1000000, then /s, /min or /h"),
+            ("[delivery]\nretry = []", "line 11: \"retry\": must name at least one wait, such as [\"5s\", \"1m\"]"),
+            ("[delivery]\nwarn_after = \"0s\"", "line 11: \"warn_after\": must be more than nothing"),
+            ("[console]\naddress = \"here\"", "line 11: \"address\": must be ADDRESS:PORT, such as 127.0.0.1:2525 or [::1]:2525"),
         ];
         for (more, message) in cases {
             assert_eq!(faults(&with(more)), [message], "{more}");
@@ -438,7 +438,7 @@ address = "127.0.0.1:2525"
     #[test]
     fn a_listener_with_tls_needs_certificates() {
         assert_eq!(
-            faults(REQUIRED),
+            faults(&with("").replace("\"off\"", "\"starttls\"")),
             [
                 "listener \"workstations\" has tls = \"starttls\", so a [tls] with certificate and private_key is needed"
             ]

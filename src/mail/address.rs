@@ -114,7 +114,7 @@ fn canonical(text: &str) -> Result<Cow<'_, str>, AddressFault> {
         .to_ascii(
             text.as_bytes(),
             idna::AsciiDenyList::STD3,
-            Hyphens::CheckFirstLast,
+            Hyphens::Check,
             DnsLength::Ignore,
         )
         .map_err(|_| AddressFault::Domain)
@@ -533,6 +533,7 @@ mod tests {
             ("vakt@xn--a.test".to_owned(),              Fault::Domain),
             ("vakt@xn--.test".to_owned(),               Fault::Domain),
             ("vakt@xn--a-.test".to_owned(),             Fault::Domain),
+            ("vakt@xn--xn--fa-hialesund-hua.test".to_owned(), Fault::Domain),
             ("vakt@a\u{2100}b.test".to_owned(),         Fault::Domain),
             (format!("{}@a.test", long(65)),            Fault::TooLong),
             (format!("vakt@{}.test", long(64)),         Fault::TooLong),

@@ -13,16 +13,16 @@ pub struct Reader {
     state: State,
     body: Vec<u8>,
     limit: usize,
-    faults: Faults,
+    unfit: Option<Unfit>,
 }
 
 /// What makes a message unfit, however it ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Faults {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unfit {
     /// A CR or LF stood alone.
-    pub bare_newline: bool,
-    /// There was more than the limit; the rest was thrown away.
-    pub too_large: bool,
+    BareNewline,
+    /// There was more than the limit; all of it was thrown away.
+    TooLarge,
 }
 
 /// How far into a line end we are.
@@ -47,10 +47,7 @@ impl Reader {
             state: State::LineStart,
             body: Vec::new(),
             limit,
-            faults: Faults {
-                bare_newline: false,
-                too_large: false,
-            },
+            unfit: None,
         }
     }
 
@@ -58,11 +55,12 @@ impl Reader {
     pub fn discard(&mut self) {
         self.limit = 0;
         self.body = Vec::new();
-        self.faults.too_large = true;
+        self.unfit.get_or_insert(Unfit::TooLarge);
     }
 
-    pub const fn faults(&self) -> Faults {
-        self.faults
+    /// What was wrong first.
+    pub const fn unfit(&self) -> Option<Unfit> {
+        self.unfit
     }
 
     pub const fn len(&self) -> usize {
@@ -113,7 +111,9 @@ impl Reader {
         let mut rest = input;
         while let Some((&octet, tail)) = rest.split_first() {
             if after_cr || is_newline(octet) {
-                self.faults.bare_newline |= after_cr != (octet == b'\n');
+                if after_cr != (octet == b'\n') {
+                    self.unfit.get_or_insert(Unfit::BareNewline);
+                }
                 after_cr = octet == b'\r';
                 rest = tail;
             } else {
@@ -127,7 +127,9 @@ impl Reader {
 
     /// The last chunk is here: a CR that waited for its LF stood alone.
     pub fn end_chunks(&mut self) {
-        self.faults.bare_newline |= self.state == State::Cr;
+        if self.state == State::Cr {
+            self.unfit.get_or_insert(Unfit::BareNewline);
+        }
     }
 
     /// One octet that is not in the middle of a line, the end of the message excepted.
@@ -150,7 +152,7 @@ impl Reader {
             }
             (State::Cr, b'\n') => self.state = State::LineStart,
             (State::Cr, _) => {
-                self.faults.bare_newline = true;
+                self.unfit.get_or_insert(Unfit::BareNewline);
                 self.text(octet);
             }
             _ => self.text(octet),
@@ -159,8 +161,10 @@ impl Reader {
     }
 
     /// An octet within a line.
-    const fn text(&mut self, octet: u8) {
-        self.faults.bare_newline |= octet == b'\n';
+    fn text(&mut self, octet: u8) {
+        if octet == b'\n' {
+            self.unfit.get_or_insert(Unfit::BareNewline);
+        }
         self.state = if octet == b'\r' {
             State::Cr
         } else {
@@ -169,12 +173,8 @@ impl Reader {
     }
 
     fn keep(&mut self, piece: &[u8]) {
-        if self.faults.too_large {
-            return;
-        }
         if self.body.len() + piece.len() > self.limit {
-            self.faults.too_large = true;
-            self.body = Vec::new();
+            self.discard();
         } else {
             self.body.extend_from_slice(piece);
         }
@@ -314,7 +314,7 @@ mod tests {
                 break;
             }
         }
-        let bare = reader.faults().bare_newline;
+        let bare = reader.unfit() == Some(Unfit::BareNewline);
         (reader.into_body(), bare, end)
     }
 
@@ -379,7 +379,11 @@ mod tests {
         for (limit, too_large) in [(0, true), (5, true), (6, false), (7, false)] {
             let mut reader = Reader::new(limit);
             assert_eq!(reader.read(b"abcd\r\n.\r\n"), Some(9), "{limit}");
-            assert_eq!(reader.faults().too_large, too_large, "{limit}");
+            assert_eq!(
+                reader.unfit(),
+                too_large.then_some(Unfit::TooLarge),
+                "{limit}"
+            );
             assert_eq!(reader.len(), if too_large { 0 } else { 6 });
         }
     }
@@ -413,7 +417,11 @@ mod tests {
                     reader.read_chunk(piece);
                 }
                 reader.end_chunks();
-                assert_eq!(reader.faults().bare_newline, bare, "{wire:?} by {size}");
+                assert_eq!(
+                    reader.unfit(),
+                    bare.then_some(Unfit::BareNewline),
+                    "{wire:?} by {size}"
+                );
                 assert_eq!(reader.into_body(), wire.as_bytes());
             }
         }

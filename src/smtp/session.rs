@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::{Buf as _, Bytes, BytesMut};
 
 use super::command::{self, Bdat, Command, Fault, Mail, Verb};
-use super::data::{Faults, Reader};
+use super::data::{Reader, Unfit};
 use super::line::{Line, Lines};
 use super::transaction::{Attempt, Outline, Place, Request, Transaction, Verdict};
 use crate::mail::{
@@ -580,20 +580,19 @@ impl Session {
         }
         let (taken, ended) = intake.take(bytes.get(..available).unwrap_or_default());
         bytes.advance(taken.min(bytes.len()));
-        let faults = intake.reader.faults();
-        if ended {
-            self.end_of_content(transaction, intake, now);
-        } else if faults == Faults::default() {
-            self.state = State::Taking(transaction, intake);
-        } else {
-            let reply = if faults.too_large {
-                Reply::too_large(self.settings.message_size)
-            } else {
-                Reply::bare_newlines()
-            };
-            self.give_up_content(&transaction, *intake, reply, now);
+        match (self.refusal_of(intake.reader.unfit()), ended) {
+            (Some(reply), _) => self.give_up_content(&transaction, *intake, ended, reply, now),
+            (None, true) => self.end_of_content(transaction, intake, now),
+            (None, false) => self.state = State::Taking(transaction, intake),
         }
         ended || taken > 0
+    }
+
+    fn refusal_of(&self, unfit: Option<Unfit>) -> Option<Reply> {
+        Some(match unfit? {
+            Unfit::TooLarge => Reply::too_large(self.settings.message_size),
+            Unfit::BareNewline => Reply::bare_newlines(),
+        })
     }
 
     /// What came is unfit, or there is no room for it: the rest is thrown away.
@@ -601,45 +600,45 @@ impl Session {
         &mut self,
         transaction: &Transaction,
         intake: Intake,
+        ended: bool,
         reply: Reply,
         now: Timestamp,
     ) {
         let outline = transaction.outline(facts_so_far(&intake.reader), None);
         let verdict = Verdict::protocol(reply, None);
-        match intake.form {
-            Form::Chunk { left, .. } => {
-                self.refuse_content(*outline, &verdict, After::DiscardChunk(left), now);
-            }
+        let after = match intake.form {
+            Form::Chunk { left, .. } => After::DiscardChunk(left),
+            Form::Data { .. } if ended => After::Nothing,
             Form::Data { .. } => {
                 let mut reader = intake.reader;
                 reader.discard();
-                self.refuse_content(*outline, &verdict, After::DiscardData(reader), now);
+                After::DiscardData(reader)
             }
-        }
+        };
+        self.refuse_content(*outline, &verdict, after, now);
     }
 
     fn end_of_content(
         &mut self,
         transaction: Box<Transaction>,
-        mut intake: Box<Intake>,
+        intake: Box<Intake>,
         now: Timestamp,
     ) {
-        if let Form::Chunk { octets, last, .. } = intake.form {
-            if !last {
-                let reference = transaction.attempt.reference;
-                self.state = State::Open(transaction, Some(intake));
-                self.say(Reply::chunk_ok(octets).with_reference(reference));
-                return;
-            }
-            intake.reader.end_chunks();
+        if let Form::Chunk {
+            octets,
+            last: false,
+            ..
+        } = intake.form
+        {
+            let reference = transaction.attempt.reference;
+            self.state = State::Open(transaction, Some(intake));
+            return self.say(Reply::chunk_ok(octets).with_reference(reference));
         }
-        let faults = intake.reader.faults();
         let place = Place {
             hostname: &self.settings.hostname,
             peer: &self.peer,
         };
-        let limit = self.settings.message_size;
-        match transaction.complete(intake.reader.into_body(), faults, limit, &place, now) {
+        match transaction.complete(intake.reader.into_body(), &place, now) {
             (outline, Ok(received)) => {
                 self.state = State::Keeping(outline);
                 self.steps.push_back(Step::Keep(Box::new(received)));
@@ -713,9 +712,12 @@ impl Intake {
                 Some(taken) => (taken, true),
                 None => (bytes.len(), false),
             },
-            Form::Chunk { left, .. } => {
+            Form::Chunk { left, last, .. } => {
                 self.reader.read_chunk(bytes);
                 *left = left.saturating_sub(bytes.len() as u64);
+                if *left == 0 && *last {
+                    self.reader.end_chunks();
+                }
                 (bytes.len(), *left == 0)
             }
         }
@@ -805,7 +807,7 @@ impl Session {
             let verdict = Verdict::protocol(Reply::memory_short(), None);
             self.refuse_content(*outline, &verdict, After::Nothing, now);
         } else {
-            self.give_up_content(&transaction, intake, Reply::memory_short(), now);
+            self.give_up_content(&transaction, intake, false, Reply::memory_short(), now);
         }
     }
 

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::data::Faults;
 use crate::mail::headers::{self, HeaderFacts};
 use crate::mail::{
     Address, AddressFault, BodyKind, Content, Details, Envelope, Event, EventKind, Facts, Origin,
@@ -262,36 +261,22 @@ impl Transaction {
     pub fn complete(
         self,
         body: Vec<u8>,
-        faults: Faults,
-        limit: usize,
         place: &Place<'_>,
         now: Timestamp,
     ) -> (Box<Outline>, Result<Received, Box<Verdict>>) {
         let bytes = Bytes::from(body);
         let read = headers::read(&bytes);
         let outline = self.outline(read.facts.clone(), Some(bytes.len() as u64));
-        let judged = self.judge_content(&read, faults, limit);
+        let judged = self.judge_content(&read);
         (
             outline,
             judged.map(|()| self.receive(bytes, read, place, now)),
         )
     }
 
-    fn judge_content(
-        &self,
-        read: &HeaderFacts,
-        faults: Faults,
-        limit: usize,
-    ) -> Result<(), Box<Verdict>> {
-        let protocol = |reply| Err(Verdict::protocol(reply, None));
-        if faults.too_large {
-            return protocol(Reply::too_large(limit));
-        }
-        if faults.bare_newline {
-            return protocol(Reply::bare_newlines());
-        }
+    fn judge_content(&self, read: &HeaderFacts) -> Result<(), Box<Verdict>> {
         if read.hops >= MOST_HOPS {
-            return protocol(Reply::mail_loop(read.hops));
+            return Err(Verdict::protocol(Reply::mail_loop(read.hops), None));
         }
         decide::author(
             &self.origin,

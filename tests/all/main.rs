@@ -17,6 +17,7 @@ mod peer;
 mod postfix;
 mod relay;
 mod sink;
+mod transcript;
 mod wait;
 
 mod bounces;
@@ -42,3 +43,4 @@ mod store;
 mod store_trouble;
 mod throughput;
 mod tls;
+mod transcripts;
