@@ -468,15 +468,16 @@ impl Visit {
         self.make_room();
         let deadline = self.deadline(progressed);
         tokio::select! {
-            read = stream.read_buf(&mut self.input) => match read? {
-                0 => Err(io::ErrorKind::UnexpectedEof.into()),
-                _ => Ok(()),
-            },
+            biased;
             _ = self.stop.wait_for(|stop| *stop), if self.going_down.is_none() => {
                 self.going_down = Some(Instant::now() + GRACE);
                 self.session.shutting_down();
                 Ok(())
             }
+            read = stream.read_buf(&mut self.input) => match read? {
+                0 => Err(io::ErrorKind::UnexpectedEof.into()),
+                _ => Ok(()),
+            },
             () = sleep_until(deadline) => {
                 self.session.end(match self.going_down {
                     Some(_) => Reply::shutting_down(),

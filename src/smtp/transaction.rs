@@ -143,7 +143,12 @@ impl Transaction {
         });
         let (sender, origin) = match asked {
             Ok(answer) => answer,
-            Err(verdict) => return Err((attempt, verdict)),
+            Err(verdict) => {
+                // Whose workstation it is does not depend on what it claims to send as.
+                let origin = decide::sender(peer, None, could_identify, &table);
+                attempt.room = origin.ok().and_then(|it| it.room().cloned());
+                return Err((attempt, verdict));
+            }
         };
         attempt.room = origin.room().cloned();
         Ok(Self {
