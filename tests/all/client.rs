@@ -1,7 +1,6 @@
 //! A workstation that says exactly what it is told to, byte for byte.
 
 use std::fmt;
-use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::Path;
@@ -11,7 +10,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -181,17 +180,16 @@ impl Client {
         self.reply()
     }
 
-    /// STARTTLS, trusting the authority in `certs`, as the workstation `name` where one is given.
-    pub fn start_tls(&mut self, certs: &Path, name: Option<&str>) -> Vec<u8> {
+    /// STARTTLS, trusting the authority in `certs`; gives the relay's certificate.
+    pub fn start_tls(&mut self, certs: &Path) -> Vec<u8> {
         let ready = self.say("STARTTLS");
         assert_eq!(ready.code, 220, "{ready}");
-        self.shake_hands(certs, name)
+        self.shake_hands(certs)
     }
 
-    /// Shakes hands; gives the relay's certificate.
-    pub fn shake_hands(&mut self, certs: &Path, name: Option<&str>) -> Vec<u8> {
+    pub fn shake_hands(&mut self, certs: &Path) -> Vec<u8> {
         let host = ServerName::try_from("relay.nodnett.test").unwrap();
-        let mut connection = ClientConnection::new(tls_settings(certs, name), host).unwrap();
+        let mut connection = ClientConnection::new(trusting(certs), host).unwrap();
         let mut socket = self.socket.try_clone().unwrap();
         while connection.is_handshaking() {
             connection.complete_io(&mut socket).unwrap();
@@ -202,7 +200,7 @@ impl Client {
     }
 }
 
-fn tls_settings(certs: &Path, name: Option<&str>) -> Arc<ClientConfig> {
+fn trusting(certs: &Path) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots
         .add(CertificateDer::from_pem_file(certs.join("ca.pem")).unwrap())
@@ -210,17 +208,9 @@ fn tls_settings(certs: &Path, name: Option<&str>) -> Arc<ClientConfig> {
     let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
     let settings = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots);
-    Arc::new(match name {
-        None => settings.with_no_client_auth(),
-        Some(name) => {
-            let pem = fs::read(certs.join(format!("ws-{name}.pem"))).unwrap();
-            let key = PrivateKeyDer::from_pem_file(certs.join(format!("ws-{name}.key"))).unwrap();
-            let chain = vec![CertificateDer::from_pem_slice(&pem).unwrap()];
-            settings.with_client_auth_cert(chain, key).unwrap()
-        }
-    })
+        .unwrap();
+    let settings = settings.with_root_certificates(roots);
+    Arc::new(settings.with_no_client_auth())
 }
 
 /// RFC 5321 §4.5.2, from the sender's side.

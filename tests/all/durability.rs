@@ -65,7 +65,7 @@ fn classify<'a>(line: &'a str, syncing: &mut Vec<&'a str>) -> Option<Seen> {
         return call.ends_with("= 0").then_some(Seen::Synced);
     }
     let data = call.split_once('"')?.1;
-    if data.contains("\\r\\n.\\r\\n\"") {
+    if data.contains("\\r\\n.\\r\\n\"") || data.starts_with(".\\r\\n\"") {
         return Some(Seen::Dot);
     }
     let promised = data.starts_with("250 2.0.0") && !call.starts_with("re");

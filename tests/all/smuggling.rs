@@ -85,7 +85,7 @@ fn what_was_said_before_the_handshake_is_thrown_away() {
     client.put(b"STARTTLS\r\nMAIL FROM:<vakt@a.nodnett.test>\r\n");
     let ready = client.reply();
     if ready.code == 220 {
-        client.shake_hands(&relay.path("certs"), None);
+        client.shake_hands(&relay.path("certs"));
         // Had the line been kept, its reply would be read here first.
         let help = client.say("EHLO ws.test");
         assert!(help.lines.len() > 1, "{help}");
@@ -101,6 +101,6 @@ fn what_was_said_before_the_handshake_counts_for_nothing_after() {
     let relay = Setup::three_rooms().tls("starttls").start();
     let mut client = Client::greeted(relay.port, "127.0.1.9");
     assert_eq!(client.say("MAIL FROM:<vakt@a.nodnett.test>").code, 250);
-    client.start_tls(&relay.path("certs"), None);
+    client.start_tls(&relay.path("certs"));
     assert_eq!(client.say("RCPT TO:<vakt@b.nodnett.test>").code, 503);
 }

@@ -24,14 +24,14 @@ fn the_space_of_what_has_passed_is_used_again() {
     let relay = Setup::from_a_to(&sink.hop()).start();
     let body = format!("{}\r\n", "x".repeat(70)).repeat(14_000);
     let mut client = relay.client("a");
-    for _ in 0..80 {
+    for _ in 0..120 {
         let message = letter_saying(&vakt("a"), &vakt("b"), &body);
         let reply = client.send(&vakt("a"), &[&vakt("b")], &message);
         assert_eq!(reply.said(), "250 2.0.0", "{reply}");
     }
-    sink.wait_for(80);
+    sink.wait_for(120);
     wait::until("an empty queue", || relay.queue_is_empty());
-    wait::until("a small store", || store_size(&relay) < 20 * MIB);
+    wait::until("a small store", || store_size(&relay) < 50 * MIB);
 }
 
 /// Octets that the process has in memory.

@@ -1,10 +1,9 @@
-//! TLS on the way in: each kind of listener, workstations by certificate, certificates exchanged
-//! while the relay runs.
+//! TLS on the way in: each kind of listener, and certificates exchanged while the relay runs.
 
 use std::fs;
 
 use crate::client::{Client, letter, vakt};
-use crate::relay::{Relay, Setup, room};
+use crate::relay::{Relay, Setup};
 use crate::wait;
 
 #[test]
@@ -23,7 +22,7 @@ fn each_kind_of_listener_keeps_its_word() {
         client.say("MAIL FROM:<vakt@a.nodnett.test>").said(),
         "530 5.7.0"
     );
-    client.start_tls(&required.path("certs"), None);
+    client.start_tls(&required.path("certs"));
     assert_eq!(client.say("EHLO ws.test").code, 250);
     let sent = client.send(&vakt("a"), &[&vakt("b")], &letter(&vakt("a"), &vakt("b")));
     assert_eq!(sent.said(), "250 2.0.0", "{sent}");
@@ -37,7 +36,7 @@ fn implicit_tls_begins_with_the_handshake() {
         std::net::TcpStream::connect(("127.0.0.1", relay.port)).is_ok()
     });
     let mut client = Client::silent(relay.port, "127.0.1.9").unwrap();
-    client.shake_hands(&relay.path("certs"), None);
+    client.shake_hands(&relay.path("certs"));
     assert_eq!(client.reply().code, 220);
     let ehlo = client.say("EHLO ws.test");
     assert!(!ehlo.text().contains("STARTTLS"), "{ehlo}");
@@ -48,61 +47,12 @@ fn implicit_tls_begins_with_the_handshake() {
 }
 
 #[test]
-fn a_certificate_says_which_room_a_workstation_belongs_to() {
-    let workstation = "ws1.a.nodnett.test";
-    let by_certificate = format!("[[room.workstation]]\ncertificate = \"{workstation}\"\n");
-    let relay = Setup::no_rooms()
-        .room_with("a", "maildir:mail/a", &by_certificate)
-        .room("b", "maildir:mail/b")
-        .tls("starttls")
-        .prepare();
-    let certs = relay.make_certificates("certs", &[workstation]);
-    let mut relay = relay;
-    relay.start();
-
-    let mut stranger = Client::greeted(relay.port, "127.0.9.9");
-    let plain = stranger.say("MAIL FROM:<vakt@a.nodnett.test>");
-    assert_eq!(plain.said(), "530 5.7.0", "{plain}");
-
-    let mut client = Client::greeted(relay.port, "127.0.9.9");
-    client.start_tls(&certs, Some(workstation));
-    client.say("EHLO ws.test");
-    let sent = client.send(&vakt("a"), &[&vakt("b")], &letter(&vakt("a"), &vakt("b")));
-    assert_eq!(sent.said(), "250 2.0.0", "{sent}");
-    let other = client.say("MAIL FROM:<vakt@b.nodnett.test>");
-    assert_eq!(other.said(), "550 5.7.1", "{other}");
-}
-
-#[test]
-fn a_certificate_from_another_authority_proves_nothing() {
-    let workstation = "ws1.a.nodnett.test".to_owned();
-    let relay = Setup::no_rooms()
-        .room_with(
-            "a",
-            "maildir:mail/a",
-            &format!("[[room.workstation]]\ncertificate = \"{workstation}\"\n"),
-        )
-        .routes(&room("b", "maildir:mail/b", ""))
-        .tls("starttls")
-        .start();
-    let forged = relay.make_certificates("forged", &[&workstation]);
-    fs::copy(relay.path("certs/ca.pem"), forged.join("ca.pem")).unwrap();
-    let heard = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        let mut client = Client::greeted(relay.port, "127.0.9.9");
-        client.start_tls(&forged, Some(&workstation));
-        client.say("EHLO ws.test");
-        client.say("MAIL FROM:<vakt@a.nodnett.test>").code
-    }));
-    assert!(heard.is_err() || heard.is_ok_and(|code| code != 250));
-}
-
-#[test]
 fn a_certificate_exchanged_on_disk_is_taken_up() {
     let relay = Setup::three_rooms().tls("starttls").start();
     let certs = relay.path("certs");
     let shown = || {
         let mut client = relay.client("a");
-        client.start_tls(&certs, None)
+        client.start_tls(&certs)
     };
     let first = shown();
     assert_eq!(shown(), first);
@@ -112,7 +62,7 @@ fn a_certificate_exchanged_on_disk_is_taken_up() {
     for file in ["ca.pem", "ca.key"] {
         fs::copy(certs.join(file), draft.join(file)).unwrap();
     }
-    relay.make_certificates("draft", &[]);
+    relay.make_certificates("draft");
     for file in ["relay.key", "relay.pem"] {
         fs::rename(draft.join(file), certs.join(file)).unwrap();
     }
@@ -123,7 +73,7 @@ fn a_certificate_exchanged_on_disk_is_taken_up() {
 fn half_an_exchange_leaves_the_old_certificate_in_force() {
     let relay = Setup::three_rooms().tls("starttls").start();
     let certs = relay.path("certs");
-    let shown = || relay.client("a").start_tls(&certs, None);
+    let shown = || relay.client("a").start_tls(&certs);
     let first = shown();
     fs::write(certs.join("relay.pem"), "not a certificate").unwrap();
     wait::until("a word about it", || relay.log().contains("relay.pem"));
