@@ -342,7 +342,12 @@ impl Visit {
             return Err(io::Error::other("this listener has no certificate"));
         };
         let incoming = Arc::clone(&incoming.borrow());
-        let accepted = timeout(HANDSHAKE, incoming.accept(stream)).await??;
+        let accepted = tokio::select! {
+            accepted = timeout(HANDSHAKE, incoming.accept(stream)) => accepted??,
+            _ = self.stop.wait_for(|stop| *stop) => {
+                return Err(io::Error::other("the relay goes down"));
+            }
+        };
         self.session
             .tls_started(accepted.session, accepted.certificate_names);
         Ok(Box::new(accepted.stream))
