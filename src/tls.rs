@@ -8,9 +8,8 @@
 //!
 //! Decides which versions and which trust: TLS 1.2 and 1.3 with the provider's default suites, our
 //! certificate towards clients and `client_ca` for theirs, `client_ca` and the system's roots towards
-//! next hops. Files are read
-//! again when they change; a new pair that cannot be used leaves the old one in force, with a
-//! warning. Faults name the file and say what is wrong with it.
+//! next hops. Files are read again when they change; a new pair that cannot be used leaves the old
+//! one in force, with a warning. Faults name the file and say what is wrong with it.
 
 mod workstations;
 

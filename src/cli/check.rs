@@ -57,9 +57,14 @@ fn check_tls(settings: &Settings, findings: &mut Findings) {
     if certs::are_wanted(tls) {
         let line = "there are no certificates yet: `ilbud serve` makes some for development";
         findings.warnings.push(line.to_owned());
-    } else if let Err(fault) = tls::load(tls) {
-        findings.mistakes.push(fault.to_string());
+        return;
     }
+    let ours = tls::load(tls).err();
+    let theirs = tls::verifying_client(tls.client_ca.as_deref()).err();
+    let faults = ours.into_iter().chain(theirs);
+    findings
+        .mistakes
+        .extend(faults.map(|fault| fault.to_string()));
 }
 
 async fn check_store(config: &Path, settings: &Settings, findings: &mut Findings) {

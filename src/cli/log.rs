@@ -88,8 +88,8 @@ impl Terms {
         Search {
             words: self.words.clone(),
             reference: None,
-            sender: self.sender.clone(),
-            recipient: self.recipient.clone(),
+            sender: self.sender.as_deref().map(ops::log::address),
+            recipient: self.recipient.as_deref().map(ops::log::address),
             room: self.room.clone(),
             status: self.status.clone(),
             subject: self.subject.clone(),

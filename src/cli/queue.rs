@@ -8,6 +8,7 @@ use super::{Failure, operator, print};
 use crate::lifecycle::Operation;
 use crate::mail::{Reference, RoomId, State, Timestamp};
 use crate::ops;
+use crate::ops::queue::Count;
 use crate::spool::store::{Store, Waiting, WaitingFilter};
 
 #[derive(Debug, Subcommand)]
@@ -170,26 +171,49 @@ async fn operate(
     operation: Operation,
     which: &Which,
 ) -> Result<(), Failure> {
-    let room = which.room.as_deref().map(RoomId::new);
-    let references = which.references.clone();
-    let filter = WaitingFilter {
-        references,
-        room,
-        ..WaitingFilter::default()
-    };
-    let count =
-        ops::queue::operate(store, operation, filter, &operator(), Timestamp::now()).await?;
-    if count.changed == 0 && !which.references.is_empty() {
-        let what = if count.matched == 0 {
-            "nothing of that is waiting"
-        } else {
-            "nothing to do"
-        };
-        return Err(Failure::new(format!("{what}; see: ilbud queue list")));
+    let (by, now) = (operator(), Timestamp::now());
+    let mut whole = Count::default();
+    let mut mistakes = Vec::new();
+    for filter in which.filters() {
+        let count = ops::queue::operate(store, operation, filter.clone(), &by, now).await?;
+        whole.matched += count.matched;
+        whole.changed += count.changed;
+        for reference in filter.references {
+            match count {
+                Count { matched: 0, .. } => mistakes.push(format!(
+                    "nothing of {reference} is waiting; what became of it: ilbud log show {reference}"
+                )),
+                Count { changed: 0, .. } => mistakes.push(format!(
+                    "{reference} is in a state that this does not apply to; see: ilbud queue show {reference}"
+                )),
+                Count { .. } => {}
+            }
+        }
     }
     print::line(format_args!(
         "{} of {} changed.",
-        count.changed, count.matched
+        whole.changed, whole.matched
     ))?;
-    Ok(())
+    match mistakes.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::of(mistakes)),
+    }
+}
+
+impl Which {
+    /// Each reference by itself, so that each mistake is told; or the room; or all.
+    fn filters(&self) -> Vec<WaitingFilter> {
+        if self.references.is_empty() {
+            let room = self.room.as_deref().map(RoomId::new);
+            return vec![WaitingFilter {
+                room,
+                ..WaitingFilter::default()
+            }];
+        }
+        let one = |&reference: &Reference| WaitingFilter {
+            references: vec![reference],
+            ..WaitingFilter::default()
+        };
+        self.references.iter().map(one).collect()
+    }
 }

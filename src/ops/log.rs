@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::mail::{Reference, State, Timestamp};
+use crate::mail::{Address, Domain, Reference, State, Timestamp};
 
 /// A status to search for: a recipient's state, or `refused`.
 pub fn status(word: &str) -> Result<String, String> {
@@ -19,6 +19,23 @@ pub fn status(word: &str) -> Result<String, String> {
     }
     let all = known().collect::<Vec<_>>().join(", ");
     Err(format!("no status is called {word:?}; there are: {all}"))
+}
+
+/// An address, or a part of one, in the form in which the log keeps it: domains as U-labels.
+pub fn address(typed: &str) -> String {
+    if let Ok(address) = typed.parse::<Address>() {
+        return address.to_string();
+    }
+    let (local, domain) = typed
+        .rsplit_once('@')
+        .map_or(("", typed), |(local, it)| (local, it));
+    match Domain::parse(domain) {
+        Ok(domain) if typed.contains("xn--") && typed.contains('@') => {
+            format!("{local}@{}", domain.unicode())
+        }
+        Ok(domain) if typed.contains("xn--") => domain.unicode(),
+        _ => typed.to_owned(),
+    }
 }
 
 /// A moment as people type it: RFC 3339, `2026-11-22 14:00` or `2026-11-22` in local time, or how
@@ -87,6 +104,20 @@ mod tests {
         }
         for typed in ["", "h", "-2h", "tomorrow", "2026-13-01"] {
             assert_eq!(moment(typed, now), Err(MomentFault(typed.to_owned())));
+        }
+    }
+
+    #[test]
+    fn an_address_is_sought_as_it_is_kept() {
+        for (typed, sought) in [
+            ("vakt@xn--bt-yia.nodnett.test", "vakt@båt.nodnett.test"),
+            ("@xn--bt-yia.nodnett.test", "@båt.nodnett.test"),
+            ("xn--bt-yia.nodnett.test", "båt.nodnett.test"),
+            ("vakt@b", "vakt@b"),
+            ("vakt", "vakt"),
+            ("leder@", "leder@"),
+        ] {
+            assert_eq!(address(typed), sought, "{typed}");
         }
     }
 

@@ -26,6 +26,8 @@ pub struct Refused {
     pub revision: u64,
     /// The room that the refused recipient belongs to, where it is known.
     pub recipient_room: Option<RoomId>,
+    /// The room that the peer speaks for, where a sender was refused.
+    pub sender_room: Option<RoomId>,
 }
 
 /// A recipient that is let in: one, or each member of a group.
@@ -61,6 +63,7 @@ fn refused(table: &RoutingTable, reply: Reply, rule: impl Into<String>) -> Refus
         rule: rule.into(),
         revision: table.revision(),
         recipient_room: None,
+        sender_room: None,
     }
 }
 
@@ -149,7 +152,11 @@ fn sender_refused(
         Holder::Gateway(gateway) => Reply::sender_of_room_from_gateway(&shown, &gateway.name),
     };
     let rule = format!("{source} is {holder}, which may not send as {shown}");
-    refused(table, reply, rule)
+    let sender_room = origin(holder).room().cloned();
+    Refused {
+        sender_room,
+        ..refused(table, reply, rule)
+    }
 }
 
 /// RCPT TO: `recipient` is what stands between `<` and `>`.

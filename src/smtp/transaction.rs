@@ -70,6 +70,7 @@ pub struct Verdict {
     pub reply: Reply,
     pub recipient: Option<String>,
     pub recipient_room: Option<RoomId>,
+    sender_room: Option<RoomId>,
     rule: Option<String>,
     revision: Option<u64>,
 }
@@ -81,6 +82,7 @@ impl Verdict {
             reply,
             recipient,
             recipient_room: None,
+            sender_room: None,
             rule: None,
             revision: None,
         })
@@ -91,6 +93,7 @@ impl Verdict {
             reply: refused.reply,
             recipient,
             recipient_room: refused.recipient_room,
+            sender_room: refused.sender_room,
             rule: Some(refused.rule),
             revision: Some(refused.revision),
         })
@@ -144,9 +147,7 @@ impl Transaction {
         let (sender, origin) = match asked {
             Ok(answer) => answer,
             Err(verdict) => {
-                // Whose workstation it is does not depend on what it claims to send as.
-                let origin = decide::sender(peer, None, could_identify, &table);
-                attempt.room = origin.ok().and_then(|it| it.room().cloned());
+                attempt.room.clone_from(&verdict.sender_room);
                 return Err((attempt, verdict));
             }
         };
