@@ -7,16 +7,21 @@
 //! TLS in both directions: certificates from disk to configurations.
 //!
 //! Decides which versions and which trust: TLS 1.2 and 1.3 with the provider's default suites, our
-//! certificate towards clients, `client_ca` and the system's roots towards next hops. Files are read
-//! again when they change; a new pair that cannot be used leaves the old one in force, with a
-//! warning. Faults name the file and say what is wrong with it.
+//! certificate towards clients and `client_ca` for theirs, `client_ca` and the system's roots towards
+//! next hops. Files are read again when they change; a new pair that cannot be used leaves the old
+//! one in force, with a warning. Faults name the file and say what is wrong with it.
+
+mod workstations;
 
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
 };
@@ -26,8 +31,13 @@ use tokio_rustls::rustls::crypto::{
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{
-    self, ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme,
+    self, ClientConfig, DigitallySignedStruct, ProtocolVersion, RootCertStore, ServerConfig,
+    ServerConnection, SignatureScheme,
 };
+use tokio_rustls::server::TlsStream;
+
+use crate::mail::TlsSession;
+use workstations::Workstations;
 
 /// `[tls]` of the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,17 +79,85 @@ fn provider() -> Arc<CryptoProvider> {
 }
 
 /// Our side of TLS towards clients.
-pub fn load(settings: &Settings) -> Result<Arc<ServerConfig>, TlsFault> {
+#[derive(Debug)]
+pub struct Incoming {
+    config: Arc<ServerConfig>,
+    workstations: Option<Arc<Workstations>>,
+}
+
+/// A client with whom the handshake is done.
+#[derive(Debug)]
+pub struct Accepted {
+    pub stream: TlsStream<TcpStream>,
+    pub session: TlsSession,
+    /// DNS names that the client's certificate proves.
+    pub certificate_names: Arc<[String]>,
+}
+
+/// Reads what the settings name.
+pub fn load(settings: &Settings) -> Result<Arc<Incoming>, TlsFault> {
     let chain = certificates(&settings.certificate)?;
     let key = PrivateKeyDer::from_pem_file(&settings.private_key)
         .map_err(|cause| TlsFault::new(&settings.private_key, cause))?;
-    let config = ServerConfig::builder_with_provider(provider())
+    let workstations = match &settings.client_ca {
+        Some(file) => Some(
+            Workstations::new(authorities(file)?, provider())
+                .map_err(|cause| TlsFault::new(file, cause))?,
+        ),
+        None => None,
+    };
+    let builder = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
-        .map_err(|cause| TlsFault::new(&settings.certificate, cause))?
-        .with_no_client_auth()
+        .map_err(|cause| TlsFault::new(&settings.certificate, cause))?;
+    let builder = match &workstations {
+        Some(verifier) => builder.with_client_cert_verifier(Arc::clone(verifier) as _),
+        None => builder.with_no_client_auth(),
+    };
+    let config = builder
         .with_single_cert(chain, key)
         .map_err(|cause| TlsFault::new(&settings.certificate, explain(&cause, settings)))?;
-    Ok(Arc::new(config))
+    Ok(Arc::new(Incoming {
+        config: Arc::new(config),
+        workstations,
+    }))
+}
+
+impl Incoming {
+    /// Shakes hands. The caller sets the time limit.
+    pub async fn accept(&self, stream: TcpStream) -> io::Result<Accepted> {
+        let acceptor = TlsAcceptor::from(Arc::clone(&self.config));
+        let stream = acceptor.accept(stream).await?;
+        let connection = stream.get_ref().1;
+        Ok(Accepted {
+            session: facts(connection),
+            certificate_names: self.names(connection).into(),
+            stream,
+        })
+    }
+
+    fn names(&self, connection: &ServerConnection) -> Vec<String> {
+        match (&self.workstations, connection.peer_certificates()) {
+            (Some(workstations), Some(chain)) => workstations.names(chain, UnixTime::now()),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// For the `Received` field (RFC 8314 §4.3) and the log.
+fn facts(connection: &ServerConnection) -> TlsSession {
+    let version = match connection.protocol_version() {
+        Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+        Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+        _ => "TLS",
+    };
+    let cipher = connection
+        .negotiated_cipher_suite()
+        .and_then(|suite| suite.suite().as_str())
+        .unwrap_or("unknown");
+    TlsSession {
+        version: version.to_owned(),
+        cipher: cipher.to_owned(),
+    }
 }
 
 fn explain(cause: &rustls::Error, settings: &Settings) -> String {
@@ -105,18 +183,24 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
     }
 }
 
+fn authorities(file: &Path) -> Result<RootCertStore, TlsFault> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(file)? {
+        roots
+            .add(certificate)
+            .map_err(|cause| TlsFault::new(file, cause))?;
+    }
+    Ok(roots)
+}
+
 /// Our side of TLS towards next hops that must prove who they are: by `client_ca`, or by the
 /// system's roots.
 pub fn verifying_client(client_ca: Option<&Path>) -> Result<Arc<ClientConfig>, TlsFault> {
-    let mut roots = RootCertStore::empty();
+    let mut roots = match client_ca {
+        Some(file) => authorities(file)?,
+        None => RootCertStore::empty(),
+    };
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if let Some(file) = client_ca {
-        for certificate in certificates(file)? {
-            roots
-                .add(certificate)
-                .map_err(|cause| TlsFault::new(file, cause))?;
-        }
-    }
     let config = client_versions()?
         .with_root_certificates(roots)
         .with_no_client_auth();
@@ -182,12 +266,12 @@ impl ServerCertVerifier for Anyone {
     }
 }
 
-/// Our certificate, read again when it changes on disk.
+/// Our certificate and the authorities of theirs, read again when they change on disk.
 #[derive(Debug)]
 pub struct Reloading {
     settings: Settings,
     stamps: Vec<Stamp>,
-    current: watch::Sender<Arc<ServerConfig>>,
+    current: watch::Sender<Arc<Incoming>>,
 }
 
 /// What shows that a file has changed; `None`: it cannot be seen now.
@@ -204,8 +288,8 @@ impl Reloading {
         })
     }
 
-    /// The configuration for the next handshake.
-    pub fn subscribe(&self) -> watch::Receiver<Arc<ServerConfig>> {
+    /// What the next handshake is to be done with.
+    pub fn subscribe(&self) -> watch::Receiver<Arc<Incoming>> {
         self.current.subscribe()
     }
 
@@ -223,8 +307,8 @@ impl Reloading {
 
     fn reload(&self) {
         match load(&self.settings) {
-            Ok(config) => {
-                self.current.send_replace(config);
+            Ok(incoming) => {
+                self.current.send_replace(incoming);
                 tracing::info!(file = %self.settings.certificate.display(), "a new certificate is in use");
             }
             // Often the second file has only not been written yet.
@@ -239,6 +323,8 @@ fn stamps(settings: &Settings) -> Vec<Stamp> {
         Some((metadata.modified().ok()?, metadata.len()))
     };
     [&settings.certificate, &settings.private_key]
+        .into_iter()
+        .chain(&settings.client_ca)
         .map(stamp)
-        .to_vec()
+        .collect()
 }

@@ -5,6 +5,7 @@
 //! cannot disagree. Numbers stand here and in `delivery::outcome`, nowhere else. A fault of ours is
 //! a 4xx, always. Text that came from outside is shortened and made harmless before it is said.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -13,6 +14,8 @@ use super::{Address, Reference, RoomId};
 
 /// A line on the wire, CRLF included (RFC 5321 §4.5.3.1.5).
 const LINE: usize = 512;
+/// `250-5.777.111 ` and CRLF: subject and detail are at most three digits (RFC 3463 §2).
+const OVERHEAD: usize = 16;
 /// Room for ` K7F3-2QXM-9A1B`.
 const REFERENCE: usize = 15;
 /// As much of a client's own text as we say back.
@@ -72,16 +75,14 @@ impl Reply {
     /// As bytes on the wire, each line at most 512 octets with its CRLF (RFC 5321 §4.5.3.1.5) and
     /// with the enhanced code (RFC 2034 §4).
     pub fn wire(&self) -> Vec<u8> {
-        let enhanced = self.enhanced_code();
-        let overhead = "250-".len() + enhanced.as_ref().map_or(0, |it| it.len() + 1) + "\r\n".len();
-        let texts = self.folded(LINE - overhead - REFERENCE);
+        let texts = self.folded(LINE - OVERHEAD - REFERENCE);
         let last = texts.len().saturating_sub(1);
-        let mut wire = String::with_capacity(96 * texts.len());
+        let mut wire = String::with_capacity(LINE / 4 * texts.len());
         for (number, text) in texts.iter().enumerate() {
             let mark = if number == last { ' ' } else { '-' };
             let _ = write!(wire, "{}{mark}", self.code);
-            if let Some(enhanced) = &enhanced {
-                let _ = write!(wire, "{enhanced} ");
+            if let Some((subject, detail)) = self.enhanced {
+                let _ = write!(wire, "{}.{subject}.{detail} ", self.code / 100);
             }
             wire.push_str(text);
             if let Some(reference) = self.reference.filter(|_| number == last) {
@@ -93,13 +94,16 @@ impl Reply {
     }
 
     /// The lines as said: harmless, at most `width` octets each, at least one.
-    fn folded(&self, width: usize) -> Vec<String> {
+    fn folded(&self, width: usize) -> Vec<Cow<'_, str>> {
         let mut folded = Vec::with_capacity(self.lines.len());
         for line in &self.lines {
-            fold(&harmless(line), width, &mut folded);
+            match clean(line) {
+                short if short.len() <= width => folded.push(short),
+                long => fold(&long, width, &mut folded),
+            }
         }
         if folded.is_empty() {
-            folded.push(String::new());
+            folded.push(Cow::Borrowed(""));
         }
         folded
     }
@@ -113,7 +117,7 @@ impl fmt::Display for Reply {
             write!(f, " {}.{subject}.{detail}", self.code / 100)?;
         }
         for line in self.lines.iter().filter(|line| !line.is_empty()) {
-            write!(f, " {}", harmless(line))?;
+            write!(f, " {}", clean(line))?;
         }
         match self.reference {
             Some(reference) => write!(f, " {reference}"),
@@ -124,15 +128,16 @@ impl fmt::Display for Reply {
 
 /// The text without what could end a line or confuse a terminal: control characters become `?`.
 pub fn harmless(text: &str) -> String {
-    text.chars()
-        .map(|c| {
-            if c.is_control() || is_invisible(c) {
-                '?'
-            } else {
-                c
-            }
-        })
-        .collect()
+    clean(text).into_owned()
+}
+
+fn clean(text: &str) -> Cow<'_, str> {
+    let is_harmful = |c: char| c.is_control() || is_invisible(c);
+    if text.chars().any(is_harmful) {
+        Cow::Owned(text.replace(is_harmful, "?"))
+    } else {
+        Cow::Borrowed(text)
+    }
 }
 
 /// Line separators and marks that turn the reading direction.
@@ -150,19 +155,19 @@ fn echo(text: &str) -> String {
 }
 
 /// Breaks a line into pieces of at most `width` octets, at spaces where there are any.
-fn fold(line: &str, width: usize, folded: &mut Vec<String>) {
+fn fold(line: &str, width: usize, folded: &mut Vec<Cow<'_, str>>) {
     let mut rest = line;
     while rest.len() > width {
         let (piece, after) = rest.split_at(rest.floor_char_boundary(width));
         let end = piece.rfind(' ').filter(|at| *at > 0);
         let (piece, kept) = end.map_or((piece, ""), |at| piece.split_at(at));
-        folded.push(piece.to_owned());
+        folded.push(Cow::Owned(piece.to_owned()));
         rest = rest
             .get(rest.len() - after.len() - kept.len()..)
             .unwrap_or_default()
             .trim_start_matches(' ');
     }
-    folded.push(rest.to_owned());
+    folded.push(Cow::Owned(rest.to_owned()));
 }
 
 /// What the session says on its way. None of these refuses anything.
@@ -731,5 +736,144 @@ impl fmt::Display for Answer {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn said(reply: &Reply) -> String {
+        String::from_utf8(reply.wire()).unwrap()
+    }
+
+    fn reference() -> Reference {
+        "K7F3-2QXM-9A1B".parse().unwrap()
+    }
+
+    #[test]
+    fn the_contract_is_kept() {
+        let client = IpAddr::from([10, 0, 0, 1]);
+        let room = RoomId::new("amk-oslo");
+        for (reply, start) in [
+            (Reply::kept(), "250 2.0.0 "),
+            (
+                Reply::external_recipient("x@y.test"),
+                "550 5.7.1 <x@y.test> ",
+            ),
+            (
+                Reply::unknown_mailbox("x@y.test", None),
+                "550 5.1.1 <x@y.test> ",
+            ),
+            (Reply::sender_not_of_room("x@y.test", &room), "550 5.7.1 "),
+            (Reply::author_not_of_room("x@y.test", &room), "550 5.7.1 "),
+            (
+                Reply::not_accepted_by_room("x@y.test", "AMK", None),
+                "550 5.7.1 ",
+            ),
+            (Reply::author_missing(), "550 5.7.1 "),
+            (Reply::author_doubled(), "550 5.7.1 "),
+            (Reply::author_unclear(), "550 5.7.1 "),
+            (Reply::unknown_workstation(client), "550 5.7.1 10.0.0.1 "),
+            (Reply::identify_first(client), "530 5.7.0 "),
+            (
+                Reply::malware("a.zip", "Eicar"),
+                "550 5.7.1 Malware Eicar found in a.zip",
+            ),
+            (
+                Reply::too_large(25 << 20),
+                "552 5.3.4 Message too large: the limit is 25 MiB",
+            ),
+            (Reply::too_many_recipients(100), "452 4.5.3 "),
+            (Reply::rate_limited(Duration::from_millis(1)), "450 4.7.1 "),
+            (Reply::too_many_connections(), "421 4.7.0 "),
+            (Reply::bare_newlines(), "550 5.6.0 "),
+            (Reply::store_full(), "452 4.3.1 "),
+            (Reply::memory_short(), "452 4.3.1 "),
+            (Reply::our_trouble(), "451 4.3.0 "),
+            (Reply::shutting_down(), "421 4.3.2 "),
+            (Reply::timed_out(), "421 4.4.2 "),
+        ] {
+            let wire = said(&reply.with_reference(reference()));
+            assert!(wire.starts_with(start), "{wire}");
+            assert!(wire.ends_with(" K7F3-2QXM-9A1B\r\n"), "{wire}");
+        }
+    }
+
+    #[test]
+    fn every_line_carries_the_enhanced_code_and_the_last_the_reference() {
+        let reply = Reply::help().with_reference(reference());
+        let wire = said(&reply);
+        let lines: Vec<&str> = wire.split_terminator("\r\n").collect();
+        assert_eq!(lines.len(), 3);
+        assert!(lines.iter().take(2).all(|it| it.starts_with("214-2.0.0 ")));
+        assert!(lines.iter().skip(2).all(|it| it.starts_with("214 2.0.0 ")));
+        assert_eq!(wire.matches("K7F3-2QXM-9A1B").count(), 1);
+        assert_eq!(
+            said(&Reply::greeting("relay.test")),
+            "220 relay.test ESMTP Ilbud\r\n"
+        );
+    }
+
+    #[test]
+    fn what_a_client_wrote_is_harmless_when_said_back() {
+        for (written, echoed) in [
+            ("a\r\n250 ok", "<a??250 ok>"),
+            ("a\u{1b}[31m\u{202e}b\0", "<a?[31m?b?>"),
+            ("blåbær@room.test", "<blåbær@room.test>"),
+        ] {
+            let reply = Reply::external_recipient(written);
+            assert!(said(&reply).contains(echoed), "{}", said(&reply));
+            assert!(reply.to_string().contains(echoed), "{reply}");
+        }
+    }
+
+    #[test]
+    fn no_line_is_longer_than_512_octets() {
+        for text in [
+            "x".repeat(3000),
+            "ø ".repeat(700),
+            "å".repeat(999),
+            String::new(),
+        ] {
+            let mut reply = Reply::our_trouble().with_reference(reference());
+            reply.lines = vec![text.clone(), "last".to_owned()];
+            let wire = said(&reply);
+            assert!(
+                wire.split_inclusive("\r\n").all(|line| line.len() <= 512),
+                "{wire}"
+            );
+            let letters = |text: &str| text.matches(['x', 'ø', 'å']).count();
+            assert_eq!(letters(&wire), letters(&text));
+        }
+        let echoed = said(&Reply::external_recipient(&"å".repeat(5000)));
+        assert!(echoed.len() <= 512 && echoed.contains('…'), "{echoed}");
+    }
+
+    #[test]
+    fn the_log_has_a_reply_on_one_line() {
+        let reply = Reply::help().with_reference(reference()).to_string();
+        assert!(reply.starts_with("214 2.0.0 Ilbud relays"), "{reply}");
+        assert!(
+            reply.ends_with(" K7F3-2QXM-9A1B") && !reply.contains('\n'),
+            "{reply}"
+        );
+        assert_eq!(
+            Reply::bye("relay.test").to_string(),
+            "221 2.0.0 relay.test closes the connection"
+        );
+    }
+
+    #[test]
+    fn sizes_are_said_as_people_write_them() {
+        for (octets, text) in [
+            (25 << 20, "25 MiB"),
+            (65536, "64 KiB"),
+            (1000, "1000 octets"),
+            (0, "0 octets"),
+        ] {
+            assert_eq!(size(octets), text);
+        }
     }
 }

@@ -18,15 +18,14 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::{ProtocolVersion, ServerConfig, ServerConnection};
 use tokio_rustls::server::TlsStream;
 
 use super::session::{self, Awaiting, Session, Step, Tls};
 use crate::limits::{self, Connections, Rates};
-use crate::mail::{Received, Refusal, Reply, Timestamp, TlsSession};
+use crate::mail::{Received, Refusal, Reply, Timestamp};
 use crate::policy::table::RoutingTable;
 use crate::spool::{BodyPermit, Spool};
+use crate::tls::Incoming;
 
 /// For a whole command (RFC 5321 §4.5.3.2.7).
 const COMMAND: Duration = Duration::from_secs(300);
@@ -154,7 +153,7 @@ pub struct Parts {
     /// The routing table in force.
     pub table: watch::Receiver<Arc<RoutingTable>>,
     /// Our certificate; needed by every listener whose TLS is not `off`.
-    pub tls: Option<watch::Receiver<Arc<ServerConfig>>>,
+    pub tls: Option<watch::Receiver<Arc<Incoming>>>,
     /// True once the relay goes down.
     pub stop: watch::Receiver<bool>,
 }
@@ -339,14 +338,19 @@ impl Visit {
     }
 
     async fn shake_hands(&mut self, stream: TcpStream) -> io::Result<Box<TlsStream<TcpStream>>> {
-        let Some(certificate) = &self.parts.tls else {
+        let Some(incoming) = &self.parts.tls else {
             return Err(io::Error::other("this listener has no certificate"));
         };
-        let acceptor = TlsAcceptor::from(Arc::clone(&certificate.borrow()));
-        let stream = timeout(HANDSHAKE, acceptor.accept(stream)).await??;
+        let incoming = Arc::clone(&incoming.borrow());
+        let accepted = tokio::select! {
+            accepted = timeout(HANDSHAKE, incoming.accept(stream)) => accepted??,
+            _ = self.stop.wait_for(|stop| *stop) => {
+                return Err(io::Error::other("the relay goes down"));
+            }
+        };
         self.session
-            .tls_started(facts(stream.get_ref().1), Arc::new([]));
-        Ok(Box::new(stream))
+            .tls_started(accepted.session, accepted.certificate_names);
+        Ok(Box::new(accepted.stream))
     }
 
     /// Does what the session says until it closes or TLS is to begin.
@@ -469,15 +473,16 @@ impl Visit {
         self.make_room();
         let deadline = self.deadline(progressed);
         tokio::select! {
-            read = stream.read_buf(&mut self.input) => match read? {
-                0 => Err(io::ErrorKind::UnexpectedEof.into()),
-                _ => Ok(()),
-            },
+            biased;
             _ = self.stop.wait_for(|stop| *stop), if self.going_down.is_none() => {
                 self.going_down = Some(Instant::now() + GRACE);
                 self.session.shutting_down();
                 Ok(())
             }
+            read = stream.read_buf(&mut self.input) => match read? {
+                0 => Err(io::ErrorKind::UnexpectedEof.into()),
+                _ => Ok(()),
+            },
             () = sleep_until(deadline) => {
                 self.session.end(match self.going_down {
                     Some(_) => Reply::shutting_down(),
@@ -529,20 +534,4 @@ async fn farewell<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
         io::Result::Ok(())
     })
     .await;
-}
-
-fn facts(connection: &ServerConnection) -> TlsSession {
-    let version = match connection.protocol_version() {
-        Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
-        Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
-        _ => "TLS",
-    };
-    let cipher = connection
-        .negotiated_cipher_suite()
-        .and_then(|suite| suite.suite().as_str())
-        .unwrap_or("unknown");
-    TlsSession {
-        version: version.to_owned(),
-        cipher: cipher.to_owned(),
-    }
 }
