@@ -167,6 +167,7 @@ impl Letter<'_> {
                 leased_until: now,
             }],
             events: Vec::new(),
+            left_out: Vec::new(),
         };
         let accepted = self.acceptance(room, message.content.len());
         NewMessage {

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use crate::delivery::outcome::{Attempt, Cause, Outcome};
 use crate::mail::{
-    BodyKind, Content, Details, Event, EventKind, Received, Recipient, Reference, State, Timestamp,
+    BodyKind, Content, Details, Event, EventKind, Received, Recipient, Reference, Refusal, Reply,
+    RoomId, State, Timestamp,
 };
 use crate::policy::table::RoutingTable;
 use crate::spool::store::{
@@ -57,8 +58,39 @@ pub fn accepted(received: &Received, leased_until: Timestamp) -> NewMessage {
             .map(|recipient| acceptance(received, recipient, &client))
             .chain(events)
             .collect(),
+        left_out: received
+            .remarks
+            .iter()
+            .filter(|event| event.kind == EventKind::LeftOut)
+            .filter_map(|event| left_out(received, event))
+            .collect(),
         client,
     }
+}
+
+/// The row by which a member that was left out of a group is found.
+fn left_out(received: &Received, event: &Event) -> Option<Refusal> {
+    let envelope = &received.envelope;
+    let member = event.recipient.as_ref()?.to_string();
+    let group = event.details.group.as_deref().unwrap_or_default();
+    let reply = Reply::left_out_of_group(&member, group).with_reference(event.reference);
+    Some(Refusal {
+        reference: event.reference,
+        at: event.at,
+        client: envelope.peer.address.ip(),
+        helo: envelope.peer.helo.clone(),
+        sender: envelope.sender.as_ref().map(ToString::to_string),
+        sender_room: envelope.origin.room().cloned(),
+        recipient: Some(member),
+        recipient_room: event.details.room.as_deref().map(RoomId::new),
+        subject: received.facts.subject.clone(),
+        message_id: received.facts.message_id.clone(),
+        size: u64::try_from(received.content.len()).ok(),
+        reply: reply.to_string(),
+        rule: event.details.rule.clone(),
+        revision: event.details.revision,
+        count: 1,
+    })
 }
 
 fn queued(recipient: &Recipient, due_at: Timestamp, leased_until: Timestamp) -> NewRecipient {

@@ -480,6 +480,19 @@ impl Reply {
         Self::new(550, (7, 1), text)
     }
 
+    /// One member of a group refuses the sender; the others get the message. Never said, only noted.
+    pub fn left_out_of_group(member: &str, group: &str) -> Self {
+        Self::new(
+            550,
+            (7, 1),
+            format!(
+                "<{}>: left out of <{}>, since the room does not accept mail from the sender's room",
+                echo(member),
+                echo(group)
+            ),
+        )
+    }
+
     /// Every member of a group refuses the sender.
     pub fn not_accepted_by_group(group: &str) -> Self {
         Self::new(

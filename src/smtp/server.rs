@@ -405,7 +405,7 @@ impl Visit {
     }
 
     async fn reserve(&mut self, octets: usize) {
-        let (left, asked_at) = (MEMORY.saturating_sub(self.waited), Instant::now());
+        let (left, asked_at) = (self.patience().saturating_sub(self.waited), Instant::now());
         let permit = self.parts.spool.reserve(octets, left).await;
         self.waited += asked_at.elapsed();
         let granted = permit.is_some();
@@ -416,6 +416,13 @@ impl Visit {
             tracing::warn!(%client, octets, "no memory for a message");
         }
         self.session.reserved(granted, Timestamp::now());
+    }
+
+    /// How long a message may wait for memory. Clients that hold a part of it and wait for more are
+    /// not given up all at once: those that go first leave theirs to the others.
+    fn patience(&self) -> Duration {
+        let share = f64::from(self.session.peer().address.port()) / f64::from(u16::MAX);
+        MEMORY.mul_f64(0.5 + share)
     }
 
     async fn keep(&mut self, received: Received) {

@@ -333,7 +333,9 @@ impl Transaction {
             details,
         };
         let left_out = std::mem::take(&mut self.left_out).into_iter().map(|it| {
+            let room = self.table.room_of(it.member.domain());
             let details = Details {
+                room: room.map(|room| room.id.to_string()),
                 group: Some(it.group),
                 rule: Some(it.rule),
                 revision,

@@ -70,6 +70,9 @@ pub struct NewMessage {
     pub content: Content,
     pub recipients: Vec<NewRecipient>,
     pub events: Vec<Event>,
+    /// Rows beside the message's own, for members of a group that were left out. Their events are
+    /// among `events`.
+    pub left_out: Vec<Refusal>,
 }
 
 #[derive(Debug, Clone)]

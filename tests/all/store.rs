@@ -96,6 +96,7 @@ fn message(number: u64, rooms: &[&str]) -> NewMessage {
         },
         recipients: rooms.iter().map(recipient).collect(),
         events: vec![event(number, EventKind::Accepted)],
+        left_out: Vec::new(),
     }
 }
 
@@ -603,6 +604,18 @@ async fn a_refusal_is_a_row_and_an_event() {
     let events = store.events(reference(3)).await.unwrap();
     assert_eq!(events[0].event, "refused");
     assert_eq!(events[0].details.rule.as_deref(), Some("outside"));
+}
+
+#[tokio::test]
+async fn who_was_left_out_is_a_row_beside_the_message() {
+    let (store, _folder) = store();
+    let mut sent = message(1, &["b"]);
+    sent.left_out = vec![refusal(1, "vakt@c.nodnett.test")];
+    store.accept(sent).await.unwrap();
+    let rows = store.search(search()).await.unwrap();
+    let states: Vec<_> = rows.iter().map(|row| row.status.as_str()).collect();
+    assert_eq!(states, ["refused", "queued"]);
+    assert_eq!(store.events(reference(1)).await.unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -26,6 +26,10 @@ pub(super) fn accept(connection: &Connection, message: &NewMessage) -> Result<()
     }
     insert_attachments(connection, message.reference, &message.facts)?;
     message
+        .left_out
+        .iter()
+        .try_for_each(|row| insert_refusal(connection, row))?;
+    message
         .events
         .iter()
         .try_for_each(|event| insert_event(connection, event))
@@ -212,9 +216,10 @@ fn delete_finished_content(
 }
 
 pub(super) fn note(connection: &Connection, refusals: &[Refusal]) -> Result<(), StoreError> {
-    refusals
-        .iter()
-        .try_for_each(|refusal| insert_refusal(connection, refusal))
+    refusals.iter().try_for_each(|refusal| {
+        insert_refusal(connection, refusal)?;
+        insert_refused_event(connection, refusal)
+    })
 }
 
 fn insert_refusal(connection: &Connection, refusal: &Refusal) -> Result<(), StoreError> {
@@ -238,7 +243,7 @@ fn insert_refusal(connection: &Connection, refusal: &Refusal) -> Result<(), Stor
             refusal.reply,
             refusal.count as i64,
         ])?;
-    insert_refused_event(connection, refusal)
+    Ok(())
 }
 
 /// Unlike other events, a refusal's recipient need not be an address at all.
