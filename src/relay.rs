@@ -29,8 +29,8 @@ use crate::tls;
 
 /// Fresh messages that may wait in memory for the queue.
 const WINDOW: usize = 1000;
-/// How often finished contents are deleted and free space is given back.
-const TIDY: Duration = Duration::from_secs(10);
+/// How often a portion of finished contents is deleted, and of free space given back.
+const TIDY: Duration = Duration::from_secs(1);
 /// How often certificates on disk are looked at.
 const LOOK_AT_CERTIFICATES: Duration = Duration::from_secs(2);
 
@@ -223,17 +223,20 @@ async fn follow_routes(spool: Spool, table: watch::Sender<Arc<RoutingTable>>, se
     }
 }
 
-/// Deletes what need not be kept any longer, and gives free space back.
+/// Deletes what need not be kept any longer, and gives free space back: a portion at a time, so that
+/// mail is not held up.
 async fn tidy(spool: Spool, keep_bodies: Duration) {
     let mut tick = tokio::time::interval(TIDY);
+    let mut after = None;
     loop {
         tick.tick().await;
-        if let Err(fault) = spool
-            .store()
-            .purge(Timestamp::now().before(keep_bodies))
-            .await
-        {
-            tracing::warn!(%fault, "the store cannot be tidied yet");
+        let finished_before = Timestamp::now().before(keep_bodies);
+        let purged = spool.store().purge(finished_before, after).await;
+        match (purged, spool.store().shrink().await) {
+            (Ok(last), Ok(())) => after = last,
+            (Err(fault), _) | (_, Err(fault)) => {
+                tracing::warn!(%fault, "the store cannot be tidied yet");
+            }
         }
     }
 }

@@ -268,9 +268,15 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn route_history(&self) -> Pending<Vec<Revision>>;
     /// Puts a new table in force. `Conflict` when `expected` is given and no longer the newest.
     fn replace_routes(&self, revision: Revision, expected: Option<u64>) -> Pending<u64>;
-    /// Deletes contents whose messages are finished since before `finished_before`, and gives free
-    /// pages back. Returns how many contents were deleted.
-    fn purge(&self, finished_before: Timestamp) -> Pending<u64>;
+    /// Looks at a portion of the contents after `after`, and deletes those whose messages are
+    /// finished since before `finished_before`. Returns where to go on; `None` at the end.
+    fn purge(
+        &self,
+        finished_before: Timestamp,
+        after: Option<Reference>,
+    ) -> Pending<Option<Reference>>;
+    /// Gives a portion of free space back, when there is much of it.
+    fn shrink(&self) -> Pending<()>;
     /// Reads and proves its own soundness; a sentence per fault.
     fn check(&self) -> Pending<Vec<String>>;
     /// The greatest reference in use.

@@ -339,9 +339,16 @@ async fn bytes_are_kept_for_a_while_when_asked() {
         )]))
         .await
         .unwrap();
-    assert_eq!(store.purge(NOW).await.unwrap(), 0);
+    assert_eq!(store.purge(NOW, None).await.unwrap(), Some(reference(2)));
     assert!(store.content(reference(1)).await.unwrap().is_some());
-    assert_eq!(store.purge(later(1)).await.unwrap(), 1);
+    assert_eq!(
+        store.purge(later(1), None).await.unwrap(),
+        Some(reference(2))
+    );
+    assert_eq!(
+        store.purge(later(1), Some(reference(2))).await.unwrap(),
+        None
+    );
     assert!(store.content(reference(1)).await.unwrap().is_none());
     assert!(store.content(reference(2)).await.unwrap().is_some());
 }

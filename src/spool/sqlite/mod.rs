@@ -31,6 +31,8 @@ const MIGRATIONS: &[&str] = &[include_str!("../schema/sqlite/001_main_job.sql")]
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The write-ahead log is folded into the file when it is this long, in pages of 4 KiB.
 const CHECKPOINT_PAGES: u32 = 8192;
+/// After a burst the write-ahead log is cut back to this many octets.
+const LOG_OCTETS: i64 = 64 << 20;
 const STATEMENTS: usize = 64;
 /// Readers kept open between questions.
 const IDLE_READERS: usize = 4;
@@ -205,9 +207,17 @@ impl Store for Sqlite {
             .submit(move |connection| write::replace_routes(connection, &revision, expected))
     }
 
-    fn purge(&self, finished_before: Timestamp) -> Pending<u64> {
+    fn purge(
+        &self,
+        finished_before: Timestamp,
+        after: Option<Reference>,
+    ) -> Pending<Option<Reference>> {
         self.writer
-            .submit(move |connection| write::purge(connection, finished_before))
+            .submit(move |connection| write::purge(connection, finished_before, after))
+    }
+
+    fn shrink(&self) -> Pending<()> {
+        self.writer.submit(write::shrink)
     }
 
     fn check(&self) -> Pending<Vec<String>> {
@@ -283,6 +293,7 @@ fn connect_to_write(path: &Path) -> Result<Connection, StoreError> {
     // FULL: a commit is on the disk when it returns. NORMAL can lose it with the power.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "journal_size_limit", LOG_OCTETS)?;
     connection.pragma_update(None, "cache_size", -65_536)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);

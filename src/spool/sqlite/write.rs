@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use super::super::store::{
     Applied, Change, NewMessage, NewRecipient, RecipientChange, RecipientId, Revision, StoreError,
@@ -15,6 +15,8 @@ use crate::mail::{Address, Event, Facts, Reference, Refusal, RoomId, Timestamp};
 /// Free pages worth giving back to the file system, and how many at a time (4 KiB each).
 const SPARE_PAGES: i64 = 4096;
 const GIVEN_BACK_PAGES: u32 = 1024;
+/// Contents that `purge` looks at, at a time.
+const PURGED: u32 = 500;
 /// Rows that `make_all_due` changes at a time, so that mail is not held up.
 const DUE_AT_A_TIME: usize = 2000;
 
@@ -367,23 +369,38 @@ pub(super) fn replace_routes(
 pub(super) fn purge(
     connection: &Connection,
     finished_before: Timestamp,
-) -> Result<u64, StoreError> {
-    let deleted = connection
+    after: Option<Reference>,
+) -> Result<Option<Reference>, StoreError> {
+    let after = after.map_or(-1, number);
+    let last: Option<i64> = connection
         .prepare_cached(
-            "DELETE FROM content WHERE NOT EXISTS (SELECT 1 FROM recipient
-                 WHERE recipient.reference = content.reference
-                     AND (finished_at IS NULL OR finished_at >= ?1))",
+            "SELECT max(reference) FROM
+                 (SELECT reference FROM content WHERE reference > ?1 ORDER BY reference LIMIT ?2)",
         )?
-        .execute([finished_before.as_millis()])?;
-    let spare: i64 = connection.pragma_query_value(None, "freelist_count", |row| row.get(0))?;
+        .query_row(params![after, PURGED], |row| row.get(0))?;
+    let Some(last) = last else { return Ok(None) };
+    connection
+        .prepare_cached(
+            "DELETE FROM content WHERE reference > ?1 AND reference <= ?2 AND NOT EXISTS
+                 (SELECT 1 FROM recipient WHERE recipient.reference = content.reference
+                     AND (finished_at IS NULL OR finished_at >= ?3))",
+        )?
+        .execute([after, last, finished_before.as_millis()])?;
+    Ok(Some(Reference::from_number(last.unsigned_abs())))
+}
+
+pub(super) fn shrink(connection: &Connection) -> Result<(), StoreError> {
+    let spare: i64 = connection
+        .prepare_cached("PRAGMA freelist_count")?
+        .query_row([], |row| row.get(0))?;
     if spare > SPARE_PAGES {
         // Steps one page at a time until told to stop, so it is read to its end.
         let mut statement =
             connection.prepare(&format!("PRAGMA incremental_vacuum({GIVEN_BACK_PAGES})"))?;
         let mut rows = statement.query([])?;
-        while rows.next().optional()?.flatten().is_some() {}
+        while rows.next()?.is_some() {}
     }
-    Ok(deleted as u64)
+    Ok(())
 }
 
 /// Waiting recipients in these states have a time; in the others nobody may take them.
