@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use crate::delivery::client::Caller;
 use crate::delivery::outcome::{Attempt, Cause, Outcome};
@@ -25,7 +25,7 @@ use crate::lifecycle::bounce::Letterhead;
 use crate::lifecycle::retry::Schedule;
 use crate::lifecycle::{self, Occasion};
 use crate::mail::{Content, Reference, RoomId, Timestamp};
-use crate::policy::decide;
+use crate::policy::decide::{self, Route};
 use crate::policy::table::RoutingTable;
 use crate::spool::store::{Applied, Change, RecipientId, StoreError, Waiting};
 use crate::spool::{BodyPermit, Feed, Fresh, Spool};
@@ -38,6 +38,9 @@ const LEASE: Duration = Duration::from_secs(1800);
 const LANE: usize = 400;
 /// Recipients of one room taken from the store at a time.
 const PORTION: usize = 200;
+/// One lane's part of the memory for bodies, where they are read from the store: one in so many.
+const LANE_SHARE: usize = 16;
+const KIB: usize = 1024;
 /// How long a worker keeps a connection with nothing to send.
 const IDLE: Duration = Duration::from_secs(5);
 /// How long a job waits for memory before it goes back to the store.
@@ -202,6 +205,9 @@ struct Lane {
     idle: usize,
     /// Rings for one of them.
     bell: Arc<Notify>,
+    /// The lane's part of the memory for bodies that are read from the store: a room that holds
+    /// its mail for long must not take everybody's.
+    share: Option<Arc<Semaphore>>,
     /// The store has more for this room than there was place for.
     more: bool,
 }
@@ -219,6 +225,7 @@ struct Body {
     /// It came in memory just now: nobody can have tried it before.
     is_fresh: bool,
     _permit: Arc<BodyPermit>,
+    _share: Option<OwnedSemaphorePermit>,
 }
 
 impl Task {
@@ -234,12 +241,18 @@ impl Desk {
 
     fn take_fresh(self: &Arc<Self>, fresh: Fresh, alive: &Alive) {
         let permit = Arc::new(fresh.permit);
-        for mut task in into_tasks(fresh.waiting) {
+        let mut waiting = fresh.waiting;
+        {
+            let hand = self.hand();
+            waiting.retain(|it| !hand.held.contains(&it.id));
+        }
+        for mut task in into_tasks(waiting) {
             let content = fresh.content.clone();
             task.body = Some(Body {
                 content,
                 is_fresh: true,
                 _permit: Arc::clone(&permit),
+                _share: None,
             });
             self.enqueue(task, alive);
         }
@@ -321,6 +334,9 @@ impl Desk {
 
     /// Waits a while for the next task of a room, so that a connection is used again.
     async fn await_task(&self, room: &RoomId) -> Option<Task> {
+        if *self.stop.borrow() {
+            return None;
+        }
         let bell = {
             let hand = &mut *self.hand();
             let lane = hand.lanes.get_mut(room)?;
@@ -407,16 +423,24 @@ struct Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let mut hand = self.desk.hand();
+        let hand = &mut *self.desk.hand();
         let Some(lane) = hand.lanes.get_mut(&self.room) else {
             return;
         };
         lane.workers = lane.workers.saturating_sub(1);
-        if lane.tasks.is_empty() && std::mem::take(&mut lane.more) {
-            self.desk.wake.notify_one();
+        if lane.workers > 0 {
+            return;
         }
-        if lane.tasks.is_empty() && lane.workers == 0 {
-            hand.lanes.remove(&self.room);
+        // What came in while the last worker was leaving is read again from the store.
+        let left: Vec<RecipientId> = lane.tasks.iter().flat_map(Task::ids).collect();
+        let asks = lane.more || !left.is_empty();
+        hand.lanes.remove(&self.room);
+        for id in left {
+            hand.held.remove(&id);
+            hand.orphans.push(id);
+        }
+        if asks {
+            self.desk.wake.notify_one();
         }
     }
 }
@@ -443,23 +467,24 @@ impl Drop for Grip {
 
 /// Works on one room's lane until nothing has come for a while.
 async fn work(place: Place, alive: Alive) {
-    let (desk, room) = (&place.desk, &place.room);
+    let (desk, room) = (Arc::clone(&place.desk), place.room.clone());
     let mut kept = None;
     loop {
-        let task = match desk.next_task(room) {
+        let task = match desk.next_task(&room) {
             Some(task) => Some(task),
-            None if kept.is_some() => desk.await_task(room).await,
+            None if kept.is_some() => desk.await_task(&room).await,
             None => None,
         };
         let Some(task) = task else { break };
-        let ids = task.ids().collect();
         let grip = Grip {
-            desk: Arc::clone(desk),
-            ids,
+            desk: Arc::clone(&desk),
+            ids: task.ids().collect(),
             written: false,
         };
         try_task(grip, task, &mut kept, &alive).await;
     }
+    // Taking leave of the next hop takes a while; the place is free before that.
+    drop(place);
     if let Some(kept) = kept {
         kept.close().await;
     }
@@ -476,18 +501,32 @@ async fn try_task(grip: Grip, task: Task, kept: &mut Option<Kept>, alive: &Alive
     } = task;
     let body = match body {
         Some(body) => Ok(body),
-        None => desk.fetch(reference, &recipients).await,
+        None => desk.fetch(&room, reference, &recipients).await,
     };
     let table = Arc::clone(&desk.table.borrow());
-    let attempts = match &body {
-        Ok(body) => desk.attempt(&room, &recipients, body, kept, &table).await,
+    let route = decide::route(&room, &table, Timestamp::now());
+    let attempts = match (&body, &route) {
+        // It may come back; until then its mail waits.
+        (_, None) => {
+            let reason = format!("room {room} is no longer in the routing table");
+            vec![deferral(&reason); recipients.len()]
+        }
+        (Ok(body), Some(route)) => desk.attempt(&recipients, body, route, kept).await,
         // It goes back to the store, and comes again.
-        Err(Absent::NoMemory) => return,
-        Err(Absent::Unreadable(reason)) => vec![deferral(reason); recipients.len()],
+        (Err(Absent::NoMemory), _) => return,
+        (Err(Absent::Unreadable(reason)), _) => vec![deferral(reason); recipients.len()],
     };
     let tried = recipients.into_iter().zip(attempts).collect();
-    let change = desk.settle(tried, body.as_ref().ok().map(|body| &body.content), &table);
-    tokio::spawn(write(grip, Arc::new(change), alive.clone()));
+    let content = body.as_ref().ok().map(|body| &body.content);
+    let redirect = route.as_ref().filter(|route| route.via != room);
+    let redirect = redirect.map(|route| route.rule.as_str());
+    let settled = catch_unwind(AssertUnwindSafe(|| {
+        desk.settle(tried, content, &table, redirect)
+    }));
+    match settled {
+        Ok(change) => drop(tokio::spawn(write(grip, Arc::new(change), alive.clone()))),
+        Err(_) => grip.keep_for_ever(&format!("{reference}: its outcome could not be made out")),
+    }
 }
 
 /// Why there are no bytes to send.
@@ -523,17 +562,11 @@ async fn unless_it_panics<F: Future>(future: F) -> Option<F::Output> {
 impl Desk {
     async fn attempt(
         &self,
-        room: &RoomId,
         recipients: &[Waiting],
         body: &Body,
+        route: &Route,
         kept: &mut Option<Kept>,
-        table: &RoutingTable,
     ) -> Vec<Attempt> {
-        let Some(route) = decide::route(room, table, Timestamp::now()) else {
-            // It may come back; until then its mail waits.
-            let reason = format!("room {room} is no longer in the routing table");
-            return vec![deferral(&reason); recipients.len()];
-        };
         let job = Job {
             waiting: recipients,
             content: &body.content,
@@ -550,10 +583,16 @@ impl Desk {
     }
 
     /// A message's bytes from the store, under a share of the memory for bodies.
-    async fn fetch(&self, reference: Reference, recipients: &[Waiting]) -> Result<Body, Absent> {
+    async fn fetch(
+        &self,
+        room: &RoomId,
+        reference: Reference,
+        recipients: &[Waiting],
+    ) -> Result<Body, Absent> {
         let size = recipients
             .first()
             .map_or(0, |it| usize::try_from(it.size).unwrap_or(usize::MAX));
+        let share = self.share(room, size).await;
         let permit = self
             .spool
             .reserve(size, MEMORY_WAIT)
@@ -564,6 +603,7 @@ impl Desk {
                 content,
                 is_fresh: false,
                 _permit: Arc::new(permit),
+                _share: share,
             }),
             Ok(None) => Err(Absent::Unreadable(
                 "the store has no bytes of this message".to_owned(),
@@ -574,11 +614,24 @@ impl Desk {
         }
     }
 
+    /// Waits for the room's own part of the memory; one message always has a place.
+    async fn share(&self, room: &RoomId, octets: usize) -> Option<OwnedSemaphorePermit> {
+        let whole = (self.spool.memory() / LANE_SHARE / KIB).max(1);
+        let share = {
+            let hand = &mut *self.hand();
+            let share = &mut hand.lanes.get_mut(room)?.share;
+            Arc::clone(share.get_or_insert_with(|| Arc::new(Semaphore::new(whole))))
+        };
+        let pieces = u32::try_from(octets.div_ceil(KIB).clamp(1, whole)).unwrap_or(u32::MAX);
+        share.acquire_many_owned(pieces).await.ok()
+    }
+
     fn settle(
         &self,
         tried: Vec<(Waiting, Attempt)>,
         content: Option<&Content>,
         table: &RoutingTable,
+        redirect: Option<&str>,
     ) -> Change {
         let report = self.spool.next_reference();
         lifecycle::attempted(
@@ -591,21 +644,50 @@ impl Desk {
                 table,
                 content,
                 report,
+                redirect,
             },
         )
     }
 }
 
+impl Grip {
+    /// Better not tried again before the next start than delivered over and over.
+    fn keep_for_ever(mut self, why: &str) {
+        tracing::error!("{why}; it stays as it is until the relay is started again");
+        self.ids.clear();
+        self.written = true;
+    }
+}
+
 /// Writes an outcome, however long it takes: it must not be lost, nor the message sent again.
 async fn write(mut grip: Grip, change: Arc<Change>, _alive: Alive) {
-    let applied = match grip.desk.apply(&change).await {
-        Ok(applied) => applied,
-        Err(fault) => return tracing::error!(%fault, "an outcome contradicts the store"),
-    };
-    grip.written = true;
-    if !applied.skipped.is_empty() {
-        let late = Arc::new(lifecycle::overtaken(&change, &applied.skipped));
-        if let Err(fault) = grip.desk.apply(&late).await {
+    let mut applied = grip.desk.apply(&change).await;
+    if let Err(fault) = &applied {
+        tracing::error!(%fault, "an outcome contradicts the store; written without its report");
+        let recipients = change.recipients.clone();
+        let bare = Change {
+            recipients,
+            ..Change::default()
+        };
+        applied = grip.desk.apply(&Arc::new(bare)).await;
+    }
+    match applied {
+        Ok(applied) => {
+            grip.written = true;
+            grip.desk.tell_overtaken(&change, &applied).await;
+        }
+        Err(fault) => grip.keep_for_ever(&format!("an outcome contradicts the store: {fault}")),
+    }
+}
+
+impl Desk {
+    /// Somebody decided otherwise meanwhile; what happened is told all the same.
+    async fn tell_overtaken(&self, change: &Change, applied: &Applied) {
+        if applied.skipped.is_empty() {
+            return;
+        }
+        let late = Arc::new(lifecycle::overtaken(change, &applied.skipped));
+        if let Err(fault) = self.apply(&late).await {
             tracing::error!(%fault, "what came too late cannot be told");
         }
     }

@@ -31,6 +31,10 @@ use crate::tls;
 const WINDOW: usize = 1000;
 /// How often a portion of finished contents is deleted, and of free space given back.
 const TIDY: Duration = Duration::from_secs(1);
+/// How long a routing table that could not be read is left alone.
+const READ_AGAIN: Duration = Duration::from_secs(2);
+/// How long stopping may take in all, whatever hangs.
+const STOP: Duration = Duration::from_secs(40);
 /// How often certificates on disk are looked at.
 const LOOK_AT_CERTIFICATES: Duration = Duration::from_secs(2);
 
@@ -180,13 +184,18 @@ impl Relay {
         };
         tracing::info!("stopping: transactions in hand are finished, new ones are refused");
         stopping.send_replace(true);
-        while foreground.join_next().await.is_some() {}
-        self.spool.flush_refusals().await;
+        let last_works = async {
+            while foreground.join_next().await.is_some() {}
+            self.spool.flush_refusals().await;
+        };
+        if tokio::time::timeout(STOP, last_works).await.is_err() {
+            tracing::error!("stopped before everything was done: the store did not answer in time");
+        }
         outcome
     }
 }
 
-/// SIGTERM, SIGINT or SIGHUP's absence of meaning: the first two stop the relay.
+/// Ready when the process is told to stop, by SIGTERM or SIGINT.
 pub async fn stop_signal() {
     match (
         signal(SignalKind::terminate()),
@@ -218,6 +227,8 @@ async fn follow_routes(spool: Spool, table: watch::Sender<Arc<RoutingTable>>, se
             Ok(_) => {}
             Err(fault) => {
                 tracing::error!(%fault, "the routing table cannot be read; the last good one stays in force");
+                tokio::time::sleep(READ_AGAIN).await;
+                foreign.mark_changed();
             }
         }
     }

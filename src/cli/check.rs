@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Failure, certs, print};
+use super::{Failure, NO_ENGINE, certs, print};
 use crate::config::{self, Settings};
 use crate::ops::routes;
 use crate::policy::table::{Fault, RoutingTable};
@@ -32,7 +32,7 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
         }
     }
     for warning in &findings.warnings {
-        eprintln!("warning: {}", print::harmless(warning));
+        print::complaint(&format!("warning: {warning}"));
     }
     if !findings.mistakes.is_empty() {
         return Err(Failure::of(findings.mistakes));
@@ -41,9 +41,7 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
 }
 
 fn check_parts(config: &Path, settings: &Settings, findings: &mut Findings) -> Result<(), Failure> {
-    findings
-        .warnings
-        .push("no [[scan.engine]]: only the built-in rules look at attachments".to_owned());
+    findings.warnings.push(NO_ENGINE.to_owned());
     check_tls(settings, findings);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -79,7 +77,12 @@ async fn check_store(config: &Path, settings: &Settings, findings: &mut Findings
         Err(fault) => findings.mistakes.push(fault.to_string()),
     }
     match routes::current(&store).await {
-        Ok(Some((revision, _))) => check_table(&revision.table, "routing table", findings),
+        Ok(Some((revision, table))) => {
+            check_table(&revision.table, "routing table", findings);
+            let doubt = settings.postmaster.as_ref();
+            let doubt = doubt.and_then(|it| routes::doubt_postmaster(&table, it));
+            findings.warnings.extend(doubt);
+        }
         Ok(None) => check_file(config, findings),
         Err(fault) => findings.mistakes.push(fault.to_string()),
     }
@@ -105,7 +108,10 @@ fn check_table(text: &str, name: &str, findings: &mut Findings) {
             .collect::<Vec<_>>()
     };
     match RoutingTable::parse(text, 0) {
-        Ok((_, warnings)) => findings.warnings.extend(lines(warnings)),
+        Ok((table, warnings)) => {
+            findings.warnings.extend(lines(warnings));
+            findings.warnings.extend(lines(routes::not_yet(&table)));
+        }
         Err(faults) => findings.mistakes.extend(lines(faults)),
     }
 }

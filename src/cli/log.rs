@@ -86,7 +86,7 @@ fn moment(text: &str) -> Result<Timestamp, ops::log::MomentFault> {
 impl Terms {
     fn search(&self) -> Search {
         Search {
-            words: self.words.clone(),
+            words: self.words.iter().map(|word| ops::log::bare(word)).collect(),
             reference: None,
             sender: self.sender.as_deref().map(ops::log::address),
             recipient: self.recipient.as_deref().map(ops::log::address),
@@ -94,9 +94,10 @@ impl Terms {
             status: self.status.clone(),
             subject: self.subject.clone(),
             attachment: self.attachment.clone(),
-            message_id: self.message_id.clone(),
+            message_id: self.message_id.as_deref().map(ops::log::bare),
             client: self.client.map(|client| client.to_string()),
             since: self.since,
+            not_below: self.since.map(ops::log::first_reference),
             until: self.until,
             limit: self.limit,
         }

@@ -22,6 +22,10 @@ use crate::config::{self, Settings};
 use crate::spool::sqlite::Sqlite;
 use crate::spool::store::{Store, StoreError};
 
+/// What `serve` and `check` say, and go on.
+const NO_ENGINE: &str =
+    "no [[scan.engine]]: attachments are not looked at; scanning comes with a later version";
+
 /// Where the settings are unless `--config` says otherwise.
 pub const DEFAULT_CONFIG: &str = "config/ilbud.toml";
 
@@ -106,10 +110,14 @@ pub fn main() -> ExitCode {
     match run(&cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            for line in failure.lines {
-                eprintln!("ilbud: {}", print::harmless(&line));
+            for line in &failure.lines {
+                print::complaint(&format!("ilbud: {line}"));
             }
-            ExitCode::FAILURE
+            // Without a line there is nothing to complain of: see `From<std::io::Error>`.
+            match failure.lines.is_empty() {
+                true => ExitCode::SUCCESS,
+                false => ExitCode::FAILURE,
+            }
         }
     }
 }
@@ -119,7 +127,9 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
         Command::Serve => serve::run(config),
         Command::Check => check::run(config),
-        Command::Route(command) => on_store(config, |store, _| route::run(command, store)),
+        Command::Route(command) => on_store(config, |store, settings| {
+            route::run(command, store, settings)
+        }),
         Command::Log(command) => on_store(config, |store, _| log::run(command, store)),
         Command::Queue(command) => on_store(config, |store, _| queue::run(command, store)),
         Command::Certs(command) => certs::run(command, config),

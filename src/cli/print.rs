@@ -18,6 +18,11 @@ pub(super) fn line(line: Arguments<'_>) -> io::Result<()> {
     writeln!(io::stdout().lock(), "{line}")
 }
 
+/// One line on stderr; where that cannot be written, nobody is there to be told.
+pub(super) fn complaint(line: &str) {
+    drop(writeln!(io::stderr().lock(), "{}", harmless(line)));
+}
+
 /// Text as it is: a file for another command.
 pub(super) fn text(text: &str) -> io::Result<()> {
     io::stdout().lock().write_all(text.as_bytes())

@@ -85,24 +85,15 @@ pub(super) async fn run(command: &Command, store: Arc<dyn Store>) -> Result<(), 
 /// Rows read at a time, so that a queue of any size is listed in bounded memory.
 const PAGE: usize = 1000;
 
-async fn list(
-    store: &Arc<dyn Store>,
-    mut filter: WaitingFilter,
-    json: bool,
-) -> Result<(), Failure> {
-    filter.limit = Some(PAGE);
-    loop {
-        let page = store.waiting(filter.clone()).await?;
-        let first = filter.after.is_none();
-        let Some(last) = page.last() else {
-            if first && !json {
-                print::line(format_args!("Nothing is waiting."))?;
-            }
-            return Ok(());
-        };
-        filter.after = Some(last.id);
-        print_page(&page, json)?;
+async fn list(store: &Arc<dyn Store>, filter: WaitingFilter, json: bool) -> Result<(), Failure> {
+    let ids = store.waiting_ids(filter).await?;
+    if ids.is_empty() && !json {
+        print::line(format_args!("Nothing is waiting."))?;
     }
+    for page in ids.chunks(PAGE) {
+        print_page(&store.waiting(page.to_vec()).await?, json)?;
+    }
+    Ok(())
 }
 
 fn print_page(page: &[Waiting], json: bool) -> Result<(), Failure> {
@@ -157,7 +148,8 @@ async fn show(store: &Arc<dyn Store>, reference: Reference, json: bool) -> Resul
         references,
         ..WaitingFilter::default()
     };
-    let waiting = store.waiting(filter).await?;
+    let ids = store.waiting_ids(filter).await?;
+    let waiting = store.waiting(ids).await?;
     if waiting.is_empty() {
         return Err(Failure::new(format!(
             "nothing of {reference} is waiting; what became of it: ilbud log show {reference}"

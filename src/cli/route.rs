@@ -7,6 +7,7 @@ use std::sync::Arc;
 use clap::Subcommand;
 
 use super::{Failure, operator, print};
+use crate::config::Settings;
 use crate::mail::Timestamp;
 use crate::ops::routes::{self, Proposal, Refused};
 use crate::policy::decide;
@@ -45,7 +46,11 @@ pub(super) enum Command {
     },
 }
 
-pub(super) async fn run(command: &Command, store: Arc<dyn Store>) -> Result<(), Failure> {
+pub(super) async fn run(
+    command: &Command,
+    store: Arc<dyn Store>,
+    settings: Settings,
+) -> Result<(), Failure> {
     match command {
         Command::Apply {
             file,
@@ -60,7 +65,7 @@ pub(super) async fn run(command: &Command, store: Arc<dyn Store>) -> Result<(), 
             to,
             client,
             json,
-        } => explain(&store, from, to, *client, *json).await,
+        } => explain(&store, (from, to), *client, settings, *json).await,
     }
 }
 
@@ -90,11 +95,7 @@ async fn apply(
             Refused::Store(fault) => fault.into(),
         })?;
     for warning in &outcome.warnings {
-        eprintln!(
-            "warning: {}: {}",
-            file.display(),
-            print::harmless(&warning.to_string())
-        );
+        print::complaint(&format!("warning: {}: {warning}", file.display()));
     }
     if json {
         let summary = outcome.summary.unwrap_or_default();
@@ -154,12 +155,13 @@ async fn history(store: &Arc<dyn Store>, json: bool) -> Result<(), Failure> {
 
 async fn explain(
     store: &Arc<dyn Store>,
-    from: &str,
-    to: &str,
+    (from, to): (&str, &str),
     client: Option<IpAddr>,
+    settings: Settings,
     json: bool,
 ) -> Result<(), Failure> {
     let (_, table) = routes::current(store).await?.ok_or_else(none_yet)?;
+    let table = table.with_postmaster(settings.postmaster);
     for explanation in decide::explain(from, to, client, &table, Timestamp::now()) {
         if json {
             print::json(&explanation)?;

@@ -1,13 +1,15 @@
 //! `ilbud serve`: make what is missing, say so, run the relay, and say what to try next.
 
+use std::fmt::Arguments;
 use std::io::IsTerminal;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing_subscriber::EnvFilter;
 
-use super::{DEFAULT_CONFIG, Failure, certs, load, operator, print};
+use super::{DEFAULT_CONFIG, Failure, NO_ENGINE, certs, load, operator, print};
 use crate::config::Settings;
 use crate::mail::Timestamp;
 use crate::ops::routes::{self, Proposal, Refused};
@@ -20,6 +22,8 @@ use crate::spool::store::Store;
 /// The shipped settings and table, for a folder that has none.
 const SETTINGS: &str = include_str!("../../config/ilbud.toml");
 const ROUTES: &str = include_str!("../../config/routes.toml");
+/// Descriptors for everything but clients: the store, next hops, Maildirs.
+const DESCRIPTORS: u64 = 1000;
 /// The environment variable that says how much the process tells of itself.
 const VERBOSITY: &str = "ILBUD_LOG";
 
@@ -28,6 +32,7 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
     make_settings(config)?;
     let settings = load(config)?;
     make_certificates(&settings)?;
+    raise_descriptors(settings.limits.connections);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
@@ -37,11 +42,34 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
     outcome
 }
 
+/// A connection is a descriptor. The system's soft limit is often a quarter of what is needed.
+fn raise_descriptors(connections: usize) {
+    let limit = getrlimit(Resource::Nofile);
+    let (current, maximum) = (limit.maximum, limit.maximum);
+    if let Err(fault) = setrlimit(Resource::Nofile, Rlimit { current, maximum }) {
+        tracing::warn!(%fault, "the limit of open files cannot be raised");
+    }
+    let wanted = connections as u64 + DESCRIPTORS;
+    if let Some(open) = limit.maximum.filter(|&open| open < wanted) {
+        tracing::warn!(
+            "only {open} files may be open, so not all of {connections} connections can be taken; \
+             raise the limit to {wanted} (LimitNOFILE=), or lower limits.connections"
+        );
+    }
+}
+
+/// One line for whoever looks on. Nobody need: a full disk or a closed pipe stops no relay.
+fn tell(line: Arguments<'_>) {
+    drop(print::line(line));
+}
+
 fn start_tracing() {
     let filter = EnvFilter::try_from_env(VERBOSITY).unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // Nowhere to write is no reason to stop carrying mail: it would say so, in vain, and panic.
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
@@ -60,10 +88,10 @@ fn make_settings(config: &Path) -> Result<(), Failure> {
     ] {
         if !path.exists() {
             std::fs::write(&path, text)?;
-            print::line(format_args!(
+            tell(format_args!(
                 "made {} (the shipped example)",
                 path.display()
-            ))?;
+            ));
         }
     }
     Ok(())
@@ -75,10 +103,10 @@ fn make_certificates(settings: &Settings) -> Result<(), Failure> {
         return Ok(());
     };
     for path in certs::make_for(tls, &settings.hostname)? {
-        print::line(format_args!(
+        tell(format_args!(
             "made {} (development only: see certs/README.md)",
             path.display()
-        ))?;
+        ));
     }
     Ok(())
 }
@@ -88,12 +116,13 @@ async fn serve(config: &Path, settings: Settings) -> Result<(), Failure> {
     let is_new = !settings.store.path.exists();
     let store: Arc<dyn Store> = Arc::new(Sqlite::open(&settings.store)?);
     if is_new {
-        print::line(format_args!(
+        tell(format_args!(
             "made {} (the store)",
             settings.store.path.display()
-        ))?;
+        ));
     }
     import_routes(config, &store).await?;
+    tracing::warn!("{NO_ENGINE}");
     let Some((_, table)) = routes::current(&store).await? else {
         return Err(Failure::new(format!(
             "there is no routing table: put one beside {} as routes.toml, or run ilbud route apply FILE",
@@ -131,20 +160,20 @@ async fn import_routes(config: &Path, store: &Arc<dyn Store>) -> Result<(), Fail
     for warning in &outcome.warnings {
         tracing::warn!("{}: {warning}", file.display());
     }
-    print::line(format_args!(
+    tell(format_args!(
         "imported {} as revision {}",
         file.display(),
         outcome.revision
-    ))?;
+    ));
     Ok(())
 }
 
 fn print_welcome(config: &Path, relay: &Relay) -> Result<(), Failure> {
-    print::line(format_args!(""))?;
+    tell(format_args!(""));
     for (name, address, tls) in relay.listeners() {
-        print::line(format_args!(
+        tell(format_args!(
             "Ilbud listens on {address} ({name}, TLS {tls})."
-        ))?;
+        ));
     }
     let option = match config == Path::new(DEFAULT_CONFIG) {
         true => String::new(),
@@ -153,16 +182,16 @@ fn print_welcome(config: &Path, relay: &Relay) -> Result<(), Failure> {
     if let (Some((_, address, _)), Some((from, to))) =
         (relay.listeners().next(), first_message(&relay.table()))
     {
-        print::line(format_args!(
+        tell(format_args!(
             "\nSend the first message from another terminal:\n  \
              swaks --server {address} --from {from} --to {to} --header 'Subject: Hei'\n\
              Without swaks:\n  \
              printf 'From: {from}\\nTo: {to}\\nSubject: Hei\\n\\nHei!\\n' | curl --crlf --mail-from {from} --mail-rcpt {to} -T - smtp://{address}"
-        ))?;
+        ));
     }
-    print::line(format_args!(
+    tell(format_args!(
         "\nSee what happened to it:\n  ilbud log search{option}\n  ilbud log tail{option}\n\nStop with Ctrl-C."
-    ))?;
+    ));
     Ok(())
 }
 

@@ -68,11 +68,22 @@ pub struct Kept {
 /// RFC 5321 §4.5.3.1.8: a hop takes at least this many recipients at once.
 const RECIPIENTS: usize = 100;
 /// How long a connection to a hop further down the list goes before those above it.
-const SECOND_CHOICE: Duration = Duration::from_secs(60);
+const SECOND_CHOICE: Duration = Duration::from_secs(5);
 
 impl Kept {
     pub async fn close(self) {
         self.connection.quit().await;
+    }
+}
+
+/// Whether this version can speak to such a hop; mail for another kind is kept and waits.
+pub fn can_reach(hop: &NextHop) -> bool {
+    match hop {
+        NextHop::Maildir(_) => true,
+        NextHop::Smtp(server) | NextHop::Smtps(server) => {
+            server.credentials.is_none() && server.client_certificate.is_none()
+        }
+        NextHop::Lmtp(_) | NextHop::LmtpSocket(_) | NextHop::Mx(_) => false,
     }
 }
 
@@ -86,6 +97,7 @@ pub async fn attempt(
     let mut round = Round::new(job, caller);
     for hop in in_order(hops, preferred(hops, kept.as_ref())) {
         match hop {
+            _ if !can_reach(hop) => round.cannot(hop),
             NextHop::Maildir(root) => round.keep_copies(hop, root).await,
             NextHop::Smtp(server) => round.send(hop, server, false, kept).await,
             NextHop::Smtps(server) => round.send(hop, server, true, kept).await,
@@ -163,6 +175,12 @@ impl<'a> Round<'a> {
                 self.open.push(place);
             }
             if let Some(slot) = self.attempts.get_mut(place) {
+                // What one hop cannot carry, a better one that is only out of reach may.
+                let may_still = |it: &Attempt| matches!(it.outcome, Outcome::Deferred(_));
+                let is_lesser = fate.elsewhere && matches!(fate.outcome, Outcome::Failed(_));
+                if is_lesser && slot.as_ref().is_some_and(may_still) {
+                    continue;
+                }
                 *slot = Some(Attempt {
                     outcome: fate.outcome,
                     hop: Some(Arc::clone(label)),
@@ -213,9 +231,6 @@ impl<'a> Round<'a> {
         implicit: bool,
         kept: &mut Option<Kept>,
     ) {
-        if server.credentials.is_some() || server.client_certificate.is_some() {
-            return self.cannot(hop);
-        }
         // Each open recipient is asked once here; those that stay open line up behind the others.
         let mut left = self.open.len();
         while left > 0 {

@@ -573,6 +573,7 @@ mod tests {
             table: &table,
             content: Some(&content),
             report: Reference::from_number(9),
+            redirect: None,
         };
         let message = report(failures, &occasion).unwrap();
         let letter = Letter {

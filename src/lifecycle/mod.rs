@@ -141,6 +141,8 @@ pub struct Occasion<'a> {
     pub content: Option<&'a Content>,
     /// The name of the report, should one be written.
     pub report: Reference,
+    /// The rule that sent it to another room's next hops, while a redirect is open.
+    pub redirect: Option<&'a str>,
 }
 
 /// One attempt was made for these recipients of one message.
@@ -167,6 +169,16 @@ pub fn attempted(tried: Vec<(Waiting, Attempt)>, occasion: &Occasion<'_>) -> Cha
                 change.recipients.push(failed(&failure, occasion.now));
                 failures.push(failure);
             }
+        }
+    }
+    if let Some(rule) = occasion.redirect {
+        for event in change
+            .recipients
+            .iter_mut()
+            .filter_map(|it| it.event.as_mut())
+        {
+            event.details.rule = Some(rule.to_owned());
+            event.details.revision = Some(occasion.table.revision());
         }
     }
     if !failures.is_empty() {
@@ -230,7 +242,7 @@ fn moved(
             ACTIVE
         },
         to,
-        attempts,
+        attempts: Some(attempts),
         next_attempt_at: None,
         last_reply: match possibly {
             Some(word) => words.map(|words| format!("{word}: {words}")),
@@ -357,7 +369,7 @@ pub fn operated(
                 id: row.id,
                 from: operation.starts_from(),
                 to: operation.leads_to(row.state),
-                attempts: row.attempts,
+                attempts: None,
                 next_attempt_at: matches!(operation, Operation::Retry | Operation::Release)
                     .then_some(now),
                 last_reply: None,
@@ -471,6 +483,7 @@ mod tests {
             table: &table(),
             content: None,
             report: Reference::from_number(9),
+            redirect: None,
         };
         attempted(vec![(row, attempt(outcome))], &occasion)
     }
@@ -554,7 +567,7 @@ mod tests {
                 (to, kind, Some(last_reply), messages),
                 "{outcome:?} after {age:?}"
             );
-            assert_eq!(step.attempts, 3);
+            assert_eq!(step.attempts, Some(3));
             assert_eq!(event.details.attempt, Some(3));
             let due = (to == State::Deferred).then(|| NOW.after(Duration::from_secs(60)));
             assert_eq!(step.next_attempt_at, due);
@@ -650,7 +663,7 @@ mod tests {
                     assert_eq!(event.details.by.as_deref(), Some("kari"));
                     assert_eq!(event.details.reason.as_deref(), Some("flom"));
                     assert_eq!(event.kind, operation.event());
-                    assert_eq!(step.attempts, 2);
+                    assert_eq!(step.attempts, None);
                     let due = matches!(operation, Operation::Retry | Operation::Release);
                     assert_eq!(step.next_attempt_at, due.then_some(NOW));
                     moves.push((state, step.to));

@@ -33,12 +33,25 @@ impl Schedule {
     /// What follows attempt number `attempt`, which ended at `now`.
     pub fn after(&self, attempt: u32, accepted_at: Timestamp, now: Timestamp, noise: u64) -> Next {
         let tried_for = now.since(accepted_at);
-        if tried_for >= self.give_up_after {
+        let is_late = tried_for >= self.give_up_after;
+        if is_late && attempt >= self.fewest_attempts() {
             return Next::GiveUp(tried_for);
         }
+        let next = now.after(self.wait(attempt, noise));
         // The last attempt falls on the moment of giving up, not a whole wait after it.
         let last = accepted_at.after(self.give_up_after);
-        Next::At(now.after(self.wait(attempt, noise)).min(last))
+        Next::At(if is_late { next } else { next.min(last) })
+    }
+
+    /// What waited while the relay was down, or was held, is not given up at the first trouble: it
+    /// gets the attempts of the schedule, or as many of them as the time to give up has room for.
+    fn fewest_attempts(&self) -> u32 {
+        let mut at = Duration::ZERO;
+        let within = self.retry.iter().take_while(|wait| {
+            at = at.saturating_add(**wait);
+            at < self.give_up_after
+        });
+        u32::try_from(within.count()).unwrap_or(u32::MAX).max(1)
     }
 
     fn wait(&self, attempt: u32, noise: u64) -> Duration {

@@ -40,6 +40,12 @@ impl Reference {
         self.0
     }
 
+    /// The least that a reference made at `moment` can be.
+    pub const fn first_at(moment: Timestamp) -> Self {
+        let millis = moment.as_millis();
+        Self((if millis > 0 { millis as u64 } else { 0 } << SEQUENCE_BITS) & MASK)
+    }
+
     /// The moment at which this reference was made, to the millisecond.
     pub const fn made_at(self) -> Timestamp {
         Timestamp::from_millis((self.0 >> SEQUENCE_BITS) as i64)

@@ -38,6 +38,20 @@ pub fn address(typed: &str) -> String {
     }
 }
 
+/// A Message-ID or a word as people paste it, without the angle brackets round it.
+pub fn bare(typed: &str) -> String {
+    let inner = typed.strip_prefix('<').and_then(|it| it.strip_suffix('>'));
+    inner
+        .filter(|it| !it.is_empty())
+        .unwrap_or(typed)
+        .to_owned()
+}
+
+/// A reference is made before its message is accepted, and never a day before.
+pub fn first_reference(since: Timestamp) -> Reference {
+    Reference::first_at(since.before(Duration::from_secs(86_400)))
+}
+
 /// A moment as people type it: RFC 3339, `2026-11-22 14:00` or `2026-11-22` in local time, or how
 /// long ago it was: `30m`, `2h`, `7d`.
 pub fn moment(text: &str, now: Timestamp) -> Result<Timestamp, MomentFault> {

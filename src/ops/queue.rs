@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use crate::lifecycle::{self, Operation};
 use crate::mail::Timestamp;
-use crate::spool::store::{Store, StoreError, WaitingFilter};
+use crate::spool::store::{Applied, Change, Store, StoreError, WaitingFilter};
 
 /// Recipients changed in one transaction, so that mail is never held up for long.
 const PORTION: usize = 500;
+/// Times that a busy store is asked again; each waits for seconds.
+const PATIENCE: usize = 3;
 
 /// How many recipients were meant, and how many could be changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -20,22 +22,31 @@ pub struct Count {
 pub async fn operate(
     store: &Arc<dyn Store>,
     operation: Operation,
-    mut filter: WaitingFilter,
+    filter: WaitingFilter,
     by: &str,
     now: Timestamp,
 ) -> Result<Count, StoreError> {
-    let mut count = Count::default();
-    filter.limit = Some(PORTION);
-    loop {
-        let portion = store.waiting(filter.clone()).await?;
-        let Some(last) = portion.last() else {
-            return Ok(count);
-        };
-        filter.after = Some(last.id);
-        let change = lifecycle::operated(operation, &portion, by, now, None);
-        let tried = change.recipients.len();
-        let applied = store.apply(Arc::new(change)).await?;
-        count.matched += portion.len();
-        count.changed += tried - applied.skipped.len();
+    let ids = store.waiting_ids(filter).await?;
+    let mut count = Count {
+        matched: ids.len(),
+        changed: 0,
+    };
+    for portion in ids.chunks(PORTION) {
+        let waiting = store.waiting(portion.to_vec()).await?;
+        let change = Arc::new(lifecycle::operated(operation, &waiting, by, now, None));
+        let applied = insist(store, &change).await?;
+        count.changed += change.recipients.len() - applied.skipped.len();
     }
+    Ok(count)
+}
+
+/// The running relay may have the store for itself again and again; this waits its turn.
+async fn insist(store: &Arc<dyn Store>, change: &Arc<Change>) -> Result<Applied, StoreError> {
+    for _ in 0..PATIENCE {
+        match store.apply(Arc::clone(change)).await {
+            Err(StoreError::Busy(_)) => {}
+            outcome => return outcome,
+        }
+    }
+    store.apply(Arc::clone(change)).await
 }

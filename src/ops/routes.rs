@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use crate::mail::Timestamp;
+use crate::delivery;
+use crate::mail::{Address, Timestamp};
 use crate::policy::table::{Fault, RoutingTable};
 use crate::spool::store::{Revision, Store, StoreError};
 
@@ -52,6 +53,8 @@ pub async fn apply(
     let (table, warnings) =
         RoutingTable::parse(&proposal.toml, number + 1).map_err(Refused::Faults)?;
     let export = table.export();
+    check_readable(&export)?;
+    let warnings = warnings.into_iter().chain(not_yet(&table)).collect();
     if let Some(current) = current.as_ref().filter(|current| current.table == export) {
         expect(proposal.expected, current.revision)?;
         return Ok(Outcome {
@@ -80,6 +83,52 @@ pub async fn apply(
         summary: Some(summary),
         warnings,
     })
+}
+
+/// What is stored must be read again at every start.
+fn check_readable(export: &str) -> Result<(), Refused> {
+    RoutingTable::parse(export, 0)
+        .ok()
+        .filter(|(again, _)| again.export() == export)
+        .map(|_| ())
+        .ok_or_else(|| {
+            let text = "the table cannot be kept in a form that reads back; please report it";
+            Refused::Faults(vec![Fault {
+                line: None,
+                text: text.to_owned(),
+            }])
+        })
+}
+
+/// Rooms whose mail would wait: next hops of a kind that this version cannot reach.
+pub fn not_yet(table: &RoutingTable) -> Vec<Fault> {
+    let mut warnings = Vec::new();
+    for room in table.rooms() {
+        for hop in room
+            .next_hops
+            .iter()
+            .filter(|hop| !delivery::can_reach(hop))
+        {
+            let text = format!(
+                "room \"{}\": {hop} comes with a later version; until then mail is kept and waits",
+                room.id
+            );
+            warnings.push(Fault { line: None, text });
+        }
+    }
+    warnings
+}
+
+/// What is wrong with the setting `postmaster`, if anything: nobody would get that mail.
+pub fn doubt_postmaster(table: &RoutingTable, postmaster: &Address) -> Option<String> {
+    match table.room_of(postmaster.domain()) {
+        None => Some(format!("postmaster {postmaster} is in no registered room")),
+        Some(room) if !room.has(postmaster) => Some(format!(
+            "postmaster {postmaster} is not among the recipients of room \"{}\"",
+            room.id
+        )),
+        Some(_) => None,
+    }
 }
 
 fn expect(expected: Option<u64>, current: u64) -> Result<(), StoreError> {

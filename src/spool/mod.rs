@@ -62,6 +62,8 @@ impl BodyPermit {
 const PIECE: usize = 1024;
 /// How long the queue may hold a fresh message in memory before the store gives it out again.
 const LEASE: Duration = Duration::from_secs(1800);
+/// Refusals written in one go, so that mail is not held up by them.
+const PORTION: usize = 200;
 /// How long refusals are gathered before they are written: well within a second.
 const GATHER: Duration = Duration::from_millis(250);
 
@@ -142,7 +144,9 @@ impl Spool {
 
     /// Memory for `octets` of a body, waiting at most `wait` for others to give theirs back.
     pub async fn reserve(&self, octets: usize, wait: Duration) -> Option<BodyPermit> {
-        let pieces = u32::try_from(octets.div_ceil(PIECE)).ok()?;
+        // What is larger than all there is may have all there is.
+        let pieces = octets.div_ceil(PIECE).min(self.shared.pieces);
+        let pieces = u32::try_from(pieces).ok()?;
         let memory = Arc::clone(&self.shared.memory);
         let permit = match Arc::clone(&memory).try_acquire_many_owned(pieces) {
             Ok(permit) => permit,
@@ -154,6 +158,11 @@ impl Spool {
         Some(BodyPermit {
             permit: Some(permit),
         })
+    }
+
+    /// Octets set aside for bodies.
+    pub fn memory(&self) -> usize {
+        self.shared.pieces * PIECE
     }
 
     /// Keeps a message. `Ok` means that it is on stable storage.
@@ -213,13 +222,12 @@ impl Spool {
     /// Writes the refusals gathered so far; those that cannot be written now are kept.
     pub async fn flush_refusals(&self) {
         let rows = self.refusals().take();
-        if rows.is_empty() {
-            return;
-        }
-        if let Err(fault) = self.shared.store.note(rows.clone()).await {
-            tracing::warn!(%fault, rows = rows.len(), "refusals wait to be written to the log");
-            self.refusals().put_back(rows);
-            self.shared.refused.notify_one();
+        for portion in rows.chunks(PORTION) {
+            if let Err(fault) = self.shared.store.note(portion.to_vec()).await {
+                tracing::warn!(%fault, rows = portion.len(), "refusals wait to be written to the log");
+                self.refusals().put_back(portion.to_vec());
+                self.shared.refused.notify_one();
+            }
         }
     }
 

@@ -1,21 +1,20 @@
 //! Refusals on their way to the log: gathered, summed up when they flood, written behind the mail.
 //!
-//! The first refusals of a client in a while are rows of their own. A client that goes on is summed
-//! up: one row a second for each kind of reply, with a count. Memory is bounded by that: what is
+//! The refusals of a client are rows of their own, some hundreds at once and some dozens a second.
+//! What goes beyond is a flood and is summed up: a row for each kind of reply, with a count. Memory is bounded by that: what is
 //! kept is a row for each quiet refusal not yet written and a sum for each noisy client and reply.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::time::Duration;
 
 use crate::mail::{Refusal, Timestamp};
 
-/// Rows of its own that a client gets within [`WHILE`].
-const QUIET: u32 = 100;
-const WHILE: Duration = Duration::from_secs(60);
+/// Rows of its own that a client gets at once, and how fast it gets new ones.
+const BURST: f64 = 300.0;
+const PER_SECOND: f64 = 20.0;
 /// Rows that may wait to be written; more are summed up whoever they come from.
 const BACKLOG: usize = 10_000;
-/// Clients remembered within a while.
+/// Clients remembered at a time.
 const CLIENTS: usize = 10_000;
 
 /// What is to be written, and who has been noisy.
@@ -23,8 +22,28 @@ const CLIENTS: usize = 10_000;
 pub(super) struct Refusals {
     rows: Vec<Refusal>,
     sums: HashMap<(IpAddr, String), Refusal>,
-    heard: HashMap<IpAddr, u32>,
-    heard_since: Timestamp,
+    heard: HashMap<IpAddr, Bucket>,
+}
+
+/// Rows that a client may still have, as of a moment.
+#[derive(Debug)]
+struct Bucket {
+    rows: f64,
+    at: Timestamp,
+}
+
+impl Bucket {
+    /// Whether there is one more; a clock that goes back only gives nothing.
+    fn take(&mut self, now: Timestamp) -> bool {
+        let refill = now.since(self.at).as_secs_f64() * PER_SECOND;
+        self.rows = (self.rows + refill).min(BURST);
+        self.at = now;
+        let is_quiet = self.rows >= 1.0;
+        if is_quiet {
+            self.rows -= 1.0;
+        }
+        is_quiet
+    }
 }
 
 impl Refusals {
@@ -55,14 +74,23 @@ impl Refusals {
     }
 
     fn is_quiet(&mut self, refusal: &Refusal) -> bool {
-        let elapsed = refusal.at.since(self.heard_since);
-        if WHILE < elapsed || refusal.at < self.heard_since || CLIENTS < self.heard.len() {
-            self.heard.clear();
-            self.heard_since = refusal.at;
+        if CLIENTS <= self.heard.len() {
+            let now = refusal.at;
+            self.heard.retain(|_, bucket| {
+                bucket.rows + now.since(bucket.at).as_secs_f64() * PER_SECOND < BURST
+            });
         }
-        let heard = self.heard.entry(refusal.client).or_default();
-        *heard = heard.saturating_add(1);
-        *heard <= QUIET
+        if CLIENTS <= self.heard.len() {
+            return false;
+        }
+        let full = || Bucket {
+            rows: BURST,
+            at: refusal.at,
+        };
+        self.heard
+            .entry(refusal.client)
+            .or_insert_with(full)
+            .take(refusal.at)
     }
 
     fn sum_up(&mut self, refusal: Refusal) {
@@ -114,7 +142,7 @@ mod tests {
         }
         refusals.add(refusal("127.0.2.9", "550 5.7.1 no", 1));
         let rows = refusals.take();
-        assert_eq!(rows.len(), 100 + 1 + 1);
+        assert_eq!(rows.len(), 300 + 1 + 1);
         assert_eq!(rows.iter().map(|row| row.count).sum::<u64>(), 5001);
         assert!(refusals.take().is_empty());
     }
@@ -122,12 +150,15 @@ mod tests {
     #[test]
     fn a_client_is_quiet_again_after_a_while() {
         let mut refusals = Refusals::default();
-        for _ in 0..101 {
+        for _ in 0..302 {
             refusals.add(refusal("127.0.1.9", "550 5.7.1 no", 0));
         }
-        refusals.add(refusal("127.0.1.9", "550 5.7.1 no", 61));
+        assert_eq!(refusals.take().len(), 301);
+        for _ in 0..20 {
+            refusals.add(refusal("127.0.1.9", "550 5.7.1 no", 1));
+        }
         let rows = refusals.take();
-        assert_eq!(rows.len(), 102);
+        assert_eq!(rows.len(), 20);
         assert!(rows.iter().all(|row| row.count == 1));
     }
 

@@ -93,7 +93,8 @@ pub struct RecipientChange {
     pub id: RecipientId,
     pub from: &'static [State],
     pub to: State,
-    pub attempts: u32,
+    /// Attempts made so far; `None` keeps what is there.
+    pub attempts: Option<u32>,
     /// When it is next due; `None` keeps what is there.
     pub next_attempt_at: Option<Timestamp>,
     /// The hop's answer or our reason, for listings; `None` keeps what is there.
@@ -101,7 +102,8 @@ pub struct RecipientChange {
     pub event: Option<Event>,
 }
 
-/// All that one step does, in one transaction.
+/// All that one step does, in one transaction. Where every recipient's step is skipped, the messages
+/// and events that come with it are too.
 #[derive(Debug, Clone, Default)]
 pub struct Change {
     pub recipients: Vec<RecipientChange>,
@@ -145,9 +147,6 @@ pub struct WaitingFilter {
     pub references: Vec<Reference>,
     pub room: Option<RoomId>,
     pub state: Option<State>,
-    /// Only those after this one in the order of (accepted_at, id): paging.
-    pub after: Option<RecipientId>,
-    pub limit: Option<usize>,
 }
 
 /// A search in the delivery log. All given conditions hold together.
@@ -166,6 +165,8 @@ pub struct Search {
     pub message_id: Option<String>,
     pub client: Option<String>,
     pub since: Option<Timestamp>,
+    /// Nothing with a smaller reference is meant: spares the reader what is older than `since`.
+    pub not_below: Option<Reference>,
     pub until: Option<Timestamp>,
     pub limit: usize,
 }
@@ -177,6 +178,7 @@ pub struct LogRow {
     pub reference: Reference,
     pub at: Timestamp,
     pub status: String,
+    /// Empty is the null sender; none was given in what was refused before MAIL.
     pub sender: Option<String>,
     pub sender_room: Option<String>,
     pub recipient: Option<String>,
@@ -261,7 +263,10 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn events_after(&self, sequence: u64, limit: usize) -> Pending<Vec<LoggedEvent>>;
     /// The sequence of the newest event, 0 when there is none.
     fn last_event(&self) -> Pending<u64>;
-    fn waiting(&self, filter: WaitingFilter) -> Pending<Vec<Waiting>>;
+    /// Those of the waiting recipients, in the order in which they were accepted.
+    fn waiting_ids(&self, filter: WaitingFilter) -> Pending<Vec<RecipientId>>;
+    /// These recipients, those left out that wait no longer.
+    fn waiting(&self, ids: Vec<RecipientId>) -> Pending<Vec<Waiting>>;
     /// The routing table in force.
     fn routes(&self) -> Pending<Option<Revision>>;
     /// Newest first; `table` is left empty.

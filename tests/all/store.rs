@@ -105,7 +105,7 @@ fn step(id: RecipientId, from: &'static [State], to: State) -> RecipientChange {
         id,
         from,
         to,
-        attempts: 1,
+        attempts: Some(1),
         next_attempt_at: None,
         last_reply: Some("250 kept".to_owned()),
         event: Some(event(id.reference.number(), EventKind::Delivered)),
@@ -117,6 +117,13 @@ fn change(recipients: Vec<RecipientChange>) -> Arc<Change> {
         recipients,
         ..Change::default()
     })
+}
+
+async fn waiting(
+    store: &Arc<dyn Store>,
+    filter: WaitingFilter,
+) -> Result<Vec<ilbud::spool::store::Waiting>, StoreError> {
+    store.waiting(store.waiting_ids(filter).await?).await
 }
 
 fn search() -> Search {
@@ -174,7 +181,10 @@ async fn one_deed_that_fails_spares_the_others_in_its_commit() {
     }
     assert_eq!(kept, 50);
     assert_eq!(
-        store.waiting(WaitingFilter::default()).await.unwrap().len(),
+        waiting(&store, WaitingFilter::default())
+            .await
+            .unwrap()
+            .len(),
         50
     );
 }
@@ -315,8 +325,7 @@ async fn the_bytes_go_with_the_last_recipient() {
         .unwrap();
     assert!(store.content(reference(1)).await.unwrap().is_none());
     assert!(
-        store
-            .waiting(WaitingFilter::default())
+        waiting(&store, WaitingFilter::default())
             .await
             .unwrap()
             .is_empty()
@@ -397,7 +406,7 @@ async fn a_change_is_made_whole_with_its_report() {
         .map(|it| it.event)
         .collect();
     assert_eq!(words, ["accepted", "delivered", "bounced"]);
-    let waiting = store.waiting(WaitingFilter::default()).await.unwrap();
+    let waiting = waiting(&store, WaitingFilter::default()).await.unwrap();
     assert_eq!(waiting.len(), 1);
     assert_eq!(waiting[0].sender, None);
 }
@@ -639,55 +648,68 @@ async fn events_come_in_the_order_of_commit() {
 }
 
 #[tokio::test]
-async fn waiting_recipients_are_paged_and_chosen() {
+async fn waiting_recipients_are_chosen_in_the_order_of_acceptance() {
     let (store, _folder) = store();
-    for number in 1..=5 {
+    for number in [3, 1, 2] {
         store.accept(message(number, &["b", "c"])).await.unwrap();
     }
-    let ask = |filter| store.waiting(filter);
-    let first = ask(WaitingFilter {
-        limit: Some(3),
-        ..WaitingFilter::default()
-    })
-    .await
-    .unwrap();
-    let after = first.last().map(|it| it.id);
-    let rest = ask(WaitingFilter {
-        after,
-        ..WaitingFilter::default()
-    })
-    .await
-    .unwrap();
-    assert_eq!((first.len(), rest.len()), (3, 7));
+    let all = store.waiting_ids(WaitingFilter::default()).await.unwrap();
+    let order = [id(1, 0), id(1, 1), id(2, 0), id(2, 1), id(3, 0), id(3, 1)];
+    assert_eq!(all, order);
+    let delivered = step(id(1, 0), &[State::Queued], State::Delivered);
+    store.apply(change(vec![delivered])).await.unwrap();
+    let still = store.waiting(all).await.unwrap();
+    assert_eq!(still.iter().map(|it| it.id).collect::<Vec<_>>(), order[1..]);
     let room = Some(RoomId::new("c"));
-    assert_eq!(
-        ask(WaitingFilter {
+    let chosen = waiting(
+        &store,
+        WaitingFilter {
             room,
             ..WaitingFilter::default()
-        })
-        .await
-        .unwrap()
-        .len(),
-        5
-    );
-    let references = vec![reference(2), reference(4)];
-    let chosen = ask(WaitingFilter {
-        references,
-        ..WaitingFilter::default()
-    })
+        },
+    )
+    .await
+    .unwrap();
+    assert_eq!(chosen.len(), 3);
+    let references = vec![reference(2), reference(3)];
+    let chosen = waiting(
+        &store,
+        WaitingFilter {
+            references,
+            ..WaitingFilter::default()
+        },
+    )
     .await
     .unwrap();
     assert_eq!(chosen.len(), 4);
     let state = Some(State::Held);
-    assert!(
-        ask(WaitingFilter {
+    let chosen = waiting(
+        &store,
+        WaitingFilter {
             state,
             ..WaitingFilter::default()
-        })
-        .await
-        .unwrap()
-        .is_empty()
-    );
+        },
+    )
+    .await
+    .unwrap();
+    assert!(chosen.is_empty());
+}
+
+#[tokio::test]
+async fn a_report_whose_step_came_too_late_is_not_written() {
+    let (store, _folder) = store();
+    store.accept(message(1, &["b"])).await.unwrap();
+    let cancelled = step(id(1, 0), &[State::Queued], State::Cancelled);
+    store.apply(change(vec![cancelled])).await.unwrap();
+    let failed = Change {
+        recipients: vec![step(id(1, 0), &[State::Queued], State::Failed)],
+        messages: vec![message(2, &["a"])],
+        events: vec![event(1, EventKind::Bounced)],
+    };
+    let applied = store.apply(Arc::new(failed)).await.unwrap();
+    assert_eq!(applied.skipped, [id(1, 0)]);
+    assert!(store.message(reference(2)).await.unwrap().is_none());
+    assert_eq!(store.events(reference(1)).await.unwrap().len(), 2);
 }
 
 fn revision(table: &str) -> Revision {

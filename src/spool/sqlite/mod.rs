@@ -11,6 +11,7 @@ mod writer;
 
 use std::fmt;
 use std::fs::{File, TryLockError};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -33,6 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const CHECKPOINT_PAGES: u32 = 8192;
 /// After a burst the write-ahead log is cut back to this many octets.
 const LOG_OCTETS: i64 = 64 << 20;
+/// `auto_vacuum`: free pages are given back when asked to.
+const INCREMENTAL: i64 = 2;
 const STATEMENTS: usize = 64;
 /// Readers kept open between questions.
 const IDLE_READERS: usize = 4;
@@ -190,8 +193,12 @@ impl Store for Sqlite {
         self.read(read::last_event)
     }
 
-    fn waiting(&self, filter: WaitingFilter) -> Pending<Vec<Waiting>> {
-        self.read(move |connection| read::waiting(connection, &filter))
+    fn waiting_ids(&self, filter: WaitingFilter) -> Pending<Vec<RecipientId>> {
+        self.read(move |connection| read::waiting_ids(connection, &filter))
+    }
+
+    fn waiting(&self, ids: Vec<RecipientId>) -> Pending<Vec<Waiting>> {
+        self.read(move |connection| read::waiting(connection, &ids))
     }
 
     fn routes(&self) -> Pending<Option<Revision>> {
@@ -265,9 +272,28 @@ impl Readers {
     }
 }
 
+/// Mail and the passwords of next hops are nobody else's to read. What SQLite puts beside the file
+/// has the file's mode.
+fn make_file(path: &Path) -> Result<(), StoreError> {
+    match File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+    {
+        Err(fault) if fault.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(StoreError::Down(format!("{}: {fault}", path.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn make_folder(path: &Path) -> Result<(), StoreError> {
     match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => std::fs::create_dir_all(folder)
+        Some(folder) if !folder.as_os_str().is_empty() => std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
             .map_err(|fault| StoreError::Down(format!("{}: {fault}", folder.display()))),
         _ => Ok(()),
     }
@@ -285,10 +311,14 @@ fn sync_folder(path: &Path) -> Result<(), StoreError> {
 }
 
 fn connect_to_write(path: &Path) -> Result<Connection, StoreError> {
+    make_file(path)?;
     let connection = Connection::open(path)?;
     connection.busy_timeout(PATIENCE)?;
-    // Takes effect while the file is still empty.
-    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    // Takes effect while the file is still empty; later it would be a write of its own.
+    let vacuum: i64 = connection.pragma_query_value(None, "auto_vacuum", |row| row.get(0))?;
+    if vacuum != INCREMENTAL {
+        connection.pragma_update(None, "auto_vacuum", INCREMENTAL)?;
+    }
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // FULL: a commit is on the disk when it returns. NORMAL can lose it with the power.
     connection.pragma_update(None, "synchronous", "FULL")?;

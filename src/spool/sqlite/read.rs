@@ -43,7 +43,7 @@ pub(super) fn due_in_room(
     let mut rows = statement.query(params![room, now.as_millis(), limit as i64])?;
     let mut due = Vec::new();
     while let Some(row) = rows.next()? {
-        due.push(to_waiting(row)?);
+        due.extend(readable(row));
     }
     Ok(due)
 }
@@ -126,48 +126,67 @@ fn attachments_of(
     Ok(attachments.collect::<Result<_, _>>()?)
 }
 
-pub(super) fn waiting(
+/// From the index of what waits, however much the log remembers.
+pub(super) fn waiting_ids(
     connection: &Connection,
     filter: &WaitingFilter,
-) -> Result<Vec<Waiting>, StoreError> {
-    let mut conditions = vec!["r.finished_at IS NULL".to_owned()];
-    let mut values: Vec<Value> = Vec::new();
-    if !filter.references.is_empty() {
-        let places = vec!["?"; filter.references.len()].join(", ");
-        conditions.push(format!("r.reference IN ({places})"));
-        values.extend(
-            filter
-                .references
-                .iter()
-                .map(|it| Value::Integer(it.number() as i64)),
-        );
-    }
+) -> Result<Vec<RecipientId>, StoreError> {
+    let mut terms = Terms::default();
+    terms.conditions.push("finished_at IS NULL".to_owned());
     if let Some(room) = &filter.room {
-        conditions.push("r.room = ?".to_owned());
-        values.push(Value::Text(room.as_str().to_owned()));
+        terms.push("room = ?", Value::Text(room.as_str().to_owned()));
     }
     if let Some(state) = filter.state {
-        conditions.push("r.state = ?".to_owned());
-        values.push(Value::Text(state.word().to_owned()));
+        terms.push("state = ?", Value::Text(state.word().to_owned()));
     }
-    if let Some(after) = filter.after {
-        conditions.push("(r.reference, r.number) > (?, ?)".to_owned());
-        values.push(Value::Integer(after.reference.number() as i64));
-        values.push(Value::Integer(i64::from(after.number)));
-    }
-    values.push(Value::Integer(
-        filter.limit.map_or(-1, |limit| limit as i64),
-    ));
+    let source = if filter.references.is_empty() {
+        "recipient INDEXED BY recipient_waiting"
+    } else {
+        let places = vec!["?"; filter.references.len()].join(", ");
+        terms.conditions.push(format!("reference IN ({places})"));
+        let numbers = filter.references.iter().map(|it| it.number() as i64);
+        terms.values.extend(numbers.map(Value::Integer));
+        "recipient"
+    };
+    let condition = terms.condition();
+    let sql = format!("SELECT reference, number FROM {source} {condition}");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let ids = statement.query_map(params_from_iter(terms.values), |row| {
+        Ok(RecipientId {
+            reference: Reference::from_number(row.get::<_, i64>(0)?.unsigned_abs()),
+            number: row.get(1)?,
+        })
+    })?;
+    let mut ids: Vec<RecipientId> = ids.collect::<Result<_, _>>()?;
+    ids.sort_unstable();
+    Ok(ids)
+}
+
+pub(super) fn waiting(
+    connection: &Connection,
+    ids: &[RecipientId],
+) -> Result<Vec<Waiting>, StoreError> {
     let mut statement = connection.prepare_cached(&format!(
-        "{WAITING} WHERE {} ORDER BY r.reference, r.number LIMIT ?",
-        conditions.join(" AND ")
+        "{WAITING} WHERE r.reference = ?1 AND r.number = ?2 AND r.finished_at IS NULL"
     ))?;
-    let mut rows = statement.query(params_from_iter(values))?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        found.push(to_waiting(row)?);
+    let mut found = Vec::with_capacity(ids.len());
+    for id in ids {
+        let mut rows = statement.query(params![id.reference.number() as i64, id.number])?;
+        if let Some(row) = rows.next()? {
+            found.extend(readable(row));
+        }
     }
     Ok(found)
+}
+
+/// A row that cannot be read is told, and never in the way of the others.
+fn readable(row: &Row<'_>) -> Option<Waiting> {
+    to_waiting(row)
+        .inspect_err(|fault| {
+            let reference = to_reference(row, 0);
+            tracing::error!(%fault, ?reference, "a waiting recipient cannot be read");
+        })
+        .ok()
 }
 
 fn to_waiting(row: &Row<'_>) -> Result<Waiting, StoreError> {
@@ -248,7 +267,7 @@ fn search_recipients(connection: &Connection, search: &Search) -> Result<Vec<Log
     }
     terms.values.push(Value::Integer(search.limit as i64));
     let sql = format!(
-        "SELECT m.reference, m.accepted_at, r.state, m.sender, m.sender_room, r.address, r.room,
+        "SELECT m.reference, m.accepted_at, r.state, coalesce(m.sender, ''), m.sender_room, r.address, r.room,
              m.subject, m.size, m.message_id, m.client, r.last_reply, 1
          FROM message m CROSS JOIN recipient r ON r.reference = m.reference
          {} ORDER BY m.reference DESC LIMIT ?",
@@ -284,6 +303,9 @@ fn search_refusals(connection: &Connection, search: &Search) -> Result<Vec<LogRo
     rows_of_log(connection, &sql, terms.values)
 }
 
+/// How people write the null sender, which the log keeps as nothing.
+const NULL_SENDER: &str = "<>";
+
 /// The names that one half of the log has for what a search asks for.
 struct Columns {
     reference: &'static str,
@@ -316,8 +338,17 @@ impl Terms {
             let value = Value::Integer(reference.number() as i64);
             self.push(format!("{} = ?", columns.reference), value);
         }
+        if let Some(first) = search.not_below {
+            let value = Value::Integer(first.number() as i64);
+            self.push(format!("{} >= ?", columns.reference), value);
+        }
+        if search.sender.as_deref() == Some(NULL_SENDER) {
+            self.conditions
+                .push(format!("coalesce({}, '') = ''", columns.sender));
+        }
+        let sender = search.sender.clone().filter(|it| it != NULL_SENDER);
         for (column, sought) in [
-            (columns.sender, &search.sender),
+            (columns.sender, &sender),
             (columns.recipient, &search.recipient),
             (columns.subject, &search.subject),
             (columns.message_id, &search.message_id),

@@ -158,6 +158,9 @@ pub(super) fn apply(
             delete_finished_content(connection, reference)?;
         }
     }
+    if !change.recipients.is_empty() && applied.skipped.len() == change.recipients.len() {
+        return Ok(applied);
+    }
     change
         .events
         .iter()
@@ -178,7 +181,7 @@ fn move_recipient(connection: &Connection, step: &RecipientChange) -> Result<boo
     let from = |place: usize| step.from.get(place).map(|state| state.word());
     let changed = connection
         .prepare_cached(
-            "UPDATE recipient SET state = ?3, attempts = ?4,
+            "UPDATE recipient SET state = ?3, attempts = coalesce(?4, attempts),
                  next_attempt_at = coalesce(?5, next_attempt_at),
                  due_at = CASE WHEN ?6 THEN coalesce(?5, next_attempt_at) END,
                  last_reply = coalesce(?7, last_reply), finished_at = ?8

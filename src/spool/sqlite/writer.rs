@@ -15,7 +15,7 @@ use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
 use super::super::store::{Pending, StoreError};
-use super::connect_to_write;
+use super::{CHECKPOINT_PAGES, PATIENCE, connect_to_write};
 
 /// Deeds that may wait; more are refused as busy, so that memory stays bounded.
 const BACKLOG: usize = 8192;
@@ -25,6 +25,8 @@ const BATCH: usize = 1024;
 const PAUSE: Duration = Duration::from_micros(400);
 /// How often to look whether another process changed the store.
 const LOOK: Duration = Duration::from_millis(200);
+/// How long nothing changes before the write-ahead log is cut to nothing.
+const REST: Duration = Duration::from_secs(2);
 
 /// Hands deeds to the writer's thread. The thread ends when this is dropped.
 #[derive(Debug)]
@@ -38,6 +40,8 @@ trait Deed: Send {
     fn run(&mut self, connection: &Connection) -> bool;
     /// Refuses it before it was tried.
     fn fail(&mut self, fault: StoreError);
+    /// Why it failed.
+    fn fault(&self) -> StoreError;
     /// New mail is not taken when the disk is nearly full.
     fn is_new_mail(&self) -> bool;
     /// Answers it, once the commit has come out.
@@ -65,13 +69,19 @@ where
         self.outcome = Some(Err(fault));
     }
 
+    fn fault(&self) -> StoreError {
+        match &self.outcome {
+            Some(Err(fault)) => fault.clone(),
+            _ => undone(),
+        }
+    }
+
     fn is_new_mail(&self) -> bool {
         self.new_mail
     }
 
     fn finish(self: Box<Self>, commit: Result<(), StoreError>) {
-        let undone = || Err(StoreError::Down("the writer did not get to it".to_owned()));
-        let outcome = match (self.outcome.unwrap_or_else(undone), commit) {
+        let outcome = match (self.outcome.unwrap_or_else(|| Err(undone())), commit) {
             (Ok(_), Err(fault)) => Err(fault),
             (outcome, _) => outcome,
         };
@@ -94,6 +104,10 @@ impl Writer {
             connection,
             foreign,
             looked_at: Instant::now(),
+            folds_by: 0,
+            changes: 0,
+            changed_at: Instant::now(),
+            is_folded: false,
             ailing: false,
         };
         std::thread::Builder::new()
@@ -144,6 +158,10 @@ impl Writer {
     }
 }
 
+fn undone() -> StoreError {
+    StoreError::Down("the writer did not get to it".to_owned())
+}
+
 fn gone() -> StoreError {
     StoreError::Down("the writer has stopped".to_owned())
 }
@@ -157,6 +175,12 @@ struct Desk {
     /// `data_version` as last seen.
     version: i64,
     looked_at: Instant,
+    /// As `wal_autocheckpoint` was last set.
+    folds_by: u64,
+    /// Rows changed so far, when that was last seen to grow, and whether the log was cut since.
+    changes: u64,
+    changed_at: Instant,
+    is_folded: bool,
     /// The last commit failed in a way that a new connection may cure.
     ailing: bool,
 }
@@ -176,6 +200,7 @@ impl Desk {
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             self.look_for_foreign_changes();
+            self.fold_when_at_rest();
         }
     }
 
@@ -185,7 +210,7 @@ impl Desk {
             .and_then(|()| self.transact(&mut batch));
         if let Err(fault) = &commit {
             tracing::error!(%fault, changes = batch.len(), "nothing could be committed to the store");
-            self.ailing = matches!(fault, StoreError::Down(_) | StoreError::Corrupt(_));
+            self.ailing |= matches!(fault, StoreError::Down(_) | StoreError::Corrupt(_));
         }
         for deed in batch {
             deed.finish(commit.clone());
@@ -194,6 +219,7 @@ impl Desk {
 
     fn transact(&mut self, batch: &mut [Box<dyn Deed>]) -> Result<(), StoreError> {
         let full = self.disk.is_nearly_full();
+        self.fold_log_by(self.disk.log_pages);
         self.run("BEGIN IMMEDIATE")?;
         let done = self
             .run_all(batch, full.as_ref())
@@ -225,7 +251,10 @@ impl Desk {
             return Ok(());
         }
         // Savepoints cost a copy of every page touched, so only a batch with a failure has them.
-        self.run("ROLLBACK")?;
+        // A full disk or a read error has ended the transaction already.
+        if !self.connection.is_autocommit() {
+            self.run("ROLLBACK")?;
+        }
         self.run("BEGIN IMMEDIATE")?;
         batch
             .iter_mut()
@@ -236,7 +265,10 @@ impl Desk {
     fn run_in_savepoint(&self, deed: &mut dyn Deed) -> Result<(), StoreError> {
         self.run("SAVEPOINT deed")?;
         if !deed.run(&self.connection) {
-            // A full disk may have ended the whole transaction; then this fails, and so do all.
+            if self.connection.is_autocommit() {
+                // The failure ended the whole transaction: it is everybody's.
+                return Err(deed.fault());
+            }
             self.run("ROLLBACK TO deed")?;
         }
         self.run("RELEASE deed")
@@ -251,11 +283,44 @@ impl Desk {
         if self.ailing {
             self.connection = connect_to_write(&self.path)?;
             self.ailing = false;
+            self.folds_by = 0;
             // What happened while it was gone is not known: look at everything.
             self.version = data_version(&self.connection)?;
             self.foreign.send_modify(|count| *count += 1);
         }
         Ok(())
+    }
+
+    /// Sets how long the write-ahead log may get before it is folded into the file.
+    fn fold_log_by(&mut self, pages: u64) {
+        if pages != self.folds_by {
+            self.folds_by = pages;
+            let set = self
+                .connection
+                .pragma_update(None, "wal_autocheckpoint", pages as i64);
+            if let Err(fault) = set {
+                tracing::warn!(%fault, "the write-ahead log cannot be bounded");
+            }
+        }
+    }
+
+    /// Once nothing has changed for a while, the log is folded in and cut to nothing.
+    fn fold_when_at_rest(&mut self) {
+        let changes = self.connection.total_changes();
+        if changes != self.changes {
+            self.changes = changes;
+            self.changed_at = Instant::now();
+            self.is_folded = false;
+        } else if !self.is_folded && self.changed_at.elapsed() > REST {
+            self.is_folded = true;
+            // Readers may be in the way; then the next change brings the next chance.
+            drop(self.connection.busy_timeout(Duration::ZERO));
+            drop(
+                self.connection
+                    .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())),
+            );
+            drop(self.connection.busy_timeout(PATIENCE));
+        }
     }
 
     fn look_for_foreign_changes(&mut self) {
@@ -305,7 +370,14 @@ struct Disk {
     folder: PathBuf,
     asked_at: Option<Instant>,
     full: Option<StoreError>,
+    /// How long the write-ahead log may get: a small part of what is free, in pages of 4 KiB.
+    log_pages: u64,
 }
+
+const PAGE: u64 = 4096;
+/// The write-ahead log may take one part in so many of what is free.
+const LOG_SHARE: u64 = 16;
+const FEWEST_PAGES: u64 = 64;
 
 impl Disk {
     const ASK: Duration = Duration::from_millis(100);
@@ -320,6 +392,7 @@ impl Disk {
             folder,
             asked_at: None,
             full: None,
+            log_pages: u64::from(CHECKPOINT_PAGES),
         }
     }
 
@@ -331,12 +404,15 @@ impl Disk {
         self.full.clone()
     }
 
-    fn measure(&self) -> Option<StoreError> {
+    fn measure(&mut self) -> Option<StoreError> {
         // What cannot be asked is found out by writing.
         let space = rustix::fs::statvfs(&self.folder).ok()?;
         let free = space.f_bavail.saturating_mul(space.f_frsize);
         let whole = space.f_blocks.saturating_mul(space.f_frsize);
         let reserve = Self::RESERVE.min(whole / 10);
+        // In steps, so that it is not set anew with every page that is written.
+        let pages = (free / PAGE / LOG_SHARE).max(1).next_power_of_two();
+        self.log_pages = pages.clamp(FEWEST_PAGES, u64::from(CHECKPOINT_PAGES));
         (free < reserve).then(|| {
             StoreError::Full(format!(
                 "{} MiB are free under {}, {} MiB are kept back for what was accepted",
