@@ -64,6 +64,51 @@ fn a_locked_store_is_temporary_trouble() {
 }
 
 #[test]
+fn people_can_read_while_the_store_is_locked() {
+    if !peer::all_here(&["python3"]) {
+        return;
+    }
+    let relay = Setup::three_rooms().start();
+    let message = letter(&vakt("a"), &vakt("b"));
+    let reply = relay.client("a").send(&vakt("a"), &[&vakt("b")], &message);
+    wait::until("the mail", || !relay.maildir("b", "vakt").is_empty());
+    let lock = Lock::on(&relay);
+    let rows = relay.rows(&["log", "search", &reply.reference()]);
+    assert_eq!(rows.len(), 1);
+    for reading in [
+        &["log", "show", &reply.reference()][..],
+        &["queue", "list"],
+        &["route", "export"],
+        &["route", "history"],
+        &["route", "explain", &vakt("a"), &vakt("b")],
+        &["check"],
+    ] {
+        relay.done(reading);
+    }
+    lock.release();
+}
+
+#[test]
+fn a_relay_that_cannot_complain_carries_mail_all_the_same() {
+    if !peer::all_here(&["python3"]) {
+        return;
+    }
+    let mut relay = Setup::three_rooms()
+        .under(&["sh", "-c", "exec \"$@\" 2>/dev/full", "sh"])
+        .start();
+    let message = letter(&vakt("a"), &vakt("b"));
+    let lock = Lock::on(&relay);
+    let reply = relay.client("a").send(&vakt("a"), &[&vakt("b")], &message);
+    assert_eq!(reply.said(), "451 4.3.0", "{reply}");
+    lock.release();
+    wait::until("a recovered relay", || {
+        let reply = relay.client("a").send(&vakt("a"), &[&vakt("b")], &message);
+        reply.code == 250
+    });
+    assert!(relay.is_running());
+}
+
+#[test]
 fn no_message_said_to_be_kept_is_lost_to_a_lock() {
     if !peer::all_here(&["python3"]) {
         return;

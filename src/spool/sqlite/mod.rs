@@ -5,6 +5,7 @@
 //! it is said. It decides nothing about mail. It fails as one of the five [`StoreError`]s, and it
 //! recovers by itself: a connection that went bad is opened anew.
 
+mod disk;
 mod read;
 mod write;
 mod writer;
@@ -132,8 +133,10 @@ impl Sqlite {
 
 impl Store for Sqlite {
     fn accept(&self, message: NewMessage) -> Pending<()> {
-        self.writer
-            .submit_new_mail(move |connection| write::accept(connection, &message))
+        let octets = message.content.len() as u64;
+        self.writer.submit_new_mail(octets, move |connection| {
+            write::accept(connection, &message)
+        })
     }
 
     fn apply(&self, change: Arc<Change>) -> Pending<Applied> {

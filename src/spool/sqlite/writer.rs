@@ -7,7 +7,7 @@
 //! goes to. A commit that fails answers every deed in it with the error: nothing was kept, and
 //! nobody was told that it was.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,8 @@ use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
 use super::super::store::{Pending, StoreError};
-use super::{CHECKPOINT_PAGES, PATIENCE, connect_to_write};
+use super::disk::{Disk, Space};
+use super::{PATIENCE, connect_to_write};
 
 /// Deeds that may wait; more are refused as busy, so that memory stays bounded.
 const BACKLOG: usize = 8192;
@@ -42,8 +43,8 @@ trait Deed: Send {
     fn fail(&mut self, fault: StoreError);
     /// Why it failed.
     fn fault(&self) -> StoreError;
-    /// New mail is not taken when the disk is nearly full.
-    fn is_new_mail(&self) -> bool;
+    /// Octets of new mail, which is not taken when the disk is nearly full.
+    fn new_mail(&self) -> Option<u64>;
     /// Answers it, once the commit has come out.
     fn finish(self: Box<Self>, commit: Result<(), StoreError>);
 }
@@ -52,7 +53,9 @@ struct Task<T, F> {
     work: F,
     outcome: Option<Result<T, StoreError>>,
     answer: oneshot::Sender<Result<T, StoreError>>,
-    new_mail: bool,
+    new_mail: Option<u64>,
+    /// Failed before it was tried.
+    is_refused: bool,
 }
 
 impl<T, F> Deed for Task<T, F>
@@ -61,11 +64,15 @@ where
     F: FnMut(&Connection) -> Result<T, StoreError> + Send,
 {
     fn run(&mut self, connection: &Connection) -> bool {
+        if self.is_refused {
+            return true;
+        }
         self.outcome = Some((self.work)(connection));
         matches!(self.outcome, Some(Ok(_)))
     }
 
     fn fail(&mut self, fault: StoreError) {
+        self.is_refused = true;
         self.outcome = Some(Err(fault));
     }
 
@@ -76,7 +83,7 @@ where
         }
     }
 
-    fn is_new_mail(&self) -> bool {
+    fn new_mail(&self) -> Option<u64> {
         self.new_mail
     }
 
@@ -122,18 +129,18 @@ impl Writer {
         T: Send + 'static,
         F: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
-        self.send(work, false)
+        self.send(work, None)
     }
 
-    pub(super) fn submit_new_mail<T, F>(&self, work: F) -> Pending<T>
+    pub(super) fn submit_new_mail<T, F>(&self, octets: u64, work: F) -> Pending<T>
     where
         T: Send + 'static,
         F: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
-        self.send(work, true)
+        self.send(work, Some(octets))
     }
 
-    fn send<T, F>(&self, work: F, new_mail: bool) -> Pending<T>
+    fn send<T, F>(&self, work: F, new_mail: Option<u64>) -> Pending<T>
     where
         T: Send + 'static,
         F: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
@@ -144,6 +151,7 @@ impl Writer {
             outcome: None,
             answer,
             new_mail,
+            is_refused: false,
         };
         let sent = self.deeds.try_send(Box::new(task));
         Box::pin(async move {
@@ -218,12 +226,12 @@ impl Desk {
     }
 
     fn transact(&mut self, batch: &mut [Box<dyn Deed>]) -> Result<(), StoreError> {
-        let full = self.disk.is_nearly_full();
-        self.fold_log_by(self.disk.log_pages);
+        if let Some(space) = self.disk.look() {
+            self.fold_log_by(space.log_pages());
+            refuse_what_has_no_room(batch, space);
+        }
         self.run("BEGIN IMMEDIATE")?;
-        let done = self
-            .run_all(batch, full.as_ref())
-            .and_then(|()| self.run("COMMIT"));
+        let done = self.run_all(batch).and_then(|()| self.run("COMMIT"));
         if done.is_err() && !self.connection.is_autocommit() {
             // The transaction is void either way; a failing rollback is cured by a new connection.
             self.ailing = self.run("ROLLBACK").is_err();
@@ -231,23 +239,8 @@ impl Desk {
         done
     }
 
-    fn run_all(
-        &self,
-        batch: &mut [Box<dyn Deed>],
-        full: Option<&StoreError>,
-    ) -> Result<(), StoreError> {
-        if let Some(fault) = full {
-            batch
-                .iter_mut()
-                .filter(|deed| deed.is_new_mail())
-                .for_each(|deed| deed.fail(fault.clone()));
-        }
-        let is_open = |deed: &&mut Box<dyn Deed>| full.is_none() || !deed.is_new_mail();
-        if batch
-            .iter_mut()
-            .filter(is_open)
-            .all(|deed| deed.run(&self.connection))
-        {
+    fn run_all(&self, batch: &mut [Box<dyn Deed>]) -> Result<(), StoreError> {
+        if batch.iter_mut().all(|deed| deed.run(&self.connection)) {
             return Ok(());
         }
         // Savepoints cost a copy of every page touched, so only a batch with a failure has them.
@@ -258,7 +251,6 @@ impl Desk {
         self.run("BEGIN IMMEDIATE")?;
         batch
             .iter_mut()
-            .filter(is_open)
             .try_for_each(|deed| self.run_in_savepoint(deed.as_mut()))
     }
 
@@ -346,6 +338,14 @@ fn data_version(connection: &Connection) -> Result<i64, StoreError> {
         .query_row([], |row| row.get(0))?)
 }
 
+fn refuse_what_has_no_room(batch: &mut [Box<dyn Deed>], mut space: Space) {
+    for deed in batch {
+        if let Some(Err(fault)) = deed.new_mail().map(|octets| space.take(octets)) {
+            deed.fail(fault);
+        }
+    }
+}
+
 /// Takes what waits; under load, waits a moment for more.
 fn gather(waiting: &Receiver<Box<dyn Deed>>, batch: &mut Vec<Box<dyn Deed>>, last: usize) {
     drain(waiting, batch);
@@ -361,65 +361,5 @@ fn drain(waiting: &Receiver<Box<dyn Deed>>, batch: &mut Vec<Box<dyn Deed>>) {
             Ok(deed) => batch.push(deed),
             Err(_) => return,
         }
-    }
-}
-
-/// The disk under the store. New mail is refused a little before it is full, so that outcomes of
-/// what was accepted can still be written.
-struct Disk {
-    folder: PathBuf,
-    asked_at: Option<Instant>,
-    full: Option<StoreError>,
-    /// How long the write-ahead log may get: a small part of what is free, in pages of 4 KiB.
-    log_pages: u64,
-}
-
-const PAGE: u64 = 4096;
-/// The write-ahead log may take one part in so many of what is free.
-const LOG_SHARE: u64 = 16;
-const FEWEST_PAGES: u64 = 64;
-
-impl Disk {
-    const ASK: Duration = Duration::from_millis(100);
-    const RESERVE: u64 = 64 << 20;
-
-    fn under(path: &Path) -> Self {
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
-            _ => PathBuf::from("."),
-        };
-        Self {
-            folder,
-            asked_at: None,
-            full: None,
-            log_pages: u64::from(CHECKPOINT_PAGES),
-        }
-    }
-
-    fn is_nearly_full(&mut self) -> Option<StoreError> {
-        if self.asked_at.is_none_or(|at| at.elapsed() > Self::ASK) {
-            self.asked_at = Some(Instant::now());
-            self.full = self.measure();
-        }
-        self.full.clone()
-    }
-
-    fn measure(&mut self) -> Option<StoreError> {
-        // What cannot be asked is found out by writing.
-        let space = rustix::fs::statvfs(&self.folder).ok()?;
-        let free = space.f_bavail.saturating_mul(space.f_frsize);
-        let whole = space.f_blocks.saturating_mul(space.f_frsize);
-        let reserve = Self::RESERVE.min(whole / 10);
-        // In steps, so that it is not set anew with every page that is written.
-        let pages = (free / PAGE / LOG_SHARE).max(1).next_power_of_two();
-        self.log_pages = pages.clamp(FEWEST_PAGES, u64::from(CHECKPOINT_PAGES));
-        (free < reserve).then(|| {
-            StoreError::Full(format!(
-                "{} MiB are free under {}, {} MiB are kept back for what was accepted",
-                free >> 20,
-                self.folder.display(),
-                reserve >> 20
-            ))
-        })
     }
 }
