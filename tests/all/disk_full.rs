@@ -107,3 +107,44 @@ fn a_full_disk_is_temporary_trouble() {
     assert_eq!(sink.count(), promised.len());
     assert!(relay.is_running());
 }
+
+/// Nobody makes room: what was accepted goes out, and that is the room.
+#[test]
+fn a_disk_full_of_waiting_mail_empties_itself() {
+    if !peer::all_here(&["root", "unshare", "nsenter"]) {
+        return;
+    }
+    let small = tempfile::tempdir().unwrap();
+    let folder = small.path().to_str().unwrap();
+    let port = free_port();
+    let relay = Setup::from_a_to(&format!("smtp://127.0.0.1:{port}"))
+        .store_in(small.path())
+        .under(&["unshare", "-m", "sh", "-c", ON_A_SMALL_DISK, folder])
+        .start();
+    let mut client = relay.client("a");
+    let body = format!("{}\r\n", "x".repeat(70)).repeat(3000);
+    let mut send = || {
+        let message = letter_saying(&vakt("a"), &vakt("b"), &body);
+        let reply = client.send(&vakt("a"), &[&vakt("b")], &message);
+        (reply.said(), message)
+    };
+    let mut promised = Vec::new();
+    let refused = loop {
+        let (said, message) = send();
+        if said != "250 2.0.0" {
+            break said;
+        }
+        promised.push(message);
+        assert!(promised.len() < 200, "the disk never fills");
+    };
+    assert_eq!(refused, "452 4.3.1");
+    let sink = Sink::on(port, |_, _, _| Step::Agree);
+    let kept = sink.wait_for(promised.len());
+    for message in &promised {
+        assert!(
+            kept.iter().any(|arrived| arrived.data.ends_with(message)),
+            "one is lost"
+        );
+    }
+    wait::until("room again", || send().0 == "250 2.0.0");
+}

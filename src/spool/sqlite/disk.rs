@@ -69,6 +69,15 @@ impl Space {
         pages.clamp(FEWEST_PAGES, u64::from(CHECKPOINT_PAGES))
     }
 
+    /// Whether it is worth counting exactly.
+    pub(super) const fn is_short(&self) -> bool {
+        self.free < self.reserve.saturating_mul(4)
+    }
+
+    pub(super) const fn add_pages(&mut self, pages: u64) {
+        self.free = self.free.saturating_add(pages.saturating_mul(PAGE));
+    }
+
     /// Takes room for so many octets of new mail, or says why there is none.
     pub(super) fn take(&mut self, octets: u64) -> Result<(), StoreError> {
         let needed = octets.saturating_add(PAGE).saturating_mul(TWICE);

@@ -226,8 +226,12 @@ impl Desk {
     }
 
     fn transact(&mut self, batch: &mut [Box<dyn Deed>]) -> Result<(), StoreError> {
-        if let Some(space) = self.disk.look() {
+        if let Some(mut space) = self.disk.look() {
             self.fold_log_by(space.log_pages());
+            if space.is_short() {
+                // Pages of the file that nothing uses are room as well.
+                space.add_pages(self.spare_pages()?);
+            }
             refuse_what_has_no_room(batch, space);
         }
         self.run("BEGIN IMMEDIATE")?;
@@ -281,6 +285,14 @@ impl Desk {
             self.foreign.send_modify(|count| *count += 1);
         }
         Ok(())
+    }
+
+    fn spare_pages(&self) -> Result<u64, StoreError> {
+        let pages: i64 = self
+            .connection
+            .prepare_cached("PRAGMA freelist_count")?
+            .query_row([], |row| row.get(0))?;
+        Ok(pages.unsigned_abs())
     }
 
     /// Sets how long the write-ahead log may get before it is folded into the file.
