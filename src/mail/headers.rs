@@ -269,12 +269,24 @@ fn read_author(value: &[u8]) -> Author {
 fn has_sound_encoded_words(text: &str) -> bool {
     text.split(|c: char| c.is_whitespace() || "()<>,:;\"".contains(c))
         .filter(|piece| piece.contains("=?"))
-        .all(|piece| {
-            let charset = piece
-                .strip_prefix("=?")
-                .and_then(|it| it.split(['?', '*']).next());
-            piece.ends_with("?=") && charset.is_some_and(is_known_charset)
-        })
+        .all(is_sound_encoded_word)
+}
+
+fn is_sound_encoded_word(piece: &str) -> bool {
+    let mut parts = piece.split('?');
+    let (Some("="), Some(charset), Some(encoding), Some(_), Some("="), None) = (
+        parts.next(),
+        parts.next(),
+        parts.next(),
+        parts.next(),
+        parts.next(),
+        parts.next(),
+    ) else {
+        return false;
+    };
+    // RFC 2231 §5: a language may follow the character set.
+    let charset = charset.split('*').next().unwrap_or_default();
+    matches!(encoding, "q" | "Q" | "b" | "B") && is_known_charset(charset)
 }
 
 fn is_known_charset(charset: &str) -> bool {
@@ -469,6 +481,8 @@ mod tests {
             ("From: \"=?utf-8?q?vakt=40a.test?=\" <leder@b.test>", named(&["leder@b.test", "vakt@a.test"])),
             ("From: =?utf-8?q?=3Cvakt=40a.test=3E?= <leder@b.test>", named(&["leder@b.test", "vakt@a.test"])),
             ("From: =?utf-7?q?vakt+AEA-a.test?= <leder@b.test>", named(&["leder@b.test", "vakt@a.test"])),
+            ("From: vakt\"@\"a.te\"\"st <leder@b.test>",         Author::Unclear),
+            ("From: \"va\"\"kt@a.test\" <leder@b.test>",       named(&["leder@b.test", "kt@a.test", "vakt@a.test"])),
             ("From: \"vakt＠a.test\" <leder@b.test>",           named(&["leder@b.test", "vakt@a.test"])),
             ("From: \"vakt@a。test\" <leder@b.test>",           named(&["leder@b.test", "vakt@a.test"])),
             // left to policy, which finds no address in it
@@ -498,6 +512,9 @@ mod tests {
             "From: x=?utf-8?q?vakt=40a.test?= <leder@b.test>", "From: =?utf-8?x?vakt?= <vakt@a.test>",
             "From: =?utf-8?q?va=00kt?= <vakt@a.test>", "From: =?utf-8?q?va=0D=0AFrom:_leder=40b.test?= <vakt@a.test>x",
             "From: \"tset.b\u{202e}\" <vakt@a.test>", "From: \"leder@b.te\u{200b}st\" <vakt@a.test>",
+            "From: vakt\"@b.test\" <leder@a.test>", "From: \"vakt @b.test\" <leder@a.test>", "From: \"vakt@ b.test\" <leder@a.test>",
+            "From: \"vakt @ b.test\" <leder@a.test>", "From: \"vakt\"\"@\"\"b.test\" <leder@a.test>",
+            "From: =?utf-8?q?vakt?=@b.test=?utf-8?q?_?= <leder@a.test>",
             "From: \"leder@b..test\" <vakt@a.test>", "From: Va\0kt <vakt@a.test>", "From: Vakt\u{b} <vakt@a.test>",
             // spelt or placed so that only some readers see the field
             "Fr om: vakt@a.test", "From\0: vakt@a.test", "\u{feff}From: vakt@a.test", " From: vakt@a.test", "From\r\n : vakt@a.test",
