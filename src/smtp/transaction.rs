@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::mail::headers::{self, HeaderFacts};
+use crate::mail::headers::{self, HeaderFacts, Removed};
 use crate::mail::{
     Address, AddressFault, BodyKind, Content, Details, Envelope, Event, EventKind, Facts, Origin,
     Peer, Received, Recipient, Reference, Refusal, Reply, RoomId, Timestamp,
@@ -300,7 +300,7 @@ impl Transaction {
         place: &Place<'_>,
         now: Timestamp,
     ) -> Received {
-        let (bytes, removed) = read.cleaned.unwrap_or((bytes, Vec::new()));
+        let (bytes, removed) = read.cleaned.unwrap_or((bytes, Removed::default()));
         let remarks = self.remarks(&removed, now);
         let envelope = Envelope {
             reference: self.attempt.reference,
@@ -322,7 +322,7 @@ impl Transaction {
     }
 
     /// What the log is to say beside the acceptance.
-    fn remarks(&mut self, removed: &[String], now: Timestamp) -> Vec<Event> {
+    fn remarks(&mut self, removed: &Removed, now: Timestamp) -> Vec<Event> {
         let reference = self.attempt.reference;
         let revision = Some(self.table.revision());
         let event = |kind, recipient, details| Event {
@@ -343,9 +343,9 @@ impl Transaction {
             };
             event(EventKind::LeftOut, Some(it.member), details)
         });
-        let altered = (!removed.is_empty()).then(|| {
+        let altered = (removed.count > 0).then(|| {
             let details = Details {
-                reason: Some(format!("removed header fields: {}", removed.join(", "))),
+                reason: Some(format!("removed header fields: {removed}")),
                 ..Details::default()
             };
             event(EventKind::Altered, None, details)
