@@ -480,7 +480,7 @@ pub fn header_section(content: &Content, limit: usize) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use std::sync::Arc;
 
     use super::*;
