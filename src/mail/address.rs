@@ -340,6 +340,9 @@ fn quoted(local: &str) -> Cow<'_, str> {
 /// One spelling for all that count as the same local part. UTS 46 mapping folds case and normal
 /// form at once; what it does not allow is only lower-cased.
 fn folded(local: &str) -> String {
+    if local.is_ascii() {
+        return local.to_ascii_lowercase();
+    }
     match Uts46::new().to_unicode(local.as_bytes(), idna::AsciiDenyList::EMPTY, Hyphens::Allow) {
         (text, Ok(())) => text.into_owned(),
         (_, Err(_)) => local.to_lowercase(),
@@ -432,6 +435,25 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+
+    #[test]
+    fn equal_addresses_have_equal_hashes() {
+        let texts = [
+            "xn--blbr-roah@a.test",
+            "blåbær@a.test",
+            "BLÅBÆR@a.test",
+            "a.b@a.test",
+            "\"a。b\"@a.test",
+            "A.B@a.test",
+        ];
+        let addresses = texts.map(|it| Address::parse(it).unwrap());
+        for one in &addresses {
+            for other in &addresses {
+                let together = HashSet::from([one.clone(), other.clone()]);
+                assert_eq!(one == other, together.len() == 1, "{one} {other}");
+            }
+        }
+    }
     use AddressFault as Fault;
 
     #[test]

@@ -9,7 +9,7 @@
 mod attachments;
 mod author;
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 
 use bytes::{Bytes, BytesMut};
@@ -17,7 +17,7 @@ use mail_parser::decoders::charsets::map::charset_decoder;
 use mail_parser::parsers::MessageStream;
 
 use super::reply::harmless;
-use super::{Content, Envelope, Facts, Protocol};
+use super::{Content, Envelope, Facts, Protocol, Recipient};
 
 use attachments::attachments;
 pub use author::Author;
@@ -27,6 +27,9 @@ use author::author;
 const TEXT_OCTETS: usize = 998;
 /// As much of one field as is read for its text.
 const FIELD_OCTETS: usize = 16 * 1024;
+/// Of removed fields' names, as many as tell a person what came, and as much of each.
+const REMOVED_NAMES: usize = 10;
+const REMOVED_NAME_OCTETS: usize = 64;
 /// RFC 5321 §4.5.3.1.2
 const HELO_OCTETS: usize = 255;
 
@@ -37,9 +40,42 @@ pub struct HeaderFacts {
     pub author: Author,
     /// How many Received fields there are (RFC 5321 §6.3).
     pub hops: usize,
-    /// The bytes without incoming `X-Ilbud-…` fields, and the names of those removed; `None` where
-    /// there are none and the bytes stay as they came.
-    pub cleaned: Option<(Bytes, Vec<String>)>,
+    /// The bytes without incoming `X-Ilbud-…` fields, and what was removed; `None` where there are
+    /// none and the bytes stay as they came.
+    pub cleaned: Option<(Bytes, Removed)>,
+}
+
+/// Incoming fields that bore our own name.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Removed {
+    /// The first few, each once and shortened.
+    pub names: Vec<String>,
+    /// Fields in all.
+    pub count: usize,
+}
+
+impl Removed {
+    fn add(&mut self, name: &[u8]) {
+        self.count += 1;
+        if self.names.len() < REMOVED_NAMES {
+            let name = name.get(..REMOVED_NAME_OCTETS).unwrap_or(name);
+            let name = String::from_utf8_lossy(name);
+            if self.names.iter().all(|known| *known != name) {
+                self.names.push(name.into_owned());
+            }
+        }
+    }
+}
+
+/// For the log: `X-Ilbud-A, X-Ilbud-B (17 fields in all)`.
+impl fmt::Display for Removed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.names.join(", "))?;
+        if self.count > self.names.len() {
+            write!(f, " ({} fields in all)", self.count)?;
+        }
+        Ok(())
+    }
 }
 
 /// Reads a message. Never fails: what cannot be read is missing from the facts.
@@ -170,7 +206,8 @@ struct Section<'a> {
     message_id: Option<&'a [u8]>,
     has_parts: bool,
     hops: usize,
-    ours: Vec<Field<'a>>,
+    /// Whether a field bears our own name.
+    has_ours: bool,
 }
 
 impl<'a> Section<'a> {
@@ -186,7 +223,7 @@ impl<'a> Section<'a> {
                     section.from = Some(value);
                     section.is_unclear |= is_doubtful || blank;
                 }
-                Some((name, value)) => section.note(name, value, field),
+                Some((name, value)) => section.note(name, value),
                 None => {
                     section.is_unclear |= field.looks_like_from();
                     is_doubtful = true;
@@ -197,7 +234,7 @@ impl<'a> Section<'a> {
         section
     }
 
-    fn note(&mut self, name: &'a [u8], value: &'a [u8], field: Field<'a>) {
+    fn note(&mut self, name: &'a [u8], value: &'a [u8]) {
         let is = |wanted: &[u8]| name.eq_ignore_ascii_case(wanted);
         if is(b"received") {
             self.hops += 1;
@@ -209,8 +246,8 @@ impl<'a> Section<'a> {
             self.has_parts |= !is_plain_text(value);
         } else if is(b"content-disposition") {
             self.has_parts |= starts_with_word(value, b"attachment");
-        } else if starts_with_word(name, b"x-ilbud-") {
-            self.ours.push(field);
+        } else {
+            self.has_ours |= is_ours(name);
         }
     }
 
@@ -224,22 +261,30 @@ impl<'a> Section<'a> {
         }
     }
 
-    fn cleaned(&self, bytes: &Bytes) -> Option<(Bytes, Vec<String>)> {
-        if self.ours.is_empty() {
+    /// A second walk, so that a message made of nothing but such fields costs no memory for each.
+    fn cleaned(&self, bytes: &Bytes) -> Option<(Bytes, Removed)> {
+        if !self.has_ours {
             return None;
         }
         let mut kept = BytesMut::with_capacity(bytes.len());
-        let mut names = Vec::new();
+        let mut removed = Removed::default();
         let mut after = 0;
-        for field in &self.ours {
+        for field in (Fields { bytes, at: 0 }) {
+            let Some((name, _)) = field.parts().filter(|(name, _)| is_ours(name)) else {
+                continue;
+            };
+            removed.add(name);
             kept.extend_from_slice(bytes.get(after..field.at).unwrap_or_default());
             after = field.at + field.whole.len();
-            let name = field.parts().map(|(name, _)| name).unwrap_or_default();
-            names.push(String::from_utf8_lossy(name).into_owned());
         }
         kept.extend_from_slice(bytes.get(after..).unwrap_or_default());
-        Some((kept.freeze(), names))
+        Some((kept.freeze(), removed))
     }
+}
+
+/// Whether a field is one that only this relay may write.
+fn is_ours(name: &[u8]) -> bool {
+    starts_with_word(name, b"x-ilbud-")
 }
 
 /// Whether a Content-Type promises one text and nothing else.
@@ -269,12 +314,24 @@ fn read_author(value: &[u8]) -> Author {
 fn has_sound_encoded_words(text: &str) -> bool {
     text.split(|c: char| c.is_whitespace() || "()<>,:;\"".contains(c))
         .filter(|piece| piece.contains("=?"))
-        .all(|piece| {
-            let charset = piece
-                .strip_prefix("=?")
-                .and_then(|it| it.split(['?', '*']).next());
-            piece.ends_with("?=") && charset.is_some_and(is_known_charset)
-        })
+        .all(is_sound_encoded_word)
+}
+
+fn is_sound_encoded_word(piece: &str) -> bool {
+    let mut parts = piece.split('?');
+    let (Some("="), Some(charset), Some(encoding), Some(_), Some("="), None) = (
+        parts.next(),
+        parts.next(),
+        parts.next(),
+        parts.next(),
+        parts.next(),
+        parts.next(),
+    ) else {
+        return false;
+    };
+    // RFC 2231 §5: a language may follow the character set.
+    let charset = charset.split('*').next().unwrap_or_default();
+    matches!(encoding, "q" | "Q" | "b" | "B") && is_known_charset(charset)
 }
 
 fn is_known_charset(charset: &str) -> bool {
@@ -330,7 +387,9 @@ pub fn received_field(hostname: &str, envelope: &Envelope) -> Bytes {
         let _ = write!(field, " ({})", tls.version);
     }
     let _ = write!(field, " id {}", envelope.reference);
-    if let [only] = envelope.recipients.as_slice() {
+    if let [only] = envelope.recipients.as_slice()
+        && may_be_named(only, envelope.smtputf8)
+    {
         let recipient = if envelope.smtputf8 {
             only.address.to_string()
         } else {
@@ -344,6 +403,12 @@ pub fn received_field(hostname: &str, envelope: &Envelope) -> Bytes {
     }
     let _ = write!(field, ";\r\n\t{}\r\n", envelope.received_at.rfc5322());
     Bytes::from(field)
+}
+
+/// A member of a group is not the sender's to know, and a name that needs SMTPUTF8 must not stand in
+/// a message that came without (RFC 6532 §3).
+fn may_be_named(recipient: &Recipient, smtputf8: bool) -> bool {
+    recipient.group.is_none() && (smtputf8 || !recipient.address.needs_smtputf8())
 }
 
 /// The name the client gave, with nothing in it that could end the clause.
@@ -415,13 +480,11 @@ pub fn header_section(content: &Content, limit: usize) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use std::sync::Arc;
 
     use super::*;
-    use crate::mail::{
-        Address, BodyKind, Origin, Peer, Recipient, Reference, RoomId, Timestamp, TlsSession,
-    };
+    use crate::mail::{Address, BodyKind, Origin, Peer, Reference, RoomId, Timestamp, TlsSession};
 
     fn named(names: &[&str]) -> Author {
         Author::Mailboxes(names.iter().map(|it| (*it).to_owned()).collect())
@@ -469,6 +532,8 @@ mod tests {
             ("From: \"=?utf-8?q?vakt=40a.test?=\" <leder@b.test>", named(&["leder@b.test", "vakt@a.test"])),
             ("From: =?utf-8?q?=3Cvakt=40a.test=3E?= <leder@b.test>", named(&["leder@b.test", "vakt@a.test"])),
             ("From: =?utf-7?q?vakt+AEA-a.test?= <leder@b.test>", named(&["leder@b.test", "vakt@a.test"])),
+            ("From: vakt\"@\"a.te\"\"st <leder@b.test>",         Author::Unclear),
+            ("From: \"va\"\"kt@a.test\" <leder@b.test>",       named(&["leder@b.test", "kt@a.test", "vakt@a.test"])),
             ("From: \"vakt＠a.test\" <leder@b.test>",           named(&["leder@b.test", "vakt@a.test"])),
             ("From: \"vakt@a。test\" <leder@b.test>",           named(&["leder@b.test", "vakt@a.test"])),
             // left to policy, which finds no address in it
@@ -498,6 +563,9 @@ mod tests {
             "From: x=?utf-8?q?vakt=40a.test?= <leder@b.test>", "From: =?utf-8?x?vakt?= <vakt@a.test>",
             "From: =?utf-8?q?va=00kt?= <vakt@a.test>", "From: =?utf-8?q?va=0D=0AFrom:_leder=40b.test?= <vakt@a.test>x",
             "From: \"tset.b\u{202e}\" <vakt@a.test>", "From: \"leder@b.te\u{200b}st\" <vakt@a.test>",
+            "From: vakt\"@b.test\" <leder@a.test>", "From: \"vakt @b.test\" <leder@a.test>", "From: \"vakt@ b.test\" <leder@a.test>",
+            "From: \"vakt @ b.test\" <leder@a.test>", "From: \"vakt\"\"@\"\"b.test\" <leder@a.test>",
+            "From: =?utf-8?q?vakt?=@b.test=?utf-8?q?_?= <leder@a.test>",
             "From: \"leder@b..test\" <vakt@a.test>", "From: Va\0kt <vakt@a.test>", "From: Vakt\u{b} <vakt@a.test>",
             // spelt or placed so that only some readers see the field
             "Fr om: vakt@a.test", "From\0: vakt@a.test", "\u{feff}From: vakt@a.test", " From: vakt@a.test", "From\r\n : vakt@a.test",
@@ -588,7 +656,8 @@ mod tests {
         for (before, after, names) in cases {
             let (bytes, removed) = read(&Bytes::from_static(before)).cleaned.unwrap();
             assert_eq!(bytes, after);
-            assert_eq!(removed, names);
+            assert_eq!(removed.names, names);
+            assert_eq!(removed.count, names.len());
         }
         for untouched in [
             "X-Ilbud: 1\r\n\r\n",
@@ -598,6 +667,23 @@ mod tests {
         ] {
             assert_eq!(read(&Bytes::from(untouched)).cleaned, None, "{untouched}");
         }
+    }
+
+    #[test]
+    fn a_flood_of_our_own_fields_leaves_a_short_remark() {
+        let same = "X-Ilbud-:\r\n".repeat(100_000);
+        let (bytes, removed) = read(&Bytes::from(format!("{same}A: 1\r\n\r\n")))
+            .cleaned
+            .unwrap();
+        assert_eq!(bytes, "A: 1\r\n\r\n");
+        assert_eq!(removed.to_string(), "X-Ilbud- (100000 fields in all)");
+        let long = "x".repeat(1000);
+        let many: String = (0..50)
+            .map(|it| format!("X-Ilbud-{it}-{long}: 1\r\n"))
+            .collect();
+        let (_, removed) = read(&Bytes::from(many)).cleaned.unwrap();
+        assert_eq!((removed.names.len(), removed.count), (10, 50));
+        assert!(removed.names.iter().all(|name| name.len() == 64));
     }
 
     fn attached(message: &str) -> Vec<(String, u64, String)> {
@@ -714,6 +800,20 @@ mod tests {
                  \tfor <vakt@ålesund.test>\r\n\ttls TLS_AES_256_GCM_SHA384;\r\n\t{date}\r\n"
             )
         );
+    }
+
+    #[test]
+    fn a_received_field_names_no_member_of_a_group_and_no_letters_that_were_not_agreed_on() {
+        let mut member = envelope();
+        member.recipients[0].group = Some(Address::parse("alle@b.test").unwrap());
+        let mut letters = envelope();
+        letters.recipients[0].address = Address::parse("bjørn@b.test").unwrap();
+        for unnamed in [member, letters] {
+            let field = received_field("r", &unnamed);
+            assert!(
+                field.is_ascii() && !field.windows(5).any(|it| it == b" for " || it == b"\tfor ")
+            );
+        }
     }
 
     #[test]

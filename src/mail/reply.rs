@@ -66,6 +66,11 @@ impl Reply {
         self.code < 400
     }
 
+    /// RFC 5321 §4.2.1: worth another attempt.
+    pub const fn is_temporary(&self) -> bool {
+        self.code >= 400 && self.code < 500
+    }
+
     /// `5.7.1`: class computed from the code.
     pub fn enhanced_code(&self) -> Option<String> {
         self.enhanced
@@ -707,6 +712,15 @@ impl Reply {
             451,
             (3, 0),
             "The relay has a fault of its own; the message was not taken, try again soon",
+        )
+    }
+
+    /// Pipelined behind a command that was refused only for now.
+    pub fn put_off() -> Self {
+        Self::new(
+            451,
+            (3, 0),
+            "The message was put off; nothing of it was taken, try again soon",
         )
     }
 

@@ -173,8 +173,12 @@ impl Reader {
     }
 
     fn keep(&mut self, piece: &[u8]) {
-        if self.body.len() + piece.len() > self.limit {
-            self.discard();
+        let room = self.limit.saturating_sub(self.body.len());
+        if let Some(fitting) = piece.get(..room).filter(|_| piece.len() > room) {
+            // The start stays, for the log to say which message it was, until it is discarded.
+            self.body.extend_from_slice(fitting);
+            self.limit = 0;
+            self.unfit.get_or_insert(Unfit::TooLarge);
         } else {
             self.body.extend_from_slice(piece);
         }
@@ -384,7 +388,10 @@ mod tests {
                 too_large.then_some(Unfit::TooLarge),
                 "{limit}"
             );
-            assert_eq!(reader.len(), if too_large { 0 } else { 6 });
+            assert_eq!(
+                reader.body(),
+                b"abcd\r\n".get(..limit).unwrap_or(b"abcd\r\n")
+            );
         }
     }
 

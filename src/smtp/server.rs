@@ -265,8 +265,7 @@ impl Door {
             waited: Duration::ZERO,
             stop: self.parts.stop.clone(),
             going_down: None,
-            command_until: Instant::now() + COMMAND,
-            content_until: None,
+            patience: Patience::new(Instant::now()),
         }
     }
 }
@@ -304,8 +303,52 @@ struct Visit {
     stop: watch::Receiver<bool>,
     /// Once the relay goes down: until when the transaction in hand may go on.
     going_down: Option<Instant>,
+    patience: Patience,
+}
+
+/// Until when we wait.
+#[derive(Debug)]
+struct Patience {
     command_until: Instant,
+    /// For the content of one transaction, however it comes and whatever is said between its chunks.
     content_until: Option<Instant>,
+}
+
+impl Patience {
+    fn new(now: Instant) -> Self {
+        Self {
+            command_until: now + COMMAND,
+            content_until: None,
+        }
+    }
+
+    /// A transaction begins, and none of its content has come.
+    const fn begin(&mut self) {
+        self.content_until = None;
+    }
+
+    /// Until when the next bytes must come: for a command that is the time for all of it.
+    fn until(
+        &mut self,
+        awaiting: Awaiting,
+        holds_content: bool,
+        progressed: bool,
+        now: Instant,
+    ) -> Instant {
+        if awaiting == Awaiting::Command && progressed {
+            self.command_until = now + COMMAND;
+        }
+        let next = match awaiting {
+            Awaiting::Command => self.command_until,
+            Awaiting::Content => now + BLOCK,
+        };
+        if awaiting == Awaiting::Content || holds_content {
+            next.min(*self.content_until.get_or_insert(now + WHOLE_CONTENT))
+        } else {
+            self.content_until = None;
+            next
+        }
+    }
 }
 
 /// Why a conversation paused.
@@ -388,6 +431,7 @@ impl Visit {
     async fn obey(&mut self, step: Step, now: Timestamp) {
         match step {
             Step::Begin => {
+                self.patience.begin();
                 let table = Arc::clone(&self.parts.table.borrow());
                 let reference = self.parts.spool.next_reference();
                 self.session.begun(reference, table, now);
@@ -405,7 +449,10 @@ impl Visit {
     }
 
     async fn reserve(&mut self, octets: usize) {
-        let (left, asked_at) = (self.patience().saturating_sub(self.waited), Instant::now());
+        let (left, asked_at) = (
+            self.memory_patience().saturating_sub(self.waited),
+            Instant::now(),
+        );
         let permit = self.parts.spool.reserve(octets, left).await;
         self.waited += asked_at.elapsed();
         let granted = permit.is_some();
@@ -420,7 +467,7 @@ impl Visit {
 
     /// How long a message may wait for memory. Clients that hold a part of it and wait for more are
     /// not given up all at once: those that go first leave theirs to the others.
-    fn patience(&self) -> Duration {
+    fn memory_patience(&self) -> Duration {
         let share = f64::from(self.session.peer().address.port()) / f64::from(u16::MAX);
         MEMORY.mul_f64(0.5 + share)
     }
@@ -512,22 +559,12 @@ impl Visit {
         }
     }
 
-    /// Until when the next bytes must come: for a command that is the time for all of it.
     fn deadline(&mut self, progressed: bool) -> Instant {
+        let (awaiting, holds_content) = (self.session.awaiting(), self.session.holds_content());
         let now = Instant::now();
-        let until = match self.session.awaiting() {
-            Awaiting::Command => {
-                self.content_until = None;
-                if progressed {
-                    self.command_until = now + COMMAND;
-                }
-                self.command_until
-            }
-            Awaiting::Content => {
-                let whole = *self.content_until.get_or_insert(now + WHOLE_CONTENT);
-                whole.min(now + BLOCK)
-            }
-        };
+        let until = self
+            .patience
+            .until(awaiting, holds_content, progressed, now);
         self.going_down.map_or(until, |grace| until.min(grace))
     }
 }
@@ -541,4 +578,50 @@ async fn farewell<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S) {
         io::Result::Ok(())
     })
     .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_between_chunks_buy_no_time_for_content() {
+        let start = Instant::now();
+        let mut patience = Patience::new(start);
+        let end = start + WHOLE_CONTENT;
+        patience.until(Awaiting::Content, true, true, start);
+        for minutes in 1..120 {
+            let now = start + Duration::from_secs(60 * minutes);
+            assert!(patience.until(Awaiting::Command, true, true, now) <= end);
+            assert!(patience.until(Awaiting::Content, true, true, now) <= end);
+        }
+    }
+
+    #[test]
+    fn every_transaction_has_its_own_time_for_content() {
+        let start = Instant::now();
+        let mut patience = Patience::new(start);
+        for hour in 0..10 {
+            let now = start + WHOLE_CONTENT * hour;
+            patience.begin();
+            assert_eq!(
+                patience.until(Awaiting::Content, true, true, now),
+                now + BLOCK
+            );
+        }
+        let now = start + WHOLE_CONTENT * 20;
+        assert_eq!(
+            patience.until(Awaiting::Command, false, true, now),
+            now + COMMAND
+        );
+        let later = now + BLOCK;
+        assert_eq!(
+            patience.until(Awaiting::Command, false, false, later),
+            now + COMMAND
+        );
+        assert_eq!(
+            patience.until(Awaiting::Content, true, true, later),
+            later + BLOCK
+        );
+    }
 }

@@ -452,13 +452,22 @@ impl Session {
         }
     }
 
+    /// Why a command that belongs to a transaction is refused without one. What is pipelined behind
+    /// a temporary refusal is put off as well, since clients give up at the first 5xx they see.
+    fn no_transaction(&self, usual: fn() -> Reply) -> Reply {
+        match &self.state {
+            State::Idle(Some(attempt)) if attempt.put_off => Reply::put_off(),
+            _ => self.too_early().unwrap_or_else(usual),
+        }
+    }
+
     fn rcpt(&mut self, recipient: &str, now: Timestamp) {
         let most = self.settings.recipients;
         let answer = match &mut self.state {
             State::Open(transaction, None) => transaction.add(recipient, most, now),
             State::Open(_, Some(_)) => Err(refused_recipient(Reply::chunks_only(), recipient)),
             _ => {
-                let reply = self.too_early().unwrap_or_else(Reply::mail_first);
+                let reply = self.no_transaction(Reply::mail_first);
                 Err(refused_recipient(reply, recipient))
             }
         };
@@ -472,7 +481,7 @@ impl Session {
         let refused = match &self.state {
             State::Open(transaction, None) => transaction.ready_for_content().err(),
             State::Open(_, Some(_)) => Some(Reply::chunks_only()),
-            _ => Some(self.too_early().unwrap_or_else(Reply::mail_first)),
+            _ => Some(self.no_transaction(Reply::mail_first)),
         };
         if let Some(reply) = refused {
             self.refuse(Verdict::protocol(reply, None), After::Nothing, now);
@@ -492,8 +501,8 @@ impl Session {
                 let large = || (in_all > limit as u64).then(|| Reply::too_large(limit));
                 transaction.ready_for_content().err().or_else(large)
             }
-            State::Idle(Some(_)) => Some(Reply::chunk_refused()),
-            _ => Some(self.too_early().unwrap_or_else(Reply::mail_first)),
+            State::Idle(Some(attempt)) if !attempt.put_off => Some(Reply::chunk_refused()),
+            _ => Some(self.no_transaction(Reply::mail_first)),
         };
         match refused {
             Some(reply) => self.refuse_chunk(reply, chunk, now),
@@ -508,6 +517,10 @@ impl Session {
                 left: octets,
                 last,
             };
+            if octets > 0 {
+                // Content, which is bounded by its own limits, and no command without mail.
+                self.commands = self.commands.saturating_sub(1);
+            }
             let mut intake = begun.unwrap_or_else(|| self.intake(form));
             intake.form = form;
             self.state = State::Taking(transaction, intake);
@@ -735,6 +748,7 @@ impl Session {
                     reference,
                     sender: refused.sender,
                     room: None,
+                    put_off: refused.verdict.reply.is_temporary(),
                 };
                 let then = State::Idle(Some(attempt.clone()));
                 self.refuse_attempt(&attempt, &refused.verdict, refused.after, then, now);
@@ -773,9 +787,9 @@ impl Session {
             }
             (State::Admitting(transaction), Err(wait)) => {
                 let verdict = Verdict::protocol(Reply::rate_limited(wait), None);
-                let attempt = &transaction.attempt;
+                let attempt = transaction.attempt.refused_with(&verdict.reply);
                 let then = State::Idle(Some(attempt.clone()));
-                self.refuse_attempt(attempt, &verdict, After::Nothing, then, now);
+                self.refuse_attempt(&attempt, &verdict, After::Nothing, then, now);
             }
             (state, _) => self.state = state,
         }
@@ -951,7 +965,8 @@ impl Session {
             .reply
             .clone()
             .with_reference(outline.attempt.reference);
-        self.finish(reply, after, State::Idle(Some(outline.attempt)));
+        let attempt = outline.attempt.refused_with(&reply);
+        self.finish(reply, after, State::Idle(Some(attempt)));
     }
 
     fn note(&mut self, row: Refusal) {

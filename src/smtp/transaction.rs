@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::mail::headers::{self, HeaderFacts};
+use crate::mail::headers::{self, HeaderFacts, Removed};
 use crate::mail::{
     Address, AddressFault, BodyKind, Content, Details, Envelope, Event, EventKind, Facts, Origin,
     Peer, Received, Recipient, Reference, Refusal, Reply, RoomId, Timestamp,
@@ -27,6 +27,19 @@ pub struct Attempt {
     /// As written by the client; empty is the null sender.
     pub sender: Option<String>,
     pub room: Option<RoomId>,
+    /// It was refused for now only, so that nothing pipelined behind it is refused for good.
+    pub put_off: bool,
+}
+
+impl Attempt {
+    /// The same, once `reply` has refused it.
+    #[must_use]
+    pub fn refused_with(self, reply: &Reply) -> Self {
+        Self {
+            put_off: reply.is_temporary(),
+            ..self
+        }
+    }
 }
 
 /// What MAIL asked for.
@@ -51,9 +64,10 @@ pub struct Transaction {
     recipients: Vec<Recipient>,
     known: HashSet<Address>,
     left_out: Vec<LeftOut>,
-    /// RCPT commands that were accepted, and those that were refused.
+    /// RCPT commands that were accepted, those refused for good, and those refused for now.
     accepted: usize,
     refused: usize,
+    deferred: usize,
 }
 
 /// A member of a group that does not accept the sender.
@@ -138,6 +152,7 @@ impl Transaction {
             reference,
             sender: Some(request.sender.clone()),
             room: None,
+            put_off: false,
         };
         let asked = sender_address(&request).and_then(|sender| {
             decide::sender(peer, sender.as_ref(), could_identify, &table)
@@ -148,7 +163,7 @@ impl Transaction {
             Ok(answer) => answer,
             Err(verdict) => {
                 attempt.room.clone_from(&verdict.sender_room);
-                return Err((attempt, verdict));
+                return Err((attempt.refused_with(&verdict.reply), verdict));
             }
         };
         attempt.room = origin.room().cloned();
@@ -163,6 +178,7 @@ impl Transaction {
             left_out: Vec::new(),
             accepted: 0,
             refused: 0,
+            deferred: 0,
         })
     }
 
@@ -174,8 +190,9 @@ impl Transaction {
         now: Timestamp,
     ) -> Result<Reply, Box<Verdict>> {
         let answer = self.judge(recipient, most, now);
-        match answer {
+        match &answer {
             Ok(_) => self.accepted += 1,
+            Err(verdict) if verdict.reply.is_temporary() => self.deferred += 1,
             Err(_) => self.refused += 1,
         }
         answer
@@ -238,10 +255,11 @@ impl Transaction {
 
     /// May content follow now?
     pub fn ready_for_content(&self) -> Result<(), Reply> {
-        match (self.recipients.is_empty(), self.refused) {
-            (false, _) => Ok(()),
-            (true, 0) => Err(Reply::recipients_first()),
-            (true, _) => Err(Reply::no_valid_recipients()),
+        match (self.recipients.is_empty(), self.deferred, self.refused) {
+            (false, _, _) => Ok(()),
+            (true, 0, 0) => Err(Reply::recipients_first()),
+            (true, 0, _) => Err(Reply::no_valid_recipients()),
+            (true, _, _) => Err(Reply::put_off()),
         }
     }
 
@@ -300,7 +318,7 @@ impl Transaction {
         place: &Place<'_>,
         now: Timestamp,
     ) -> Received {
-        let (bytes, removed) = read.cleaned.unwrap_or((bytes, Vec::new()));
+        let (bytes, removed) = read.cleaned.unwrap_or((bytes, Removed::default()));
         let remarks = self.remarks(&removed, now);
         let envelope = Envelope {
             reference: self.attempt.reference,
@@ -322,7 +340,7 @@ impl Transaction {
     }
 
     /// What the log is to say beside the acceptance.
-    fn remarks(&mut self, removed: &[String], now: Timestamp) -> Vec<Event> {
+    fn remarks(&mut self, removed: &Removed, now: Timestamp) -> Vec<Event> {
         let reference = self.attempt.reference;
         let revision = Some(self.table.revision());
         let event = |kind, recipient, details| Event {
@@ -343,9 +361,9 @@ impl Transaction {
             };
             event(EventKind::LeftOut, Some(it.member), details)
         });
-        let altered = (!removed.is_empty()).then(|| {
+        let altered = (removed.count > 0).then(|| {
             let details = Details {
-                reason: Some(format!("removed header fields: {}", removed.join(", "))),
+                reason: Some(format!("removed header fields: {removed}")),
                 ..Details::default()
             };
             event(EventKind::Altered, None, details)

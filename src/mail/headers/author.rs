@@ -215,19 +215,46 @@ fn with_shown(mut found: Vec<String>, decoded: &str) -> Option<Vec<String>> {
         .filter(|c| *c != '\\')
         .map(as_ascii)
         .collect();
-    for shown in plain.split(|c: char| c.is_whitespace() || "()<>[]:;,\"".contains(c)) {
-        let shown = shown.trim_matches(['.', '\'', '`']);
+    let plain = without_quoted_mailboxes(plain, &found);
+    add_shown(&mut found, &plain)?;
+    if plain.contains('"') {
+        // A reader that leaves the quotes out shows what stands on both sides of them as one.
+        add_shown(&mut found, &plain.replace('"', ""))?;
+    }
+    Some(found)
+}
+
+/// A quoted local part is in two pieces to a scan for words; it is known already.
+fn without_quoted_mailboxes(mut plain: String, found: &[String]) -> String {
+    for mailbox in found.iter().filter(|it| it.starts_with('"')) {
+        plain = plain.replace(&mailbox.replace('\\', ""), " ");
+    }
+    plain
+}
+
+/// `None`: an address is shown in pieces that a person reads as one.
+fn add_shown(found: &mut Vec<String>, plain: &str) -> Option<()> {
+    let mut words = plain
+        .split(|c: char| c.is_whitespace() || "()<>[]:;,\"".contains(c))
+        .map(|word| word.trim_matches(['.', '\'', '`']))
+        .filter(|word| !word.is_empty())
+        .peekable();
+    while let Some(shown) = words.next() {
         let (Some((local, _)), Some((_, domain))) = (shown.split_once('@'), shown.rsplit_once('@'))
         else {
             continue;
         };
-        if local.is_empty() || !domain.contains('.') || listed(&found, shown) {
-            continue;
+        if local.is_empty() || domain.is_empty() {
+            let mut next_is_dotted = || words.peek().is_some_and(|next| next.contains('.'));
+            if domain.contains('.') || (domain.is_empty() && next_is_dotted()) {
+                return None;
+            }
+        } else if domain.contains('.') && !listed(found, shown) {
+            Address::parse(shown).ok()?;
+            found.push(shown.to_owned());
         }
-        Address::parse(shown).ok()?;
-        found.push(shown.to_owned());
     }
-    Some(found)
+    Some(())
 }
 
 fn listed(found: &[String], shown: &str) -> bool {
