@@ -95,8 +95,9 @@ impl Domain {
             return Cow::Borrowed(&self.0);
         }
         match idna::domain_to_unicode(&self.0) {
-            (text, Ok(())) => Cow::Owned(text),
-            (_, Err(_)) => Cow::Borrowed(&self.0),
+            // What is printed must read back.
+            (text, Ok(())) if !text.chars().any(is_invisible) => Cow::Owned(text),
+            _ => Cow::Borrowed(&self.0),
         }
     }
 }
@@ -435,6 +436,17 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+
+    /// A label with a joiner in it is valid, but its U-label would not be read again.
+    #[test]
+    fn what_is_printed_reads_back() {
+        for text in ["a@xn--ab-fsf604u.test", "a@xn--bt-yia.test", "vakt@b.test"] {
+            let Ok(address) = Address::parse(text) else {
+                continue;
+            };
+            assert_eq!(Address::parse(&address.to_string()), Ok(address), "{text}");
+        }
+    }
 
     #[test]
     fn equal_addresses_have_equal_hashes() {

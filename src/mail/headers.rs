@@ -176,11 +176,16 @@ impl<'a> Field<'a> {
                 .any(|line| line.trim_ascii().is_empty())
     }
 
-    /// Octets that some readers take for a line end, or stop at.
+    /// Octets that some readers take for a line end, or stop at: a From field may hide behind them.
+    fn has_breaks(&self) -> bool {
+        let breaks = |byte: &u8| matches!(byte, 0 | 0x0b | 0x0c | 0x1c..=0x1e);
+        self.whole.iter().any(breaks) || has_bare_newline(self.whole)
+    }
+
+    /// Octets that have no place in a From field.
     fn has_controls(&self) -> bool {
-        let line = self.whole.strip_suffix(b"\n").unwrap_or(self.whole);
         let odd = |byte: &u8| (*byte < b' ' && !b"\t\r\n".contains(byte)) || *byte == 0x7f;
-        line.iter().any(odd) || has_bare_newline(self.whole)
+        self.whole.iter().any(odd)
     }
 }
 
@@ -215,13 +220,13 @@ impl<'a> Section<'a> {
         let mut section = Self::default();
         let mut is_doubtful = false;
         for field in (Fields { bytes, at: 0 }) {
-            section.is_unclear |= field.has_controls();
+            section.is_unclear |= field.has_breaks();
             let blank = field.has_blank_line();
             match field.parts() {
                 Some((name, value)) if name.eq_ignore_ascii_case(b"from") => {
                     section.from_count += 1;
                     section.from = Some(value);
-                    section.is_unclear |= is_doubtful || blank;
+                    section.is_unclear |= is_doubtful || blank || field.has_controls();
                 }
                 Some((name, value)) => section.note(name, value),
                 None => {

@@ -690,6 +690,15 @@ impl Reply {
         )
     }
 
+    /// Never heard by anybody, only noted: the client is gone.
+    pub fn client_vanished() -> Self {
+        Self::new(
+            421,
+            (4, 2),
+            "The client hung up before the end of the message; nothing was taken",
+        )
+    }
+
     pub fn store_full() -> Self {
         Self::new(
             452,

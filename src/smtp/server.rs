@@ -534,14 +534,19 @@ impl Visit {
                 Ok(())
             }
             read = stream.read_buf(&mut self.input) => match read? {
+                0 if self.session.is_taking() => {
+                    self.session.vanished(Timestamp::now());
+                    Ok(())
+                }
                 0 => Err(io::ErrorKind::UnexpectedEof.into()),
                 _ => Ok(()),
             },
             () = sleep_until(deadline) => {
-                self.session.end(match self.going_down {
+                let last_word = match self.going_down {
                     Some(_) => Reply::shutting_down(),
                     None => Reply::timed_out(),
-                });
+                };
+                self.session.end(last_word, Timestamp::now());
                 Ok(())
             }
         }

@@ -95,6 +95,8 @@ pub struct Session {
     /// Commands since the last message.
     commands: u32,
     shutting_down: bool,
+    /// The time at which it was last told anything.
+    now: Timestamp,
 }
 
 #[derive(Debug)]
@@ -204,6 +206,7 @@ impl Session {
             errors: 0,
             commands: 0,
             shutting_down: false,
+            now: Timestamp::from_millis(0),
         }
     }
 
@@ -242,9 +245,49 @@ impl Session {
     }
 
     /// Nothing more is heard or done: the last word, and the end.
-    pub fn end(&mut self, last_word: Reply) {
+    pub fn end(&mut self, last_word: Reply, now: Timestamp) {
+        self.now = now;
+        self.break_off(last_word);
+    }
+
+    /// The client hung up. What it was in the middle of is a row of the log.
+    pub fn vanished(&mut self, now: Timestamp) {
+        self.end(Reply::client_vanished(), now);
+    }
+
+    /// Whether a message is coming in right now.
+    pub const fn is_taking(&self) -> bool {
+        matches!(&self.state, State::Taking(..))
+    }
+
+    /// A transaction that is cut off leaves a row for each of its recipients, and its reference is
+    /// in the last word.
+    fn break_off(&mut self, last_word: Reply) {
+        let last_word = match self.in_hand() {
+            Some(outline) => {
+                let verdict = Verdict::protocol(last_word, None);
+                for row in outline.rows(&verdict, &self.peer, self.now) {
+                    self.note(row);
+                }
+                verdict.reply.with_reference(outline.attempt.reference)
+            }
+            None => last_word,
+        };
         self.steps.push_back(Step::Say(last_word));
         self.close();
+    }
+
+    /// What the log should know of the transaction under way.
+    fn in_hand(&self) -> Option<Box<Outline>> {
+        match &self.state {
+            State::Open(transaction, None) => Some(transaction.outline(Facts::default(), None)),
+            State::Open(transaction, Some(intake))
+            | State::Taking(transaction, intake)
+            | State::Reserving(transaction, intake, _) => {
+                Some(transaction.outline(facts_so_far(&intake.reader), None))
+            }
+            _ => None,
+        }
     }
 
     fn close(&mut self) {
@@ -257,12 +300,13 @@ impl Session {
 impl Session {
     /// Takes from `bytes` what it can and says what is to be done next.
     pub fn read(&mut self, bytes: &mut BytesMut, now: Timestamp) -> Step {
+        self.now = now;
         loop {
             if let Some(step) = self.steps.pop_front() {
                 return step;
             }
             if self.shutting_down && matches!(self.state, State::Idle(_)) {
-                self.end(Reply::shutting_down());
+                self.break_off(Reply::shutting_down());
             } else if !self.advance(bytes, now) {
                 return Step::NeedBytes;
             }
@@ -332,7 +376,7 @@ impl Session {
     fn counts_command(&mut self) -> bool {
         self.commands += 1;
         if self.commands > MOST_COMMANDS {
-            self.end(Reply::too_many_commands());
+            self.break_off(Reply::too_many_commands());
         }
         self.commands <= MOST_COMMANDS
     }
@@ -353,7 +397,7 @@ impl Session {
             Command::Vrfy => self.vrfy(),
             Command::Help => self.say(Reply::help()),
             Command::StartTls => self.start_tls(),
-            Command::Quit => self.end(Reply::bye(&self.settings.hostname)),
+            Command::Quit => self.quit(),
         }
     }
 
@@ -386,6 +430,12 @@ impl Session {
         name.clone_into(&mut self.peer.helo);
         self.peer.protocol = protocol;
         self.state = State::Idle(None);
+    }
+
+    /// The client's own wish: what it had begun is forgotten.
+    fn quit(&mut self) {
+        self.state = State::Idle(None);
+        self.break_off(Reply::bye(&self.settings.hostname));
     }
 
     fn rset(&mut self) {
@@ -872,7 +922,7 @@ impl Session {
         if is_error {
             self.errors += 1;
             if self.errors >= MOST_ERRORS {
-                self.end(Reply::too_many_errors());
+                self.break_off(Reply::too_many_errors());
             }
         }
     }

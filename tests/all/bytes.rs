@@ -183,3 +183,18 @@ fn a_room_without_a_server_keeps_its_mail_in_a_maildir() {
     let unix = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace("\r\n", "\n");
     assert!(unix(&kept[0]).ends_with(&unix(&message)));
 }
+
+#[test]
+fn odd_octets_in_other_header_fields_do_no_harm() {
+    let relay = Setup::three_rooms().start();
+    for field in [
+        "Subject: \u{1b}[31mred",
+        "X-Y: a\u{1}b",
+        "Subject: a\u{7f}b",
+    ] {
+        let from = vakt("a");
+        let message = format!("From: {from}\r\n{field}\r\n\r\nhei\r\n").into_bytes();
+        let reply = relay.client("a").send(&from, &[&vakt("b")], &message);
+        assert_eq!(reply.said(), "250 2.0.0", "{field:?}: {reply}");
+    }
+}

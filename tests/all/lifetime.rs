@@ -100,3 +100,20 @@ fn a_port_in_use_is_named() {
     let complaint = other.fails(1, &["serve"]);
     assert!(complaint.contains(&relay.port.to_string()), "{complaint}");
 }
+
+#[test]
+fn a_client_that_hangs_up_in_mid_message_leaves_a_row() {
+    let relay = Setup::three_rooms().start();
+    let mut client = relay.client("a");
+    assert_eq!(client.envelope(&vakt("a"), &[&vakt("b")], ""), None);
+    assert_eq!(client.say("DATA").code, 354);
+    client.put(b"From: vakt@a.nodnett.test\r\nSubject: halv\r\n\r\nhei");
+    drop(client);
+    let row = wait::find("the row", || {
+        let rows = relay.rows(&["log", "search", "--status", "refused"]);
+        rows.into_iter().next()
+    });
+    assert_eq!(row["recipient"], vakt("b"));
+    assert!(row["reply"].as_str().unwrap().starts_with("421 4.4.2"));
+    assert!(relay.queue_is_empty());
+}

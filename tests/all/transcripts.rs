@@ -172,7 +172,7 @@ impl<'a> Player<'a> {
                 self.run();
             }
             Act::Timeout => {
-                self.session.end(Reply::timed_out());
+                self.session.end(Reply::timed_out(), NOW);
                 self.run();
             }
             Act::Bye => assert!(self.closed, "{place}: still open"),
