@@ -19,6 +19,7 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand};
 
 use crate::config::{self, Settings};
+use crate::ops::routes::Refused;
 use crate::spool::sqlite::Sqlite;
 use crate::spool::store::{Store, StoreError};
 
@@ -76,6 +77,20 @@ impl Failure {
     fn of(faults: impl IntoIterator<Item = impl ToString>) -> Self {
         Self {
             lines: faults.into_iter().map(|fault| fault.to_string()).collect(),
+        }
+    }
+}
+
+impl Failure {
+    /// A routing table that was not applied: every mistake in its file, or the store's trouble.
+    fn of_table(file: &Path, refused: Refused) -> Self {
+        match refused {
+            Refused::Faults(faults) => Self::of(
+                faults
+                    .iter()
+                    .map(|fault| format!("{}: {fault}", file.display())),
+            ),
+            Refused::Store(fault) => fault.into(),
         }
     }
 }

@@ -9,7 +9,7 @@ use clap::Subcommand;
 use super::{Failure, operator, print};
 use crate::config::Settings;
 use crate::mail::Timestamp;
-use crate::ops::routes::{self, Proposal, Refused};
+use crate::ops::routes::{self, Proposal};
 use crate::policy::decide;
 use crate::spool::store::{Revision, Store};
 
@@ -86,14 +86,7 @@ async fn apply(
     };
     let outcome = routes::apply(store, proposal, Timestamp::now())
         .await
-        .map_err(|refused| match refused {
-            Refused::Faults(faults) => Failure::of(
-                faults
-                    .iter()
-                    .map(|fault| format!("{}: {fault}", file.display())),
-            ),
-            Refused::Store(fault) => fault.into(),
-        })?;
+        .map_err(|refused| Failure::of_table(file, refused))?;
     for warning in &outcome.warnings {
         print::complaint(&format!("warning: {}: {warning}", file.display()));
     }

@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 use super::{DEFAULT_CONFIG, Failure, NO_ENGINE, certs, load, operator, print};
 use crate::config::Settings;
 use crate::mail::Timestamp;
-use crate::ops::routes::{self, Proposal, Refused};
+use crate::ops::routes::{self, Proposal};
 use crate::policy::decide;
 use crate::policy::table::{Room, RoutingTable};
 use crate::relay::{self, Relay};
@@ -149,14 +149,7 @@ async fn import_routes(config: &Path, store: &Arc<dyn Store>) -> Result<(), Fail
     };
     let outcome = routes::apply(store, proposal, Timestamp::now())
         .await
-        .map_err(|refused| match refused {
-            Refused::Faults(faults) => Failure::of(
-                faults
-                    .iter()
-                    .map(|fault| format!("{}: {fault}", file.display())),
-            ),
-            Refused::Store(fault) => fault.into(),
-        })?;
+        .map_err(|refused| Failure::of_table(&file, refused))?;
     for warning in &outcome.warnings {
         tracing::warn!("{}: {warning}", file.display());
     }

@@ -313,6 +313,15 @@ fn accept_one(address: &Address, room: &Room, rule: String, table: &RoutingTable
     })
 }
 
+/// Whose report it is. The null sender names nobody, so where one peer is a server of several rooms,
+/// or a gateway too, the From field tells which of them speaks; `None`: it may speak for none there.
+pub fn reporter(peer: &Peer, from: &Author, table: &RoutingTable) -> Option<Origin> {
+    table
+        .lines(peer)
+        .map(|line| origin(&line.holder))
+        .find(|origin| author(origin, None, from, table).is_ok())
+}
+
 /// End of DATA: may this origin write as every mailbox in the From field?
 pub fn author(
     origin: &Origin,

@@ -551,7 +551,9 @@ impl Session {
                 let large = || (in_all > limit as u64).then(|| Reply::too_large(limit));
                 transaction.ready_for_content().err().or_else(large)
             }
-            State::Idle(Some(attempt)) if !attempt.put_off => Some(Reply::chunk_refused()),
+            State::Idle(Some(attempt)) if !attempt.put_off => {
+                Some(self.too_early().unwrap_or_else(Reply::chunk_refused))
+            }
             _ => Some(self.no_transaction(Reply::mail_first)),
         };
         match refused {

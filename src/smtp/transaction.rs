@@ -283,19 +283,29 @@ impl Transaction {
     /// The content is complete: is it fit, and may this sender be its author? Gives what the log
     /// must know if it is refused, now or later, and the message or what refuses it.
     pub fn complete(
-        self,
+        mut self,
         body: Vec<u8>,
         place: &Place<'_>,
         now: Timestamp,
     ) -> (Box<Outline>, Result<Received, Box<Verdict>>) {
         let bytes = Bytes::from(body);
         let read = headers::read(&bytes);
+        self.find_reporter(&read, place.peer);
         let outline = self.outline(read.facts.clone(), Some(bytes.len() as u64));
         let judged = self.judge_content(&read);
         (
             outline,
             judged.map(|()| self.receive(bytes, read, place, now)),
         )
+    }
+
+    fn find_reporter(&mut self, read: &HeaderFacts, peer: &Peer) {
+        if self.sender.is_none()
+            && let Some(origin) = decide::reporter(peer, &read.author, &self.table)
+        {
+            self.attempt.room = origin.room().cloned();
+            self.origin = origin;
+        }
     }
 
     fn judge_content(&self, read: &HeaderFacts) -> Result<(), Box<Verdict>> {

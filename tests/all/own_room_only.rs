@@ -1,6 +1,6 @@
 //! Nobody speaks for another room: envelope sender and From header, in every guise.
 
-use crate::client::{letter, letter_from_fields, vakt};
+use crate::client::{Client, letter, letter_from_fields, vakt};
 use crate::relay::{Setup, source};
 use crate::sink::Sink;
 
@@ -154,5 +154,23 @@ fn a_network_belongs_to_the_room_that_names_it() {
             client.say(format!("MAIL FROM:<{}>", vakt(letter_of))).code,
             250
         );
+    }
+}
+
+#[test]
+fn a_server_of_two_rooms_reports_for_each_of_them() {
+    let network = "[[room.workstation]]\nnetwork = \"127.0.9.9/32\"";
+    let relay = Setup::no_rooms()
+        .room_with("a", "maildir:mail/a", network)
+        .room_with("b", "maildir:mail/b", network)
+        .start();
+    for room in ["a", "b", "a"] {
+        let from = vakt(room);
+        let message = format!("From: {from}\r\nSubject: rapport\r\n\r\nhei\r\n").into_bytes();
+        let mut client = Client::greeted(relay.port, "127.0.9.9");
+        let reply = client.send("", &[&vakt("a")], &message);
+        assert_eq!(reply.said(), "250 2.0.0", "{room}: {reply}");
+        let rows = relay.rows(&["log", "search", &reply.reference()]);
+        assert_eq!(rows[0]["sender_room"], format!("room-{room}"));
     }
 }
