@@ -35,6 +35,8 @@ const WHOLE_CONTENT: Duration = Duration::from_secs(3600);
 /// For a client to take what we say.
 const WRITE: Duration = Duration::from_secs(180);
 const HANDSHAKE: Duration = Duration::from_secs(30);
+/// Octets of a message from which on its analysis may hold up others.
+const LARGE: usize = 512 * 1024;
 /// For others to give memory back, before the client hears 452.
 const MEMORY: Duration = Duration::from_secs(10);
 /// For transactions in hand, once the relay goes down.
@@ -404,7 +406,7 @@ impl Visit {
         let mut progressed = true;
         loop {
             let now = Timestamp::now();
-            match self.session.read(&mut self.input, now) {
+            match self.step(now) {
                 Step::Say(reply) => self.say(&reply, stream).await?,
                 Step::NeedBytes => {
                     self.send(stream).await?;
@@ -446,6 +448,15 @@ impl Visit {
             Step::Note(row) => self.parts.spool.note(*row),
             Step::Say(_) | Step::NeedBytes | Step::StartTls | Step::Close => {}
         }
+    }
+
+    /// The session's next step. To analyse a large message takes a while: others go on meanwhile.
+    fn step(&mut self, now: Timestamp) -> Step {
+        let (session, input) = (&mut self.session, &mut self.input);
+        if session.content_len() < LARGE {
+            return session.read(input, now);
+        }
+        tokio::task::block_in_place(|| session.read(input, now))
     }
 
     async fn reserve(&mut self, octets: usize) {

@@ -260,6 +260,14 @@ impl Session {
         matches!(&self.state, State::Taking(..))
     }
 
+    /// Octets of content that have come so far.
+    pub fn content_len(&self) -> usize {
+        match &self.state {
+            State::Taking(_, intake) => intake.reader.len(),
+            _ => 0,
+        }
+    }
+
     /// A transaction that is cut off leaves a row for each of its recipients, and its reference is
     /// in the last word.
     fn break_off(&mut self, last_word: Reply) {
