@@ -161,6 +161,13 @@ async fn import_routes(config: &Path, store: &Arc<dyn Store>) -> Result<(), Fail
     Ok(())
 }
 
+/// How this program was called, so that what it advises can be typed.
+fn program() -> String {
+    std::env::args()
+        .next()
+        .unwrap_or_else(|| "ilbud".to_owned())
+}
+
 fn print_welcome(config: &Path, relay: &Relay) -> Result<(), Failure> {
     tell(format_args!(""));
     for (name, address, tls) in relay.listeners() {
@@ -182,8 +189,9 @@ fn print_welcome(config: &Path, relay: &Relay) -> Result<(), Failure> {
              printf 'From: {from}\\nTo: {to}\\nSubject: Hei\\n\\nHei!\\n' | curl --crlf --mail-from {from} --mail-rcpt {to} -T - smtp://{address}"
         ));
     }
+    let program = program();
     tell(format_args!(
-        "\nSee what happened to it:\n  ilbud log search{option}\n  ilbud log tail{option}\n\nStop with Ctrl-C."
+        "\nSee what happened to it:\n  {program} log search{option}\n  {program} log tail{option}\n\nStop with Ctrl-C."
     ));
     Ok(())
 }
