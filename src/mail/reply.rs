@@ -71,6 +71,15 @@ impl Reply {
         self.code >= 400 && self.code < 500
     }
 
+    /// For a client that did not ask for UTF-8 (RFC 5321 §4.2): Norwegian letters as people write
+    /// them without, others as question marks.
+    pub fn in_ascii(mut self) -> Self {
+        for line in self.lines.iter_mut().filter(|line| !line.is_ascii()) {
+            *line = line.chars().map(ascii_twin).collect();
+        }
+        self
+    }
+
     /// `5.7.1`: class computed from the code.
     pub fn enhanced_code(&self) -> Option<String> {
         self.enhanced
@@ -775,6 +784,21 @@ impl fmt::Display for Answer {
     }
 }
 
+fn ascii_twin(c: char) -> String {
+    let twin = match c {
+        'æ' | 'ä' => "ae",
+        'Æ' | 'Ä' => "Ae",
+        'ø' | 'ö' => "o",
+        'Ø' | 'Ö' => "O",
+        'å' | 'á' | 'à' => "a",
+        'Å' | 'Á' | 'À' => "A",
+        'é' | 'è' => "e",
+        c if c.is_ascii() => return c.into(),
+        _ => "?",
+    };
+    twin.to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -786,6 +810,15 @@ mod tests {
 
     fn reference() -> Reference {
         "K7F3-2QXM-9A1B".parse().unwrap()
+    }
+
+    #[test]
+    fn speaks_ascii_to_those_who_know_nothing_else() {
+        let reply = Reply::new(550, (7, 1), "Legevakt Tromsø, Ærlig Åse → nei".to_owned());
+        assert_eq!(
+            reply.in_ascii().lines,
+            ["Legevakt Tromso, Aerlig Ase ? nei"]
+        );
     }
 
     #[test]

@@ -927,6 +927,10 @@ impl Session {
 
     /// Says a reply, and counts it if it is an error.
     fn say(&mut self, reply: Reply) {
+        let reply = match self.speaks_utf8() {
+            true => reply,
+            false => reply.in_ascii(),
+        };
         let is_error = reply.code >= 500;
         self.steps.push_back(Step::Say(reply));
         if is_error {
@@ -934,6 +938,14 @@ impl Session {
             if self.errors >= MOST_ERRORS {
                 self.break_off(Reply::too_many_errors());
             }
+        }
+    }
+
+    /// RFC 6531 §3.7.4.2: replies hold UTF-8 only where the client has asked for it.
+    const fn speaks_utf8(&self) -> bool {
+        match &self.state {
+            State::Open(transaction, _) => transaction.is_utf8(),
+            _ => false,
         }
     }
 

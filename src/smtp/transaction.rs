@@ -263,6 +263,11 @@ impl Transaction {
         }
     }
 
+    /// Whether MAIL said SMTPUTF8.
+    pub const fn is_utf8(&self) -> bool {
+        self.request.smtputf8
+    }
+
     /// The size that MAIL announced, where it did.
     pub fn announced_size(&self) -> Option<usize> {
         self.request.size.and_then(|it| usize::try_from(it).ok())
