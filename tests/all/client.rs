@@ -113,7 +113,8 @@ impl Client {
         }
     }
 
-    fn line(&mut self) -> Option<String> {
+    /// One line without its end; `None` when the other side hung up.
+    pub fn line(&mut self) -> Option<String> {
         loop {
             if let Some(end) = self.buffer.iter().position(|&byte| byte == b'\n') {
                 let line: Vec<u8> = self.buffer.drain(..=end).collect();

@@ -44,3 +44,4 @@ mod store_trouble;
 mod throughput;
 mod tls;
 mod transcripts;
+mod transcripts_over_sockets;
