@@ -57,12 +57,13 @@ fn check_tls(settings: &Settings, findings: &mut Findings) {
         findings.warnings.push(line.to_owned());
         return;
     }
-    let ours = tls::load(tls).err();
+    let ours = tls::load(tls).err().map(|fault| fault.to_string());
     let theirs = tls::verifying_client(tls.client_ca.as_deref()).err();
-    let faults = ours.into_iter().chain(theirs);
-    findings
-        .mistakes
-        .extend(faults.map(|fault| fault.to_string()));
+    // Both read `client_ca`; what is wrong with it is one mistake.
+    let theirs = theirs
+        .map(|fault| fault.to_string())
+        .filter(|it| ours.as_ref() != Some(it));
+    findings.mistakes.extend(ours.into_iter().chain(theirs));
 }
 
 async fn check_store(config: &Path, settings: &Settings, findings: &mut Findings) {

@@ -62,10 +62,6 @@ impl Reply {
         }
     }
 
-    pub const fn is_positive(&self) -> bool {
-        self.code < 400
-    }
-
     /// RFC 5321 §4.2.1: worth another attempt.
     pub const fn is_temporary(&self) -> bool {
         self.code >= 400 && self.code < 500
@@ -474,15 +470,6 @@ impl Reply {
         )
     }
 
-    /// `<>` from where no reports come from.
-    pub fn null_sender_not_taken() -> Self {
-        Self::new(
-            550,
-            (7, 1),
-            "The empty sender <> is for reports only; send as your own room",
-        )
-    }
-
     pub fn not_accepted_by_room(recipient: &str, room: &str, phone: Option<&str>) -> Self {
         let mut text = format!(
             "<{}>: {room} does not accept mail from your room",
@@ -740,11 +727,6 @@ impl Reply {
             (3, 0),
             "The message was put off; nothing of it was taken, try again soon",
         )
-    }
-
-    /// RFC 3207 §4.1: there is no usable certificate at the moment.
-    pub fn tls_not_available() -> Self {
-        Self::new(454, (7, 0), "TLS is not available now; try again soon")
     }
 }
 
