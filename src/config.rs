@@ -298,6 +298,7 @@ fn delivery(mut table: Table<'_>) -> delivery::Settings {
             .and_then(|it| it.integer(1..MANY))
             .and_then(|it| usize::try_from(it).ok())
             .unwrap_or(default.connections_per_room),
+        timeouts: default.timeouts,
     }
 }
 

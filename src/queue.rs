@@ -19,15 +19,15 @@ use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 
 use crate::delivery::client::Caller;
-use crate::delivery::outcome::{Attempt, Cause, Outcome};
+use crate::delivery::outcome::{Attempt, Cause, Handover, Outcome};
 use crate::delivery::{self, Job, Kept};
 use crate::lifecycle::bounce::Letterhead;
 use crate::lifecycle::retry::Schedule;
-use crate::lifecycle::{self, Occasion};
+use crate::lifecycle::{self, Occasion, REPORTS};
 use crate::mail::{Content, Reference, RoomId, Timestamp};
 use crate::policy::decide::{self, Route};
 use crate::policy::table::RoutingTable;
-use crate::spool::store::{Applied, Change, RecipientId, StoreError, Waiting};
+use crate::spool::store::{Applied, Change, Portion, RecipientId, StoreError, Waiting};
 use crate::spool::{BodyPermit, Feed, Fresh, Spool};
 
 /// How often the store is asked for what is due.
@@ -81,6 +81,7 @@ pub async fn run(parts: Parts) {
         caller: parts.caller,
         schedule: Schedule {
             retry: settings.retry,
+            warn_after: settings.warn_after,
             give_up_after: settings.give_up_after,
         },
         workers_per_room: settings.connections_per_room,
@@ -261,12 +262,21 @@ impl Desk {
     async fn take_due(self: &Arc<Self>, alive: &Alive) {
         self.give_back_orphans().await;
         let now = Timestamp::now();
-        let full = self.full_rooms();
+        let none = Portion {
+            urgent: 0,
+            routine: 0,
+        };
+        let usual = Portion {
+            urgent: PORTION,
+            routine: PORTION,
+        };
+        let full = self.full_rooms().into_iter().map(|room| (room, none));
+        let full = full.collect();
         self.hand().ask();
         let taken = self
             .spool
             .store()
-            .take_due(now, now.after(LEASE), PORTION, full)
+            .take_due(now, now.after(LEASE), usual, full)
             .await;
         let due = match taken {
             Ok(due) => due,
@@ -541,6 +551,8 @@ fn deferral(reason: &str) -> Attempt {
     Attempt {
         outcome,
         hop: None,
+        reached: true,
+        handover: Handover::Relayed,
         tls: None,
         duration: Duration::ZERO,
     }
@@ -633,17 +645,17 @@ impl Desk {
         table: &RoutingTable,
         redirect: Option<&str>,
     ) -> Change {
-        let report = self.spool.next_reference();
+        let reports = [(); REPORTS].map(|()| self.spool.next_reference());
         lifecycle::attempted(
             tried,
             &Occasion {
                 now: Timestamp::now(),
-                noise: self.noise.hash_one(report),
+                noise: self.noise.hash_one(reports),
                 schedule: &self.schedule,
                 letterhead: &self.letterhead,
                 table,
                 content,
-                report,
+                reports,
                 redirect,
             },
         )

@@ -14,8 +14,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::config::Settings;
-use crate::delivery::client::{Caller, ClientTls, Timeouts};
+use crate::delivery::client::Caller;
 use crate::delivery::resolve::Resolver;
+use crate::delivery::trust::Trust;
 use crate::lifecycle::bounce::Letterhead;
 use crate::limits::{Connections, Rates};
 use crate::mail::{Reference, Timestamp};
@@ -85,10 +86,7 @@ impl Relay {
             .tls
             .as_ref()
             .and_then(|tls| tls.client_ca.as_deref());
-        let client_tls = ClientTls {
-            verified: tls::verifying_client(client_ca).map_err(|it| Fault(it.to_string()))?,
-            opportunistic: tls::opportunistic_client().map_err(|it| Fault(it.to_string()))?,
-        };
+        let trust = Trust::new(client_ca).map_err(|it| Fault(it.to_string()))?;
         let mut listeners = Vec::new();
         for listener in &settings.listeners {
             let bound = server::bind(listener).map_err(|fault| {
@@ -106,9 +104,9 @@ impl Relay {
         let (spool, feed) = Spool::new(store, last, settings.limits.memory, WINDOW);
         let caller = Caller {
             hostname: settings.hostname.clone(),
-            tls: client_tls,
+            trust,
             resolver: Resolver::default(),
-            timeouts: Timeouts::default(),
+            timeouts: settings.delivery.timeouts,
         };
         let table =
             watch::Sender::new(Arc::new(table.with_postmaster(settings.postmaster.clone())));

@@ -16,23 +16,15 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::{ClientConfig, ClientConnection};
+use tokio_rustls::rustls::ClientConnection;
 
 use super::answers::{Answers, Spoken};
-use super::outcome::{Fate, Outcome, Stage, Trouble, judge};
+use super::outcome::{Fate, Handover, Outcome, Stage, Trouble, judge};
 use super::resolve::Resolver;
+use super::trust::Trust;
 use crate::mail::{Address, Content};
 use crate::policy::table::{HopServer, HopTls};
 use crate::smtp::data;
-
-/// How the relay shows itself to next hops, and whom it trusts.
-#[derive(Debug, Clone)]
-pub struct ClientTls {
-    /// The certificate must verify, against `client_ca` or the system's roots.
-    pub verified: Arc<ClientConfig>,
-    /// Any certificate will do, since plain text would do.
-    pub opportunistic: Arc<ClientConfig>,
-}
 
 /// How long each stage may take. RFC 5321 §4.5.3.2 gives the values beside them for a world of
 /// slow links; a control room's hop that needs longer is tried again instead.
@@ -110,7 +102,7 @@ pub struct Letter<'a> {
 pub struct Caller {
     /// Said with EHLO.
     pub hostname: String,
-    pub tls: ClientTls,
+    pub trust: Trust,
     pub resolver: Resolver,
     pub timeouts: Timeouts,
 }
@@ -158,6 +150,7 @@ struct Offers {
 /// How TLS goes on this connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Security {
+    Off,
     /// From the first byte, verified.
     Implicit,
     Required,
@@ -176,6 +169,7 @@ impl Caller {
     ) -> Result<Connection, Setback> {
         let security = match (implicit, server.tls) {
             (true, _) => Security::Implicit,
+            (false, HopTls::Off) => Security::Off,
             (false, HopTls::Required) => Security::Required,
             (false, HopTls::Opportunistic) => Security::Opportunistic,
         };
@@ -188,10 +182,7 @@ impl Caller {
         let mut stage = Stage::Prepare;
         for address in addresses {
             let address = SocketAddr::new(address, server.port);
-            match self
-                .open_at(address, &server.host, security, deadline)
-                .await
-            {
+            match self.open_at(address, server, security, deadline).await {
                 Ok(connection) => return Ok(connection),
                 Err(setback) => (stage, last) = (setback.stage, setback.trouble),
             }
@@ -202,11 +193,11 @@ impl Caller {
     async fn open_at(
         &self,
         address: SocketAddr,
-        host: &str,
+        server: &HopServer,
         security: Security,
         deadline: Instant,
     ) -> Result<Connection, Setback> {
-        let first = self.greeted(address, host, security, deadline).await;
+        let first = self.greeted(address, server, security, deadline).await;
         match first {
             // Plain text would have done from the start.
             Err(Setback {
@@ -214,7 +205,7 @@ impl Caller {
                 trouble: Trouble::Tls(_) | Trouble::Closed | Trouble::Network(_),
             }) if security == Security::Opportunistic => {
                 let plain = Security::GivenUp;
-                self.greeted(address, host, plain, deadline).await
+                self.greeted(address, server, plain, deadline).await
             }
             outcome => outcome,
         }
@@ -223,13 +214,13 @@ impl Caller {
     async fn greeted(
         &self,
         address: SocketAddr,
-        host: &str,
+        server: &HopServer,
         security: Security,
         deadline: Instant,
     ) -> Result<Connection, Setback> {
         let mut connection = self.connected(address, deadline).await?;
         if security == Security::Implicit {
-            connection = self.secured(connection, host, security).await?;
+            connection = self.secured(connection, server, security).await?;
         }
         let waits = self.timeouts;
         let greeting = connection.answer(Stage::Greeting, waits.greeting).await?;
@@ -237,9 +228,9 @@ impl Caller {
         connection.hello(&self.hostname).await?;
         match security {
             Security::Required | Security::Opportunistic => {
-                self.upgraded(connection, host, security).await
+                self.upgraded(connection, server, security).await
             }
-            Security::Implicit => Ok(connection),
+            Security::Implicit | Security::Off => Ok(connection),
             Security::GivenUp => {
                 connection.tls = "none (handshake failed)".into();
                 Ok(connection)
@@ -283,7 +274,7 @@ impl Caller {
     async fn upgraded(
         &self,
         mut connection: Connection,
-        host: &str,
+        server: &HopServer,
         security: Security,
     ) -> Result<Connection, Setback> {
         let stage = Stage::StartTls;
@@ -309,7 +300,7 @@ impl Caller {
             let words = "plain text was sent after the answer to STARTTLS";
             return Err(Setback::new(stage, Trouble::Nonsense(words.into())));
         }
-        let mut connection = self.secured(connection, host, security).await?;
+        let mut connection = self.secured(connection, server, security).await?;
         connection.hello(&self.hostname).await?;
         Ok(connection)
     }
@@ -317,22 +308,23 @@ impl Caller {
     async fn secured(
         &self,
         connection: Connection,
-        host: &str,
+        server: &HopServer,
         security: Security,
     ) -> Result<Connection, Setback> {
         let Wire::Plain(mut client) = connection.wire else {
             return Ok(connection);
         };
-        let config = match security {
-            Security::Opportunistic | Security::GivenUp => &self.tls.opportunistic,
-            Security::Implicit | Security::Required => &self.tls.verified,
-        };
+        let verified = matches!(security, Security::Implicit | Security::Required);
+        let config = self
+            .trust
+            .config(server, verified)
+            .map_err(|trouble| Setback::new(Stage::StartTls, trouble))?;
         let left = connection
             .deadline
             .saturating_duration_since(Instant::now());
         client.timeout = self.timeouts.hello.min(left);
-        let connector = TlsConnector::from(Arc::clone(config));
-        let name = host.trim_start_matches('[').trim_end_matches(']');
+        let connector = TlsConnector::from(config);
+        let name = server.host.trim_start_matches('[').trim_end_matches(']');
         let client = client.into_tls(&connector, name).await.map_err(|error| {
             let words = match error {
                 mail_send::Error::Tls(e) => e.to_string(),
@@ -438,6 +430,8 @@ impl Connection {
             outcome: Outcome::Delivered(answer.into_answer()),
             elsewhere: false,
             in_step: true,
+            reached: true,
+            handover: Handover::Relayed,
         })
     }
 
@@ -693,8 +687,11 @@ struct Script {
 impl Script {
     fn new(letter: &Letter<'_>, offers: Offers) -> Result<Self, Setback> {
         if !offers.smtputf8 && letter.needs_smtputf8() {
-            let words = "the next hop does not take SMTPUTF8, which this message needs";
-            return Err(Setback::new(Stage::Mail, Trouble::Lacks(words)));
+            let trouble = Trouble::Lacks {
+                status: "5.6.7", // RFC 6531 §3.5
+                reason: "the next hop does not take SMTPUTF8, which this message needs".into(),
+            };
+            return Err(Setback::new(Stage::Mail, trouble));
         }
         let mut text = Vec::with_capacity(96 + 64 * letter.recipients.len());
         let mut ends = Vec::with_capacity(1 + letter.recipients.len());

@@ -9,6 +9,7 @@ pub mod client;
 pub mod maildir;
 pub mod outcome;
 pub mod resolve;
+pub mod trust;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use crate::policy::table::{HopServer, NextHop};
 use crate::spool::store::Waiting;
 
 use client::{Caller, Connection, Letter, Setback};
-use outcome::{Attempt, Fate, Outcome, Stage, Trouble};
+use outcome::{Attempt, Fate, Handover, Outcome, Stage, Trouble};
 
 /// `[delivery]` of the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +35,7 @@ pub struct Settings {
     pub give_up_after: Duration,
     /// Attempts at once towards one room.
     pub connections_per_room: usize,
+    pub timeouts: client::Timeouts,
 }
 
 impl Default for Settings {
@@ -43,6 +45,7 @@ impl Default for Settings {
             warn_after: Duration::from_secs(5 * 60),
             give_up_after: Duration::from_secs(4 * 60 * 60),
             connections_per_room: 20,
+            timeouts: client::Timeouts::default(),
         }
     }
 }
@@ -185,6 +188,8 @@ impl<'a> Round<'a> {
                     outcome: fate.outcome,
                     hop: Some(Arc::clone(label)),
                     tls: tls.cloned(),
+                    reached: fate.reached,
+                    handover: fate.handover,
                     duration,
                 });
             }
@@ -302,6 +307,8 @@ fn stored(path: &Path) -> Fate {
         }),
         elsewhere: false,
         in_step: true,
+        reached: true,
+        handover: Handover::Mailbox,
     }
 }
 
@@ -313,6 +320,8 @@ fn unasked(duration: Duration) -> Attempt {
             .outcome,
         hop: None,
         tls: None,
+        reached: false,
+        handover: Handover::Relayed,
         duration,
     }
 }

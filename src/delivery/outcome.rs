@@ -20,7 +20,24 @@ pub struct Attempt {
     pub hop: Option<Arc<str>>,
     /// TLS version and cipher suite, or `none`; absent where no connection came about.
     pub tls: Option<Arc<str>>,
+    /// Whether a next hop was ready to take mail, so that another message to the room is worth an
+    /// attempt. False: nobody there answered, or none could be spoken with.
+    pub reached: bool,
+    /// What it means for the sender, where it was delivered.
+    pub handover: Handover,
     pub duration: Duration,
+}
+
+/// What a delivery hands over, and with it the duty to report it (RFC 3461 §6.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Handover {
+    /// Into the mailbox: a Maildir, or LMTP.
+    Mailbox,
+    /// To a server that promises to report what was asked for.
+    Reporting,
+    /// To a server that reports nothing.
+    #[default]
+    Relayed,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +54,12 @@ pub enum Outcome {
 pub enum Cause {
     Said(Answer),
     Found(String),
+    /// The message needs what no next hop can give, or the domain takes no mail at all; with the
+    /// status (RFC 3463) that says so.
+    Unfit {
+        status: &'static str,
+        reason: String,
+    },
 }
 
 /// How far the conversation had come. In order.
@@ -75,8 +98,13 @@ pub enum Trouble {
     /// Whether there is such a name could not be asked.
     Unresolved(String),
     Disk(String),
-    /// The message needs what this hop does not offer.
-    Lacks(&'static str),
+    /// The domain says that it takes no mail (RFC 7505).
+    TakesNoMail(String),
+    /// The message needs what this hop does not offer: the status (RFC 3463), and why in words.
+    Lacks {
+        status: &'static str,
+        reason: String,
+    },
     /// This relay cannot speak to such a hop.
     Unsupported(String),
     /// Our own fault, never the message's.
@@ -91,11 +119,25 @@ pub struct Fate {
     pub elsewhere: bool,
     /// Whether the conversation is still in step, so that the connection can be used on.
     pub in_step: bool,
+    /// As in [`Attempt`].
+    pub reached: bool,
+    pub handover: Handover,
 }
 
 /// Settles what a trouble at a stage means. Whom it concerns is told by the stage: at `Rcpt` an
 /// answer concerns its recipient; everything else concerns all that have no outcome yet.
 pub fn judge(stage: Stage, trouble: Trouble) -> Fate {
+    let is_ours = matches!(
+        trouble,
+        Trouble::Lacks { .. } | Trouble::Disk(_) | Trouble::Ours(_) | Trouble::Unsupported(_)
+    );
+    Fate {
+        reached: stage >= Stage::Mail || is_ours,
+        ..weigh(stage, trouble)
+    }
+}
+
+fn weigh(stage: Stage, trouble: Trouble) -> Fate {
     match trouble {
         Trouble::Said(answer) => judge_answer(stage, answer),
         Trouble::Closed => lost(stage, "the connection was closed without an answer".into()),
@@ -108,15 +150,21 @@ pub fn judge(stage: Stage, trouble: Trouble) -> Fate {
         Trouble::Disk(cause) => put_off(format!("could not be written: {cause}")),
         Trouble::Unsupported(what) => put_off(what),
         Trouble::Ours(cause) => put_off(cause),
-        Trouble::Lacks(what) => Fate {
-            outcome: Outcome::Failed(Cause::Said(Answer {
-                code: 550,
-                enhanced: Some("5.6.7".into()), // RFC 6531 §3.5
-                text: what.into(),
-            })),
-            elsewhere: true,
-            in_step: true,
-        },
+        Trouble::TakesNoMail(domain) => unfit(
+            "5.1.10", // RFC 7505 §4.2
+            format!("{domain} takes no mail (null MX)"),
+        ),
+        Trouble::Lacks { status, reason } => unfit(status, reason),
+    }
+}
+
+fn unfit(status: &'static str, reason: String) -> Fate {
+    Fate {
+        outcome: Outcome::Failed(Cause::Unfit { status, reason }),
+        elsewhere: true,
+        in_step: true,
+        reached: true,
+        handover: Handover::Relayed,
     }
 }
 
@@ -137,6 +185,8 @@ fn judge_answer(stage: Stage, answer: Answer) -> Fate {
             outcome: Outcome::Failed(Cause::Said(answer)),
             elsewhere: false,
             in_step: true,
+            reached: true,
+            handover: Handover::Relayed,
         },
         500..=599 => said(answer, false),
         _ => lost(stage, format!("{answer} is no answer to this")),
@@ -148,6 +198,8 @@ fn said(answer: Answer, in_step: bool) -> Fate {
         outcome: Outcome::Deferred(Cause::Said(answer)),
         elsewhere: true,
         in_step,
+        reached: true,
+        handover: Handover::Relayed,
     }
 }
 
@@ -156,6 +208,8 @@ fn put_off(reason: String) -> Fate {
         outcome: Outcome::Deferred(Cause::Found(reason)),
         elsewhere: true,
         in_step: false,
+        reached: true,
+        handover: Handover::Relayed,
     }
 }
 
@@ -171,6 +225,8 @@ fn lost(stage: Stage, reason: String) -> Fate {
         },
         elsewhere: !sent,
         in_step: false,
+        reached: true,
+        handover: Handover::Relayed,
     }
 }
 
@@ -185,7 +241,7 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Said(answer) => answer.fmt(f),
-            Self::Found(reason) => f.write_str(reason),
+            Self::Found(reason) | Self::Unfit { reason, .. } => f.write_str(reason),
         }
     }
 }
@@ -224,6 +280,13 @@ mod tests {
         Stage::Content,
         Stage::FinalDot,
     ];
+
+    fn lacks() -> Trouble {
+        Trouble::Lacks {
+            status: "5.6.7",
+            reason: "SMTPUTF8 is not offered".into(),
+        }
+    }
 
     fn answer(code: u16) -> Trouble {
         enhanced(code, None)
@@ -281,7 +344,7 @@ mod tests {
             (Trouble::Disk("full".into()), "dddddddddd"),
             (Trouble::Unsupported("x".into()), "dddddddddd"),
             (Trouble::Ours("x".into()), "dddddddddd"),
-            (Trouble::Lacks("SMTPUTF8"), "FFFFFFFFFF"),
+            (lacks(), "FFFFFFFFFF"),
         ] {
             assert_eq!(row(&trouble), expected, "{trouble:?}");
         }
@@ -300,7 +363,7 @@ mod tests {
             (Stage::FinalDot, answer(554), false),
             (Stage::FinalDot, Trouble::Closed, false),
             (Stage::FinalDot, answer(354), false),
-            (Stage::Mail, Trouble::Lacks("SMTPUTF8"), true),
+            (Stage::Mail, lacks(), true),
         ] {
             let fate = judge(stage, trouble.clone());
             assert_eq!(fate.elsewhere, elsewhere, "{stage:?} {trouble:?}");

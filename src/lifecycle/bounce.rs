@@ -17,6 +17,7 @@ use crate::delivery::outcome::{Attempt, Cause, Outcome};
 use crate::mail::headers::header_section;
 use crate::mail::{
     Address, Answer, Content, Details, Event, EventKind, Facts, Language, Reference, RoomId, State,
+    Terms, Wishes,
 };
 use crate::policy::table::Room;
 use crate::spool::store::{NewMessage, NewRecipient, Waiting};
@@ -140,7 +141,8 @@ struct Letter<'a> {
 
 impl Letter<'_> {
     fn addressed_to(&self, room: &RoomId) -> NewMessage {
-        let Occasion { now, report, .. } = *self.occasion;
+        let Occasion { now, .. } = *self.occasion;
+        let report = self.occasion.report();
         let bytes = self.written();
         let message = NewMessage {
             reference: report,
@@ -150,6 +152,11 @@ impl Letter<'_> {
             client: String::new(),
             smtputf8: self.sender.needs_smtputf8() || self.speaks_utf8(),
             eight_bit: !bytes.is_ascii(),
+            terms: Terms {
+                priority: self.first.terms.priority,
+                require_tls: self.first.terms.require_tls, // RFC 8689 §5
+                ..Terms::default()
+            },
             facts: Facts {
                 subject: Some(self.subject()),
                 message_id: Some(self.message_id()),
@@ -162,6 +169,7 @@ impl Letter<'_> {
             recipients: vec![NewRecipient {
                 address: self.sender.clone(),
                 room: room.clone(),
+                wishes: Wishes::default(),
                 state: State::Queued,
                 next_attempt_at: now,
                 leased_until: now,
@@ -178,7 +186,7 @@ impl Letter<'_> {
 
     fn acceptance(&self, room: &RoomId, size: usize) -> Event {
         Event {
-            reference: self.occasion.report,
+            reference: self.occasion.report(),
             at: self.occasion.now,
             kind: EventKind::Accepted,
             recipient: Some(self.sender.clone()),
@@ -222,10 +230,8 @@ impl Letter<'_> {
     }
 
     fn message_id(&self) -> String {
-        let Occasion {
-            report, letterhead, ..
-        } = self.occasion;
-        format!("{report}@{}", letterhead.hostname)
+        let hostname = &self.occasion.letterhead.hostname;
+        format!("{}@{hostname}", self.occasion.report())
     }
 
     /// Whether the machine-readable part names an address that is not ASCII (RFC 6533 §3).
@@ -248,7 +254,7 @@ impl Letter<'_> {
     fn parts(&self) -> MimePart<'static> {
         let kind = ContentType::new("multipart/report")
             .attribute("report-type", "delivery-status")
-            .attribute("boundary", boundary(self.occasion.report));
+            .attribute("boundary", boundary(self.occasion.report()));
         let human = MimePart::new(
             ContentType::new("text/plain").attribute("charset", "utf-8"),
             BodyPart::Text(self.human().into()),
@@ -493,9 +499,10 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::super::retry::Schedule;
     use super::*;
+    use crate::delivery::outcome::Handover;
     use crate::mail::{State, Timestamp};
     use crate::policy::table::RoutingTable;
-    use crate::spool::store::RecipientId;
+    use crate::spool::store::{RecipientId, Told};
 
     const NOW: Timestamp = Timestamp::from_millis(1_795_345_200_000);
 
@@ -526,6 +533,10 @@ mod tests {
             accepted_at: NOW,
             next_attempt_at: NOW,
             last_reply: None,
+            waits_since: NOW,
+            told: Told::default(),
+            wishes: Wishes::default(),
+            terms: Terms::default(),
             sender: Some(Address::parse("vakt@a.nodnett.test").unwrap()),
             sender_room: None,
             smtputf8: false,
@@ -538,6 +549,8 @@ mod tests {
             outcome,
             hop: Some("smtp://10.1.0.5:25".into()),
             tls: None,
+            reached: true,
+            handover: Handover::Relayed,
             duration: Duration::ZERO,
         };
         Failure::new(waiting, attempt, tried_for)
@@ -559,6 +572,7 @@ mod tests {
         };
         let schedule = Schedule {
             retry: Vec::new(),
+            warn_after: Duration::from_secs(300),
             give_up_after: Duration::ZERO,
         };
         let content = Content {
@@ -572,7 +586,7 @@ mod tests {
             letterhead: &letterhead,
             table: &table,
             content: Some(&content),
-            report: Reference::from_number(9),
+            reports: [Reference::from_number(9); crate::lifecycle::REPORTS],
             redirect: None,
         };
         let message = report(failures, &occasion).unwrap();

@@ -17,7 +17,7 @@ use crate::mail::{
 };
 use crate::policy::table::RoutingTable;
 use crate::spool::store::{
-    Change, NewMessage, NewRecipient, RecipientChange, RecipientId, Waiting,
+    Change, NewMessage, NewRecipient, RecipientChange, RecipientId, Told, Waiting,
 };
 
 use bounce::{Failure, Letterhead};
@@ -47,6 +47,7 @@ pub fn accepted(received: &Received, leased_until: Timestamp) -> NewMessage {
         sender_room: envelope.origin.room().cloned(),
         smtputf8: envelope.smtputf8,
         eight_bit: envelope.body == BodyKind::EightBitMime || !received.content.bytes.is_ascii(),
+        terms: envelope.terms.clone(),
         facts: received.facts.clone(),
         content: received.content.clone(),
         recipients: envelope
@@ -97,6 +98,7 @@ fn queued(recipient: &Recipient, due_at: Timestamp, leased_until: Timestamp) -> 
     NewRecipient {
         address: recipient.address.clone(),
         room: recipient.room.clone(),
+        wishes: recipient.wishes.clone(),
         state: State::Queued,
         next_attempt_at: due_at,
         leased_until,
@@ -128,6 +130,9 @@ fn acceptance(received: &Received, recipient: &Recipient, client: &str) -> Event
     }
 }
 
+/// How many reports one move may write: of failure, of delay, of a time that has passed, of success.
+pub const REPORTS: usize = 4;
+
 /// What a move depends on beside the outcomes.
 #[derive(Debug, Clone, Copy)]
 pub struct Occasion<'a> {
@@ -139,10 +144,18 @@ pub struct Occasion<'a> {
     pub table: &'a RoutingTable,
     /// The message, for the header fields in a report; `None` when it could not be read.
     pub content: Option<&'a Content>,
-    /// The name of the report, should one be written.
-    pub report: Reference,
+    /// Names for the reports, should they be written.
+    pub reports: [Reference; REPORTS],
     /// The rule that sent it to another room's next hops, while a redirect is open.
     pub redirect: Option<&'a str>,
+}
+
+impl Occasion<'_> {
+    /// The name of a failure report.
+    const fn report(&self) -> Reference {
+        let [failure, ..] = self.reports;
+        failure
+    }
 }
 
 /// One attempt was made for these recipients of one message.
@@ -227,9 +240,9 @@ fn moved(
         | Outcome::Deferred(Cause::Said(answer))
         | Outcome::Failed(Cause::Said(answer))
         | Outcome::PossiblyDelivered(Cause::Said(answer)) => (Some(answer.to_string()), None),
-        Outcome::Deferred(Cause::Found(reason))
-        | Outcome::Failed(Cause::Found(reason))
-        | Outcome::PossiblyDelivered(Cause::Found(reason)) => (None, Some(reason)),
+        Outcome::Deferred(cause) | Outcome::Failed(cause) | Outcome::PossiblyDelivered(cause) => {
+            (None, Some(cause.to_string()))
+        }
     };
     let possibly = matches!(kind, EventKind::PossiblyDelivered).then(|| kind.word());
     let words = reply.as_ref().or(reason.as_ref());
@@ -248,6 +261,7 @@ fn moved(
             Some(word) => words.map(|words| format!("{word}: {words}")),
             None => words.cloned(),
         },
+        told: Told::default(),
         event: Some(Event {
             reference: waiting.id.reference,
             at: now,
@@ -285,7 +299,11 @@ fn tell_sender(change: &mut Change, failures: &[Failure], occasion: &Occasion<'_
     let (kind, report, reason) = match bounce::report(failures, occasion) {
         Ok(message) => {
             change.messages.push(message);
-            (EventKind::Bounced, Some(occasion.report.to_string()), None)
+            (
+                EventKind::Bounced,
+                Some(occasion.report().to_string()),
+                None,
+            )
         }
         Err(reason) => (EventKind::NotBounced, None, Some(reason)),
     };
@@ -373,6 +391,7 @@ pub fn operated(
                 next_attempt_at: matches!(operation, Operation::Retry | Operation::Release)
                     .then_some(now),
                 last_reply: None,
+                told: Told::default(),
                 event: Some(Event {
                     reference: row.id.reference,
                     at: now,
@@ -407,8 +426,10 @@ pub fn overtaken(change: &Change, skipped: &[RecipientId]) -> Change {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
+    use crate::delivery::outcome::Handover;
     use crate::mail::{
-        Address, Answer, Envelope, Facts, Language, Origin, Peer, Protocol, RoomId, TlsSession,
+        Address, Answer, Envelope, Facts, Language, Origin, Peer, Protocol, RoomId, Terms,
+        TlsSession, Wishes,
     };
     use bytes::Bytes;
 
@@ -439,6 +460,10 @@ mod tests {
             accepted_at: NOW.before(age),
             next_attempt_at: NOW,
             last_reply: None,
+            waits_since: NOW.before(age),
+            told: Told::default(),
+            wishes: Wishes::default(),
+            terms: Terms::default(),
             sender: Some(Address::parse("leder@a.nodnett.test").unwrap()),
             sender_room: Some(RoomId::new("room-a")),
             smtputf8: false,
@@ -460,6 +485,8 @@ mod tests {
     fn attempt(outcome: Outcome) -> Attempt {
         Attempt {
             outcome,
+            reached: true,
+            handover: Handover::Relayed,
             hop: Some("smtp://127.0.0.1:25".into()),
             tls: Some("none".into()),
             duration: Duration::from_millis(12),
@@ -473,6 +500,7 @@ mod tests {
         };
         let schedule = Schedule {
             retry: vec![Duration::from_secs(60)],
+            warn_after: Duration::from_secs(300),
             give_up_after: Duration::from_secs(3_600),
         };
         let occasion = Occasion {
@@ -482,7 +510,7 @@ mod tests {
             letterhead: &letterhead,
             table: &table(),
             content: None,
-            report: Reference::from_number(9),
+            reports: [Reference::from_number(9); REPORTS],
             redirect: None,
         };
         attempted(vec![(row, attempt(outcome))], &occasion)
@@ -690,6 +718,7 @@ mod tests {
             group: group.map(|it| Address::parse(it).unwrap()),
             rule: "room room-a accepts from any".into(),
             revision: 7,
+            wishes: Wishes::default(),
         };
         Received {
             envelope: Envelope {
@@ -710,6 +739,7 @@ mod tests {
                 sender: Some(Address::parse("leder@a.nodnett.test").unwrap()),
                 smtputf8: false,
                 body,
+                terms: Terms::default(),
                 recipients: vec![
                     recipient("vakt@a.nodnett.test", None),
                     recipient("lege@a.nodnett.test", Some("alle@gruppe.nodnett.test")),

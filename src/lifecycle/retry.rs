@@ -11,6 +11,8 @@ use crate::mail::Timestamp;
 pub struct Schedule {
     /// The wait after the first attempt, the second, …; the last one repeats.
     pub retry: Vec<Duration>,
+    /// When the sender is told that it is late, unless the room has a time of its own.
+    pub warn_after: Duration,
     /// Counted from the acceptance.
     pub give_up_after: Duration,
 }
@@ -78,6 +80,7 @@ mod tests {
     fn schedule(seconds: &[u64], give_up_after: u64) -> Schedule {
         Schedule {
             retry: seconds.iter().map(|s| Duration::from_secs(*s)).collect(),
+            warn_after: Duration::from_secs(300),
             give_up_after: Duration::from_secs(give_up_after),
         }
     }

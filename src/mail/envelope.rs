@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Address, Reference, Timestamp};
+use super::{Address, Reference, Terms, Timestamp, Wishes};
 
 /// A room's `id` in the routing table, such as `amk-oslo`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -106,6 +106,7 @@ pub struct Recipient {
     /// The rule that decided, in words, and the table's revision.
     pub rule: String,
     pub revision: u64,
+    pub wishes: Wishes,
 }
 
 /// RFC 6152 / RFC 3030 BODY parameter.
@@ -127,6 +128,7 @@ pub struct Envelope {
     /// The client said SMTPUTF8 (RFC 6531).
     pub smtputf8: bool,
     pub body: BodyKind,
+    pub terms: Terms,
     /// Each once, groups expanded.
     pub recipients: Vec<Recipient>,
 }

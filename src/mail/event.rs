@@ -89,6 +89,12 @@ words! {
         Bounced = "bounced",
         /// No report could be sent; `reason` says why.
         NotBounced = "not bounced",
+        /// The sender was told that it is late; `report` is the reference of what was written.
+        Warned = "warned",
+        /// The sender was told that it arrived, or was passed on, as asked; `report` likewise.
+        Confirmed = "confirmed",
+        /// The same Message-ID had come for the same recipient a while ago; `reason` says when.
+        Duplicate = "duplicate",
         Held = "held",
         Released = "released",
         /// An operator asked for a new attempt now.
@@ -143,6 +149,15 @@ pub struct Details {
     /// Who: an operator's login name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+    /// How urgent it is, where it is not routine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i8>,
+    /// By when it is to be delivered (RFC 2852).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deliver_by: Option<String>,
+    /// It must not travel in plain text (RFC 8689).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub require_tls: Option<bool>,
     /// The reference of the report that was written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub report: Option<String>,

@@ -489,7 +489,9 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::mail::{Address, BodyKind, Origin, Peer, Reference, RoomId, Timestamp, TlsSession};
+    use crate::mail::{
+        Address, BodyKind, Origin, Peer, Reference, RoomId, Terms, Timestamp, TlsSession, Wishes,
+    };
 
     fn named(names: &[&str]) -> Author {
         Author::Mailboxes(names.iter().map(|it| (*it).to_owned()).collect())
@@ -758,6 +760,7 @@ mod tests {
             group: None,
             rule: String::new(),
             revision: 1,
+            wishes: Wishes::default(),
         };
         Envelope {
             reference: Reference::from_number(31),
@@ -774,6 +777,7 @@ mod tests {
             sender: None,
             smtputf8: false,
             body: BodyKind::SevenBit,
+            terms: Terms::default(),
             recipients: vec![recipient],
         }
     }

@@ -11,6 +11,7 @@ pub mod headers;
 pub mod language;
 pub mod reference;
 pub mod reply;
+pub mod terms;
 pub mod timestamp;
 
 pub use address::{Address, AddressFault, Domain};
@@ -22,4 +23,5 @@ pub use event::{Details, Event, EventKind, Refusal, State};
 pub use language::Language;
 pub use reference::{Reference, ReferenceFault, References};
 pub use reply::{Answer, Reply};
+pub use terms::{ByMode, DeliverBy, Notify, Priority, Return, Terms, Wishes};
 pub use timestamp::Timestamp;

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::mail::headers::Author;
 use crate::mail::{
-    Address, AddressFault, Origin, Peer, Protocol, Recipient, Reply, RoomId, Timestamp,
+    Address, AddressFault, Origin, Peer, Protocol, Recipient, Reply, RoomId, Timestamp, Wishes,
 };
 
 use super::table::{Group, Holder, Line, NextHop, Room, RoutingTable};
@@ -303,6 +303,7 @@ fn recipient(address: &Address, room: &Room, rule: String, table: &RoutingTable)
         group: None,
         rule,
         revision: table.revision(),
+        wishes: Wishes::default(),
     }
 }
 

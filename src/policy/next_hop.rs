@@ -26,7 +26,8 @@ pub enum NextHop {
     Smtps(HopServer),
     Lmtp(HopServer),
     LmtpSocket(PathBuf),
-    Mx(String),
+    /// The servers that a domain names; `host` is the domain.
+    Mx(HopServer),
     Maildir(PathBuf),
 }
 
@@ -39,10 +40,16 @@ pub struct HopServer {
     pub tls: HopTls,
     pub credentials: Option<(String, String)>,
     pub client_certificate: Option<PathBuf>,
+    /// PEM: who vouches for this hop, in the place of those that vouch for all.
+    pub ca: Option<PathBuf>,
+    /// SHA-256 of the certificate it must show, whoever vouches for it.
+    pub pin: Option<[u8; 32]>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum HopTls {
+    /// Plain text, whatever the server offers.
+    Off,
     /// STARTTLS when offered; the certificate is not checked, since plain text would do.
     Opportunistic,
     /// STARTTLS with a certificate that verifies, or no delivery. TLS from the first byte is always
@@ -57,13 +64,25 @@ impl NextHop {
         })?;
         match scheme {
             "maildir" => path(rest).map(Self::Maildir),
-            "mx" => domain(rest).map(Self::Mx),
+            "mx" => domain(rest).map(Self::exchangers),
             "lmtp" if !rest.starts_with("//") => absolute(rest).map(Self::LmtpSocket),
             "lmtp" => server(rest, LMTP_PORT, HopTls::Opportunistic).map(Self::Lmtp),
             "smtp" => server(rest, SMTP_PORT, HopTls::Opportunistic).map(Self::Smtp),
             "smtps" => server(rest, SMTPS_PORT, HopTls::Required).map(Self::Smtps),
             _ => Err(unknown("scheme", scheme, &SCHEMES)),
         }
+    }
+
+    fn exchangers(domain: String) -> Self {
+        Self::Mx(HopServer {
+            host: domain,
+            port: SMTP_PORT,
+            tls: HopTls::Opportunistic,
+            credentials: None,
+            client_certificate: None,
+            ca: None,
+            pin: None,
+        })
     }
 
     /// Whole, with the password: for an export.
@@ -74,8 +93,10 @@ impl NextHop {
     /// The server behind it, for those that have one.
     pub const fn server(&self) -> Option<&HopServer> {
         match self {
-            Self::Smtp(server) | Self::Smtps(server) | Self::Lmtp(server) => Some(server),
-            Self::LmtpSocket(_) | Self::Mx(_) | Self::Maildir(_) => None,
+            Self::Smtp(server) | Self::Smtps(server) | Self::Lmtp(server) | Self::Mx(server) => {
+                Some(server)
+            }
+            Self::LmtpSocket(_) | Self::Maildir(_) => None,
         }
     }
 
@@ -91,7 +112,7 @@ impl NextHop {
             Self::Smtps(server) => server.written("smtps", HopTls::Required, credentials),
             Self::Lmtp(server) => server.written("lmtp", HopTls::Opportunistic, credentials),
             Self::LmtpSocket(path) => format!("lmtp:{}", path.display()),
-            Self::Mx(domain) => format!("mx:{domain}"),
+            Self::Mx(server) => format!("mx:{}", server.host),
             Self::Maildir(path) => format!("maildir:{}", path.display()),
         }
     }
@@ -168,6 +189,8 @@ fn server(rest: &str, port: u16, tls: HopTls) -> Result<HopServer, String> {
         tls,
         credentials,
         client_certificate: None,
+        ca: None,
+        pin: None,
     };
     query
         .split('&')

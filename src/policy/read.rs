@@ -10,7 +10,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 use crate::document::{self, Fault, Mistakes, Table, Value};
-use crate::mail::{Address, Domain, RoomId, Timestamp};
+use crate::mail::{Address, Domain, Priority, RoomId, Timestamp};
 use crate::nearest::nearest;
 
 use super::graph::circles;
@@ -119,6 +119,9 @@ impl Draft {
                 next_hops,
                 recipients,
                 accepts_from: accepts_from.unwrap_or(AcceptsFrom::Any),
+                warn_after: None,
+                give_up_after: None,
+                priority_ceiling: Priority::HIGH,
                 workstations,
             }),
         });
@@ -327,7 +330,11 @@ impl Draft {
         let (Some(name), Some(source)) = (name, source) else {
             return;
         };
-        let value = Arc::new(Gateway { name, source });
+        let value = Arc::new(Gateway {
+            name,
+            source,
+            priority_ceiling: Priority::HIGH,
+        });
         self.gateways.push(At { line, value });
     }
 

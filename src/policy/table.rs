@@ -7,8 +7,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::mail::{Address, Domain, Peer, RoomId, Timestamp};
+use crate::mail::{Address, Domain, Peer, Priority, RoomId, Timestamp};
 use crate::nearest::nearest;
 
 use super::sources::Sources;
@@ -44,6 +45,11 @@ pub struct Room {
     /// `None`: any local part.
     pub recipients: Option<Mailboxes>,
     pub accepts_from: AcceptsFrom,
+    /// When senders to it are told that it is late, and that it failed; `None`: as the settings say.
+    pub warn_after: Option<Duration>,
+    pub give_up_after: Option<Duration>,
+    /// The most urgent that its own mail may be.
+    pub priority_ceiling: Priority,
     /// Who may send as this room.
     pub workstations: Vec<Source>,
 }
@@ -86,6 +92,8 @@ pub struct Group {
 pub struct Gateway {
     pub name: String,
     pub source: Source,
+    /// The most urgent that mail through it may be.
+    pub priority_ceiling: Priority,
 }
 
 /// A room's mail goes to another room for a while.

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::mail::headers::{self, HeaderFacts, Removed};
 use crate::mail::{
     Address, AddressFault, BodyKind, Content, Details, Envelope, Event, EventKind, Facts, Origin,
-    Peer, Received, Recipient, Reference, Refusal, Reply, RoomId, Timestamp,
+    Peer, Received, Recipient, Reference, Refusal, Reply, RoomId, Terms, Timestamp,
 };
 use crate::policy::decide::{self, Accepted, Decision, Refused};
 use crate::policy::table::RoutingTable;
@@ -343,6 +343,7 @@ impl Transaction {
             sender: self.sender,
             smtputf8: self.request.smtputf8,
             body: self.request.body,
+            terms: Terms::default(),
             recipients: self.recipients,
         };
         let trace = headers::received_field(place.hostname, &envelope);

@@ -20,7 +20,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use crate::lifecycle;
 use crate::mail::{Content, Received, Reference, References, Refusal, Timestamp};
 use refusals::Refusals;
-use store::{Applied, Change, NewMessage, RecipientId, Store, StoreError, Waiting};
+use store::{Applied, Change, NewMessage, RecipientId, Store, StoreError, Told, Waiting};
 
 /// A message just kept, with its bytes still in memory.
 #[derive(Debug)]
@@ -261,8 +261,12 @@ fn waiting(message: &NewMessage) -> Vec<Waiting> {
         state: recipient.state,
         attempts: 0,
         accepted_at: message.accepted_at,
+        waits_since: message.accepted_at,
         next_attempt_at: recipient.next_attempt_at,
         last_reply: None,
+        told: Told::default(),
+        wishes: recipient.wishes.clone(),
+        terms: message.terms.clone(),
         sender: message.sender.clone(),
         sender_room: message.sender_room.clone(),
         smtputf8: message.smtputf8,

@@ -4,6 +4,7 @@
 //! errors are five words. A backend decides nothing: what may become of a message is decided in
 //! `lifecycle`, and a verb either happens whole or not at all.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -11,7 +12,8 @@ use std::sync::Arc;
 
 use crate::mail::event::State;
 use crate::mail::{
-    Address, Attachment, Content, Details, Event, Facts, Reference, Refusal, RoomId, Timestamp,
+    Address, Attachment, Content, Details, Event, Facts, Reference, Refusal, RoomId, Terms,
+    Timestamp, Wishes,
 };
 
 /// What a verb gives: a future that owns all it needs.
@@ -66,6 +68,7 @@ pub struct NewMessage {
     pub client: String,
     pub smtputf8: bool,
     pub eight_bit: bool,
+    pub terms: Terms,
     pub facts: Facts,
     pub content: Content,
     pub recipients: Vec<NewRecipient>,
@@ -79,6 +82,7 @@ pub struct NewMessage {
 pub struct NewRecipient {
     pub address: Address,
     pub room: RoomId,
+    pub wishes: Wishes,
     pub state: State,
     /// When it is first due.
     pub next_attempt_at: Timestamp,
@@ -99,6 +103,8 @@ pub struct RecipientChange {
     pub next_attempt_at: Option<Timestamp>,
     /// The hop's answer or our reason, for listings; `None` keeps what is there.
     pub last_reply: Option<String>,
+    /// What the sender was told in this step, beside what it was told before.
+    pub told: Told,
     pub event: Option<Event>,
 }
 
@@ -120,6 +126,22 @@ pub struct Applied {
     pub skipped: Vec<RecipientId>,
 }
 
+/// What a sender was told about one recipient that waits, each at most once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Told {
+    /// That it is late (`warn_after`).
+    pub late: bool,
+    /// That it was not delivered by the time the sender named (RFC 2852, mode N).
+    pub overdue: bool,
+}
+
+/// How many recipients of one room to take from the store at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Portion {
+    pub urgent: usize,
+    pub routine: usize,
+}
+
 /// A waiting recipient, with what a delivery attempt needs of its message.
 #[derive(Debug, Clone)]
 pub struct Waiting {
@@ -129,8 +151,14 @@ pub struct Waiting {
     pub state: State,
     pub attempts: u32,
     pub accepted_at: Timestamp,
+    /// The acceptance, by today's clock: steps of the clock since then are taken out of it. Ages
+    /// are counted from here.
+    pub waits_since: Timestamp,
     pub next_attempt_at: Timestamp,
     pub last_reply: Option<String>,
+    pub told: Told,
+    pub wishes: Wishes,
+    pub terms: Terms,
     pub sender: Option<Address>,
     pub sender_room: Option<RoomId>,
     pub smtputf8: bool,
@@ -241,20 +269,35 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn apply(&self, change: Arc<Change>) -> Pending<Applied>;
     /// Writes refusals to the log. Never ahead of mail.
     fn note(&self, refusals: Vec<Refusal>) -> Pending<()>;
-    /// Waiting recipients that are due and leased to nobody, oldest due first, at most `limit` per
-    /// room and none of `except`; leases them until `leased_until`.
+    /// Waiting recipients that are due and leased to nobody, the most urgent first and then the
+    /// oldest due, of each room a portion: `usual`, or what `other` says of the room. Leases them
+    /// until `leased_until`.
     fn take_due(
         &self,
         now: Timestamp,
         leased_until: Timestamp,
-        limit: usize,
-        except: Vec<RoomId>,
+        usual: Portion,
+        other: HashMap<RoomId, Portion>,
     ) -> Pending<Vec<Waiting>>;
     /// Gives up the leases of these: they are due when their next attempt is.
     fn give_back(&self, ids: Vec<RecipientId>) -> Pending<()>;
     /// After a start: whatever waits and was accepted up to `last` is due by `now`, under whatever
     /// lease it was. A portion at a time; returns how many were changed, 0 when all are done.
     fn make_all_due(&self, now: Timestamp, last: Reference) -> Pending<u64>;
+    /// What is deferred in a room and leased to nobody is due by `now`. A portion at a time; returns
+    /// how many were changed, 0 when all are done.
+    fn make_room_due(&self, room: RoomId, now: Timestamp) -> Pending<u64>;
+    /// The clock was set: moves the times of a portion of what waits, after `after` and with no
+    /// reference above `last`, by so many milliseconds. Returns where to go on; `None` at the end.
+    fn shift(
+        &self,
+        millis: i64,
+        after: Option<RecipientId>,
+        last: Reference,
+    ) -> Pending<Option<RecipientId>>;
+    /// Held recipients that wait since before `before` and whose senders were not told that they
+    /// are late, oldest first.
+    fn held_since(&self, before: Timestamp, limit: usize) -> Pending<Vec<Waiting>>;
     fn content(&self, reference: Reference) -> Pending<Option<Content>>;
     fn message(&self, reference: Reference) -> Pending<Option<MessageRecord>>;
     fn search(&self, search: Search) -> Pending<Vec<LogRow>>;

@@ -1,36 +1,25 @@
 //! One attempt against next hops that misbehave: each stage, each fault, each recipient its outcome.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ilbud::delivery::client::{Caller, ClientTls, Timeouts};
+use ilbud::delivery::client::{Caller, Timeouts};
 use ilbud::delivery::outcome::{Attempt, Outcome};
 use ilbud::delivery::resolve::Resolver;
+use ilbud::delivery::trust::Trust;
 use ilbud::delivery::{self, Job, Kept};
-use ilbud::mail::{Address, Content, Reference, RoomId, State, Timestamp};
+use ilbud::mail::{Address, Content, Reference, RoomId, State, Terms, Timestamp, Wishes};
 use ilbud::policy::table::{HopServer, HopTls, NextHop};
-use ilbud::spool::store::{RecipientId, Waiting};
-use tokio_rustls::rustls::crypto::aws_lc_rs;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use ilbud::spool::store::{RecipientId, Told, Waiting};
 
 use crate::fake_hop::{ALL, At, FakeHop, Fault};
 
 const PLAIN: &[&str] = &[];
 
 fn caller(timeouts: Timeouts) -> Caller {
-    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(RootCertStore::empty())
-        .with_no_client_auth();
-    let config = Arc::new(config);
     Caller {
         hostname: "relay.nodnett.test".into(),
-        tls: ClientTls {
-            verified: Arc::clone(&config),
-            opportunistic: config,
-        },
+        trust: Trust::new(None).unwrap(),
         resolver: Resolver::default(),
         timeouts,
     }
@@ -43,6 +32,8 @@ fn server(port: u16, tls: HopTls) -> HopServer {
         tls,
         credentials: None,
         client_certificate: None,
+        ca: None,
+        pin: None,
     }
 }
 
@@ -63,6 +54,10 @@ fn rows(recipients: &[&str]) -> Vec<Waiting> {
         accepted_at: Timestamp::from_millis(0),
         next_attempt_at: Timestamp::from_millis(0),
         last_reply: None,
+        waits_since: Timestamp::from_millis(0),
+        told: Told::default(),
+        wishes: Wishes::default(),
+        terms: Terms::default(),
         sender: Some(Address::parse("vakt@a.nodnett.test").unwrap()),
         sender_room: None,
         smtputf8: false,
@@ -454,7 +449,7 @@ async fn hops_of_a_later_version_lose_nothing() {
     for hop in [
         NextHop::Lmtp(server(1, HopTls::Opportunistic)),
         NextHop::LmtpSocket("socket".into()),
-        NextHop::Mx("b.nodnett.test".into()),
+        NextHop::Mx(server(25, HopTls::Opportunistic)),
         NextHop::Smtp(secret),
     ] {
         let attempts = Worker::new()

@@ -2,18 +2,19 @@
 //!
 //! A backend joins with one line in `fresh_store`; each test asks only what the trait promises.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ilbud::mail::event::State;
 use ilbud::mail::{
     Address, Attachment, Content, Details, Event, EventKind, Facts, Reference, Refusal, RoomId,
-    Timestamp,
+    Terms, Timestamp, Wishes,
 };
 use ilbud::spool::sqlite::{Settings, Sqlite};
 use ilbud::spool::store::{
-    Change, NewMessage, NewRecipient, RecipientChange, RecipientId, Revision, Search, Store,
-    StoreError, WaitingFilter,
+    Change, NewMessage, NewRecipient, Portion, RecipientChange, RecipientId, Revision, Search,
+    Store, StoreError, Told, WaitingFilter,
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
@@ -69,6 +70,7 @@ fn message(number: u64, rooms: &[&str]) -> NewMessage {
     let recipient = |room: &&str| NewRecipient {
         address: address(&format!("vakt@{room}.nodnett.test")),
         room: RoomId::new(room),
+        wishes: Wishes::default(),
         state: State::Queued,
         next_attempt_at: NOW,
         leased_until: NOW,
@@ -81,6 +83,7 @@ fn message(number: u64, rooms: &[&str]) -> NewMessage {
         client: "127.0.1.9".to_owned(),
         smtputf8: false,
         eight_bit: true,
+        terms: Terms::default(),
         facts: Facts {
             subject: Some("Prøve på ØST".to_owned()),
             message_id: Some(format!("{number}@a.nodnett.test")),
@@ -100,6 +103,13 @@ fn message(number: u64, rooms: &[&str]) -> NewMessage {
     }
 }
 
+fn portion(limit: usize) -> Portion {
+    Portion {
+        urgent: limit,
+        routine: limit,
+    }
+}
+
 fn step(id: RecipientId, from: &'static [State], to: State) -> RecipientChange {
     RecipientChange {
         id,
@@ -108,6 +118,7 @@ fn step(id: RecipientId, from: &'static [State], to: State) -> RecipientChange {
         attempts: Some(1),
         next_attempt_at: None,
         last_reply: Some("250 kept".to_owned()),
+        told: Told::default(),
         event: Some(event(id.reference.number(), EventKind::Delivered)),
     }
 }
@@ -199,8 +210,8 @@ async fn what_is_due_is_given_out_once_oldest_first() {
         store.accept(message).await.unwrap();
     }
     let take = |now, limit, except: &[&str]| {
-        let except = except.iter().map(|room| RoomId::new(room)).collect();
-        store.take_due(now, later(1000), limit, except)
+        let other = except.iter().map(|room| (RoomId::new(room), portion(0)));
+        store.take_due(now, later(1000), portion(limit), other.collect())
     };
     assert!(take(NOW, 9, &[]).await.unwrap().is_empty());
     assert!(take(later(9), 9, &["b"]).await.unwrap().is_empty());
@@ -223,7 +234,7 @@ async fn one_room_s_backlog_never_hides_another_s() {
     }
     store.accept(message(41, &["c"])).await.unwrap();
     let due = store
-        .take_due(NOW, later(1000), 5, Vec::new())
+        .take_due(NOW, later(1000), portion(5), HashMap::new())
         .await
         .unwrap();
     assert_eq!(due.len(), 6);
@@ -240,7 +251,7 @@ async fn what_is_given_back_is_due_again() {
     }
     store.give_back(vec![id(2, 0), id(3, 0)]).await.unwrap();
     let due = store
-        .take_due(NOW, later(1800), 9, Vec::new())
+        .take_due(NOW, later(1800), portion(9), HashMap::new())
         .await
         .unwrap();
     assert_eq!(due.iter().map(|it| it.id).collect::<Vec<_>>(), [id(2, 0)]);
@@ -260,7 +271,7 @@ async fn after_a_restart_everything_that_waits_is_due() {
     }
     assert!(
         store
-            .take_due(NOW, later(1800), 9, Vec::new())
+            .take_due(NOW, later(1800), portion(9), HashMap::new())
             .await
             .unwrap()
             .is_empty()
@@ -270,7 +281,7 @@ async fn after_a_restart_everything_that_waits_is_due() {
     assert_eq!(store.make_all_due(NOW, reference(3)).await.unwrap(), 1);
     assert_eq!(store.make_all_due(NOW, reference(3)).await.unwrap(), 0);
     let due = store
-        .take_due(NOW, later(1800), 9, Vec::new())
+        .take_due(NOW, later(1800), portion(9), HashMap::new())
         .await
         .unwrap();
     assert_eq!(due.len(), 2);
@@ -295,7 +306,7 @@ async fn a_step_from_a_state_that_is_no_longer_there_is_skipped_with_its_event()
     assert_eq!(store.events(reference(1)).await.unwrap().len(), 2);
     assert!(
         store
-            .take_due(later(9), later(99), 9, Vec::new())
+            .take_due(later(9), later(99), portion(9), HashMap::new())
             .await
             .unwrap()
             .is_empty()

@@ -10,6 +10,7 @@ mod read;
 mod write;
 mod writer;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::fs::{File, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -21,14 +22,17 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, functions::FunctionFlags};
 use tokio::sync::watch;
 
 use super::store::{
-    Applied, Change, LogRow, LoggedEvent, MessageRecord, NewMessage, Pending, RecipientId,
+    Applied, Change, LogRow, LoggedEvent, MessageRecord, NewMessage, Pending, Portion, RecipientId,
     Revision, Search, Store, StoreError, Waiting, WaitingFilter,
 };
 use crate::mail::{Content, Reference, Refusal, RoomId, Timestamp};
 use writer::Writer;
 
 /// Numbered migrations; `user_version` says how many the file has had.
-const MIGRATIONS: &[&str] = &[include_str!("../schema/sqlite/001_main_job.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../schema/sqlite/001_main_job.sql"),
+    include_str!("../schema/sqlite/002_delivery.sql"),
+];
 /// How long a change waits for another process that holds the file.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The write-ahead log is folded into the file when it is this long, in pages of 4 KiB.
@@ -154,12 +158,11 @@ impl Store for Sqlite {
         &self,
         now: Timestamp,
         leased_until: Timestamp,
-        limit: usize,
-        except: Vec<RoomId>,
+        usual: Portion,
+        other: HashMap<RoomId, Portion>,
     ) -> Pending<Vec<Waiting>> {
-        self.writer.submit(move |connection| {
-            write::take_due(connection, now, leased_until, limit, &except)
-        })
+        self.writer
+            .submit(move |connection| write::take_due(connection, now, leased_until, usual, &other))
     }
 
     fn give_back(&self, ids: Vec<RecipientId>) -> Pending<()> {
@@ -170,6 +173,25 @@ impl Store for Sqlite {
     fn make_all_due(&self, now: Timestamp, last: Reference) -> Pending<u64> {
         self.writer
             .submit(move |connection| write::make_all_due(connection, now, last))
+    }
+
+    fn make_room_due(&self, room: RoomId, now: Timestamp) -> Pending<u64> {
+        self.writer
+            .submit(move |connection| write::make_room_due(connection, &room, now))
+    }
+
+    fn shift(
+        &self,
+        millis: i64,
+        after: Option<RecipientId>,
+        last: Reference,
+    ) -> Pending<Option<RecipientId>> {
+        self.writer
+            .submit(move |connection| write::shift(connection, millis, after, last))
+    }
+
+    fn held_since(&self, before: Timestamp, limit: usize) -> Pending<Vec<Waiting>> {
+        self.read(move |connection| read::held_since(connection, before, limit))
     }
 
     fn content(&self, reference: Reference) -> Pending<Option<Content>> {

@@ -1,46 +1,97 @@
 //! The verbs that only read, as SQL. Each runs on a reader's own connection.
 
+use std::str::FromStr;
+
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::super::store::{
-    LogRow, LoggedEvent, MessageRecord, RecipientId, Revision, Search, StoreError, Waiting,
+    LogRow, LoggedEvent, MessageRecord, RecipientId, Revision, Search, StoreError, Told, Waiting,
     WaitingFilter,
 };
-use crate::mail::{Address, Attachment, Content, Reference, RoomId, Timestamp};
+use crate::mail::{
+    Address, Attachment, ByMode, Content, DeliverBy, Priority, Reference, RoomId, Terms, Timestamp,
+    Wishes,
+};
 
 /// The columns of a [`Waiting`], in the order that [`to_waiting`] reads them.
 const WAITING: &str = "SELECT r.reference, r.number, r.address, r.room, r.state, r.attempts,
         m.accepted_at, r.next_attempt_at, r.last_reply, m.sender, m.sender_room, m.smtputf8,
-        m.eight_bit, m.size, m.subject, m.message_id
+        m.eight_bit, m.size, m.subject, m.message_id, coalesce(r.waits_since, m.accepted_at),
+        r.told, r.notify, r.original, r.priority, m.require_tls, m.deliver_by, m.deliver_by_mode,
+        m.ret, m.envelope_id
     FROM recipient r JOIN message m ON m.reference = r.reference";
 
-/// Rooms for which something waits, found by skipping through the index.
-pub(super) fn waiting_rooms(connection: &Connection) -> Result<Vec<String>, StoreError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT room FROM recipient WHERE finished_at IS NULL AND room > ?1 ORDER BY room LIMIT 1",
-    )?;
-    let mut rooms: Vec<String> = Vec::new();
-    while let Some(room) = statement
-        .query_row([rooms.last().map_or("", String::as_str)], |row| row.get(0))
-        .optional()?
-    {
-        rooms.push(room);
-    }
-    Ok(rooms)
+/// What waits for one room with one priority.
+#[derive(Debug)]
+pub(super) struct WaitingLane {
+    pub(super) room: String,
+    pub(super) priority: i8,
 }
 
-pub(super) fn due_in_room(
+/// The lanes in which something waits, a room's most urgent first, found by skipping through the
+/// index.
+pub(super) fn waiting_lanes(connection: &Connection) -> Result<Vec<WaitingLane>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT room, priority FROM recipient INDEXED BY recipient_waiting
+         WHERE finished_at IS NULL AND (room, priority) > (?1, ?2)
+         ORDER BY room, priority LIMIT 1",
+    )?;
+    let mut lanes: Vec<WaitingLane> = Vec::new();
+    loop {
+        let (room, priority) = lanes
+            .last()
+            .map_or(("", i8::MIN), |it| (it.room.as_str(), it.priority));
+        let next = statement
+            .query_row(params![room, priority], |row| {
+                Ok(WaitingLane {
+                    room: row.get(0)?,
+                    priority: row.get(1)?,
+                })
+            })
+            .optional()?;
+        match next {
+            Some(lane) => lanes.push(lane),
+            None => break,
+        }
+    }
+    lanes.sort_by(|a, b| a.room.cmp(&b.room).then(b.priority.cmp(&a.priority)));
+    Ok(lanes)
+}
+
+pub(super) fn held_since(
     connection: &Connection,
-    room: &str,
+    before: Timestamp,
+    limit: usize,
+) -> Result<Vec<Waiting>, StoreError> {
+    let mut statement = connection.prepare_cached(&format!(
+        "{WAITING} WHERE r.state = 'held' AND r.told & 1 = 0
+             AND coalesce(r.waits_since, m.accepted_at) < ?1 ORDER BY r.reference LIMIT ?2"
+    ))?;
+    let mut rows = statement.query(params![before.as_millis(), limit as i64])?;
+    let mut held = Vec::new();
+    while let Some(row) = rows.next()? {
+        held.extend(readable(row));
+    }
+    Ok(held)
+}
+
+pub(super) fn due_in_lane(
+    connection: &Connection,
+    lane: &WaitingLane,
     now: Timestamp,
     limit: usize,
 ) -> Result<Vec<Waiting>, StoreError> {
     let mut statement = connection.prepare_cached(&format!(
-        "{WAITING} WHERE r.room = ?1 AND r.finished_at IS NULL AND r.due_at <= ?2
-             ORDER BY r.due_at LIMIT ?3"
+        "{WAITING} WHERE r.room = ?1 AND r.priority = ?2 AND r.finished_at IS NULL
+             AND r.due_at <= ?3 ORDER BY r.due_at LIMIT ?4"
     ))?;
-    let mut rows = statement.query(params![room, now.as_millis(), limit as i64])?;
+    let mut rows = statement.query(params![
+        lane.room,
+        lane.priority,
+        now.as_millis(),
+        limit as i64
+    ])?;
     let mut due = Vec::new();
     while let Some(row) = rows.next()? {
         due.extend(readable(row));
@@ -131,7 +182,7 @@ pub(super) fn waiting_ids(
     connection: &Connection,
     filter: &WaitingFilter,
 ) -> Result<Vec<RecipientId>, StoreError> {
-    let mut terms = Terms::default();
+    let mut terms = Conditions::default();
     terms.conditions.push("finished_at IS NULL".to_owned());
     if let Some(room) = &filter.room {
         terms.push("room = ?", Value::Text(room.as_str().to_owned()));
@@ -151,15 +202,18 @@ pub(super) fn waiting_ids(
     let condition = terms.condition();
     let sql = format!("SELECT reference, number FROM {source} {condition}");
     let mut statement = connection.prepare_cached(&sql)?;
-    let ids = statement.query_map(params_from_iter(terms.values), |row| {
-        Ok(RecipientId {
-            reference: Reference::from_number(row.get::<_, i64>(0)?.unsigned_abs()),
-            number: row.get(1)?,
-        })
-    })?;
+    let ids = statement.query_map(params_from_iter(terms.values), recipient_id)?;
     let mut ids: Vec<RecipientId> = ids.collect::<Result<_, _>>()?;
     ids.sort_unstable();
     Ok(ids)
+}
+
+/// From the columns reference and number.
+pub(super) fn recipient_id(row: &Row<'_>) -> rusqlite::Result<RecipientId> {
+    Ok(RecipientId {
+        reference: Reference::from_number(row.get::<_, i64>(0)?.unsigned_abs()),
+        number: row.get(1)?,
+    })
 }
 
 pub(super) fn waiting(
@@ -215,7 +269,51 @@ fn to_waiting(row: &Row<'_>) -> Result<Waiting, StoreError> {
         size: row.get::<_, i64>(13)?.unsigned_abs(),
         subject: row.get(14)?,
         message_id: row.get(15)?,
+        waits_since: Timestamp::from_millis(row.get(16)?),
+        told: to_told(row.get(17)?),
+        wishes: Wishes {
+            notify: word(row, 18)?,
+            original: row.get(19)?,
+        },
+        terms: to_terms(row)?,
     })
+}
+
+const fn to_told(bits: u8) -> Told {
+    Told {
+        late: bits & 1 != 0,
+        overdue: bits & 2 != 0,
+    }
+}
+
+fn to_terms(row: &Row<'_>) -> Result<Terms, StoreError> {
+    let level = row.get(20)?;
+    let mode: Option<String> = row.get(23)?;
+    Ok(Terms {
+        priority: Priority::new(level)
+            .ok_or_else(|| StoreError::Corrupt(format!("priority {level}")))?,
+        require_tls: row.get(21)?,
+        deliver_by: row.get::<_, Option<i64>>(22)?.map(|at| DeliverBy {
+            at: Timestamp::from_millis(at),
+            mode: match mode.as_deref() {
+                Some("R" | "RT") => ByMode::Return,
+                _ => ByMode::Notify,
+            },
+            trace: mode.as_deref().is_some_and(|it| it.ends_with('T')),
+        }),
+        ret: word(row, 24)?,
+        envelope_id: row.get(25)?,
+    })
+}
+
+/// A column that holds one of a few words, or nothing.
+fn word<T: FromStr>(row: &Row<'_>, column: usize) -> Result<Option<T>, StoreError> {
+    row.get::<_, Option<String>>(column)?
+        .map(|text| {
+            text.parse()
+                .map_err(|_| StoreError::Corrupt(format!("the word {text:?}")))
+        })
+        .transpose()
 }
 
 /// Both halves of the log, newest first: recipients of messages, and refusals.
@@ -238,7 +336,7 @@ pub(super) fn search(connection: &Connection, search: &Search) -> Result<Vec<Log
 }
 
 fn search_recipients(connection: &Connection, search: &Search) -> Result<Vec<LogRow>, StoreError> {
-    let mut terms = Terms::default();
+    let mut terms = Conditions::default();
     terms.common(
         search,
         &Columns {
@@ -277,7 +375,7 @@ fn search_recipients(connection: &Connection, search: &Search) -> Result<Vec<Log
 }
 
 fn search_refusals(connection: &Connection, search: &Search) -> Result<Vec<LogRow>, StoreError> {
-    let mut terms = Terms::default();
+    let mut terms = Conditions::default();
     terms.common(
         search,
         &Columns {
@@ -322,12 +420,12 @@ struct Columns {
 
 /// Conditions and the values for their places.
 #[derive(Default)]
-struct Terms {
+struct Conditions {
     conditions: Vec<String>,
     values: Vec<Value>,
 }
 
-impl Terms {
+impl Conditions {
     fn push(&mut self, condition: impl Into<String>, value: Value) {
         self.conditions.push(condition.into());
         self.values.push(value);

@@ -1,16 +1,18 @@
 //! The verbs that change the store, as SQL. Each runs inside a savepoint of the writer's.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use rusqlite::{Connection, params};
 
 use super::super::store::{
-    Applied, Change, NewMessage, NewRecipient, RecipientChange, RecipientId, Revision, StoreError,
-    Waiting,
+    Applied, Change, NewMessage, NewRecipient, Portion, RecipientChange, RecipientId, Revision,
+    StoreError, Waiting,
 };
-use super::read;
+use super::read::{self, WaitingLane};
 use crate::mail::event::State;
-use crate::mail::{Address, Event, Facts, Reference, Refusal, RoomId, Timestamp};
+use crate::mail::{
+    Address, ByMode, DeliverBy, Event, Facts, Reference, Refusal, Return, RoomId, Timestamp,
+};
 
 /// Free pages worth giving back to the file system, and how many at a time (4 KiB each).
 const SPARE_PAGES: i64 = 4096;
@@ -19,12 +21,14 @@ const GIVEN_BACK_PAGES: u32 = 1024;
 const PURGED: u32 = 500;
 /// Rows that `make_all_due` changes at a time, so that mail is not held up.
 const DUE_AT_A_TIME: usize = 2000;
+/// Rows that `shift` moves at a time.
+const SHIFTED: usize = 2000;
 
 pub(super) fn accept(connection: &Connection, message: &NewMessage) -> Result<(), StoreError> {
     insert_message(connection, message)?;
     insert_content(connection, message)?;
     for (number, recipient) in message.recipients.iter().enumerate() {
-        insert_recipient(connection, message.reference, number, recipient)?;
+        insert_recipient(connection, message, number, recipient)?;
     }
     insert_attachments(connection, message.reference, &message.facts)?;
     message
@@ -38,10 +42,13 @@ pub(super) fn accept(connection: &Connection, message: &NewMessage) -> Result<()
 }
 
 fn insert_message(connection: &Connection, message: &NewMessage) -> Result<(), StoreError> {
+    let terms = &message.terms;
     connection
         .prepare_cached(
             "INSERT INTO message (reference, accepted_at, sender, sender_room, client, smtputf8,
-                 eight_bit, size, subject, message_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                 eight_bit, size, subject, message_id, require_tls, deliver_by, deliver_by_mode,
+                 ret, envelope_id)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
         )?
         .execute(params![
             number(message.reference),
@@ -54,8 +61,23 @@ fn insert_message(connection: &Connection, message: &NewMessage) -> Result<(), S
             message.content.len() as i64,
             message.facts.subject,
             message.facts.message_id,
+            terms.require_tls,
+            terms.deliver_by.map(|it| it.at.as_millis()),
+            terms.deliver_by.map(by_mode),
+            terms.ret.map(Return::word),
+            terms.envelope_id,
         ])?;
     Ok(())
+}
+
+/// The mode of RFC 2852 §4 with its trace modifier.
+const fn by_mode(deliver_by: DeliverBy) -> &'static str {
+    match (deliver_by.mode, deliver_by.trace) {
+        (ByMode::Return, false) => "R",
+        (ByMode::Return, true) => "RT",
+        (ByMode::Notify, false) => "N",
+        (ByMode::Notify, true) => "NT",
+    }
 }
 
 fn insert_content(connection: &Connection, message: &NewMessage) -> Result<(), StoreError> {
@@ -71,7 +93,7 @@ fn insert_content(connection: &Connection, message: &NewMessage) -> Result<(), S
 
 fn insert_recipient(
     connection: &Connection,
-    reference: Reference,
+    message: &NewMessage,
     place: usize,
     recipient: &NewRecipient,
 ) -> Result<(), StoreError> {
@@ -81,16 +103,20 @@ fn insert_recipient(
     connection
         .prepare_cached(
             "INSERT INTO recipient (reference, number, address, room, state, attempts,
-                 next_attempt_at, due_at) VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7)",
+                 next_attempt_at, due_at, priority, notify, original)
+             VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8, ?9, ?10)",
         )?
         .execute(params![
-            number(reference),
+            number(message.reference),
             place as i64,
             recipient.address.to_string(),
             recipient.room.as_str(),
             recipient.state.word(),
             next,
             due,
+            message.terms.priority.level(),
+            recipient.wishes.notify.map(|it| it.to_string()),
+            recipient.wishes.original,
         ])?;
     Ok(())
 }
@@ -184,7 +210,7 @@ fn move_recipient(connection: &Connection, step: &RecipientChange) -> Result<boo
             "UPDATE recipient SET state = ?3, attempts = coalesce(?4, attempts),
                  next_attempt_at = coalesce(?5, next_attempt_at),
                  due_at = CASE WHEN ?6 THEN coalesce(?5, next_attempt_at) END,
-                 last_reply = coalesce(?7, last_reply), finished_at = ?8
+                 last_reply = coalesce(?7, last_reply), finished_at = ?8, told = told | ?15
              WHERE reference = ?1 AND number = ?2
                  AND state IN (?9, ?10, ?11, ?12, ?13, ?14)",
         )?
@@ -203,6 +229,7 @@ fn move_recipient(connection: &Connection, step: &RecipientChange) -> Result<boo
             from(3),
             from(4),
             from(5),
+            u8::from(step.told.late) | u8::from(step.told.overdue) << 1,
         ])?;
     Ok(changed == 1)
 }
@@ -273,13 +300,24 @@ pub(super) fn take_due(
     connection: &Connection,
     now: Timestamp,
     leased_until: Timestamp,
-    limit: usize,
-    except: &[RoomId],
+    usual: Portion,
+    other: &HashMap<RoomId, Portion>,
 ) -> Result<Vec<Waiting>, StoreError> {
     let mut taken = Vec::new();
-    for room in read::waiting_rooms(connection)? {
-        if !except.iter().any(|full| full.as_str() == room) {
-            taken.extend(read::due_in_room(connection, &room, now, limit)?);
+    let mut left: HashMap<RoomId, Portion> = HashMap::new();
+    for lane in read::waiting_lanes(connection)? {
+        let room = RoomId::new(&lane.room);
+        let portion = other.get(&room).copied().unwrap_or(usual);
+        let left = left.entry(room).or_insert(portion);
+        let left = if lane.priority > 0 {
+            &mut left.urgent
+        } else {
+            &mut left.routine
+        };
+        if *left > 0 {
+            let due = read::due_in_lane(connection, &lane, now, *left)?;
+            *left = left.saturating_sub(due.len());
+            taken.extend(due);
         }
     }
     for waiting in &taken {
@@ -293,7 +331,10 @@ pub(super) fn take_due(
                 leased_until.as_millis()
             ])?;
     }
-    taken.sort_by_key(|waiting| (waiting.next_attempt_at, waiting.id));
+    taken.sort_by_key(|waiting| {
+        let urgency = std::cmp::Reverse(waiting.terms.priority);
+        (urgency, waiting.next_attempt_at, waiting.id)
+    });
     Ok(taken)
 }
 
@@ -314,30 +355,105 @@ pub(super) fn make_all_due(
     last: Reference,
 ) -> Result<u64, StoreError> {
     let mut made = 0;
-    for room in read::waiting_rooms(connection)? {
+    for lane in read::waiting_lanes(connection)? {
         if made < DUE_AT_A_TIME {
-            made += make_room_due(connection, &room, now, last, DUE_AT_A_TIME - made)?;
+            made += make_lane_due(connection, &lane, now, last, DUE_AT_A_TIME - made)?;
         }
     }
     Ok(made as u64)
 }
 
-fn make_room_due(
+fn make_lane_due(
     connection: &Connection,
-    room: &str,
+    lane: &WaitingLane,
     now: Timestamp,
     last: Reference,
     limit: usize,
 ) -> Result<usize, StoreError> {
     Ok(connection
         .prepare_cached(
-            "UPDATE recipient SET next_attempt_at = min(next_attempt_at, ?2), due_at = ?2
+            "UPDATE recipient SET next_attempt_at = min(next_attempt_at, ?3), due_at = ?3
              WHERE (reference, number) IN (
                  SELECT reference, number FROM recipient
-                 WHERE room = ?1 AND finished_at IS NULL AND due_at > ?2 AND reference <= ?3
+                 WHERE room = ?1 AND priority = ?2 AND finished_at IS NULL AND due_at > ?3
+                     AND reference <= ?4
+                 LIMIT ?5)",
+        )?
+        .execute(params![
+            lane.room,
+            lane.priority,
+            now.as_millis(),
+            number(last),
+            limit as i64
+        ])?)
+}
+
+pub(super) fn make_room_due(
+    connection: &Connection,
+    room: &RoomId,
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    let mut made = 0;
+    let lanes = read::waiting_lanes(connection)?;
+    for lane in lanes.iter().filter(|it| it.room == room.as_str()) {
+        made += make_deferred_due(connection, lane, now, DUE_AT_A_TIME.saturating_sub(made))?;
+    }
+    Ok(made as u64)
+}
+
+/// Leaves alone what is leased: its outcome is on the way.
+fn make_deferred_due(
+    connection: &Connection,
+    lane: &WaitingLane,
+    now: Timestamp,
+    limit: usize,
+) -> Result<usize, StoreError> {
+    Ok(connection
+        .prepare_cached(
+            "UPDATE recipient SET next_attempt_at = ?3, due_at = ?3
+             WHERE (reference, number) IN (
+                 SELECT reference, number FROM recipient
+                 WHERE room = ?1 AND priority = ?2 AND finished_at IS NULL AND due_at > ?3
+                     AND due_at = next_attempt_at AND state = 'deferred'
                  LIMIT ?4)",
         )?
-        .execute(params![room, now.as_millis(), number(last), limit as i64])?)
+        .execute(params![
+            lane.room,
+            lane.priority,
+            now.as_millis(),
+            limit as i64
+        ])?)
+}
+
+/// Goes through what waits in the order of the index, so that each row is moved once.
+pub(super) fn shift(
+    connection: &Connection,
+    millis: i64,
+    after: Option<RecipientId>,
+    last: Reference,
+) -> Result<Option<RecipientId>, StoreError> {
+    let after = after.map_or((-1, 0), |id| (number(id.reference), id.number));
+    let ids = connection
+        .prepare_cached(
+            "SELECT reference, number FROM recipient
+             WHERE finished_at IS NULL AND (reference, number) > (?1, ?2) AND reference <= ?3
+             ORDER BY reference, number LIMIT ?4",
+        )?
+        .query_map(
+            params![after.0, after.1, number(last), SHIFTED as i64],
+            read::recipient_id,
+        )?
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut move_one = connection.prepare_cached(
+        "UPDATE recipient SET next_attempt_at = next_attempt_at + ?3, due_at = due_at + ?3,
+             waits_since = ?3 + coalesce(waits_since, (SELECT accepted_at FROM message m
+                 WHERE m.reference = recipient.reference))
+         WHERE reference = ?1 AND number = ?2",
+    )?;
+    for id in &ids {
+        move_one.execute(params![number(id.reference), id.number, millis])?;
+    }
+    Ok(ids.last().copied().filter(|_| ids.len() == SHIFTED))
 }
 
 pub(super) fn replace_routes(
