@@ -1,9 +1,10 @@
 //! A routing table as TOML in canonical form, and what differs between two tables.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use crate::document::quoted;
-use crate::mail::Timestamp;
+use crate::mail::{Priority, Timestamp};
 
 use super::next_hop::NextHop;
 use super::sources::Source;
@@ -51,6 +52,15 @@ fn room(room: &Room) -> String {
         AcceptsFrom::Rooms(rooms) => list(rooms.iter().map(ToString::to_string)),
     };
     line(&mut out, "accepts_from", &accepts_from);
+    for (key, time) in [
+        ("warn_after", room.warn_after),
+        ("give_up_after", room.give_up_after),
+    ] {
+        if let Some(time) = time {
+            line(&mut out, key, &quoted(&length(time)));
+        }
+    }
+    ceiling(&mut out, room.priority_ceiling);
     for workstation in &room.workstations {
         out.push_str("[[room.workstation]]\n");
         source(&mut out, workstation);
@@ -72,6 +82,7 @@ fn group(group: &Group) -> String {
 fn gateway(gateway: &Gateway) -> String {
     let mut out = "[[gateway]]\n".to_owned();
     line(&mut out, "name", &quoted(&gateway.name));
+    ceiling(&mut out, gateway.priority_ceiling);
     source(&mut out, &gateway.source);
     out
 }
@@ -97,6 +108,31 @@ fn source(out: &mut String, source: &Source) {
         Source::Certificate(name) => line(out, "certificate", &quoted(name)),
         Source::User(name) => line(out, "user", &quoted(name)),
     }
+}
+
+/// Left out where it is what it would be unsaid.
+fn ceiling(out: &mut String, ceiling: Priority) {
+    if ceiling != Priority::HIGH {
+        line(out, "priority_ceiling", &ceiling.to_string());
+    }
+}
+
+/// `5m`: in the largest unit that gives it whole.
+fn length(time: Duration) -> String {
+    let millis = time.as_millis();
+    let units = [
+        ("d", 86_400_000),
+        ("h", 3_600_000),
+        ("m", 60_000),
+        ("s", 1000),
+    ];
+    units
+        .into_iter()
+        .find(|(_, unit)| millis > 0 && millis.is_multiple_of(*unit))
+        .map_or_else(
+            || format!("{millis}ms"),
+            |(word, unit)| format!("{}{word}", millis / unit),
+        )
 }
 
 fn line(out: &mut String, key: &str, value: &str) {

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ipnet::IpNet;
 
@@ -67,6 +68,12 @@ struct Draft {
     warnings: Vec<Fault>,
 }
 
+/// A room's own times; `None`: those of the settings.
+struct Times {
+    warn_after: Option<Duration>,
+    give_up_after: Option<Duration>,
+}
+
 /// Each entry for itself.
 impl Draft {
     fn warn(&mut self, line: Option<usize>, text: impl Into<String>) {
@@ -94,6 +101,8 @@ impl Draft {
         let recipients = recipients.and_then(|it| self.read_recipients(it, domains.first()?));
         let accepts_from = entry.take("accepts_from");
         let accepts_from = accepts_from.and_then(|it| self.read_accepts_from(it));
+        let times = self.read_times(&mut entry, &shown);
+        let priority_ceiling = ceiling(&mut entry);
         let workstations: Vec<Source> = entry
             .tables("workstation")
             .into_iter()
@@ -119,12 +128,32 @@ impl Draft {
                 next_hops,
                 recipients,
                 accepts_from: accepts_from.unwrap_or(AcceptsFrom::Any),
-                warn_after: None,
-                give_up_after: None,
-                priority_ceiling: Priority::HIGH,
+                warn_after: times.warn_after,
+                give_up_after: times.give_up_after,
+                priority_ceiling,
                 workstations,
             }),
         });
+    }
+
+    fn read_times(&mut self, entry: &mut Table<'_>, room: &str) -> Times {
+        let line = entry.line();
+        let mut time = |key| entry.take(key).and_then(Value::duration);
+        let times = Times {
+            warn_after: time("warn_after"),
+            give_up_after: time("give_up_after"),
+        };
+        if let (Some(warn), Some(give_up)) = (times.warn_after, times.give_up_after)
+            && give_up <= warn
+        {
+            self.warn(
+                line,
+                format!(
+                    "room {room:?}: nobody is warned, since give_up_after is not after warn_after"
+                ),
+            );
+        }
+        times
     }
 
     fn read_id(&mut self, value: Value<'_>) -> Option<RoomId> {
@@ -327,13 +356,14 @@ impl Draft {
         let name = entry.require("name").and_then(Value::filled);
         let found = self.read_sources(&mut entry);
         let source = one_source(&entry, found);
+        let priority_ceiling = ceiling(&mut entry);
         let (Some(name), Some(source)) = (name, source) else {
             return;
         };
         let value = Arc::new(Gateway {
             name,
             source,
-            priority_ceiling: Priority::HIGH,
+            priority_ceiling,
         });
         self.gateways.push(At { line, value });
     }
@@ -666,6 +696,17 @@ fn mailboxes(group: &Address, written: &HashMap<&Address, Vec<&Address>>) -> Vec
     found
 }
 
+/// The most urgent that mail may be: from 0, routine, to 9.
+fn ceiling(entry: &mut Table<'_>) -> Priority {
+    let level = entry
+        .take("priority_ceiling")
+        .and_then(|it| it.integer(0..10));
+    level
+        .and_then(|it| i8::try_from(it).ok())
+        .and_then(Priority::new)
+        .unwrap_or(Priority::HIGH)
+}
+
 fn filled_list<'d>(value: Value<'d>, advice: &str) -> Vec<Value<'d>> {
     if value.is_empty_list() {
         value.fault(advice);
@@ -790,6 +831,9 @@ mod tests {
             (HEAD.replace("maildir:x", "ftp://x"), vec![
                 "line 5: \"next_hops\": unknown scheme \"ftp\"; it is one of smtp, smtps, lmtp, mx, maildir"]),
             (HEAD.replace("[\"maildir:x\"]", "[]"), vec!["line 5: \"next_hops\": name at least one next hop"]),
+            (format!("{HEAD}warn_after = \"soon\"\npriority_ceiling = 10\n"), vec![
+                "line 6: \"warn_after\": must be a length of time such as \"10s\", \"5m\", \"4h\" or \"1d\"",
+                "line 7: \"priority_ceiling\": must be from 0 to 9"]),
             (HEAD.replace("[\"a.test\"]", "[]"), vec!["line 4: \"domains\": name at least one domain"]),
             (HEAD.replace("a.test", "a..test"), vec!["line 4: \"domains\": \"a..test\" is no domain name"]),
             (HEAD.replace("[\"a.test\"]", "[\"ålesund.test\", \"XN--LESUND-HUA.test\"]"), vec![
@@ -836,6 +880,8 @@ mod tests {
             (String::new(), vec!["there is no room: everything is refused"]),
             (two.clone(), vec![]),
             (HEAD.to_owned(), vec!["line 1: room \"a\" has no workstation: nobody can send as it"]),
+            (room("a", "warn_after = \"4h\"\ngive_up_after = \"4h\""), vec![
+                "line 1: room \"a\": nobody is warned, since give_up_after is not after warn_after"]),
             (room("a", "accepts_from = []"), vec!["line 6: \"accepts_from\" is empty: no room may write to this one"]),
             (room("a", "recipients = []"), vec!["line 6: \"recipients\" is empty: no mail can reach this room"]),
             (room("a", "recipients = [\"x\", \"X\"]"), vec!["line 6: recipient \"X\" is listed twice"]),
@@ -872,10 +918,11 @@ mod tests {
     #[test]
     fn exports_a_function_of_the_table_alone() {
         let toml = "[[redirect]]\nroom = \"b\"\nto = \"a\"\nuntil = 2026-01-02 01:00:00.5+01:00\nreason = \"\\\"Flytting\\\"\"\n\
-            [[gateway]]\nname = \"z\"\nnetwork = \"2001:db8::/32\"\n[[gateway]]\nname = \"g\"\ncertificate = \"G.test\"\n\
+            [[gateway]]\nname = \"z\"\nnetwork = \"2001:db8::/32\"\n[[gateway]]\nname = \"g\"\ncertificate = \"G.test\"\npriority_ceiling = 0\n\
             [[group]]\naddress = \"g@ålesund.test\"\nmembers = [\"X@a.test\", \"\\\"x y\\\"@b.test\"]\n"
             .to_owned()
-            + &room("b", "recipients = [\"x y\", \"\\\"a..b\\\"\", \"\\\"\\\\\\\"q\\\\\\\"\\\"\"]\naccepts_from = [\"a\", \"b\"]\nphone = \"1\"\nkind = \"amk\"")
+            + &room("b", "recipients = [\"x y\", \"\\\"a..b\\\"\", \"\\\"\\\\\\\"q\\\\\\\"\\\"\"]\naccepts_from = [\"a\", \"b\"]\nphone = \"1\"\nkind = \"amk\"\n\
+                warn_after = \"90s\"\ngive_up_after = \"120m\"\npriority_ceiling = 9")
             + &room("a", "").replace("maildir:x", "smtp://u:p%40@X.test?tls=required");
         let first = table(&toml, 4).unwrap().0;
         let exported = first.export();
@@ -887,6 +934,9 @@ mod tests {
         assert!(exported.starts_with("[[room]]\nid = \"a\"\nname = \"a\"\nkind = \"other\"\n"));
         assert!(exported.contains("next_hops = [\"smtp://u:p%40@x.test:25?tls=required\"]"));
         assert!(exported.contains("until = 2026-01-02T00:00:00.500Z"));
+        let times = "warn_after = \"90s\"\ngive_up_after = \"2h\"\npriority_ceiling = 9\n";
+        assert!(exported.contains(times), "{exported}");
+        assert!(exported.contains("name = \"g\"\npriority_ceiling = 0\n"));
         assert!(
             exported.contains(
                 "recipients = [\"\\\"x y\\\"\", \"\\\"a..b\\\"\", \"\\\"\\\\\\\"q\\\\\\\"\\\"\"]"
