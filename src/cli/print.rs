@@ -4,6 +4,7 @@
 
 use std::fmt::Arguments;
 use std::io::{self, Write};
+use std::time::Duration;
 
 use crate::mail::Timestamp;
 
@@ -46,6 +47,16 @@ pub(super) fn harmless(text: &str) -> String {
 pub(super) fn local(moment: Timestamp) -> String {
     let (date, time) = moment.local_parts();
     format!("{date} {time}")
+}
+
+/// `45 s`, `12 min`, `5 h` or `3 d`.
+pub(super) fn span(length: Duration) -> String {
+    match length.as_secs() {
+        seconds if seconds < 120 => format!("{seconds} s"),
+        seconds if seconds < 7_200 => format!("{} min", seconds / 60),
+        seconds if seconds < 172_800 => format!("{} h", seconds / 3_600),
+        seconds => format!("{} d", seconds / 86_400),
+    }
 }
 
 /// Rows in columns as wide as their widest cell.

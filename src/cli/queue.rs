@@ -1,5 +1,7 @@
 //! `ilbud queue`: list, show, retry, hold, release, cancel.
 
+mod list;
+
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
@@ -9,21 +11,13 @@ use crate::lifecycle::Operation;
 use crate::mail::{Reference, RoomId, State, Timestamp};
 use crate::ops;
 use crate::ops::queue::Count;
-use crate::spool::store::{Store, Waiting, WaitingFilter};
+use crate::spool::store::{Store, WaitingFilter, WaitingOrder};
+use list::List;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// What is waiting, oldest first
-    List {
-        /// Only for this room
-        #[arg(long, value_name = "ID")]
-        room: Option<String>,
-        /// Only in this state: unscanned, queued, deferred, held
-        #[arg(long, value_name = "S", value_parser = state)]
-        state: Option<State>,
-        #[arg(long)]
-        json: bool,
-    },
+    /// What is waiting: by room and reason, and then one by one
+    List(List),
     /// One message's waiting recipients
     Show {
         #[arg(value_name = "REF", value_parser = ops::log::reference)]
@@ -34,11 +28,26 @@ pub(super) enum Command {
     /// Try again now
     Retry(Which),
     /// Keep, and do not deliver until released
-    Hold(Which),
+    Hold {
+        #[command(flatten)]
+        which: Which,
+        /// Why, for the log
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
     /// Deliver what was held
     Release(Which),
     /// Never deliver
-    Cancel(Which),
+    Cancel {
+        #[command(flatten)]
+        which: Which,
+        /// Why, for the log and the report
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+        /// Tell the sender
+        #[arg(long)]
+        report: bool,
+    },
 }
 
 /// Which waiting recipients are meant.
@@ -65,81 +74,19 @@ fn state(word: &str) -> Result<State, String> {
 
 pub(super) async fn run(command: &Command, store: Arc<dyn Store>) -> Result<(), Failure> {
     match command {
-        Command::List { room, state, json } => {
-            let room = room.as_deref().map(RoomId::new);
-            let filter = WaitingFilter {
-                room,
-                state: *state,
-                ..WaitingFilter::default()
-            };
-            list(&store, filter, *json).await
-        }
+        Command::List(list) => list.print(&store).await,
         Command::Show { reference, json } => show(&store, *reference, *json).await,
-        Command::Retry(which) => operate(&store, Operation::Retry, which).await,
-        Command::Hold(which) => operate(&store, Operation::Hold, which).await,
-        Command::Release(which) => operate(&store, Operation::Release, which).await,
-        Command::Cancel(which) => operate(&store, Operation::Cancel, which).await,
+        Command::Retry(which) => operate(&store, Operation::Retry, which, None).await,
+        Command::Hold { which, reason } => {
+            operate(&store, Operation::Hold, which, reason.as_deref()).await
+        }
+        Command::Release(which) => operate(&store, Operation::Release, which, None).await,
+        Command::Cancel {
+            which,
+            reason,
+            report: _,
+        } => operate(&store, Operation::Cancel, which, reason.as_deref()).await,
     }
-}
-
-/// Rows read at a time, so that a queue of any size is listed in bounded memory.
-const PAGE: usize = 1000;
-
-async fn list(store: &Arc<dyn Store>, filter: WaitingFilter, json: bool) -> Result<(), Failure> {
-    let ids = store.waiting_ids(filter).await?;
-    if ids.is_empty() && !json {
-        print::line(format_args!("Nothing is waiting."))?;
-    }
-    for page in ids.chunks(PAGE) {
-        print_page(&store.waiting(page.to_vec()).await?, json)?;
-    }
-    Ok(())
-}
-
-fn print_page(page: &[Waiting], json: bool) -> Result<(), Failure> {
-    if json {
-        return page.iter().try_for_each(print_json);
-    }
-    let heads = [
-        "ref",
-        "recipient",
-        "room",
-        "state",
-        "attempts",
-        "accepted",
-        "next attempt",
-        "last reply",
-    ];
-    let rows: Vec<_> = page.iter().map(row).collect();
-    Ok(print::table(&heads, &rows)?)
-}
-
-fn print_json(waiting: &Waiting) -> Result<(), Failure> {
-    Ok(print::json(&serde_json::json!({
-        "ref": waiting.id.reference,
-        "recipient": waiting.recipient.to_string(),
-        "room": waiting.room,
-        "state": waiting.state,
-        "attempts": waiting.attempts,
-        "accepted_at": waiting.accepted_at,
-        "next_attempt_at": waiting.next_attempt_at,
-        "last_reply": waiting.last_reply,
-        "sender": waiting.sender.as_ref().map(ToString::to_string),
-        "size": waiting.size,
-    }))?)
-}
-
-fn row(waiting: &Waiting) -> Vec<String> {
-    vec![
-        waiting.id.reference.to_string(),
-        waiting.recipient.to_string(),
-        waiting.room.to_string(),
-        waiting.state.to_string(),
-        waiting.attempts.to_string(),
-        print::local(waiting.accepted_at),
-        print::local(waiting.next_attempt_at),
-        waiting.last_reply.clone().unwrap_or_default(),
-    ]
 }
 
 async fn show(store: &Arc<dyn Store>, reference: Reference, json: bool) -> Result<(), Failure> {
@@ -148,26 +95,27 @@ async fn show(store: &Arc<dyn Store>, reference: Reference, json: bool) -> Resul
         references,
         ..WaitingFilter::default()
     };
-    let ids = store.waiting_ids(filter).await?;
+    let ids = store.waiting_ids(filter, WaitingOrder::Age).await?;
     let waiting = store.waiting(ids).await?;
     if waiting.is_empty() {
         return Err(Failure::new(format!(
             "nothing of {reference} is waiting; what became of it: ilbud log show {reference}"
         )));
     }
-    print_page(&waiting, json)
+    list::print_page(&waiting, json)
 }
 
 async fn operate(
     store: &Arc<dyn Store>,
     operation: Operation,
     which: &Which,
+    reason: Option<&str>,
 ) -> Result<(), Failure> {
     let (by, now) = (operator(), Timestamp::now());
     let mut whole = Count::default();
     let mut mistakes = Vec::new();
     for filter in which.filters() {
-        let count = ops::queue::operate(store, operation, filter.clone(), &by, now).await?;
+        let count = ops::queue::operate(store, operation, filter.clone(), &by, reason, now).await?;
         whole.matched += count.matched;
         whole.changed += count.changed;
         for reference in filter.references {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::lifecycle::{self, Operation};
 use crate::mail::Timestamp;
-use crate::spool::store::{Applied, Change, Store, StoreError, WaitingFilter};
+use crate::spool::store::{Applied, Change, Store, StoreError, WaitingFilter, WaitingOrder};
 
 /// Recipients changed in one transaction, so that mail is never held up for long.
 const PORTION: usize = 500;
@@ -24,16 +24,17 @@ pub async fn operate(
     operation: Operation,
     filter: WaitingFilter,
     by: &str,
+    reason: Option<&str>,
     now: Timestamp,
 ) -> Result<Count, StoreError> {
-    let ids = store.waiting_ids(filter).await?;
+    let ids = store.waiting_ids(filter, WaitingOrder::Age).await?;
     let mut count = Count {
         matched: ids.len(),
         changed: 0,
     };
     for portion in ids.chunks(PORTION) {
         let waiting = store.waiting(portion.to_vec()).await?;
-        let change = Arc::new(lifecycle::operated(operation, &waiting, by, now, None));
+        let change = Arc::new(lifecycle::operated(operation, &waiting, by, now, reason));
         let applied = insist(store, &change).await?;
         count.changed += change.recipients.len() - applied.skipped.len();
     }

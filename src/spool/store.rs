@@ -175,6 +175,38 @@ pub struct WaitingFilter {
     pub references: Vec<Reference>,
     pub room: Option<RoomId>,
     pub state: Option<State>,
+    /// Waiting since before this.
+    pub since_before: Option<Timestamp>,
+    /// Found in the last reply, whatever the case of letters.
+    pub reason: Option<String>,
+}
+
+/// In which order waiting recipients are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WaitingOrder {
+    /// As they were accepted: the oldest first.
+    #[default]
+    Age,
+    /// By room, and then by age.
+    Room,
+    /// By last reply, and then by age.
+    Reason,
+    /// Who is tried next.
+    Next,
+}
+
+/// Recipients of one room that wait in one state for one reason.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct WaitingGroup {
+    pub room: String,
+    pub state: String,
+    /// The last reply without what differs from message to message.
+    pub reason: String,
+    pub count: u64,
+    /// Since when the oldest of them waits.
+    pub oldest_at: Timestamp,
+    /// The first next attempt among them.
+    pub next_attempt_at: Timestamp,
 }
 
 /// A search in the delivery log. All given conditions hold together.
@@ -306,8 +338,10 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn events_after(&self, sequence: u64, limit: usize) -> Pending<Vec<LoggedEvent>>;
     /// The sequence of the newest event, 0 when there is none.
     fn last_event(&self) -> Pending<u64>;
-    /// Those of the waiting recipients, in the order in which they were accepted.
-    fn waiting_ids(&self, filter: WaitingFilter) -> Pending<Vec<RecipientId>>;
+    /// Those of the waiting recipients, in this order.
+    fn waiting_ids(&self, filter: WaitingFilter, order: WaitingOrder) -> Pending<Vec<RecipientId>>;
+    /// The same, summed up by room, state and reason; what waits longest first.
+    fn waiting_groups(&self, filter: WaitingFilter) -> Pending<Vec<WaitingGroup>>;
     /// These recipients, those left out that wait no longer.
     fn waiting(&self, ids: Vec<RecipientId>) -> Pending<Vec<Waiting>>;
     /// The routing table in force.

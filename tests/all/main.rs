@@ -33,6 +33,7 @@ mod next_hops;
 mod nothing_leaves;
 mod own_room_only;
 mod queue;
+mod queue_list;
 mod real_peers;
 mod restart;
 mod rooms;

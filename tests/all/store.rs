@@ -14,7 +14,7 @@ use ilbud::mail::{
 use ilbud::spool::sqlite::{Settings, Sqlite};
 use ilbud::spool::store::{
     Change, NewMessage, NewRecipient, Portion, RecipientChange, RecipientId, Revision, Search,
-    Store, StoreError, Told, WaitingFilter,
+    Store, StoreError, Told, WaitingFilter, WaitingOrder,
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
@@ -134,7 +134,9 @@ async fn waiting(
     store: &Arc<dyn Store>,
     filter: WaitingFilter,
 ) -> Result<Vec<ilbud::spool::store::Waiting>, StoreError> {
-    store.waiting(store.waiting_ids(filter).await?).await
+    store
+        .waiting(store.waiting_ids(filter, WaitingOrder::Age).await?)
+        .await
 }
 
 fn search() -> Search {
@@ -664,7 +666,10 @@ async fn waiting_recipients_are_chosen_in_the_order_of_acceptance() {
     for number in [3, 1, 2] {
         store.accept(message(number, &["b", "c"])).await.unwrap();
     }
-    let all = store.waiting_ids(WaitingFilter::default()).await.unwrap();
+    let all = store
+        .waiting_ids(WaitingFilter::default(), WaitingOrder::Age)
+        .await
+        .unwrap();
     let order = [id(1, 0), id(1, 1), id(2, 0), id(2, 1), id(3, 0), id(3, 1)];
     assert_eq!(all, order);
     let delivered = step(id(1, 0), &[State::Queued], State::Delivered);

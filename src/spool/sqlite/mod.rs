@@ -23,7 +23,7 @@ use tokio::sync::watch;
 
 use super::store::{
     Applied, Change, LogRow, LoggedEvent, MessageRecord, NewMessage, Pending, Portion, RecipientId,
-    Revision, Search, Store, StoreError, Waiting, WaitingFilter,
+    Revision, Search, Store, StoreError, Waiting, WaitingFilter, WaitingGroup, WaitingOrder,
 };
 use crate::mail::{Content, Reference, Refusal, RoomId, Timestamp};
 use writer::Writer;
@@ -218,8 +218,12 @@ impl Store for Sqlite {
         self.read(read::last_event)
     }
 
-    fn waiting_ids(&self, filter: WaitingFilter) -> Pending<Vec<RecipientId>> {
-        self.read(move |connection| read::waiting_ids(connection, &filter))
+    fn waiting_ids(&self, filter: WaitingFilter, order: WaitingOrder) -> Pending<Vec<RecipientId>> {
+        self.read(move |connection| read::waiting_ids(connection, &filter, order))
+    }
+
+    fn waiting_groups(&self, filter: WaitingFilter) -> Pending<Vec<WaitingGroup>> {
+        self.read(move |connection| read::waiting_groups(connection, &filter))
     }
 
     fn waiting(&self, ids: Vec<RecipientId>) -> Pending<Vec<Waiting>> {
@@ -368,6 +372,10 @@ fn connect_to_read(path: &Path) -> Result<Connection, StoreError> {
         let needle = context.get_raw(1).as_str()?;
         let text = context.get_raw(0).as_str_or_null()?;
         Ok(text.is_some_and(|text| text.to_lowercase().contains(needle)))
+    })?;
+    connection.create_scalar_function("gist", 1, flags, |context| {
+        let reply = context.get_raw(0).as_str_or_null()?;
+        Ok(read::gist(reply.unwrap_or_default()))
     })?;
     Ok(connection)
 }

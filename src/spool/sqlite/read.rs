@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
 
 use super::super::store::{
     LogRow, LoggedEvent, MessageRecord, RecipientId, Revision, Search, StoreError, Told, Waiting,
-    WaitingFilter,
+    WaitingFilter, WaitingGroup, WaitingOrder,
 };
 use crate::mail::{
     Address, Attachment, ByMode, Content, DeliverBy, Priority, Reference, RoomId, Terms, Timestamp,
@@ -181,7 +181,28 @@ fn attachments_of(
 pub(super) fn waiting_ids(
     connection: &Connection,
     filter: &WaitingFilter,
+    order: WaitingOrder,
 ) -> Result<Vec<RecipientId>, StoreError> {
+    let (source, terms) = meant(filter);
+    let condition = terms.condition();
+    let order = match order {
+        WaitingOrder::Age => "reference, number",
+        WaitingOrder::Room => "room, reference, number",
+        WaitingOrder::Reason => "last_reply, reference, number",
+        WaitingOrder::Next => "due_at IS NULL, next_attempt_at, reference, number",
+    };
+    let sql = format!("SELECT reference, number FROM {source} {condition} ORDER BY {order}");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let ids = statement.query_map(params_from_iter(terms.values), recipient_id)?;
+    Ok(ids.collect::<Result<_, _>>()?)
+}
+
+/// The acceptance by today's clock.
+const SINCE: &str = "coalesce(waits_since, (SELECT accepted_at FROM message m
+        WHERE m.reference = recipient.reference))";
+
+/// Where what a filter means is looked for, and on what conditions.
+fn meant(filter: &WaitingFilter) -> (&'static str, Conditions) {
     let mut terms = Conditions::default();
     terms.conditions.push("finished_at IS NULL".to_owned());
     if let Some(room) = &filter.room {
@@ -190,22 +211,65 @@ pub(super) fn waiting_ids(
     if let Some(state) = filter.state {
         terms.push("state = ?", Value::Text(state.word().to_owned()));
     }
-    let source = if filter.references.is_empty() {
-        "recipient INDEXED BY recipient_waiting"
-    } else {
-        let places = vec!["?"; filter.references.len()].join(", ");
-        terms.conditions.push(format!("reference IN ({places})"));
-        let numbers = filter.references.iter().map(|it| it.number() as i64);
-        terms.values.extend(numbers.map(Value::Integer));
-        "recipient"
-    };
+    if let Some(before) = filter.since_before {
+        terms.push(format!("{SINCE} < ?"), Value::Integer(before.as_millis()));
+    }
+    if let Some(reason) = &filter.reason {
+        terms.push("holds(last_reply, ?)", lower(reason));
+    }
+    if filter.references.is_empty() {
+        return ("recipient INDEXED BY recipient_waiting", terms);
+    }
+    let places = vec!["?"; filter.references.len()].join(", ");
+    terms.conditions.push(format!("reference IN ({places})"));
+    let numbers = filter.references.iter().map(|it| it.number() as i64);
+    terms.values.extend(numbers.map(Value::Integer));
+    ("recipient", terms)
+}
+
+pub(super) fn waiting_groups(
+    connection: &Connection,
+    filter: &WaitingFilter,
+) -> Result<Vec<WaitingGroup>, StoreError> {
+    let (source, terms) = meant(filter);
     let condition = terms.condition();
-    let sql = format!("SELECT reference, number FROM {source} {condition}");
+    let sql = format!(
+        "SELECT room, state, gist(last_reply), count(*), min({SINCE}), min(next_attempt_at)
+         FROM {source} {condition} GROUP BY 1, 2, 3 ORDER BY 5, 1, 2, 3"
+    );
     let mut statement = connection.prepare_cached(&sql)?;
-    let ids = statement.query_map(params_from_iter(terms.values), recipient_id)?;
-    let mut ids: Vec<RecipientId> = ids.collect::<Result<_, _>>()?;
-    ids.sort_unstable();
-    Ok(ids)
+    let groups = statement.query_map(params_from_iter(terms.values), |row| {
+        Ok(WaitingGroup {
+            room: row.get(0)?,
+            state: row.get(1)?,
+            reason: row.get(2)?,
+            count: row.get::<_, i64>(3)?.unsigned_abs(),
+            oldest_at: Timestamp::from_millis(row.get(4)?),
+            next_attempt_at: Timestamp::from_millis(row.get(5)?),
+        })
+    })?;
+    Ok(groups.collect::<Result<_, _>>()?)
+}
+
+/// A reply without what differs from message to message: addresses, and words that mix letters and
+/// digits, as the names that servers give to messages do.
+pub(super) fn gist(reply: &str) -> String {
+    const ENOUGH: usize = 160;
+    let words = reply.split_whitespace();
+    let words = words.map(|word| if is_a_name(word) { "…" } else { word });
+    let words: Vec<&str> = words.collect();
+    words.join(" ").chars().take(ENOUGH).collect()
+}
+
+fn is_a_name(word: &str) -> bool {
+    const SHORTEST: usize = 7;
+    let bare = word.trim_matches(|c: char| !c.is_alphanumeric());
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    word.contains('@')
+        || (bare.len() >= SHORTEST
+            && bare.chars().all(plain)
+            && bare.bytes().any(|octet| octet.is_ascii_digit())
+            && bare.bytes().any(|octet| octet.is_ascii_alphabetic()))
 }
 
 /// From the columns reference and number.
@@ -655,4 +719,36 @@ fn to_reference(row: &Row<'_>, place: usize) -> Result<Reference, StoreError> {
 fn to_address(text: &str) -> Result<Address, StoreError> {
     Address::parse(text)
         .map_err(|fault| StoreError::Corrupt(format!("address {text:?}: {fault:?}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_differs_from_message_to_message_is_no_reason() {
+        for (reply, expected) in [
+            ("", ""),
+            (
+                "450 4.2.0 <vakt@b.test>: try later",
+                "450 4.2.0 … try later",
+            ),
+            (
+                "451 4.3.0 queued as 4XyZ12abcd; no",
+                "451 4.3.0 queued as … no",
+            ),
+            (
+                "451 no (in reply to K7F3-2QXM-9A1B)",
+                "451 no (in reply to …",
+            ),
+            (
+                "no connection to 10.1.0.5:25 (while connecting)",
+                "no connection to 10.1.0.5:25 (while connecting)",
+            ),
+            ("552 5.2.2 over  quota\r\n", "552 5.2.2 over quota"),
+        ] {
+            assert_eq!(gist(reply), expected, "{reply:?}");
+        }
+        assert_eq!(gist(&"long ".repeat(100)).chars().count(), 160);
+    }
 }

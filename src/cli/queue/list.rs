@@ -1,0 +1,185 @@
+//! `ilbud queue list`: what waits, for whom, since when, why, and when it is tried next.
+//!
+//! For people first summed up by room and reason, what waits longest first, and then a row for each
+//! recipient, up to a limit. For scripts each recipient, one JSON object a line.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::{Failure, print, state};
+use crate::document;
+use crate::mail::{RoomId, State, Timestamp};
+use crate::spool::store::{Store, Waiting, WaitingFilter, WaitingGroup, WaitingOrder};
+
+/// Rows read at a time, so that a queue of any size is listed in bounded memory.
+const PAGE: usize = 1000;
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct List {
+    /// Only for this room
+    #[arg(long, value_name = "ID")]
+    room: Option<String>,
+    /// Only in this state: unscanned, queued, deferred, held
+    #[arg(long, value_name = "S", value_parser = state)]
+    state: Option<State>,
+    /// Only what waits longer than this, such as 10m
+    #[arg(long, value_name = "TIME", value_parser = length)]
+    older_than: Option<Duration>,
+    /// Only where the last reply holds these words
+    #[arg(long, value_name = "WORDS")]
+    reason: Option<String>,
+    /// What comes first
+    #[arg(long, value_name = "ORDER", default_value = "age")]
+    by: By,
+    /// At most so many rows below the sums; 0: all
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    limit: usize,
+    #[arg(long)]
+    json: bool,
+}
+
+/// What comes first in a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum By {
+    /// The oldest
+    Age,
+    /// Room by room
+    Room,
+    /// Reason by reason
+    Reason,
+    /// What is tried next
+    Next,
+}
+
+fn length(text: &str) -> Result<Duration, &'static str> {
+    document::duration(text).ok_or("write a length of time such as 30s, 10m or 4h")
+}
+
+impl List {
+    fn filter(&self, now: Timestamp) -> WaitingFilter {
+        WaitingFilter {
+            room: self.room.as_deref().map(RoomId::new),
+            state: self.state,
+            since_before: self.older_than.map(|age| now.before(age)),
+            reason: self.reason.clone(),
+            references: Vec::new(),
+        }
+    }
+
+    const fn order(&self) -> WaitingOrder {
+        match self.by {
+            By::Age => WaitingOrder::Age,
+            By::Room => WaitingOrder::Room,
+            By::Reason => WaitingOrder::Reason,
+            By::Next => WaitingOrder::Next,
+        }
+    }
+
+    pub(super) async fn print(&self, store: &Arc<dyn Store>) -> Result<(), Failure> {
+        let now = Timestamp::now();
+        let filter = self.filter(now);
+        if !self.json {
+            let groups = store.waiting_groups(filter.clone()).await?;
+            print_groups(&groups, now)?;
+        }
+        let ids = store.waiting_ids(filter, self.order()).await?;
+        let limit = match self.limit {
+            limit if limit > 0 && !self.json => limit,
+            _ => usize::MAX,
+        };
+        let shown = ids.get(..limit).unwrap_or(&ids);
+        for page in shown.chunks(PAGE) {
+            print_page(&store.waiting(page.to_vec()).await?, self.json)?;
+        }
+        let left = ids.len() - shown.len();
+        if left > 0 {
+            let advice = "--limit 0 shows all, --room and --reason what is meant";
+            print::line(format_args!("and {left} more: {advice}"))?;
+        }
+        Ok(())
+    }
+}
+
+fn print_groups(groups: &[WaitingGroup], now: Timestamp) -> Result<(), Failure> {
+    let Some(oldest) = groups.iter().map(|it| it.oldest_at).min() else {
+        return Ok(print::line(format_args!("Nothing is waiting."))?);
+    };
+    let count: u64 = groups.iter().map(|it| it.count).sum();
+    print::line(format_args!(
+        "{count} waiting, the oldest for {}.\n",
+        print::span(now.since(oldest))
+    ))?;
+    let heads = ["room", "state", "count", "oldest", "next attempt", "why"];
+    let rows: Vec<_> = groups.iter().map(|it| group_row(it, now)).collect();
+    print::table(&heads, &rows)?;
+    Ok(print::line(format_args!(""))?)
+}
+
+fn group_row(group: &WaitingGroup, now: Timestamp) -> Vec<String> {
+    vec![
+        group.room.clone(),
+        group.state.clone(),
+        group.count.to_string(),
+        print::span(now.since(group.oldest_at)),
+        next_attempt(&group.state, group.next_attempt_at),
+        group.reason.clone(),
+    ]
+}
+
+/// What is held has no next attempt.
+fn next_attempt(state: &str, at: Timestamp) -> String {
+    match state.parse() {
+        Ok(State::Queued | State::Deferred) => print::local(at),
+        _ => "-".to_owned(),
+    }
+}
+
+pub(super) fn print_page(page: &[Waiting], json: bool) -> Result<(), Failure> {
+    if json {
+        return page.iter().try_for_each(print_json);
+    }
+    let heads = [
+        "ref",
+        "recipient",
+        "room",
+        "state",
+        "attempts",
+        "accepted",
+        "next attempt",
+        "last reply",
+    ];
+    let rows: Vec<_> = page.iter().map(row).collect();
+    Ok(print::table(&heads, &rows)?)
+}
+
+fn print_json(waiting: &Waiting) -> Result<(), Failure> {
+    Ok(print::json(&serde_json::json!({
+        "ref": waiting.id.reference,
+        "recipient": waiting.recipient.to_string(),
+        "room": waiting.room,
+        "state": waiting.state,
+        "attempts": waiting.attempts,
+        "accepted_at": waiting.accepted_at,
+        "next_attempt_at": waiting.next_attempt_at,
+        "last_reply": waiting.last_reply,
+        "sender": waiting.sender.as_ref().map(ToString::to_string),
+        "size": waiting.size,
+        "priority": waiting.terms.priority.level(),
+        "told_late": waiting.told.late,
+    }))?)
+}
+
+fn row(waiting: &Waiting) -> Vec<String> {
+    vec![
+        waiting.id.reference.to_string(),
+        waiting.recipient.to_string(),
+        waiting.room.to_string(),
+        waiting.state.to_string(),
+        waiting.attempts.to_string(),
+        print::local(waiting.accepted_at),
+        next_attempt(waiting.state.word(), waiting.next_attempt_at),
+        waiting.last_reply.clone().unwrap_or_default(),
+    ]
+}

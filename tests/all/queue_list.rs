@@ -1,0 +1,88 @@
+//! What an operator sees of what waits: summed up, in the order asked for, and no more than asked for.
+
+use crate::client::{letter, vakt};
+use crate::relay::{Relay, Setup, column, free_port};
+use crate::sink::{Sink, Stage, Step};
+use crate::wait;
+
+/// Two messages for room `b`, which is away, and then two for room `c`, which is busy.
+fn four_waiting() -> (Relay, Sink) {
+    let sink = Sink::scripted(|stage, _, _| match stage {
+        Stage::Rcpt => Step::Say("450 4.2.0 <vakt@c.nodnett.test> busy, see id 4XyZ12abcd"),
+        _ => Step::Agree,
+    });
+    let relay = Setup::from_a_to(&format!("smtp://127.0.0.1:{}", free_port()))
+        .room("c", &sink.hop())
+        .delivery("retry = [\"1h\"]")
+        .start();
+    let mut client = relay.client("a");
+    for to in ["b", "b", "c", "c"] {
+        client.send(&vakt("a"), &[&vakt(to)], &letter(&vakt("a"), &vakt(to)));
+    }
+    wait::until("four attempts", || {
+        column(&relay.rows(&["queue", "list"]), "state") == ["deferred"; 4]
+    });
+    (relay, sink)
+}
+
+#[test]
+fn reasons_are_grouped_by_room_oldest_first() {
+    let (relay, _sink) = four_waiting();
+    let shown = relay.done(&["queue", "list"]);
+    let lines: Vec<&str> = shown.lines().collect();
+    assert!(
+        lines[0].starts_with("4 waiting, the oldest for "),
+        "{shown}"
+    );
+    let words = |line: usize| lines[line].split_whitespace().collect::<Vec<_>>();
+    assert_eq!(words(2)[..4], ["room", "state", "count", "oldest"]);
+    assert_eq!(words(3)[..3], ["room-b", "deferred", "2"], "{shown}");
+    assert_eq!(words(4)[..3], ["room-c", "deferred", "2"], "{shown}");
+    assert!(lines[4].ends_with("450 4.2.0 … busy, see id …"), "{shown}");
+    assert_eq!(shown.matches("vakt@b.nodnett.test").count(), 2, "{shown}");
+}
+
+#[test]
+fn only_what_is_meant_in_the_order_asked_for() {
+    let (relay, _sink) = four_waiting();
+    for (arguments, expected) in [
+        (&[][..], "bbcc"),
+        (&["--reason", "BUSY"], "cc"),
+        (&["--reason", "nothing like it"], ""),
+        (&["--older-than", "1h"], ""),
+        (&["--older-than", "0s"], "bbcc"),
+        (&["--by", "room", "--room", "room-c"], "cc"),
+        (&["--by", "reason", "--state", "held"], ""),
+    ] {
+        let rows = relay.rows(&[&["queue", "list"], arguments].concat());
+        let rooms: String = column(&rows, "room")
+            .iter()
+            .filter_map(|room| room.chars().last())
+            .collect();
+        assert_eq!(rooms, expected, "{arguments:?}");
+    }
+    let rows = relay.rows(&["queue", "list", "--by", "next"]);
+    let times = column(&rows, "next_attempt_at");
+    assert!(times.is_sorted(), "{times:?}");
+    assert_eq!(
+        relay
+            .run(&["queue", "list", "--older-than", "soon"])
+            .status
+            .code(),
+        Some(2)
+    );
+}
+
+#[test]
+fn a_long_queue_says_how_much_is_not_shown() {
+    let (relay, _sink) = four_waiting();
+    let shown = relay.done(&["queue", "list", "--limit", "1"]);
+    assert!(shown.contains("and 3 more"), "{shown}");
+    assert_eq!(shown.matches("vakt@").count(), 1, "{shown}");
+    assert!(
+        !relay
+            .done(&["queue", "list", "--limit", "0"])
+            .contains("more")
+    );
+    assert_eq!(relay.rows(&["queue", "list", "--limit", "1"]).len(), 4);
+}
