@@ -10,7 +10,7 @@ use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Address, Reference, RoomId};
+use super::{Address, Priority, Reference, RoomId};
 
 /// A line on the wire, CRLF included (RFC 5321 §4.5.3.1.5).
 const LINE: usize = 512;
@@ -206,6 +206,17 @@ impl Reply {
 
     pub fn sender_ok() -> Self {
         Self::new(250, (1, 0), "Sender OK")
+    }
+
+    /// RFC 6710 §4.1, §7: the text begins with the priority that is given instead.
+    pub fn priority_lowered(granted: Priority) -> Self {
+        Self::new(
+            250,
+            (3, 6),
+            format!(
+                "{granted} is the priority it has, the most that your room or gateway may ask for; sender OK"
+            ),
+        )
     }
 
     pub fn recipient_ok() -> Self {
@@ -625,6 +636,15 @@ impl Reply {
             554,
             (4, 6),
             format!("Mail loop: the message passed {hops} relays already"),
+        )
+    }
+
+    /// RFC 2852 §4: the time in which it was to be delivered passed while it was sent.
+    pub fn out_of_time() -> Self {
+        Self::new(
+            550,
+            (4, 7),
+            "The time given with BY was over before the message had come; nothing was sent. Give it more time or call",
         )
     }
 

@@ -13,7 +13,7 @@ use ilbud::spool::sqlite::{self, Sqlite};
 use ilbud::spool::store::StoreError;
 use ilbud::spool::{BodyPermit, Feed, Receipt, Spool};
 
-use crate::transcript::{self, Act, ROUTES, References, Transcript};
+use crate::transcript::{self, Act, Line, ROUTES, References, Transcript};
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
@@ -147,7 +147,8 @@ impl<'a> Player<'a> {
                 }
             }
             Act::Hear(lines) => {
-                for pattern in lines {
+                let in_tls = self.session.peer().tls.is_some();
+                for Line { pattern, .. } in lines.iter().filter(|it| in_tls || !it.only_in_tls) {
                     let line = self.heard.pop_front().unwrap_or_default();
                     assert!(
                         self.references.matches(pattern, &line),
