@@ -10,9 +10,12 @@
 //! TLS                        both sides shake hands
 //! STOP                       the relay is told to go down
 //! TIMEOUT                    the client's time is up
+//! LATER 61                   so many seconds pass
 //! BYE                        the server closes
 //! ROW a@x -> b@y 550 5.7.1   a refusal in the log: sender, recipient (- for none), reply
 //! KEPT a@x -> b@y, c@z       a message was kept
+//! ASKS priority 4            … on these terms, none of them left out
+//! ASKS b@y notify NEVER      … and with these wishes for a recipient
 //! EVENT left out d@y         … with this remark in the log
 //! | Subject: hei\r\n         … and, line by line, this content
 //! ```
@@ -32,10 +35,12 @@ pub enum Act {
     Tls,
     Stop,
     Timeout,
+    Later(u64),
     Bye,
     Row(String),
     Kept {
         who: String,
+        asks: Vec<String>,
         events: Vec<String>,
         content: Vec<u8>,
     },
@@ -109,6 +114,7 @@ impl Transcript {
             ("|", Some(Act::Kept { content, .. })) => {
                 return content.extend_from_slice(&octets(rest));
             }
+            ("ASKS", Some(Act::Kept { asks, .. })) => return asks.push(rest.to_owned()),
             ("EVENT", Some(Act::Kept { events, .. })) => return events.push(rest.to_owned()),
             ("C", _) => Act::Send([&octets(rest)[..], b"\r\n"].concat()),
             ("c", _) => Act::Send(octets(rest)),
@@ -116,10 +122,12 @@ impl Transcript {
             ("TLS", _) => Act::Tls,
             ("STOP", _) => Act::Stop,
             ("TIMEOUT", _) => Act::Timeout,
+            ("LATER", _) => Act::Later(rest.parse().expect("a number of seconds")),
             ("BYE", _) => Act::Bye,
             ("ROW", _) => Act::Row(rest.to_owned()),
             ("KEPT", _) => Act::Kept {
                 who: rest.to_owned(),
+                asks: Vec::new(),
                 events: Vec::new(),
                 content: Vec::new(),
             },

@@ -44,7 +44,7 @@ fn speaks_of_starttls(transcript: &Transcript) -> bool {
 /// Whether it can be played without a hand inside the relay.
 fn is_for_anybody(transcript: &Transcript) -> bool {
     let inside = ["memory", "store", "messages"];
-    let needs = |act: &Act| matches!(act, Act::Stop | Act::Timeout);
+    let needs = |act: &Act| matches!(act, Act::Stop | Act::Timeout | Act::Later(_));
     inside.iter().all(|key| transcript.setting(key).is_none())
         && !transcript.acts.iter().any(|(_, act)| needs(act))
 }
@@ -96,7 +96,7 @@ fn play(transcript: &Transcript, listener: &str) {
             }
             Act::Bye => assert_eq!(client.line(), None, "{place}"),
             // The log is the pure driver's to compare, row by row.
-            Act::Row(_) | Act::Kept { .. } | Act::Stop | Act::Timeout => {}
+            Act::Row(_) | Act::Kept { .. } | Act::Stop | Act::Timeout | Act::Later(_) => {}
         }
     }
 }
