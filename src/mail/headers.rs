@@ -656,6 +656,26 @@ mod tests {
     }
 
     #[test]
+    fn the_most_urgent_field_counts() {
+        #[rustfmt::skip]
+        let cases = [
+            ("Subject: x",                                          None),
+            ("X-Priority: 3",                                       Some(0)),
+            ("X-Priority: 5\r\nImportance: high",                   Some(4)),
+            ("Importance: high\r\nX-Priority: 5",                   Some(4)),
+            ("X-Priority: 5\r\npriority : normal",                  Some(0)),
+            ("X-Priority: 5\r\nX-Priority: soon",                   Some(-4)),
+            ("Importance:\r\n (x)\r\n\tlow",                        Some(-4)),
+            ("Subject: x\r\n Priority: urgent",                     None),
+            ("Subject: x\r\n\r\nPriority: urgent",                  None),
+        ];
+        for (fields, expected) in cases {
+            let found = read(&Bytes::from(format!("{fields}\r\n\r\n"))).priority;
+            assert_eq!(found.map(Priority::level), expected, "{fields:?}");
+        }
+    }
+
+    #[test]
     fn counts_the_hops() {
         let fields = "Received: x\r\nreceived : y\r\n z\r\nX-Received: n\r\nReceived: z\r\n\r\nReceived: n\r\n";
         assert_eq!(read(&Bytes::from(fields)).hops, 3);
@@ -807,6 +827,7 @@ mod tests {
         );
         let mut rich = envelope();
         rich.smtputf8 = true;
+        rich.terms.priority = Priority::HIGH;
         rich.peer.user = Some("ws1".to_owned());
         rich.peer.address = "[2001:db8::1]:25".parse().unwrap();
         rich.peer.helo = "ws\r\nX: (y) ".to_owned();
@@ -818,7 +839,7 @@ mod tests {
             received_field("relay.test", &rich),
             format!(
                 "Received: from ws??X:??y?? ([IPv6:2001:db8::1])\r\n\tby relay.test with UTF8SMTPSA (TLSv1.3) id 0000-0000-000Z\r\n\
-                 \tfor <vakt@ålesund.test>\r\n\ttls TLS_AES_256_GCM_SHA384;\r\n\t{date}\r\n"
+                 \tfor <vakt@ålesund.test>\r\n\tPRIORITY 4\r\n\ttls TLS_AES_256_GCM_SHA384;\r\n\t{date}\r\n"
             )
         );
     }

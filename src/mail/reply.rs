@@ -857,6 +857,8 @@ mod tests {
                 "552 5.3.4 Message too large: the limit is 25 MiB",
             ),
             (Reply::too_many_recipients(100), "452 4.5.3 "),
+            (Reply::priority_lowered(Priority::HIGH), "250 2.3.6 4 "),
+            (Reply::out_of_time(), "550 5.4.7 "),
             (Reply::rate_limited(Duration::from_millis(1)), "450 4.7.1 "),
             (Reply::too_many_connections(), "421 4.7.0 "),
             (Reply::bare_newlines(), "550 5.6.0 "),

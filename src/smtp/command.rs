@@ -646,9 +646,178 @@ mod tests {
             ("MAIL FROM:<a@b> BODY", "501 5.5.4 Mail"),
             ("MAIL FROM:<a@b> BODY=BINARYMIME", "555 5.5.4 Mail"),
             ("MAIL FROM:<a@b> RET=FULL", "555 5.5.4 Mail"),
+            ("MAIL FROM:<a@b> RET=WHAT", "555 5.5.4 Mail"),
             ("MAIL FROM:<a@b> AUTH=<>", "555 5.5.4 Mail"),
         ] {
             assert_eq!(told(input.as_bytes()), expected, "{input:?}");
+        }
+    }
+
+    /// What a sender asks for, where EHLO under TLS has offered everything.
+    fn asked(input: &str) -> String {
+        let by = |it: By| format!(" by {} {:?} {}", it.seconds, it.mode, it.trace);
+        match parse(input.as_bytes(), Offer::Guarded) {
+            Ok(Command::Mail(mail)) => [
+                mail.ret.map(|it| format!(" ret {}", it.word())),
+                mail.envelope_id.map(|it| format!(" envid {it}")),
+                mail.by.map(by),
+                mail.priority.map(|it| format!(" priority {it}")),
+                mail.require_tls.then(|| " tls".to_owned()),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
+            Ok(Command::Rcpt(rcpt)) => [
+                rcpt.notify.map(|it| format!(" notify {it}")),
+                rcpt.original.map(|it| format!(" original {it}")),
+            ]
+            .into_iter()
+            .flatten()
+            .collect(),
+            Ok(other) => format!("{other:?}"),
+            Err(fault) => format!("{}", fault.reply.code),
+        }
+    }
+
+    #[test]
+    fn reads_what_is_asked_for_a_message() {
+        let hundred = "x".repeat(100);
+        #[rustfmt::skip]
+        let cases = [
+            ("",                            ""),
+            // RFC 3461 §4.3, §4.4
+            ("RET=FULL",                    " ret FULL"),
+            ("ret=hdrs",                    " ret HDRS"),
+            ("RET=",                        "501"),
+            ("RET",                         "501"),
+            ("RET=ALL",                     "501"),
+            ("RET=FULL RET=HDRS",           "501"),
+            ("ENVID=QQ+2Bx",                " envid QQ+2Bx"),
+            ("ENVID=a=b",                   "501"),
+            ("ENVID=a+0Ab",                 "501"),
+            ("ENVID=å",                     "501"),
+            ("ENVID=",                      "501"),
+            ("ENVID",                       "501"),
+            ("ENVID=a ENVID=a",             "501"),
+            // RFC 2852 §4
+            ("BY=60;R",                     " by 60 Return false"),
+            ("BY=+60;rt",                   " by 60 Return true"),
+            ("by=0;N",                      " by 0 Notify false"),
+            ("BY=-999999999;NT",            " by -999999999 Notify true"),
+            ("BY=0;R",                      "501"),
+            ("BY=-5;R",                     "501"),
+            ("BY=1234567890;N",             "501"),
+            ("BY=;R",                       "501"),
+            ("BY=-;N",                      "501"),
+            ("BY=+-1;N",                    "501"),
+            ("BY=1.5;N",                    "501"),
+            ("BY=60",                       "501"),
+            ("BY=60;",                      "501"),
+            ("BY=60;TR",                    "501"),
+            ("BY=60;RTT",                   "501"),
+            ("BY=60;R;T",                   "501"),
+            ("BY",                          "501"),
+            ("BY=60;R BY=60;R",             "501"),
+            // RFC 6710 §6
+            ("MT-PRIORITY=0",               " priority 0"),
+            ("mt-priority=9",               " priority 9"),
+            ("MT-PRIORITY=-9",              " priority -9"),
+            ("MT-PRIORITY=10",              "501"),
+            ("MT-PRIORITY=-10",             "501"),
+            ("MT-PRIORITY=+1",              "501"),
+            ("MT-PRIORITY=-0",              "501"),
+            ("MT-PRIORITY=01",              "501"),
+            ("MT-PRIORITY=high",            "501"),
+            ("MT-PRIORITY=",                "501"),
+            ("MT-PRIORITY",                 "501"),
+            ("MT-PRIORITY=1 MT-PRIORITY=1", "501"),
+            // RFC 8689 §2
+            ("RequireTLS",                  " tls"),
+            ("REQUIRETLS=",                 "501"),
+            ("REQUIRETLS=1",                "501"),
+            ("REQUIRETLS REQUIRETLS",       "501"),
+            // all at once, in any order
+            ("REQUIRETLS SIZE=1 MT-PRIORITY=4 BY=9;N ENVID=1 RET=FULL SMTPUTF8",
+                                            " ret FULL envid 1 by 9 Notify false priority 4 tls"),
+            ("RETURN=FULL",                 "555"),
+            ("NOTIFY=NEVER",                "555"),
+        ];
+        for (parameters, expected) in cases {
+            let line = format!("MAIL FROM:<a@b> {parameters}");
+            assert_eq!(asked(&line), expected, "{line}");
+        }
+        let longest = format!("MAIL FROM:<a@b> ENVID={hundred}");
+        assert_eq!(asked(&longest), format!(" envid {hundred}"));
+        assert_eq!(asked(&format!("{longest}x")), "501");
+    }
+
+    #[test]
+    fn reads_what_is_asked_for_a_recipient() {
+        #[rustfmt::skip]
+        let cases = [
+            ("",                                    ""),
+            // RFC 3461 §4.1
+            ("NOTIFY=NEVER",                        " notify NEVER"),
+            ("notify=success,Failure,DELAY",        " notify SUCCESS,FAILURE,DELAY"),
+            ("NOTIFY=DELAY,DELAY",                  " notify DELAY"),
+            ("NOTIFY=NEVER,DELAY",                  "501"),
+            ("NOTIFY=DELAY,",                       "501"),
+            ("NOTIFY=",                             "501"),
+            ("NOTIFY",                              "501"),
+            ("NOTIFY=DELAY NOTIFY=DELAY",           "501"),
+            // RFC 3461 §4.2
+            ("ORCPT=rfc822;Vakt+2B@b.test",         " original rfc822;Vakt+2B@b.test"),
+            ("orcpt=RFC822;a",                      " original RFC822;a"),
+            ("ORCPT=x400;/CN=x/",                   "501"),
+            ("ORCPT=rfc822;",                       "501"),
+            ("ORCPT=;a@b",                          "501"),
+            ("ORCPT=a@b",                           "501"),
+            ("ORCPT=r(f)c;a@b",                     "501"),
+            ("ORCPT=rfc822;a+0D+0Ab",               "501"),
+            ("ORCPT=rfc822;å@b",                    "501"),
+            ("ORCPT",                               "501"),
+            ("ORCPT=rfc822;a ORCPT=rfc822;a",       "501"),
+            // RFC 6533 §3
+            ("ORCPT=utf-8;å@b",                     " original utf-8;å@b"),
+            ("ORCPT=UTF-8;\\x{E5}@b",               " original UTF-8;\\x{E5}@b"),
+            ("ORCPT=utf-8;\\x{0A}@b",               "501"),
+            ("ORCPT=utf-8;a+2Bb",                   "501"),
+            ("RET=FULL",                            "555"),
+            ("<c@d>",                               "555"),
+        ];
+        for (parameters, expected) in cases {
+            let line = format!("RCPT TO:<a@b> {parameters}");
+            assert_eq!(asked(&line), expected, "{line}");
+        }
+        for (original, expected) in [
+            (format!("rfc822;{}", "x".repeat(493)), true),
+            (format!("rfc822;{}", "x".repeat(494)), false),
+            (format!("utf-8;{}", "å".repeat(82)), true),
+            (format!("utf-8;{}", "å".repeat(83)), false),
+        ] {
+            let told = asked(&format!("RCPT TO:<a@b> ORCPT={original}"));
+            assert_eq!(told != "501", expected, "{original}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_offered_is_not_known() {
+        for (line, least) in [
+            ("MAIL FROM:<a@b> SIZE=1 BODY=7BIT SMTPUTF8", Offer::Nothing),
+            ("MAIL FROM:<a@b> RET=FULL", Offer::Extensions),
+            ("MAIL FROM:<a@b> ENVID=a", Offer::Extensions),
+            ("MAIL FROM:<a@b> BY=1;R", Offer::Extensions),
+            ("MAIL FROM:<a@b> MT-PRIORITY=1", Offer::Extensions),
+            ("MAIL FROM:<a@b> REQUIRETLS", Offer::Guarded),
+            ("RCPT TO:<a@b> NOTIFY=NEVER", Offer::Extensions),
+            ("RCPT TO:<a@b> ORCPT=rfc822;a", Offer::Extensions),
+        ] {
+            for offer in [Offer::Nothing, Offer::Extensions, Offer::Guarded] {
+                let refused = parse(line.as_bytes(), offer).err();
+                let code = refused.map_or(250, |it| it.reply.code);
+                let expected = if least <= offer { 250 } else { 555 };
+                assert_eq!(code, expected, "{line} {offer:?}");
+            }
         }
     }
 
