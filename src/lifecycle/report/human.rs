@@ -212,10 +212,10 @@ impl Letter<'_> {
             return;
         };
         if let Some(at) = overdue {
-            let passed = self.say("som du satte, er passert", "which you set, has passed");
+            let asked = self.say("Du ba om levering innen", "You asked for delivery by");
             page.entry(
-                self.say("Fristen:", "Deadline:"),
-                &format!("{}, {passed}", self.moment(at)),
+                self.say("Frist:", "Deadline:"),
+                &format!("{asked} {}.", self.moment(at)),
             );
         }
         page.entry(
@@ -231,15 +231,14 @@ impl Letter<'_> {
     }
 
     fn receipt(&self, page: &mut Page, notice: &Notice) {
-        let at = self.moment(self.occasion.now);
         let place = match notice.news {
-            News::Delivered => self.say("Lagt i postkassen", "Put into the mailbox"),
+            News::Delivered => self.say("Lagt i postkassen", "Put into the mailbox at"),
             _ => self.say(
                 "Tatt imot av mottakerens e-postsystem",
-                "Taken by the recipient's mail system",
+                "Taken by the recipient's mail system at",
             ),
         };
-        page.line(&format!("  {place} {at}"));
+        page.line(&format!("  {place} {}", self.moment(self.occasion.now)));
     }
 
     /// `kl. 12:00:00`, with the date where it is not today's.

@@ -39,7 +39,7 @@ impl Why {
             (_, None) => Self::Unknown,
             (_, Some(last)) if last.is_unsure => Self::Unsure,
             (_, Some(last)) => match &last.cause {
-                Cause::Said(answer) => said(answer),
+                Cause::Said(answer) => said(answer, is_refused(&notice.news)),
                 Cause::Unfit { status, .. } => unfit(status),
                 Cause::Found(words) => found(words),
             },
@@ -160,9 +160,13 @@ impl Why {
     }
 }
 
+/// A 5xx before the message was spoken of, as in a greeting, refuses nothing.
+const fn is_refused(news: &News) -> bool {
+    matches!(news, News::Failed(Failure::Refused))
+}
+
 /// By the hop's own code (RFC 3463), or else by its reply.
-fn said(answer: &Answer) -> Why {
-    let is_final = answer.code >= 500;
+fn said(answer: &Answer, is_final: bool) -> Why {
     let enhanced = answer.enhanced.as_deref().unwrap_or_default();
     let subject = enhanced.split_once('.').map_or("", |(_, rest)| rest);
     match (subject, answer.code) {
@@ -170,8 +174,8 @@ fn said(answer: &Answer) -> Why {
         ("2.3" | "3.4", _) => Why::TooLarge,
         ("1.0" | "1.1" | "1.6" | "1.10" | "2.1", _) if is_final => Why::NoMailbox,
         ("6.7", _) if is_final => Why::Letters,
-        ("", 550 | 551 | 553) => Why::NoMailbox,
-        ("", 552) => Why::TooLarge,
+        ("", 550 | 551 | 553) if is_final => Why::NoMailbox,
+        ("", 552) if is_final => Why::TooLarge,
         _ if is_final => Why::Refused,
         _ => Why::Busy,
     }
