@@ -21,7 +21,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use crate::delivery::client::Caller;
 use crate::delivery::outcome::{Attempt, Cause, Handover, Outcome};
 use crate::delivery::{self, Job, Kept};
-use crate::lifecycle::bounce::Letterhead;
+use crate::lifecycle::report::Letterhead;
 use crate::lifecycle::retry::Schedule;
 use crate::lifecycle::{self, Occasion, REPORTS};
 use crate::mail::{Content, Reference, RoomId, Timestamp};

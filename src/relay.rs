@@ -17,7 +17,7 @@ use crate::config::Settings;
 use crate::delivery::client::Caller;
 use crate::delivery::resolve::Resolver;
 use crate::delivery::trust::Trust;
-use crate::lifecycle::bounce::Letterhead;
+use crate::lifecycle::report::Letterhead;
 use crate::limits::{Connections, Rates};
 use crate::mail::{Reference, Timestamp};
 use crate::ops::routes;

@@ -1,20 +1,36 @@
 //! When a deferred recipient is tried again, and when that has gone on for long enough.
 //!
-//! Pure: the time and the noise of the jitter come in. Fails never: an empty schedule still waits.
+//! Decides the next attempt, and which milestone was passed: when the sender is told that it is
+//! late, the time that the sender named (RFC 2852), and the end. No attempt skips a milestone. Pure:
+//! the time and the noise of the jitter come in. Fails never: an empty schedule still waits.
 
 use std::time::Duration;
 
-use crate::mail::Timestamp;
+use crate::mail::{ByMode, DeliverBy, Timestamp};
+use crate::policy::table::{Room, RoutingTable};
+use crate::spool::store::{Told, Waiting};
 
-/// `delivery.retry` and `delivery.give_up_after` of the settings.
+/// `delivery.retry`, `warn_after` and `give_up_after` of the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Schedule {
     /// The wait after the first attempt, the second, …; the last one repeats.
     pub retry: Vec<Duration>,
     /// When the sender is told that it is late, unless the room has a time of its own.
     pub warn_after: Duration,
-    /// Counted from the acceptance.
+    /// When it is given up, unless the room has a time of its own.
     pub give_up_after: Duration,
+}
+
+/// The schedule of one recipient.
+#[derive(Debug, Clone, Copy)]
+pub struct Course<'a> {
+    retry: &'a [Duration],
+    /// Ages are counted from here.
+    since: Timestamp,
+    warn_after: Duration,
+    give_up_after: Duration,
+    deliver_by: Option<DeliverBy>,
+    told: Told,
 }
 
 /// What follows a deferral.
@@ -23,6 +39,8 @@ pub enum Next {
     At(Timestamp),
     /// It was tried for this long; the sender is told.
     GiveUp(Duration),
+    /// The sender did not want it delivered after this time (RFC 2852, mode R), which has passed.
+    Expired(Timestamp),
 }
 
 /// The wait where a schedule names none.
@@ -32,17 +50,87 @@ const FALLBACK: Duration = Duration::from_secs(300);
 const JITTER: u64 = 10;
 
 impl Schedule {
+    /// The course of a recipient in `room`, which may have times of its own.
+    pub fn course(&self, waiting: &Waiting, room: Option<&Room>) -> Course<'_> {
+        let give_up_after = room.and_then(|room| room.give_up_after);
+        Course {
+            retry: &self.retry,
+            since: waiting.waits_since,
+            warn_after: self.warning(room),
+            give_up_after: give_up_after.unwrap_or(self.give_up_after),
+            deliver_by: waiting.terms.deliver_by,
+            told: waiting.told,
+        }
+    }
+
+    fn warning(&self, room: Option<&Room>) -> Duration {
+        let own = room.and_then(|room| room.warn_after);
+        own.unwrap_or(self.warn_after)
+    }
+
+    /// The shortest time after which a sender to any room is told that it is late.
+    pub fn first_warning(&self, table: &RoutingTable) -> Duration {
+        let rooms = table.rooms().map(|room| self.warning(Some(room)));
+        rooms.fold(self.warn_after, Duration::min)
+    }
+}
+
+impl Course<'_> {
     /// What follows attempt number `attempt`, which ended at `now`.
-    pub fn after(&self, attempt: u32, accepted_at: Timestamp, now: Timestamp, noise: u64) -> Next {
-        let tried_for = now.since(accepted_at);
-        let is_late = tried_for >= self.give_up_after;
-        if is_late && attempt >= self.fewest_attempts() {
+    pub fn after(&self, attempt: u32, now: Timestamp, noise: u64) -> Next {
+        if let Some(at) = self.last_moment().filter(|at| *at <= now) {
+            return Next::Expired(at);
+        }
+        let tried_for = now.since(self.since);
+        if tried_for >= self.give_up_after && attempt >= self.fewest_attempts() {
             return Next::GiveUp(tried_for);
         }
         let next = now.after(self.wait(attempt, noise));
-        // The last attempt falls on the moment of giving up, not a whole wait after it.
-        let last = accepted_at.after(self.give_up_after);
-        Next::At(if is_late { next } else { next.min(last) })
+        let ahead = self.milestones().into_iter().flatten();
+        Next::At(ahead.filter(|at| now < *at).fold(next, Timestamp::min))
+    }
+
+    /// Whether the sender is to be told now, for the first time, that it is late.
+    pub fn is_late(&self, now: Timestamp) -> bool {
+        !self.told.late && self.warning() <= now
+    }
+
+    /// The time that the sender named, where it has passed and the sender is to be told of that now,
+    /// for the first time (RFC 2852, mode N).
+    pub fn overdue(&self, now: Timestamp) -> Option<Timestamp> {
+        let by = self.deliver_by.filter(|by| by.mode == ByMode::Notify)?;
+        (!self.told.overdue && by.at <= now).then_some(by.at)
+    }
+
+    /// Until when it is tried; `None` when that has passed already, and it is about to be given up.
+    pub fn until(&self, now: Timestamp) -> Option<Timestamp> {
+        let end = self.end();
+        let until = self.last_moment().map_or(end, |at| at.min(end));
+        (now < until).then_some(until)
+    }
+
+    /// After this it must not be delivered (RFC 2852, mode R).
+    fn last_moment(&self) -> Option<Timestamp> {
+        let by = self.deliver_by.filter(|by| by.mode == ByMode::Return);
+        by.map(|by| by.at)
+    }
+
+    fn warning(&self) -> Timestamp {
+        self.since.after(self.warn_after)
+    }
+
+    fn end(&self) -> Timestamp {
+        self.since.after(self.give_up_after)
+    }
+
+    /// Moments at which something is due whatever the waits are.
+    fn milestones(&self) -> [Option<Timestamp>; 3] {
+        let named = self.deliver_by.filter(|_| !self.told.overdue);
+        [
+            (!self.told.late).then(|| self.warning()),
+            named.map(|by| by.at),
+            Some(self.end()),
+        ]
     }
 
     /// What waited while the relay was down, or was held, is not given up at the first trouble: it
@@ -77,24 +165,40 @@ mod tests {
 
     const ACCEPTED: Timestamp = Timestamp::from_millis(1_795_345_200_000);
 
-    fn schedule(seconds: &[u64], give_up_after: u64) -> Schedule {
-        Schedule {
-            retry: seconds.iter().map(|s| Duration::from_secs(*s)).collect(),
+    fn seconds(of: &[u64]) -> Vec<Duration> {
+        of.iter().map(|s| Duration::from_secs(*s)).collect()
+    }
+
+    fn at(second: u64) -> Timestamp {
+        ACCEPTED.after(Duration::from_secs(second))
+    }
+
+    /// Warned already, so that only the waits and the end count.
+    fn course(retry: &[Duration], give_up_after: u64) -> Course<'_> {
+        Course {
+            retry,
+            since: ACCEPTED,
             warn_after: Duration::from_secs(300),
             give_up_after: Duration::from_secs(give_up_after),
+            deliver_by: None,
+            told: Told {
+                late: true,
+                overdue: false,
+            },
         }
     }
 
     fn wait(next: Next, now: Timestamp) -> Option<u64> {
         match next {
             Next::At(at) => Some(at.since(now).as_millis() as u64),
-            Next::GiveUp(_) => None,
+            Next::GiveUp(_) | Next::Expired(_) => None,
         }
     }
 
     #[test]
     fn the_last_wait_repeats() {
-        let schedule = schedule(&[5, 15, 30], 14_400);
+        let retry = seconds(&[5, 15, 30]);
+        let course = course(&retry, 14_400);
         // Noise that lands in the middle: spread is a tenth of the wait in milliseconds.
         for (attempt, noise, expected) in [
             (0, 500, 5_000),
@@ -104,14 +208,15 @@ mod tests {
             (4, 3_000, 30_000),
             (u32::MAX, 3_000, 30_000),
         ] {
-            let next = schedule.after(attempt, ACCEPTED, ACCEPTED, noise);
+            let next = course.after(attempt, ACCEPTED, noise);
             assert_eq!(wait(next, ACCEPTED), Some(expected), "attempt {attempt}");
         }
     }
 
     #[test]
     fn jitter_stays_within_a_tenth_and_reaches_both_ends() {
-        let schedule = schedule(&[10], 14_400);
+        let retry = seconds(&[10]);
+        let course = course(&retry, 14_400);
         for (noise, expected) in [
             (0, 9_000),
             (1_000, 10_000),
@@ -119,14 +224,15 @@ mod tests {
             (2_001, 9_000),
             (u64::MAX, 9_000 + u64::MAX % 2_001),
         ] {
-            let next = schedule.after(1, ACCEPTED, ACCEPTED, noise);
+            let next = course.after(1, ACCEPTED, noise);
             assert_eq!(wait(next, ACCEPTED), Some(expected), "noise {noise}");
         }
     }
 
     #[test]
     fn the_last_attempt_is_at_the_end_and_then_it_is_over() {
-        let schedule = schedule(&[60], 100);
+        let retry = seconds(&[60]);
+        let course = course(&retry, 100);
         for (age, expected) in [
             (0, Some(60_000)),
             (30, Some(60_000)),
@@ -135,15 +241,100 @@ mod tests {
             (100, None),
             (1_000, None),
         ] {
-            let now = ACCEPTED.after(Duration::from_secs(age));
-            let next = schedule.after(1, ACCEPTED, now, 6_000);
-            assert_eq!(wait(next, now), expected, "age {age}");
+            let next = course.after(1, at(age), 6_000);
+            assert_eq!(wait(next, at(age)), expected, "age {age}");
         }
     }
 
     #[test]
     fn an_empty_schedule_still_waits() {
-        let next = schedule(&[], 14_400).after(1, ACCEPTED, ACCEPTED, 30_000);
+        let next = course(&[], 14_400).after(1, ACCEPTED, 30_000);
         assert_eq!(wait(next, ACCEPTED), Some(300_000));
+    }
+
+    #[test]
+    fn no_attempt_skips_a_milestone() {
+        let retry = seconds(&[60]);
+        let plain = course(&retry, 1_000);
+        let by = |second, mode| {
+            Some(DeliverBy {
+                at: at(second),
+                mode,
+                trace: false,
+            })
+        };
+        let told = |late, overdue| Told { late, overdue };
+        // Age, what the sender named, what was told; then when it is next due, if ever.
+        for (age, deliver_by, told, expected) in [
+            (0, None, told(false, false), Some(60)),
+            (239, None, told(false, false), Some(299)),
+            (250, None, told(false, false), Some(300)),
+            (250, None, told(true, false), Some(310)),
+            (300, None, told(false, false), Some(360)),
+            (980, None, told(true, false), Some(1_000)),
+            (0, by(20, ByMode::Notify), told(false, false), Some(20)),
+            (20, by(20, ByMode::Notify), told(false, false), Some(80)),
+            (0, by(20, ByMode::Return), told(false, false), Some(20)),
+            (19, by(20, ByMode::Return), told(false, false), Some(20)),
+            (20, by(20, ByMode::Return), told(false, false), None),
+            (290, by(295, ByMode::Notify), told(false, false), Some(295)),
+            (290, by(310, ByMode::Notify), told(false, false), Some(300)),
+        ] {
+            let course = Course {
+                deliver_by,
+                told,
+                ..plain
+            };
+            let next = wait(course.after(5, at(age), 6_000), at(age));
+            let due = next.map(|millis| age + millis / 1_000);
+            assert_eq!(due, expected, "age {age}, {deliver_by:?}, {told:?}");
+        }
+    }
+
+    #[test]
+    fn each_milestone_is_told_once() {
+        let retry = seconds(&[60]);
+        for (age, late, overdue, expected) in [
+            (299, false, false, (false, true)),
+            (300, false, false, (true, true)),
+            (301, true, false, (false, true)),
+            (301, true, true, (false, false)),
+            (9, false, false, (false, false)),
+            (10, false, false, (false, true)),
+        ] {
+            let course = Course {
+                told: Told { late, overdue },
+                deliver_by: Some(DeliverBy {
+                    at: at(10),
+                    mode: ByMode::Notify,
+                    trace: false,
+                }),
+                ..course(&retry, 1_000)
+            };
+            let is = (course.is_late(at(age)), course.overdue(at(age)).is_some());
+            assert_eq!(is, expected, "age {age}, {late}, {overdue}");
+        }
+    }
+
+    #[test]
+    fn it_is_tried_until_the_end_or_the_time_named_in_mode_r() {
+        let retry = seconds(&[60]);
+        for (age, named, expected) in [
+            (0, None, Some(1_000)),
+            (0, Some((20, ByMode::Return)), Some(20)),
+            (0, Some((20, ByMode::Notify)), Some(1_000)),
+            (0, Some((2_000, ByMode::Return)), Some(1_000)),
+            (1_000, None, None),
+        ] {
+            let course = Course {
+                deliver_by: named.map(|(second, mode)| DeliverBy {
+                    at: at(second),
+                    mode,
+                    trace: false,
+                }),
+                ..course(&retry, 1_000)
+            };
+            assert_eq!(course.until(at(age)), expected.map(at), "{age} {named:?}");
+        }
     }
 }

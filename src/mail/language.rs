@@ -9,3 +9,13 @@ pub enum Language {
     /// English.
     En,
 }
+
+impl Language {
+    /// The same words in each language, side by side where they are written.
+    pub const fn choose<'a>(self, nb: &'a str, en: &'a str) -> &'a str {
+        match self {
+            Self::Nb => nb,
+            Self::En => en,
+        }
+    }
+}

@@ -62,7 +62,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("rusqlite", &["spool::sqlite"]),
     ("mail_send", &["delivery::client"]),
     ("hickory_resolver", &["delivery::resolve"]),
-    ("mail_builder", &["lifecycle::bounce"]),
+    ("mail_builder", &["lifecycle::report"]),
     ("governor", &["limits"]),
     ("toml", &["document"]),
     ("clap", &["cli", "main"]),

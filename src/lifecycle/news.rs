@@ -1,0 +1,79 @@
+//! What a move means for the sender: a report for each kind of news, or the reason for none.
+
+use crate::mail::{Details, Event, EventKind};
+use crate::spool::store::Change;
+
+use super::Occasion;
+use super::report::{self, Kind, Notice};
+
+/// Adds what the sender of one message is told, and the events that say so.
+pub(super) fn tell(change: &mut Change, notices: Vec<Notice>, occasion: &Occasion<'_>) {
+    for kind in Kind::ALL {
+        let of_this_kind = notices.iter().filter(|it| it.kind() == kind);
+        // RFC 3461 §4.1: what the sender does not want to hear is not told.
+        let (wanted, unwanted): (Vec<Notice>, Vec<Notice>) =
+            of_this_kind.cloned().partition(Notice::is_wanted);
+        if !unwanted.is_empty() {
+            let reason = "the sender asked not to be told (NOTIFY)";
+            untold(change, kind, &unwanted, reason, occasion);
+        }
+        if wanted.is_empty() {
+            continue;
+        }
+        match report::written(kind, &wanted, occasion) {
+            Ok(message) => {
+                let name = message.reference.to_string();
+                change.messages.push(message);
+                let details = Details {
+                    report: Some(name),
+                    ..Details::default()
+                };
+                note(change, told(kind), &wanted, &details, occasion);
+            }
+            Err(reason) => untold(change, kind, &wanted, &reason, occasion),
+        }
+    }
+}
+
+const fn told(kind: Kind) -> EventKind {
+    match kind {
+        Kind::Failure => EventKind::Bounced,
+        Kind::Delay => EventKind::Warned,
+        Kind::Success => EventKind::Confirmed,
+    }
+}
+
+fn untold(
+    change: &mut Change,
+    kind: Kind,
+    notices: &[Notice],
+    reason: &str,
+    occasion: &Occasion<'_>,
+) {
+    let reason = match kind {
+        Kind::Failure => reason.to_owned(),
+        Kind::Delay => format!("not told that it is late: {reason}"),
+        Kind::Success => format!("not told that it was delivered: {reason}"),
+    };
+    let details = Details {
+        reason: Some(reason),
+        ..Details::default()
+    };
+    note(change, EventKind::NotBounced, notices, &details, occasion);
+}
+
+fn note(
+    change: &mut Change,
+    kind: EventKind,
+    notices: &[Notice],
+    details: &Details,
+    occasion: &Occasion<'_>,
+) {
+    change.events.extend(notices.iter().map(|notice| Event {
+        reference: notice.waiting.id.reference,
+        at: occasion.now,
+        kind,
+        recipient: Some(notice.waiting.recipient.clone()),
+        details: details.clone(),
+    }));
+}

@@ -1,0 +1,404 @@
+//! The report to a sender: its message failed, is late, or was delivered (RFC 3464, RFC 3461).
+//!
+//! Decides to whom a report may go: to a sender in a registered room, never outside and never for
+//! a report. It is as urgent and as guarded as the message it is about. `human` writes for an
+//! operator in a hurry, `machine` for programs, and `why` knows the causes in plain words. Pure, the
+//! MIME boundary included. The crate `mail-builder` lives here.
+
+mod human;
+mod machine;
+#[cfg(test)]
+mod tests;
+mod why;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mail_builder::MessageBuilder;
+use mail_builder::headers::address::Address as Mailbox;
+use mail_builder::headers::content_type::ContentType;
+use mail_builder::headers::raw::Raw;
+use mail_builder::mime::{BodyPart, MimePart};
+
+use super::acceptance::urgency;
+use super::{Occasion, REPORTS};
+use crate::delivery::outcome::{Attempt, Cause, Outcome};
+use crate::mail::headers::header_section;
+use crate::mail::{
+    Address, Answer, Content, Details, Event, EventKind, Facts, Language, Notify, Reference,
+    Return, RoomId, State, Terms, Timestamp, Wishes,
+};
+use crate::spool::store::{NewMessage, NewRecipient, Waiting};
+
+/// How the relay signs what it writes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Letterhead {
+    pub hostname: String,
+    pub language: Language,
+}
+
+/// What there is to tell about one recipient.
+#[derive(Debug, Clone)]
+pub struct Notice {
+    pub waiting: Waiting,
+    news: News,
+    last: Option<Last>,
+}
+
+#[derive(Debug, Clone)]
+pub enum News {
+    Failed(Failure),
+    /// Not delivered yet, and tried on.
+    Delayed(Outlook),
+    /// Not delivered yet, and not tried while an operator holds it.
+    Held,
+    /// In the mailbox.
+    Delivered,
+    /// With a server that tells the sender nothing.
+    Relayed,
+}
+
+/// How it came to fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// By the last answer.
+    Refused,
+    /// It was tried for this long.
+    GivenUp(Duration),
+    /// The sender did not want it delivered after this time (RFC 2852, mode R).
+    Expired(Timestamp),
+    /// By an operator.
+    Cancelled,
+}
+
+/// What comes next for what is late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Outlook {
+    /// By when the sender wanted it delivered, where that has just passed (RFC 2852, mode N).
+    pub overdue: Option<Timestamp>,
+    pub next: Timestamp,
+    pub until: Option<Timestamp>,
+}
+
+/// What is known of the last attempt.
+#[derive(Debug, Clone)]
+pub struct Last {
+    pub cause: Cause,
+    /// It may have been delivered.
+    is_unsure: bool,
+    hop: Option<Arc<str>>,
+    at: Option<Timestamp>,
+}
+
+/// One report tells one kind of news.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Failure,
+    Delay,
+    Success,
+}
+
+/// How much of the original's header section a report carries.
+const HEADERS: usize = 32 * 1024;
+/// The largest message that is returned whole where RET=FULL asks for it; of a larger one the header
+/// section is returned, as RFC 3461 §4.3 leaves to the server.
+const WHOLE: usize = 1024 * 1024;
+/// How much of a hop's words fits a line of the report (RFC 5322 §2.1.1 allows 998).
+const WORDS: usize = 400;
+/// How the last reply of a recipient begins that may have been delivered.
+const POSSIBLY: &str = EventKind::PossiblyDelivered.word();
+
+impl Kind {
+    pub const ALL: [Self; REPORTS] = [Self::Failure, Self::Delay, Self::Success];
+
+    const fn reference(self, names: [Reference; REPORTS]) -> Reference {
+        let [failure, delay, success] = names;
+        match self {
+            Self::Failure => failure,
+            Self::Delay => delay,
+            Self::Success => success,
+        }
+    }
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Failure => "failed",
+            Self::Delay => "is late",
+            Self::Success => "was delivered",
+        }
+    }
+}
+
+impl Notice {
+    pub const fn new(waiting: Waiting, news: News, last: Option<Last>) -> Self {
+        Self {
+            waiting,
+            news,
+            last,
+        }
+    }
+
+    pub const fn kind(&self) -> Kind {
+        match self.news {
+            News::Failed(_) => Kind::Failure,
+            News::Delayed(_) | News::Held => Kind::Delay,
+            News::Delivered | News::Relayed => Kind::Success,
+        }
+    }
+
+    /// RFC 3461 §4.1. What is told of a success was asked for.
+    pub fn is_wanted(&self) -> bool {
+        let wishes = &self.waiting.wishes;
+        match self.kind() {
+            Kind::Failure => wishes.wants_failure(),
+            Kind::Delay => wishes.wants_delay(),
+            Kind::Success => true,
+        }
+    }
+
+    fn answer(&self) -> Option<&Answer> {
+        match &self.last.as_ref()?.cause {
+            Cause::Said(answer) => Some(answer),
+            Cause::Found(_) | Cause::Unfit { .. } => None,
+        }
+    }
+}
+
+impl Last {
+    pub fn of(attempt: &Attempt, at: Timestamp) -> Self {
+        let is_unsure = matches!(attempt.outcome, Outcome::PossiblyDelivered(_));
+        let cause = match &attempt.outcome {
+            Outcome::Delivered(answer) => Cause::Said(answer.clone()),
+            Outcome::Deferred(cause)
+            | Outcome::Failed(cause)
+            | Outcome::PossiblyDelivered(cause) => cause.clone(),
+        };
+        Self {
+            cause,
+            is_unsure,
+            hop: attempt.hop.clone(),
+            at: Some(at),
+        }
+    }
+
+    /// As the recipient's row tells it, where no attempt was made just now.
+    pub fn remembered(waiting: &Waiting) -> Option<Self> {
+        let words = waiting.last_reply.as_deref()?;
+        let possibly = words
+            .strip_prefix(POSSIBLY)
+            .and_then(|rest| rest.strip_prefix(": "));
+        Some(Self {
+            cause: why::read(possibly.unwrap_or(words)),
+            is_unsure: possibly.is_some(),
+            hop: None,
+            at: None,
+        })
+    }
+}
+
+/// The report on one message; or why there is none.
+pub fn written(
+    kind: Kind,
+    notices: &[Notice],
+    occasion: &Occasion<'_>,
+) -> Result<NewMessage, String> {
+    let first = notices.first().ok_or("there is nothing to tell")?;
+    // RFC 5321 §6.1: never a report on a report.
+    let sender = first.waiting.sender.as_ref();
+    let sender = sender.ok_or("the message has the null sender")?;
+    let room = occasion
+        .table
+        .room_of(sender.domain())
+        .ok_or_else(|| format!("{sender} is outside the registered rooms, and nothing leaves"))?;
+    let letter = Letter {
+        kind,
+        notices,
+        first: &first.waiting,
+        sender,
+        reference: kind.reference(occasion.reports),
+        occasion,
+    };
+    Ok(letter.addressed_to(&room.id))
+}
+
+/// One report while it is written.
+struct Letter<'a> {
+    kind: Kind,
+    notices: &'a [Notice],
+    first: &'a Waiting,
+    sender: &'a Address,
+    reference: Reference,
+    occasion: &'a Occasion<'a>,
+}
+
+impl Letter<'_> {
+    fn addressed_to(&self, room: &RoomId) -> NewMessage {
+        let now = self.occasion.now;
+        let bytes = self.written();
+        NewMessage {
+            reference: self.reference,
+            accepted_at: now,
+            sender: None,
+            sender_room: None,
+            client: String::new(),
+            smtputf8: self.sender.needs_smtputf8() || self.speaks_utf8(),
+            eight_bit: !bytes.is_ascii(),
+            terms: Terms {
+                priority: self.first.terms.priority,
+                require_tls: self.first.terms.require_tls, // RFC 8689 §5
+                ..Terms::default()
+            },
+            facts: Facts {
+                subject: Some(self.subject()),
+                message_id: Some(self.message_id()),
+                attachments: Vec::new(),
+            },
+            recipients: vec![NewRecipient {
+                address: self.sender.clone(),
+                room: room.clone(),
+                // RFC 3461 §6.1: no server is to report on a report.
+                wishes: Wishes {
+                    notify: Some(Notify::NEVER),
+                    original: None,
+                },
+                state: State::Queued,
+                next_attempt_at: now,
+                leased_until: now,
+            }],
+            events: vec![self.acceptance(room, bytes.len())],
+            left_out: Vec::new(),
+            content: Content {
+                trace: bytes::Bytes::new(),
+                bytes: bytes.into(),
+            },
+        }
+    }
+
+    fn acceptance(&self, room: &RoomId, size: usize) -> Event {
+        let terms = &self.first.terms;
+        Event {
+            reference: self.reference,
+            at: self.occasion.now,
+            kind: EventKind::Accepted,
+            recipient: Some(self.sender.clone()),
+            details: Details {
+                room: Some(room.to_string()),
+                rule: Some("report to the sender".into()),
+                revision: Some(self.occasion.table.revision()),
+                size: u64::try_from(size).ok(),
+                reason: Some(format!("{} {}", self.first.id.reference, self.kind.word())),
+                priority: urgency(terms.priority),
+                require_tls: terms.require_tls.then_some(true),
+                ..Details::default()
+            },
+        }
+    }
+
+    /// The whole message, as bytes with CRLF.
+    fn written(&self) -> Vec<u8> {
+        let hostname = &self.occasion.letterhead.hostname;
+        let mut builder = MessageBuilder::new()
+            .from(Mailbox::new_address(
+                Some("Ilbud"),
+                format!("MAILER-DAEMON@{hostname}"),
+            ))
+            .to(Mailbox::new_address(None::<&str>, self.sender.wire()))
+            .subject(self.subject())
+            .header("Date", Raw::new(self.occasion.now.rfc5322()))
+            .message_id(self.message_id())
+            .header("Auto-Submitted", Raw::new("auto-replied")); // RFC 3834 §5
+        if let Some(original) = self.original_id() {
+            builder = builder.in_reply_to(original.clone()).references(original);
+        }
+        let mut bytes = Vec::new();
+        builder.body(self.parts()).serialize(&mut bytes);
+        bytes
+    }
+
+    fn original_id(&self) -> Option<String> {
+        let id = self.first.message_id.as_deref()?;
+        let bare = id.trim().trim_start_matches('<').trim_end_matches('>');
+        let sound = bare.len() < 250 && bare.bytes().all(|octet| octet.is_ascii_graphic());
+        (sound && !bare.is_empty()).then(|| bare.to_owned())
+    }
+
+    /// Made of its own reference, by which a report is known for what it is.
+    fn message_id(&self) -> String {
+        let hostname = &self.occasion.letterhead.hostname;
+        format!("{}@{hostname}", self.reference)
+    }
+
+    /// Whether the machine-readable part names an address that is not ASCII (RFC 6533 §3).
+    fn speaks_utf8(&self) -> bool {
+        let mut recipients = self.notices.iter().map(|it| &it.waiting.recipient);
+        recipients.any(Address::needs_smtputf8)
+    }
+
+    fn parts(&self) -> MimePart<'static> {
+        let kind = ContentType::new("multipart/report")
+            .attribute("report-type", "delivery-status")
+            .attribute("boundary", format!("report-{}", self.reference));
+        let human = MimePart::new(
+            ContentType::new("text/plain").attribute("charset", "utf-8"),
+            BodyPart::Text(self.human().into()),
+        );
+        MimePart::new(kind, vec![human, self.machine_part(), self.returned_part()])
+    }
+
+    fn machine_part(&self) -> MimePart<'static> {
+        let (kind, encoding) = if self.speaks_utf8() {
+            ("message/global-delivery-status", "8bit")
+        } else {
+            ("message/delivery-status", "7bit")
+        };
+        MimePart::new(
+            ContentType::new(kind),
+            BodyPart::Binary(self.machine().into_bytes().into()),
+        )
+        .transfer_encoding(encoding)
+    }
+
+    /// The message itself, or its header section (RFC 3461 §4.3).
+    fn returned_part(&self) -> MimePart<'static> {
+        let Some(content) = self.occasion.content else {
+            return headers_part(Vec::new());
+        };
+        let is_whole = self.kind == Kind::Failure
+            && self.first.terms.ret == Some(Return::Full)
+            && content.len() <= WHOLE;
+        if is_whole {
+            whole_part(content, self.first.smtputf8)
+        } else {
+            headers_part(header_section(content, HEADERS).to_vec())
+        }
+    }
+}
+
+fn headers_part(headers: Vec<u8>) -> MimePart<'static> {
+    MimePart::new(
+        ContentType::new("text/rfc822-headers"),
+        BodyPart::Binary(headers.into()),
+    )
+}
+
+fn whole_part(content: &Content, is_utf8: bool) -> MimePart<'static> {
+    // RFC 6533 §4: a message with addresses beyond ASCII is `message/global`.
+    let kind = if is_utf8 && !content.bytes.is_ascii() {
+        "message/global"
+    } else {
+        "message/rfc822"
+    };
+    let bytes = [&content.trace[..], &content.bytes[..]].concat();
+    // RFC 2046 §5.2.1: a message within a message is never encoded.
+    let encoding = if bytes.is_ascii() { "7bit" } else { "8bit" };
+    MimePart::new(ContentType::new(kind), BodyPart::Binary(bytes.into()))
+        .transfer_encoding(encoding)
+}
+
+/// One line without control characters, cut where it grows long.
+fn one_line(text: &str) -> String {
+    let plain = text.chars().take(WORDS);
+    plain
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
+}

@@ -1,0 +1,829 @@
+//! Reports as they are read: whole, by people, in both languages; and line by line, by machines.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use super::super::retry::Schedule;
+use super::why::{Why, read};
+use super::*;
+use crate::delivery::outcome::{Handover, Stage, Trouble, judge};
+use crate::mail::{ByMode, DeliverBy};
+use crate::policy::table::RoutingTable;
+use crate::spool::store::{RecipientId, Told};
+
+const SENT: Timestamp = Timestamp::from_millis(1_795_345_200_000);
+
+const TABLE: &str = r#"
+    [[room]]
+    id = "room-a"
+    name = "Rom A"
+    domains = ["a.nodnett.test"]
+    next_hops = ["smtp://127.0.0.1:25"]
+    [[room]]
+    id = "room-b"
+    name = "Rom B"
+    phone = "+47 00 00 00 02"
+    domains = ["b.nodnett.test"]
+    next_hops = ["smtp://127.0.0.1:25"]
+"#;
+
+fn now() -> Timestamp {
+    SENT.after(Duration::from_secs(310))
+}
+
+fn waiting(recipient: &str) -> Waiting {
+    Waiting {
+        id: RecipientId {
+            reference: Reference::from_number(5),
+            number: 0,
+        },
+        recipient: Address::parse(recipient).unwrap(),
+        room: RoomId::new("room-b"),
+        state: State::Queued,
+        attempts: 0,
+        accepted_at: SENT,
+        next_attempt_at: SENT,
+        last_reply: None,
+        waits_since: SENT,
+        told: Told::default(),
+        wishes: Wishes::default(),
+        terms: Terms::default(),
+        sender: Some(Address::parse("vakt@a.nodnett.test").unwrap()),
+        sender_room: None,
+        smtputf8: false,
+        eight_bit: false,
+        size: 10,
+        subject: Some("prøve".into()),
+        message_id: Some("<1@a.nodnett.test>".into()),
+    }
+}
+
+fn said(code: u16, enhanced: Option<&str>, text: &str) -> Cause {
+    Cause::Said(Answer {
+        code,
+        enhanced: enhanced.map(str::to_owned),
+        text: text.into(),
+    })
+}
+
+fn found(words: &str) -> Cause {
+    Cause::Found(words.into())
+}
+
+fn last(cause: Cause) -> Option<Last> {
+    Some(Last {
+        cause,
+        is_unsure: false,
+        hop: Some("smtp://10.1.0.5:25".into()),
+        at: Some(now()),
+    })
+}
+
+fn unsure(cause: Cause) -> Option<Last> {
+    let known = last(cause);
+    known.map(|last| Last {
+        is_unsure: true,
+        ..last
+    })
+}
+
+fn outlook(overdue: Option<Timestamp>) -> News {
+    News::Delayed(Outlook {
+        overdue,
+        next: now().after(Duration::from_secs(30)),
+        until: Some(SENT.after(Duration::from_secs(14_400))),
+    })
+}
+
+fn notice(news: News, last: Option<Last>) -> Notice {
+    Notice::new(waiting("vakt@b.nodnett.test"), news, last)
+}
+
+fn refused() -> Notice {
+    let cause = said(550, Some("5.1.1"), "no such user");
+    notice(News::Failed(Failure::Refused), last(cause))
+}
+
+fn content() -> Content {
+    Content {
+        trace: b"Received: by relay\r\n".as_slice().into(),
+        bytes: b"Subject: x\r\n\r\nsecret\r\n".as_slice().into(),
+    }
+}
+
+/// The report on these, with its human part.
+fn write(notices: &[Notice], content: &Content, language: Language) -> (NewMessage, String) {
+    let table = RoutingTable::parse(TABLE, 7).unwrap().0;
+    let letterhead = Letterhead {
+        hostname: "relay.nodnett.test".into(),
+        language,
+    };
+    let schedule = Schedule {
+        retry: Vec::new(),
+        warn_after: Duration::from_secs(300),
+        give_up_after: Duration::ZERO,
+    };
+    let occasion = Occasion {
+        now: now(),
+        noise: 0,
+        schedule: &schedule,
+        letterhead: &letterhead,
+        table: &table,
+        content: Some(content),
+        reports: [9, 10, 11].map(Reference::from_number),
+        redirect: None,
+    };
+    let kind = notices[0].kind();
+    let first = &notices[0].waiting;
+    let letter = Letter {
+        kind,
+        notices,
+        first,
+        sender: first.sender.as_ref().unwrap(),
+        reference: kind.reference(occasion.reports),
+        occasion: &occasion,
+    };
+    let message = written(kind, notices, &occasion).unwrap();
+    (message, letter.human())
+}
+
+fn text(notices: &[Notice]) -> String {
+    let (message, _) = write(notices, &content(), Language::Nb);
+    String::from_utf8(message.content.bytes.to_vec()).unwrap()
+}
+
+/// What a person reads: subject and text, with times put in by the zone of this machine.
+fn is_read(notices: &[Notice], language: Language, expected: &str) {
+    let (message, human) = write(notices, &content(), language);
+    let subject = message.facts.subject.unwrap();
+    let time = |at: Timestamp| at.local_parts().1;
+    let expected = expected
+        .trim_start_matches('\n')
+        .replace("{DATE}", &SENT.local_parts().0)
+        .replace("{SENT}", &time(SENT))
+        .replace("{NOW}", &time(now()))
+        .replace("{DEADLINE}", &time(SENT.after(Duration::from_secs(300))))
+        .replace("{NEXT}", &time(now().after(Duration::from_secs(30))))
+        .replace("{UNTIL}", &time(SENT.after(Duration::from_secs(14_400))));
+    let found = format!("{subject}\n\n{}", human.replace("\r\n", "\n"));
+    assert_eq!(found, expected);
+    for line in human.lines() {
+        let length = line.chars().count();
+        assert!(length < 78, "{length}: {line}");
+    }
+}
+
+#[test]
+fn a_failure_in_norwegian() {
+    is_read(
+        &[refused()],
+        Language::Nb,
+        "
+Ikke levert: prøve
+
+Meldingen din er IKKE levert.
+
+Emne:       prøve
+Sendt:      {DATE} kl. {SENT}
+Referanse:  0000-0000-0005
+
+Ikke levert til:
+
+  vakt@b.nodnett.test (Rom B)
+  Haster det? Ring Rom B: +47 00 00 00 02
+  Hvorfor:        Adressen finnes ikke hos mottakeren.
+  Siste svar:
+    550 5.1.1 no such user
+
+Vi prøver ikke flere ganger. Skal meldingen fram, må den sendes på nytt.
+Oppgi referansen når du kontakter brukerstøtten.
+",
+    );
+}
+
+#[test]
+fn a_failure_in_english() {
+    let given_up = News::Failed(Failure::GivenUp(Duration::from_secs(14_400)));
+    let mut elsewhere = notice(
+        News::Failed(Failure::GivenUp(Duration::from_secs(60))),
+        unsure(found("the connection was closed without an answer")),
+    );
+    elsewhere.waiting.room = RoomId::new("room-c");
+    elsewhere.waiting.recipient = Address::parse("lege@c.nodnett.test").unwrap();
+    is_read(
+        &[
+            notice(
+                given_up,
+                last(found("connection refused (while connecting)")),
+            ),
+            elsewhere,
+        ],
+        Language::En,
+        "
+Not delivered: prøve
+
+Your message was NOT delivered.
+
+Subject:    prøve
+Sent:       {DATE} at {SENT}
+Reference:  0000-0000-0005
+
+Not delivered to:
+
+  vakt@b.nodnett.test (Rom B)
+  Is it urgent? Call Rom B: +47 00 00 00 02
+  Why:            We tried for 4 hours. We cannot get in touch with the
+                  recipient's mail system.
+  Last answer:
+    connection refused (while connecting)
+
+  lege@c.nodnett.test (room-c)
+  Is it urgent? Call room-c. (No phone number is registered.)
+  Why:            We tried for 1 minute. The connection was lost just after
+                  the message had been sent. We do not know whether it
+                  arrived.
+  Last answer:
+    the connection was closed without an answer
+
+We will not try again. If the message is still needed, it must be sent anew.
+Give the reference when you contact the service desk.
+",
+    );
+}
+
+#[test]
+fn a_delay_in_norwegian() {
+    let cause = found("no answer within 30 s (while connecting)");
+    is_read(
+        &[notice(outlook(None), last(cause))],
+        Language::Nb,
+        "
+Forsinket: prøve
+
+Meldingen din er forsinket. Den er ikke levert ennå, men vi prøver fortsatt.
+
+Emne:       prøve
+Sendt:      {DATE} kl. {SENT}
+Referanse:  0000-0000-0005
+
+Forsinket til:
+
+  vakt@b.nodnett.test (Rom B)
+  Haster det? Ring Rom B: +47 00 00 00 02
+  Hvorfor:        Mottakerens e-postsystem svarer ikke.
+  Har ventet:     5 minutter (siden kl. {SENT})
+  Neste forsøk:   kl. {NEXT}
+  Vi prøver til:  kl. {UNTIL}
+  Siste svar:
+    no answer within 30 s (while connecting)
+
+Du trenger ikke sende meldingen på nytt.
+Du får beskjed hvis den ikke kan leveres.
+Oppgi referansen når du kontakter brukerstøtten.
+",
+    );
+}
+
+#[test]
+fn a_delay_in_english() {
+    let cause = said(452, Some("4.2.2"), "mailbox full");
+    let mut never = notice(outlook(None), last(cause));
+    never.waiting.subject = None;
+    never.waiting.wishes.notify = Some(Notify {
+        delay: true,
+        ..Notify::NEVER
+    });
+    is_read(
+        &[never],
+        Language::En,
+        "
+Delayed: (no subject)
+
+Your message is delayed. It is not delivered yet, but we keep trying.
+
+Subject:    (no subject)
+Sent:       {DATE} at {SENT}
+Reference:  0000-0000-0005
+
+Delayed to:
+
+  vakt@b.nodnett.test (Rom B)
+  Is it urgent? Call Rom B: +47 00 00 00 02
+  Why:            The recipient's mailbox is full.
+  Waiting for:    5 minutes (since {SENT})
+  Next attempt:   {NEXT}
+  Trying until:   {UNTIL}
+  Last answer:
+    452 4.2.2 mailbox full
+
+There is no need to send the message again.
+Give the reference when you contact the service desk.
+",
+    );
+}
+
+#[test]
+fn a_deadline_that_passed_is_named() {
+    let by = SENT.after(Duration::from_secs(300));
+    let cause = said(451, None, "busy");
+    is_read(
+        &[notice(outlook(Some(by)), last(cause.clone()))],
+        Language::Nb,
+        "
+Forsinket: prøve
+
+Meldingen din er forsinket. Den er ikke levert ennå, men vi prøver fortsatt.
+
+Emne:       prøve
+Sendt:      {DATE} kl. {SENT}
+Referanse:  0000-0000-0005
+
+Forsinket til:
+
+  vakt@b.nodnett.test (Rom B)
+  Haster det? Ring Rom B: +47 00 00 00 02
+  Hvorfor:        Mottakerens e-postsystem kan ikke ta imot meldingen
+                  akkurat nå.
+  Har ventet:     5 minutter (siden kl. {SENT})
+  Frist:          Du ba om levering innen kl. {DEADLINE}.
+  Neste forsøk:   kl. {NEXT}
+  Vi prøver til:  kl. {UNTIL}
+  Siste svar:
+    451 busy
+
+Du trenger ikke sende meldingen på nytt.
+Du får beskjed hvis den ikke kan leveres.
+Oppgi referansen når du kontakter brukerstøtten.
+",
+    );
+    is_read(
+        &[notice(News::Failed(Failure::Expired(by)), last(cause))],
+        Language::En,
+        "
+Not delivered: prøve
+
+Your message was NOT delivered.
+
+Subject:    prøve
+Sent:       {DATE} at {SENT}
+Reference:  0000-0000-0005
+
+Not delivered to:
+
+  vakt@b.nodnett.test (Rom B)
+  Is it urgent? Call Rom B: +47 00 00 00 02
+  Why:            You asked that it not be delivered later than {DEADLINE}.
+                  The recipient's mail system cannot take the message just
+                  now.
+  Last answer:
+    451 busy
+
+We will not try again. If the message is still needed, it must be sent anew.
+Give the reference when you contact the service desk.
+",
+    );
+}
+
+#[test]
+fn what_an_operator_did_is_told_without_a_name() {
+    is_read(
+        &[notice(News::Held, None)],
+        Language::Nb,
+        "
+Forsinket: prøve
+
+Meldingen din er forsinket. Den holdes tilbake av driftspersonell.
+
+Emne:       prøve
+Sendt:      {DATE} kl. {SENT}
+Referanse:  0000-0000-0005
+
+Forsinket til:
+
+  vakt@b.nodnett.test (Rom B)
+  Haster det? Ring Rom B: +47 00 00 00 02
+  Hvorfor:        Meldingen holdes tilbake av driftspersonell. Den sendes
+                  når de frigir den.
+  Har ventet:     5 minutter (siden kl. {SENT})
+
+Du trenger ikke sende meldingen på nytt.
+Du får beskjed hvis den ikke kan leveres.
+Oppgi referansen når du kontakter brukerstøtten.
+",
+    );
+    is_read(
+        &[notice(News::Failed(Failure::Cancelled), None)],
+        Language::Nb,
+        "
+Ikke levert: prøve
+
+Meldingen din er IKKE levert.
+
+Emne:       prøve
+Sendt:      {DATE} kl. {SENT}
+Referanse:  0000-0000-0005
+
+Ikke levert til:
+
+  vakt@b.nodnett.test (Rom B)
+  Haster det? Ring Rom B: +47 00 00 00 02
+  Hvorfor:        Sendingen ble stoppet av driftspersonell.
+
+Vi prøver ikke flere ganger. Skal meldingen fram, må den sendes på nytt.
+Oppgi referansen når du kontakter brukerstøtten.
+",
+    );
+}
+
+#[test]
+fn a_receipt_in_both_languages() {
+    let kept = said(250, Some("2.0.0"), "kept");
+    is_read(
+        &[notice(News::Delivered, last(kept.clone()))],
+        Language::Nb,
+        "
+Levert: prøve
+
+Meldingen din er levert.
+
+Emne:       prøve
+Sendt:      {DATE} kl. {SENT}
+Referanse:  0000-0000-0005
+
+Levert til:
+
+  vakt@b.nodnett.test (Rom B)
+  Lagt i postkassen kl. {NOW}
+
+Dette er kvitteringen du ba om. Den sier ikke om meldingen er lest.
+",
+    );
+    is_read(
+        &[notice(News::Relayed, last(kept))],
+        Language::En,
+        "
+Delivered: prøve
+
+Your message was delivered to the recipient's mail system.
+
+Subject:    prøve
+Sent:       {DATE} at {SENT}
+Reference:  0000-0000-0005
+
+Delivered to:
+
+  vakt@b.nodnett.test (Rom B)
+  Taken by the recipient's mail system at {NOW}
+
+This is the receipt you asked for. It does not say whether it was read.
+",
+    );
+}
+
+#[test]
+fn each_answer_has_a_plain_sentence_and_a_status() {
+    let fits = |status| Cause::Unfit {
+        status,
+        reason: "why".into(),
+    };
+    for (cause, why, status) in [
+        (said(550, Some("5.1.1"), ""), Why::NoMailbox, "5.1.1"),
+        (said(550, None, ""), Why::NoMailbox, "5.1.1"),
+        (said(550, Some("5.2.1"), ""), Why::NoMailbox, "5.2.1"),
+        (said(550, Some("4.1.1"), ""), Why::NoMailbox, "5.1.1"),
+        (said(552, Some("5.2.2"), ""), Why::MailboxFull, "5.2.2"),
+        (said(552, None, ""), Why::TooLarge, "5.3.4"),
+        (said(550, Some("5.6.7"), ""), Why::Letters, "5.6.7"),
+        (said(554, Some("5.7.1"), ""), Why::Refused, "5.7.1"),
+        (said(554, None, ""), Why::Refused, "5.0.0"),
+        (fits("5.6.7"), Why::Letters, "5.6.7"),
+        (fits("5.3.4"), Why::TooLarge, "5.3.4"),
+        (fits("5.1.10"), Why::NoMail, "5.1.10"),
+        (fits("5.7.30"), Why::Unguarded, "5.7.30"),
+        (fits("5.6.3"), Why::Unfit, "5.6.3"),
+    ] {
+        let notice = notice(News::Failed(Failure::Refused), last(cause.clone()));
+        assert_eq!(Why::of(&notice), why, "{cause:?}");
+        assert_eq!(notice.status(), status, "{cause:?}");
+    }
+    for (cause, why, status) in [
+        (said(451, Some("4.3.2"), ""), Why::Busy, "4.3.2"),
+        (said(451, None, ""), Why::Busy, "4.0.0"),
+        (said(450, Some("4.2.1"), ""), Why::Busy, "4.2.1"),
+        (said(452, Some("4.2.2"), ""), Why::MailboxFull, "4.2.2"),
+        (said(554, Some("5.3.2"), "closed"), Why::Busy, "4.4.7"),
+        (
+            found("room x is no longer in the routing table"),
+            Why::NoRoom,
+            "4.4.4",
+        ),
+        (
+            found("the attempt broke down: our fault"),
+            Why::Ours,
+            "4.3.0",
+        ),
+        (
+            found("the message cannot be read: disk"),
+            Why::Ours,
+            "4.3.0",
+        ),
+        (
+            found("the store has no bytes of this message"),
+            Why::Ours,
+            "4.3.0",
+        ),
+        (found("something else"), Why::Unknown, "4.4.7"),
+    ] {
+        let notice = notice(outlook(None), last(cause.clone()));
+        assert_eq!(Why::of(&notice), why, "{cause:?}");
+        assert_eq!(notice.status(), status, "{cause:?}");
+    }
+}
+
+/// The words of `delivery::outcome` are what the sentences go by.
+#[test]
+fn each_trouble_has_a_plain_sentence() {
+    let silence = Duration::from_secs(30);
+    for (stage, trouble, why, status) in [
+        (
+            Stage::Connect,
+            Trouble::Network("connection refused".into()),
+            Why::NoContact,
+            "4.4.1",
+        ),
+        (
+            Stage::Connect,
+            Trouble::Silent(silence),
+            Why::Silent,
+            "4.4.1",
+        ),
+        (Stage::Rcpt, Trouble::Silent(silence), Why::Silent, "4.4.1"),
+        (Stage::Greeting, Trouble::Closed, Why::BrokenOff, "4.4.2"),
+        (
+            Stage::Content,
+            Trouble::Network("reset".into()),
+            Why::BrokenOff,
+            "4.4.2",
+        ),
+        (Stage::FinalDot, Trouble::Closed, Why::Unsure, "4.4.2"),
+        (
+            Stage::Hello,
+            Trouble::Nonsense("?".into()),
+            Why::Nonsense,
+            "4.5.0",
+        ),
+        (
+            Stage::StartTls,
+            Trouble::Tls("expired".into()),
+            Why::Tls,
+            "4.7.5",
+        ),
+        (
+            Stage::Prepare,
+            Trouble::NoSuchName("mx.test".into()),
+            Why::NoHost,
+            "4.4.4",
+        ),
+        (
+            Stage::Prepare,
+            Trouble::Unresolved("timeout".into()),
+            Why::NoNames,
+            "4.4.3",
+        ),
+        (
+            Stage::Prepare,
+            Trouble::Disk("full".into()),
+            Why::Ours,
+            "4.3.0",
+        ),
+    ] {
+        let attempt = Attempt {
+            outcome: judge(stage, trouble.clone()).outcome,
+            hop: None,
+            tls: None,
+            reached: true,
+            handover: Handover::Relayed,
+            duration: Duration::ZERO,
+        };
+        let notice = notice(outlook(None), Some(Last::of(&attempt, now())));
+        let told = (Why::of(&notice), notice.status());
+        assert_eq!(told, (why, status.to_owned()), "{stage:?} {trouble:?}");
+    }
+}
+
+#[test]
+fn a_listed_reply_is_read_back() {
+    for (reply, expected, is_unsure) in [
+        (
+            "451 4.3.2 try later",
+            said(451, Some("4.3.2"), "try later"),
+            false,
+        ),
+        ("550 no user", said(550, None, "no user"), false),
+        (
+            "possibly delivered: 451 busy",
+            said(451, None, "busy"),
+            true,
+        ),
+        (
+            "connection refused (while connecting)",
+            found("connection refused (while connecting)"),
+            false,
+        ),
+        ("127 hosts", said(127, None, "hosts"), false),
+        ("4511 hosts", found("4511 hosts"), false),
+    ] {
+        let mut row = waiting("vakt@b.nodnett.test");
+        row.last_reply = Some(reply.into());
+        let last = Last::remembered(&row).unwrap();
+        assert_eq!((last.cause, last.is_unsure), (expected, is_unsure));
+    }
+    assert_eq!(read("250"), said(250, None, ""));
+}
+
+#[test]
+fn a_machine_reads_failures() {
+    let late = News::Failed(Failure::GivenUp(Duration::from_secs(60)));
+    let notices = [
+        refused(),
+        Notice::new(
+            waiting("lege@b.nodnett.test"),
+            late,
+            last(found("blått\r\nX: y")),
+        ),
+    ];
+    let text = text(&notices);
+    let (sent, now) = (SENT.rfc5322(), now().rfc5322());
+    let blocks = format!(
+        "Content-Type: message/delivery-status\r\nContent-Transfer-Encoding: 7bit\r\n\r\n\
+         Reporting-MTA: dns; relay.nodnett.test\r\nArrival-Date: {sent}\r\n\r\n\
+         Final-Recipient: rfc822; vakt@b.nodnett.test\r\nAction: failed\r\nStatus: 5.1.1\r\n\
+         Remote-MTA: dns; [10.1.0.5]\r\nDiagnostic-Code: smtp; 550 5.1.1 no such user\r\n\
+         Last-Attempt-Date: {now}\r\n\r\n\
+         Final-Recipient: rfc822; lege@b.nodnett.test\r\nAction: failed\r\nStatus: 4.4.7\r\n\
+         Diagnostic-Code: X-Ilbud; bl?tt  X: y\r\nLast-Attempt-Date: {now}\r\n"
+    );
+    assert!(text.contains(&blocks), "{text}");
+    for line in [
+        "To: <vakt@a.nodnett.test>\r\n",
+        "Auto-Submitted: auto-replied\r\n",
+        "Message-ID: <0000-0000-0009@relay.nodnett.test>\r\n",
+        "In-Reply-To: <1@a.nodnett.test>\r\n",
+        "Content-Type: text/rfc822-headers",
+        "report-type=",
+    ] {
+        assert!(text.contains(line), "{line:?} in {text}");
+    }
+    assert!(text.starts_with("From: "), "{text}");
+    assert!(text.ends_with("--\r\n"), "{text}");
+    let bare = text.replace("\r\n", "");
+    assert!(!bare.contains(['\r', '\n']), "bare CR or LF");
+    assert!(text.is_ascii());
+    assert!(!text.contains("secret"), "never the text of the message");
+}
+
+/// RFC 3464 §2.2.1, §2.3.1, §2.3.9; RFC 2852 §4.1, §5.
+#[test]
+fn a_machine_reads_each_kind() {
+    let by = SENT.after(Duration::from_secs(300));
+    let until = SENT.after(Duration::from_secs(14_400)).rfc5322();
+    let kept = || last(said(250, Some("2.1.5"), "kept"));
+    let later = || last(said(451, Some("4.3.2"), "later"));
+    let retry = format!("\r\nWill-Retry-Until: {until}\r\n");
+    for (news, last, action, status, retries) in [
+        (outlook(None), later(), "delayed", "4.3.2", true),
+        (outlook(Some(by)), later(), "delayed", "4.4.7", true),
+        (News::Held, None, "delayed", "4.3.0", false),
+        (
+            News::Failed(Failure::Expired(by)),
+            later(),
+            "failed",
+            "5.4.7",
+            false,
+        ),
+        (
+            News::Failed(Failure::Cancelled),
+            None,
+            "failed",
+            "5.3.0",
+            false,
+        ),
+        (News::Delivered, kept(), "delivered", "2.1.5", false),
+        (News::Relayed, kept(), "relayed", "2.1.5", false),
+    ] {
+        let mut notice = notice(news.clone(), last);
+        notice.waiting.terms = Terms {
+            envelope_id: Some("QQ+2B31".into()),
+            deliver_by: Some(DeliverBy {
+                at: by,
+                mode: ByMode::Notify,
+                trace: false,
+            }),
+            ret: Some(Return::Full),
+            ..Terms::default()
+        };
+        notice.waiting.wishes.original = Some("rfc822;alle+3Db@gruppe.test".into());
+        let text = text(&[notice]);
+        let about_message = format!(
+            "\r\nOriginal-Envelope-Id: QQ+31\r\nReporting-MTA: dns; relay.nodnett.test\r\n\
+             Arrival-Date: {}\r\nDeliver-By-Date: {}\r\n\r\n",
+            SENT.rfc5322(),
+            by.rfc5322()
+        );
+        let about_recipient = format!(
+            "\r\nOriginal-Recipient: rfc822; alle=b@gruppe.test\r\n\
+             Final-Recipient: rfc822; vakt@b.nodnett.test\r\nAction: {action}\r\nStatus: {status}\r\n"
+        );
+        assert!(text.contains(&about_message), "{news:?}: {text}");
+        assert!(text.contains(&about_recipient), "{news:?}: {text}");
+        assert_eq!(text.contains(&retry), retries, "{news:?}: {text}");
+        let is_whole = text.contains("secret");
+        assert_eq!(is_whole, action == "failed", "{news:?}: {text}");
+    }
+}
+
+/// RFC 3461 §4.3, RFC 6533 §4.
+#[test]
+fn a_failed_message_is_returned_as_asked() {
+    let huge = vec![b'x'; WHOLE];
+    for (ret, smtputf8, body, expected) in [
+        (None, false, &b"secret\r\n"[..], "text/rfc822-headers"),
+        (
+            Some(Return::Headers),
+            false,
+            b"secret\r\n",
+            "text/rfc822-headers",
+        ),
+        (
+            Some(Return::Full),
+            false,
+            b"secret\r\n",
+            "message/rfc822\r\nContent-Transfer-Encoding: 7bit\r\n\r\nReceived: by relay\r\n",
+        ),
+        (
+            Some(Return::Full),
+            false,
+            "bl\u{e5}\r\n".as_bytes(),
+            "message/rfc822\r\nContent-Transfer-Encoding: 8bit\r\n\r\nReceived: by relay\r\n",
+        ),
+        (
+            Some(Return::Full),
+            true,
+            "bl\u{e5}\r\n".as_bytes(),
+            "message/global\r\nContent-Transfer-Encoding: 8bit\r\n\r\nReceived: by relay\r\n",
+        ),
+        (Some(Return::Full), false, &huge, "text/rfc822-headers"),
+    ] {
+        let mut notice = refused();
+        notice.waiting.terms.ret = ret;
+        notice.waiting.smtputf8 = smtputf8;
+        let content = Content {
+            trace: b"Received: by relay\r\n".as_slice().into(),
+            bytes: [b"Subject: x\r\n\r\n", body].concat().into(),
+        };
+        let (message, _) = write(&[notice], &content, Language::Nb);
+        let text = String::from_utf8(message.content.bytes.to_vec()).unwrap();
+        let expected = format!("\r\nContent-Type: {expected}");
+        assert!(text.contains(&expected), "{ret:?} {smtputf8}: {expected:?}");
+        assert_eq!(message.eight_bit, text.contains('\u{e5}'));
+        assert!(text.len() < 10_000);
+    }
+}
+
+#[test]
+fn norwegian_letters_in_an_address_stay_letters() {
+    let cause = said(550, None, "no");
+    let notice = Notice::new(
+        waiting("bl\u{e5}@b.nodnett.test"),
+        News::Failed(Failure::Refused),
+        last(cause),
+    );
+    let (message, _) = write(&[notice], &content(), Language::Nb);
+    let text = String::from_utf8(message.content.bytes.to_vec()).unwrap();
+    assert!(message.smtputf8 && message.eight_bit);
+    for line in [
+        "Content-Type: message/global-delivery-status\r\nContent-Transfer-Encoding: 8bit\r\n",
+        "Final-Recipient: utf-8; bl\u{e5}@b.nodnett.test\r\n",
+    ] {
+        assert!(text.contains(line), "{line:?} in {text}");
+    }
+}
+
+#[test]
+fn the_host_that_answered_is_named() {
+    for (hop, expected) in [
+        ("smtp://10.1.0.5:25", Some("[10.1.0.5]")),
+        ("smtp://mx.b.test:25", Some("mx.b.test")),
+        ("smtp://mx.b.test:25?tls=required", Some("mx.b.test")),
+        ("smtps://[::1]:465", Some("[::1]")),
+        ("smtp://user@mx.b.test:25", Some("mx.b.test")),
+        ("maildir:/srv/mail", None),
+    ] {
+        let mut notice = refused();
+        notice.last.as_mut().unwrap().hop = Some(hop.into());
+        let text = text(&[notice]);
+        let found = text
+            .lines()
+            .find_map(|it| it.strip_prefix("Remote-MTA: dns; "));
+        assert_eq!(found, expected, "{hop}");
+    }
+}
