@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use crate::delivery;
 use crate::document::{self, Fault, Mistakes, Table, Value};
+use crate::lifecycle::report::Letterhead;
+use crate::lifecycle::retry::Schedule;
 use crate::limits::{self, Rate, RateSettings};
 use crate::mail::{Address, Domain, Language};
 use crate::smtp::server::{ListenerSettings, ListenerTls};
@@ -33,6 +35,26 @@ pub struct Settings {
     pub delivery: delivery::Settings,
     /// Where the console will listen.
     pub console: SocketAddr,
+}
+
+impl Settings {
+    /// How the relay signs what it writes.
+    pub fn letterhead(&self) -> Letterhead {
+        Letterhead {
+            hostname: self.hostname.clone(),
+            language: self.language,
+        }
+    }
+
+    /// When what waits is tried, warned of and given up.
+    pub fn schedule(&self) -> Schedule {
+        let delivery = &self.delivery;
+        Schedule {
+            retry: delivery.retry.clone(),
+            warn_after: delivery.warn_after,
+            give_up_after: delivery.give_up_after,
+        }
+    }
 }
 
 /// `[scan]`: how the way in deals with the engines.

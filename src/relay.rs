@@ -17,7 +17,6 @@ use crate::config::Settings;
 use crate::delivery::client::Caller;
 use crate::delivery::resolve::Resolver;
 use crate::delivery::trust::Trust;
-use crate::lifecycle::report::Letterhead;
 use crate::limits::{Connections, Rates};
 use crate::mail::{Reference, Timestamp};
 use crate::ops::routes;
@@ -157,10 +156,7 @@ impl Relay {
             caller: self.caller,
             last: self.last,
             settings: self.settings.delivery.clone(),
-            letterhead: Letterhead {
-                hostname: self.settings.hostname.clone(),
-                language: self.settings.language,
-            },
+            letterhead: self.settings.letterhead(),
             stop: stopped.clone(),
         }));
         let parts = Arc::new(server::Parts {

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 
 use super::{Failure, operator, print};
+use crate::config::Settings;
 use crate::lifecycle::Operation;
 use crate::mail::{Reference, RoomId, State, Timestamp};
 use crate::ops;
-use crate::ops::queue::Count;
+use crate::ops::queue::{Count, Teller};
 use crate::spool::store::{Store, WaitingFilter, WaitingOrder};
 use list::List;
 
@@ -72,7 +73,11 @@ fn state(word: &str) -> Result<State, String> {
     })
 }
 
-pub(super) async fn run(command: &Command, store: Arc<dyn Store>) -> Result<(), Failure> {
+pub(super) async fn run(
+    command: &Command,
+    store: Arc<dyn Store>,
+    settings: &Settings,
+) -> Result<(), Failure> {
     match command {
         Command::List(list) => list.print(&store).await,
         Command::Show { reference, json } => show(&store, *reference, *json).await,
@@ -84,8 +89,13 @@ pub(super) async fn run(command: &Command, store: Arc<dyn Store>) -> Result<(), 
         Command::Cancel {
             which,
             reason,
-            report: _,
+            report: false,
         } => operate(&store, Operation::Cancel, which, reason.as_deref()).await,
+        Command::Cancel {
+            which,
+            reason,
+            report: true,
+        } => cancel_and_tell(&store, settings, which, reason.as_deref()).await,
     }
 }
 
@@ -112,31 +122,62 @@ async fn operate(
     reason: Option<&str>,
 ) -> Result<(), Failure> {
     let (by, now) = (operator(), Timestamp::now());
-    let mut whole = Count::default();
-    let mut mistakes = Vec::new();
+    let mut tally = Tally::default();
     for filter in which.filters() {
         let count = ops::queue::operate(store, operation, filter.clone(), &by, reason, now).await?;
-        whole.matched += count.matched;
-        whole.changed += count.changed;
-        for reference in filter.references {
+        tally.add(&filter, count);
+    }
+    tally.tell()
+}
+
+async fn cancel_and_tell(
+    store: &Arc<dyn Store>,
+    settings: &Settings,
+    which: &Which,
+    reason: Option<&str>,
+) -> Result<(), Failure> {
+    let by = operator();
+    let teller = Teller::new(store, settings.letterhead(), settings.schedule()).await?;
+    let mut tally = Tally::default();
+    for filter in which.filters() {
+        let meant = filter.clone();
+        let count = ops::queue::cancel_and_tell(store, meant, &by, reason, &teller).await?;
+        tally.add(&filter, count);
+    }
+    tally.tell()
+}
+
+/// What came of an operation, and what was meant in vain.
+#[derive(Default)]
+struct Tally {
+    whole: Count,
+    mistakes: Vec<String>,
+}
+
+impl Tally {
+    fn add(&mut self, filter: &WaitingFilter, count: Count) {
+        self.whole.matched += count.matched;
+        self.whole.changed += count.changed;
+        for reference in &filter.references {
             match count {
-                Count { matched: 0, .. } => mistakes.push(format!(
+                Count { matched: 0, .. } => self.mistakes.push(format!(
                     "nothing of {reference} is waiting; what became of it: ilbud log show {reference}"
                 )),
-                Count { changed: 0, .. } => mistakes.push(format!(
+                Count { changed: 0, .. } => self.mistakes.push(format!(
                     "{reference} is in a state that this does not apply to; see: ilbud queue show {reference}"
                 )),
                 Count { .. } => {}
             }
         }
     }
-    print::line(format_args!(
-        "{} of {} changed.",
-        whole.changed, whole.matched
-    ))?;
-    match mistakes.is_empty() {
-        true => Ok(()),
-        false => Err(Failure::of(mistakes)),
+
+    fn tell(self) -> Result<(), Failure> {
+        let Count { matched, changed } = self.whole;
+        print::line(format_args!("{changed} of {matched} changed."))?;
+        match self.mistakes.is_empty() {
+            true => Ok(()),
+            false => Err(Failure::of(self.mistakes)),
+        }
     }
 }
 

@@ -86,3 +86,30 @@ fn a_long_queue_says_how_much_is_not_shown() {
     );
     assert_eq!(relay.rows(&["queue", "list", "--limit", "1"]).len(), 4);
 }
+
+#[test]
+fn what_is_cancelled_with_a_report_is_told() {
+    let home = Sink::start();
+    let relay = Setup::no_rooms()
+        .room("a", &home.hop())
+        .room("b", &format!("smtp://127.0.0.1:{}", free_port()))
+        .delivery("retry = [\"1h\"]")
+        .start();
+    let mut client = relay.client("a");
+    let mut send = || client.send(&vakt("a"), &[&vakt("b")], &letter(&vakt("a"), &vakt("b")));
+    let (silent, told) = (send().reference(), send().reference());
+    wait::until("two attempts", || {
+        column(&relay.rows(&["queue", "list"]), "state") == ["deferred"; 2]
+    });
+    relay.done(&["queue", "cancel", &silent]);
+    let reason = ["--report", "--reason", "told by telephone"];
+    relay.done(&[&["queue", "cancel", told.as_str()], &reason[..]].concat());
+    let report = home.wait_for(1)[0].text();
+    assert!(report.contains(&told), "{report}");
+    assert!(report.contains("Action: failed"), "{report}");
+    relay.expect_events(&silent, &["accepted", "deferred", "cancelled"]);
+    relay.expect_events(&told, &["accepted", "deferred", "cancelled", "bounced"]);
+    let events = relay.rows(&["log", "show", &told]);
+    assert_eq!(column(&events, "reason")[2], "told by telephone");
+    assert_eq!(home.count(), 1);
+}
