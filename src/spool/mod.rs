@@ -11,6 +11,7 @@ mod refusals;
 pub mod sqlite;
 pub mod store;
 
+use std::cmp::Reverse;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,7 +22,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use crate::lifecycle;
 use crate::mail::{
     Address, Content, Details, Event, EventKind, Received, Reference, References, Refusal, RoomId,
-    Timestamp,
+    State, Timestamp,
 };
 use duplicates::{Duplicates, Key, Seen};
 use refusals::Refusals;
@@ -74,11 +75,18 @@ const PORTION: usize = 200;
 /// How long refusals are gathered before they are written: well within a second.
 const GATHER: Duration = Duration::from_millis(250);
 
-/// As many recipients of late as are looked for after a start, and how long that may take.
+/// As many recipients of late as are looked for after a start, of each state, and how long that may
+/// take.
 const RECENT: usize = 10_000;
+const RECENT_STATES: [State; 4] = [
+    State::Delivered,
+    State::Deferred,
+    State::Queued,
+    State::Failed,
+];
 const RECALL: Duration = Duration::from_secs(1);
-/// A transaction begins, and has its reference, so long before it is accepted.
-const TRANSACTION: Duration = Duration::from_secs(3600);
+/// A message has its reference from MAIL on, rarely so long before it is accepted.
+const TRANSACTION: Duration = Duration::from_secs(300);
 
 /// The spool. Cheap to clone.
 #[derive(Clone)]
@@ -246,14 +254,7 @@ impl Spool {
     /// Learns from the store what was accepted of late: a crash is when clients send again. Bounded in
     /// time; without it, nothing but marks in the log is missing.
     pub async fn remember_recent(&self) {
-        let since = Timestamp::now().before(duplicates::WINDOW);
-        let search = self.shared.store.search(Search {
-            since: Some(since),
-            not_below: Some(Reference::first_at(since.before(TRANSACTION))),
-            limit: RECENT,
-            ..Search::default()
-        });
-        let rows = match tokio::time::timeout(RECALL, search).await {
+        let rows = match tokio::time::timeout(RECALL, self.recent()).await {
             Ok(Ok(rows)) => rows,
             Ok(Err(fault)) => {
                 return tracing::warn!(%fault, "what is sent again may go unmarked for a while");
@@ -261,9 +262,8 @@ impl Spool {
             Err(_) => return tracing::warn!("what is sent again may go unmarked for a while"),
         };
         let mut window = self.duplicates();
-        // Without a client it is a report of our own; refusals were not kept.
-        let kept = |it: &&LogRow| !it.client.is_empty() && it.status != EventKind::Refused.word();
-        for row in rows.iter().filter(kept) {
+        // Without a client it is a report of our own.
+        for row in rows.iter().filter(|it| !it.client.is_empty()) {
             let recipient = row.recipient.as_deref().map(Address::parse);
             if let (Some(id), Some(Ok(recipient))) = (&row.message_id, recipient) {
                 let room = row.sender_room.as_deref().map(RoomId::new);
@@ -272,6 +272,24 @@ impl Spool {
                 window.add_older(key, Seen { reference, at });
             }
         }
+    }
+
+    /// Recipients accepted of late, newest first. State by state, so that no refusal is looked at.
+    async fn recent(&self) -> Result<Vec<LogRow>, StoreError> {
+        let since = Timestamp::now().before(duplicates::WINDOW);
+        let mut rows = Vec::new();
+        for state in RECENT_STATES {
+            let search = Search {
+                status: Some(state.word().to_owned()),
+                since: Some(since),
+                not_below: Some(Reference::first_at(since.before(TRANSACTION))),
+                limit: RECENT,
+                ..Search::default()
+            };
+            rows.extend(self.shared.store.search(search).await?);
+        }
+        rows.sort_by_key(|row| Reverse((row.at, row.reference)));
+        Ok(rows)
     }
 
     fn duplicates(&self) -> MutexGuard<'_, Duplicates> {

@@ -2,7 +2,9 @@
 //! written down; and what they send twice.
 
 use crate::client::{Client, letter, vakt};
+use crate::peer;
 use crate::relay::{Relay, Setup, column};
+use crate::store_trouble::Lock;
 use crate::wait;
 
 const OFFERED: [&str; 3] = ["DSN", "DELIVERBY", "MT-PRIORITY"];
@@ -145,4 +147,21 @@ fn the_same_message_id_for_the_same_recipient_is_remarked_upon_even_after_a_cras
     expect(&relay, &third, &second);
     let fourth = send(&relay, "a", &[&vakt("b")]);
     expect(&relay, &fourth, &third);
+}
+
+#[test]
+fn what_was_not_kept_did_not_come_before() {
+    if !peer::all_here(&["python3"]) {
+        return;
+    }
+    let relay = Setup::three_rooms().start();
+    let message = letter(&vakt("a"), &vakt("b"));
+    let send = || relay.client("a").send(&vakt("a"), &[&vakt("b")], &message);
+    let lock = Lock::on(&relay);
+    assert_eq!(send().said(), "451 4.3.0");
+    lock.release();
+    let kept = wait::find("a recovered relay", || {
+        Some(send()).filter(|it| it.code == 250)
+    });
+    assert_eq!(remark(&relay, &kept.reference()), None);
 }

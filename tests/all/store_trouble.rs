@@ -18,10 +18,10 @@ store.execute("ROLLBACK")
 "#;
 
 /// Another process that holds the store until told to let go.
-struct Lock(Child);
+pub struct Lock(Child);
 
 impl Lock {
-    fn on(relay: &Relay) -> Self {
+    pub fn on(relay: &Relay) -> Self {
         let mut child = peer::command("python3")
             .args(["-c", LOCKER])
             .arg(relay.path("ilbud.db"))
@@ -36,7 +36,7 @@ impl Lock {
         Self(child)
     }
 
-    fn release(mut self) {
+    pub fn release(mut self) {
         self.0.stdin.take().unwrap().write_all(b"\n").unwrap();
         assert!(self.0.wait().unwrap().success());
     }
