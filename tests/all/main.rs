@@ -11,6 +11,7 @@
     clippy::indexing_slicing
 )]
 
+mod attempt;
 mod client;
 mod fake_hop;
 mod peer;
@@ -30,6 +31,7 @@ mod durability;
 mod house;
 mod lifetime;
 mod limits;
+mod lmtp;
 mod next_hops;
 mod nothing_leaves;
 mod own_room_only;
