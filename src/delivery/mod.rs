@@ -115,6 +115,45 @@ pub async fn attempt(
     round.attempts()
 }
 
+/// Opens a connection to the first next hop that takes one, before there is anything to send, and
+/// keeps it. `Err`: nobody can be spoken with, and this is what an attempt would have come to. Next
+/// hops without connections are always there.
+pub async fn knock(
+    hops: &[NextHop],
+    kept: &mut Option<Kept>,
+    caller: &Caller,
+) -> Result<(), Attempt> {
+    let started_at = Instant::now();
+    let mut last = unasked(Duration::ZERO);
+    for hop in hops {
+        let (server, implicit) = match hop {
+            NextHop::Smtp(server) if can_reach(hop) => (server, false),
+            NextHop::Smtps(server) if can_reach(hop) => (server, true),
+            _ => return Ok(()),
+        };
+        let label: Arc<str> = hop.to_string().into();
+        let deadline = started_at + caller.timeouts.whole;
+        let setback = match caller.open(server, implicit, deadline).await {
+            Ok(connection) => {
+                *kept = Some(Kept {
+                    hop: hop.clone(),
+                    label,
+                    connection,
+                    opened_at: Instant::now(),
+                });
+                return Ok(());
+            }
+            Err(setback) => setback,
+        };
+        last = Attempt {
+            outcome: setback.fate().outcome,
+            hop: Some(label),
+            ..unasked(started_at.elapsed())
+        };
+    }
+    Err(last)
+}
+
 /// The place of the hop whose kept connection goes first for a while.
 fn preferred(hops: &[NextHop], kept: Option<&Kept>) -> Option<usize> {
     let kept = kept.filter(|it| it.opened_at.elapsed() < SECOND_CHOICE)?;

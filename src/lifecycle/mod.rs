@@ -219,7 +219,7 @@ fn settle(waiting: &Waiting, attempt: &Attempt, occasion: &Occasion<'_>) -> Sett
     let number = waiting.attempts.saturating_add(1);
     match occasion
         .schedule
-        .after(number, waiting.accepted_at, occasion.now, noise)
+        .after(number, waiting.waits_since, occasion.now, noise)
     {
         Next::At(due_at) => Settled::Later(kind, due_at),
         Next::GiveUp(tried_for) => Settled::Hopeless(Some(tried_for)),
