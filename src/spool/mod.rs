@@ -54,20 +54,32 @@ impl Receipt {
 #[derive(Debug, Default)]
 pub struct BodyPermit {
     permit: Option<OwnedSemaphorePermit>,
+    /// Of the part for small ones.
+    small: Option<OwnedSemaphorePermit>,
 }
 
 impl BodyPermit {
     pub fn merge(&mut self, other: Self) {
-        match (&mut self.permit, other.permit) {
-            (Some(mine), Some(theirs)) => mine.merge(theirs),
-            (mine @ None, theirs) => *mine = theirs,
-            (Some(_), None) => {}
-        }
+        merge(&mut self.permit, other.permit);
+        merge(&mut self.small, other.small);
+    }
+}
+
+fn merge(mine: &mut Option<OwnedSemaphorePermit>, theirs: Option<OwnedSemaphorePermit>) {
+    match (mine, theirs) {
+        (Some(mine), Some(theirs)) => mine.merge(theirs),
+        (mine @ None, theirs) => *mine = theirs,
+        (Some(_), None) => {}
     }
 }
 
 /// Memory is counted in pieces of this many octets.
 const PIECE: usize = 1024;
+/// A body up to this size is small.
+pub const SMALL_BODY: usize = 256 * 1024;
+/// Beside the memory for bodies there is a little more for small ones alone, so that they find
+/// their way past large ones: one part in so many.
+const SMALL_PART: usize = 16;
 /// How long the queue may hold a fresh message in memory before the store gives it out again.
 const LEASE: Duration = Duration::from_secs(1800);
 /// Refusals written in one go, so that mail is not held up by them.
@@ -99,6 +111,7 @@ struct Shared {
     references: References,
     noise: RandomState,
     memory: Arc<Semaphore>,
+    small: Arc<Semaphore>,
     pieces: usize,
     fresh: mpsc::Sender<Fresh>,
     wake: Arc<Notify>,
@@ -139,6 +152,7 @@ impl Spool {
             references: References::after(last),
             noise: RandomState::new(),
             memory: Arc::new(Semaphore::new(pieces)),
+            small: Arc::new(Semaphore::new(pieces / SMALL_PART)),
             pieces,
             fresh: sender,
             wake: Arc::clone(&wake),
@@ -170,17 +184,28 @@ impl Spool {
         // What is larger than all there is may have all there is.
         let pieces = octets.div_ceil(PIECE).min(self.shared.pieces);
         let pieces = u32::try_from(pieces).ok()?;
-        let memory = Arc::clone(&self.shared.memory);
-        let permit = match Arc::clone(&memory).try_acquire_many_owned(pieces) {
-            Ok(permit) => permit,
-            Err(_) => tokio::time::timeout(wait, memory.acquire_many_owned(pieces))
-                .await
-                .ok()?
-                .ok()?,
+        let (memory, small) = (&self.shared.memory, &self.shared.small);
+        let is_small = octets <= SMALL_BODY.min(self.shared.pieces / SMALL_PART * PIECE);
+        if let Ok(permit) = Arc::clone(memory).try_acquire_many_owned(pieces) {
+            return Some(BodyPermit {
+                permit: Some(permit),
+                small: None,
+            });
+        }
+        let either = async {
+            tokio::select! {
+                biased;
+                permit = Arc::clone(small).acquire_many_owned(pieces), if is_small => BodyPermit {
+                    permit: None,
+                    small: permit.ok(),
+                },
+                permit = Arc::clone(memory).acquire_many_owned(pieces) => BodyPermit {
+                    permit: permit.ok(),
+                    small: None,
+                },
+            }
         };
-        Some(BodyPermit {
-            permit: Some(permit),
-        })
+        tokio::time::timeout(wait, either).await.ok()
     }
 
     /// Octets set aside for bodies.

@@ -22,6 +22,8 @@ use super::{PATIENCE, connect_to_write};
 const BACKLOG: usize = 8192;
 /// Deeds in one commit.
 const BATCH: usize = 1024;
+/// Octets of new mail in one commit, so that a small message never waits for many large ones.
+const BATCH_OCTETS: u64 = 32 << 20;
 /// Under load, how long to wait for more before a commit.
 const PAUSE: Duration = Duration::from_micros(400);
 /// How often to look whether another process changed the store.
@@ -368,9 +370,14 @@ fn gather(waiting: &Receiver<Box<dyn Deed>>, batch: &mut Vec<Box<dyn Deed>>, las
 }
 
 fn drain(waiting: &Receiver<Box<dyn Deed>>, batch: &mut Vec<Box<dyn Deed>>) {
-    while batch.len() < BATCH {
+    let new_mail = |deed: &Box<dyn Deed>| deed.new_mail().unwrap_or(0);
+    let mut octets: u64 = batch.iter().map(new_mail).sum();
+    while batch.len() < BATCH && octets < BATCH_OCTETS {
         match waiting.try_recv() {
-            Ok(deed) => batch.push(deed),
+            Ok(deed) => {
+                octets = octets.saturating_add(new_mail(&deed));
+                batch.push(deed);
+            }
             Err(_) => return,
         }
     }

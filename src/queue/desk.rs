@@ -1,0 +1,447 @@
+//! What the queue has in hand: a lane for each room, and who is in which.
+//!
+//! Everything here is a window on the store, bounded by the number of rooms: it may be dropped at
+//! any time, and is given back. A recipient is in hand once at most. Bodies stay in memory only
+//! where they will soon be sent: not before a door that is shut or that nobody has come through
+//! yet, unless they are small, and never more of one room than its share. It decides nothing about
+//! mail; which task goes next is decided in [`lane`](super::lane), whether the next hops can be
+//! spoken with in [`door`](super::door).
+
+use std::collections::{HashMap, HashSet};
+use std::hash::RandomState;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::time::Instant;
+
+use super::clock::Reading;
+use super::door::Door;
+use super::lane::{Call, Crew, Line, Urgency};
+use super::work::{self, Place};
+use crate::delivery::client::Caller;
+use crate::delivery::outcome::Attempt;
+use crate::lifecycle::report::Letterhead;
+use crate::lifecycle::retry::Schedule;
+use crate::mail::{Content, Priority, Reference, RoomId, Timestamp};
+use crate::policy::table::RoutingTable;
+use crate::spool::store::{Portion, RecipientId, Waiting};
+use crate::spool::{BodyPermit, Fresh, SMALL_BODY, Spool};
+
+/// How long the store gives out to nobody else what we took.
+const LEASE: Duration = Duration::from_secs(1800);
+/// Urgent tasks of one room in memory, and as many routine ones; more stay in the store.
+const LANE: usize = 400;
+/// Recipients of one room taken from the store at a time, of either kind.
+const PORTION: usize = 200;
+/// The same for a room whose door is shut, and for all such rooms together.
+const SHUT_PORTION: usize = 6;
+const ALL_SHUT_PORTIONS: usize = 100;
+/// Recipients given back to the store at a time.
+const GIVEN_BACK: usize = 1000;
+/// One lane's part of the memory for bodies: one in so many.
+const LANE_SHARE: usize = 16;
+const KIB: usize = 1024;
+/// How long no worker is added where the hop took no more connections.
+const CROWDED: Duration = Duration::from_secs(5);
+
+/// Proof that someone still works; the queue waits for all of them when it stops.
+pub(super) type Alive = mpsc::Sender<()>;
+
+/// What workers share.
+pub(super) struct Desk {
+    pub spool: Spool,
+    pub table: watch::Receiver<Arc<RoutingTable>>,
+    pub caller: Caller,
+    pub schedule: Schedule,
+    pub workers_per_room: usize,
+    pub letterhead: Letterhead,
+    pub noise: RandomState,
+    pub hand: Mutex<Hand>,
+    pub wake: Arc<Notify>,
+    pub stop: watch::Receiver<bool>,
+}
+
+#[derive(Default)]
+pub(super) struct Hand {
+    lanes: HashMap<RoomId, Lane>,
+    /// In a lane, being tried, or with an outcome that is being written.
+    held: HashSet<RecipientId>,
+    /// To be given back to the store.
+    orphans: Vec<RecipientId>,
+    /// The store is being asked what is due; whose outcome was written meanwhile may be named in
+    /// its answer all the same.
+    asking: bool,
+    written: HashSet<RecipientId>,
+}
+
+impl Hand {
+    /// Before the store is asked.
+    fn ask(&mut self) {
+        self.asking = true;
+        self.written.clear();
+    }
+
+    /// Of the store's answer, what nobody has in hand. What is out of date goes back.
+    fn sort_out(&mut self, due: Vec<Waiting>) -> Vec<Waiting> {
+        self.asking = false;
+        let (old, due): (Vec<_>, Vec<_>) = due
+            .into_iter()
+            .partition(|it| self.written.contains(&it.id));
+        self.orphans.extend(old.into_iter().map(|it| it.id));
+        due.into_iter()
+            .filter(|it| !self.held.contains(&it.id))
+            .collect()
+    }
+
+    pub(super) fn lane(&mut self, room: &RoomId) -> Option<&mut Lane> {
+        self.lanes.get_mut(room)
+    }
+
+    pub(super) fn let_go(&mut self, ids: &[RecipientId], give_back: bool) {
+        for id in ids {
+            self.held.remove(id);
+        }
+        if self.asking {
+            self.written.extend(ids);
+        }
+        if give_back {
+            self.orphans.extend(ids);
+        }
+    }
+}
+
+/// One room's tasks in memory, those who work on them, and what is known of its next hops.
+pub(super) struct Lane {
+    pub line: Line<Task>,
+    pub crew: Crew,
+    pub door: Door,
+    /// Rings for an idle worker.
+    pub bell: Arc<Notify>,
+    /// The lane's part of the memory for bodies that are read from the store: a room that holds
+    /// its mail for long must not take everybody's.
+    share: Option<Arc<Semaphore>>,
+    /// Octets of bodies in the line.
+    pub octets: usize,
+    /// The store has more for this room than there was place for.
+    pub more: bool,
+    /// Tasks that share the finding at the door, and whose outcome is not written yet.
+    pub sharing: usize,
+    crowded_until: Option<Instant>,
+}
+
+impl Lane {
+    fn new(most: usize) -> Self {
+        Self {
+            line: Line::default(),
+            crew: Crew::of_at_most(most),
+            door: Door::default(),
+            bell: Arc::default(),
+            share: None,
+            octets: 0,
+            more: false,
+            sharing: 0,
+            crowded_until: None,
+        }
+    }
+
+    /// Whether a body of so many octets is worth its memory while its task waits.
+    fn has_room_for(&self, octets: usize, share: usize) -> bool {
+        let soon = self.door.is_proven() || (!self.door.is_shut() && octets <= SMALL_BODY);
+        soon && self.octets + octets <= share
+    }
+
+    /// The hop takes no more connections for now.
+    pub(super) fn take_no_more_workers(&mut self) {
+        self.crowded_until = Some(Instant::now() + CROWDED);
+    }
+
+    /// While nobody was spoken with, one worker goes alone.
+    fn may_hire(&self) -> bool {
+        let alone = self.crew.workers == 0;
+        let is_crowded = self.crowded_until.is_some_and(|end| Instant::now() < end);
+        alone || self.door.is_shut() || (self.door.is_proven() && !is_crowded)
+    }
+
+    /// How much to take from the store for this room now.
+    fn portion(&self, paced: usize) -> Portion {
+        let place = |urgency| {
+            let waiting = self.line.len(urgency);
+            match self.door.is_shut() {
+                true => paced.saturating_sub(waiting),
+                false if LANE - PORTION < waiting => 0,
+                false => PORTION,
+            }
+        };
+        Portion {
+            urgent: place(Urgency::Urgent),
+            routine: place(Urgency::Routine),
+        }
+    }
+}
+
+const USUAL: Portion = Portion {
+    urgent: PORTION,
+    routine: PORTION,
+};
+
+/// Recipients of one message in one room, and the bytes if they are still in memory.
+pub(super) struct Task {
+    pub room: RoomId,
+    pub reference: Reference,
+    pub recipients: Vec<Waiting>,
+    pub body: Option<Body>,
+    /// Both clocks when the recipients were read.
+    pub since: Reading,
+}
+
+pub(super) struct Body {
+    pub content: Content,
+    /// It came in memory just now: nobody can have tried it before.
+    pub is_fresh: bool,
+    pub _permit: Arc<BodyPermit>,
+    pub _share: Option<OwnedSemaphorePermit>,
+}
+
+impl Task {
+    pub(super) fn ids(&self) -> impl Iterator<Item = RecipientId> {
+        self.recipients.iter().map(|it| it.id)
+    }
+
+    /// All recipients of a message have the message's.
+    pub(super) fn priority(&self) -> Priority {
+        let first = self.recipients.first();
+        first.map_or(Priority::ROUTINE, |it| it.terms.priority)
+    }
+
+    pub(super) fn octets(&self) -> usize {
+        self.body.as_ref().map_or(0, |body| body.content.len())
+    }
+}
+
+impl Desk {
+    pub(super) fn hand(&self) -> MutexGuard<'_, Hand> {
+        self.hand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The mail of these rooms goes elsewhere now: nothing is known of their next hops, and nothing
+    /// has to wait for the old ones.
+    pub(super) fn turn(self: &Arc<Self>, rooms: &[RoomId], alive: &Alive) {
+        for room in rooms {
+            let hand = &mut *self.hand();
+            if let Some(lane) = hand.lane(room) {
+                lane.door.forget();
+                lane.crowded_until = None;
+                self.staff(lane, room, alive);
+                self.make_room_due(room, alive);
+            }
+        }
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        *self.stop.borrow()
+    }
+
+    pub(super) fn take_fresh(self: &Arc<Self>, fresh: Fresh, alive: &Alive) {
+        let permit = Arc::new(fresh.permit);
+        let mut waiting = fresh.waiting;
+        {
+            let hand = self.hand();
+            waiting.retain(|it| !hand.held.contains(&it.id));
+        }
+        for mut task in into_tasks(waiting) {
+            let content = fresh.content.clone();
+            task.body = Some(Body {
+                content,
+                is_fresh: true,
+                _permit: Arc::clone(&permit),
+                _share: None,
+            });
+            self.enqueue(task, alive);
+        }
+    }
+
+    /// Takes what is due from the store. Rooms with a shut door have their small portion only at a
+    /// `look`, so that a million waiting for dead rooms cost the store little.
+    pub(super) async fn take_due(self: &Arc<Self>, look: bool, alive: &Alive) {
+        self.give_back_orphans().await;
+        let now = Timestamp::now();
+        let other = self.portions(look);
+        self.hand().ask();
+        let store = self.spool.store();
+        let taken = store.take_due(now, now.after(LEASE), USUAL, other).await;
+        let due = match taken {
+            Ok(due) => due,
+            Err(fault) => return tracing::warn!(%fault, "the store cannot say what is due"),
+        };
+        self.note_rooms_with_more(&due);
+        let free = self.hand().sort_out(due);
+        for task in into_tasks(free) {
+            self.enqueue(task, alive);
+        }
+    }
+
+    /// The rooms that get another portion than the usual one.
+    fn portions(&self, look: bool) -> HashMap<RoomId, Portion> {
+        let hand = self.hand();
+        let shut = hand.lanes.values().filter(|lane| lane.door.is_shut());
+        let each = ALL_SHUT_PORTIONS / shut.count().max(1);
+        let paced = if look { each.clamp(1, SHUT_PORTION) } else { 0 };
+        hand.lanes
+            .iter()
+            .map(|(room, lane)| (room, lane.portion(paced)))
+            .filter(|(_, portion)| *portion != USUAL)
+            .map(|(room, portion)| (room.clone(), portion))
+            .collect()
+    }
+
+    fn note_rooms_with_more(&self, due: &[Waiting]) {
+        let mut count: HashMap<(&RoomId, bool), usize> = HashMap::new();
+        for waiting in due {
+            let kind = (&waiting.room, waiting.terms.priority.is_urgent());
+            *count.entry(kind).or_default() += 1;
+        }
+        let full = count.into_iter().filter(|&(_, count)| count == PORTION);
+        let mut hand = self.hand();
+        for ((room, _), _) in full {
+            self.lane_of(&mut hand, room).more = true;
+        }
+    }
+
+    fn lane_of<'a>(&self, hand: &'a mut Hand, room: &RoomId) -> &'a mut Lane {
+        hand.lanes
+            .entry(room.clone())
+            .or_insert_with(|| Lane::new(self.workers_per_room))
+    }
+
+    /// Puts a task into its room's lane, and a worker on it if the room may have one more.
+    fn enqueue(self: &Arc<Self>, mut task: Task, alive: &Alive) {
+        let room = task.room.clone();
+        let hand = &mut *self.hand();
+        let lane = self.lane_of(hand, &room);
+        if LANE <= lane.line.len(Urgency::of(task.priority())) {
+            // Goes back to the store, and comes again when there is place.
+            lane.more = true;
+            hand.orphans.extend(task.ids());
+            return;
+        }
+        if !lane.has_room_for(task.octets(), self.spool.memory() / LANE_SHARE) {
+            task.body = None;
+        }
+        let ids: Vec<RecipientId> = task.ids().collect();
+        lane.octets += task.octets();
+        lane.line.push(task.priority(), task);
+        self.staff(lane, &room, alive);
+        hand.held.extend(ids);
+    }
+
+    /// Sees to it that the tasks in line are worked on.
+    pub(super) fn staff(self: &Arc<Self>, lane: &mut Lane, room: &RoomId, alive: &Alive) {
+        while !lane.door.is_awaited() && !self.is_stopping() {
+            match lane.crew.call(&lane.line) {
+                Call::Another if lane.may_hire() => {
+                    let place = Place::new(self, room, lane, alive);
+                    tokio::spawn(work::work(place, None));
+                }
+                Call::Idle => return lane.bell.notify_one(),
+                Call::Another | Call::Nobody => return,
+            }
+        }
+    }
+
+    /// What a finding was shared with, where the outcome is not written yet.
+    pub(super) fn shares(&self, room: &RoomId) -> bool {
+        self.hand().lane(room).is_some_and(|lane| lane.sharing > 0)
+    }
+
+    /// An operator changed something: what only waits in memory is read anew from the store, and
+    /// shut doors are knocked at.
+    pub(super) async fn start_over(&self) {
+        for lane in self.hand().lanes.values_mut() {
+            lane.door.prompt();
+        }
+        self.give_back_what_waits().await;
+        self.wake.notify_one();
+    }
+
+    pub(super) async fn give_back_what_waits(&self) {
+        {
+            let hand = &mut *self.hand();
+            for lane in hand.lanes.values_mut() {
+                lane.octets = 0;
+                for task in lane.line.drain() {
+                    hand.orphans.extend(task.ids());
+                }
+            }
+            for id in &hand.orphans {
+                hand.held.remove(id);
+            }
+        }
+        self.give_back_orphans().await;
+    }
+
+    async fn give_back_orphans(&self) {
+        let orphans = std::mem::take(&mut self.hand().orphans);
+        let mut portions = orphans.chunks(GIVEN_BACK);
+        while let Some(portion) = portions.next() {
+            if let Err(fault) = self.spool.store().give_back(portion.to_vec()).await {
+                tracing::warn!(%fault, "leases cannot be given back yet");
+                let hand = &mut *self.hand();
+                hand.orphans.extend(portion);
+                hand.orphans.extend(portions.flatten());
+                return;
+            }
+        }
+    }
+
+    /// Waits for the room's own part of the memory; one message always has a place, and small ones
+    /// need none.
+    pub(super) async fn share(&self, room: &RoomId, octets: usize) -> Option<OwnedSemaphorePermit> {
+        if octets <= SMALL_BODY {
+            return None;
+        }
+        let whole = (self.spool.memory() / LANE_SHARE / KIB).max(1);
+        let share = {
+            let hand = &mut *self.hand();
+            let share = &mut hand.lane(room)?.share;
+            Arc::clone(share.get_or_insert_with(|| Arc::new(Semaphore::new(whole))))
+        };
+        let pieces = u32::try_from(octets.div_ceil(KIB).clamp(1, whole)).unwrap_or(u32::MAX);
+        share.acquire_many_owned(pieces).await.ok()
+    }
+}
+
+/// What was found at a room's door by one who came to it without a connection.
+pub(super) enum Found {
+    /// Nobody can be spoken with: this answers for the task.
+    Shut(Arc<Attempt>),
+    /// Others are being spoken with: the hop takes no more connections just now.
+    Crowded,
+    /// What is known has changed meanwhile.
+    Outdated,
+}
+
+/// Recipients of one message that share a room become one task.
+fn into_tasks(waiting: Vec<Waiting>) -> Vec<Task> {
+    let since = Reading::now();
+    let mut tasks: Vec<Task> = Vec::new();
+    let mut places: HashMap<(Reference, RoomId), usize> = HashMap::new();
+    for one in waiting {
+        let key = (one.id.reference, one.room.clone());
+        match places.get(&key).and_then(|&place| tasks.get_mut(place)) {
+            Some(task) => task.recipients.push(one),
+            None => {
+                places.insert(key, tasks.len());
+                let (room, reference) = (one.room.clone(), one.id.reference);
+                tasks.push(Task {
+                    room,
+                    reference,
+                    recipients: vec![one],
+                    body: None,
+                    since,
+                });
+            }
+        }
+    }
+    tasks
+}

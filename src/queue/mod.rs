@@ -1,0 +1,230 @@
+//! What is due becomes an attempt, and an attempt's outcome becomes a change.
+//!
+//! The road of a recipient, from due to outcome:
+//! 1. The loop here hands on what is fresh (from the spool, in memory) and what is due (from the
+//!    store) to the [`desk`], which puts it into its room's lane.
+//! 2. The [`lane`] says which task goes next and on how many connections, so that urgent mail goes
+//!    first, routine mail still moves, and a slow or dead room delays nobody else.
+//! 3. A worker ([`work`]) takes the task. Where the [`door`] of the room is shut, since nobody at
+//!    its next hops can be spoken with, the finding answers for the task; otherwise it makes an
+//!    attempt (`delivery`). Its outcome becomes a change (`lifecycle`) and goes to the store.
+//! 4. At a shut door one knocker ([`knock`]) tries until it opens; then all that waits is due.
+//!
+//! Beside the road: [`ways`] sees when a room's mail goes elsewhere, [`clock`] when the wall clock
+//! was set. What the queue holds in memory it may drop at any time: the store has it, under a lease
+//! that is given back. It decides neither where mail goes (`policy`) nor what an outcome means
+//! (`lifecycle`). It fails never: trouble with the store is told, and tried again.
+
+mod clock;
+mod desk;
+mod door;
+mod knock;
+mod lane;
+mod ways;
+mod work;
+
+use std::collections::VecDeque;
+use std::hash::RandomState;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
+
+use crate::delivery;
+use crate::delivery::client::Caller;
+use crate::lifecycle::report::Letterhead;
+use crate::lifecycle::retry::Schedule;
+use crate::mail::{Reference, Timestamp};
+use crate::policy::table::RoutingTable;
+use crate::spool::{Feed, Spool};
+use clock::{Clock, Reading, Step};
+use desk::{Alive, Desk};
+use ways::Ways;
+
+/// How often the store is asked for what is due.
+const LOOK: Duration = Duration::from_millis(250);
+/// The pause before the store is asked again for what it could not do.
+const WRITE_AGAIN: Duration = Duration::from_millis(100);
+/// How long attempts in hand may take when the relay stops.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// What the queue works with.
+#[derive(Debug)]
+pub struct Parts {
+    pub feed: Feed,
+    pub spool: Spool,
+    pub table: watch::Receiver<Arc<RoutingTable>>,
+    pub caller: Caller,
+    pub settings: delivery::Settings,
+    /// The greatest reference in use when the relay started: these waited before.
+    pub last: Option<Reference>,
+    pub letterhead: Letterhead,
+    /// Becomes `true` when the relay stops.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// Runs the queue until the relay stops.
+pub async fn run(parts: Parts) {
+    let Parts {
+        feed: Feed { mut fresh, wake },
+        settings,
+        mut stop,
+        ..
+    } = parts;
+    let (alive, mut all_gone) = mpsc::channel(1);
+    let desk = Arc::new(Desk {
+        spool: parts.spool,
+        table: parts.table,
+        caller: parts.caller,
+        schedule: Schedule {
+            retry: settings.retry,
+            warn_after: settings.warn_after,
+            give_up_after: settings.give_up_after,
+        },
+        workers_per_room: settings.connections_per_room,
+        letterhead: parts.letterhead,
+        noise: RandomState::new(),
+        hand: Mutex::default(),
+        wake: Arc::clone(&wake),
+        stop: stop.clone(),
+    });
+    let mut foreign = desk.spool.store().foreign_changes();
+    let mut starting = pin!(make_all_due(&desk, parts.last));
+    let mut started = false;
+    let mut watcher = Watcher::new(Arc::clone(&desk), alive.clone());
+    let mut look = tokio::time::interval(LOOK);
+    look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            () = stopped(&mut stop) => break,
+            Some(message) = fresh.recv() => desk.take_fresh(message, &alive),
+            () = &mut starting, if !started => started = true,
+            Ok(()) = foreign.changed() => desk.start_over().await,
+            () = watcher.moved() => {}
+            () = wake.notified(), if watcher.may_take() => desk.take_due(false, &alive).await,
+            _ = look.tick() => watcher.look().await,
+        }
+    }
+    drop((alive, watcher));
+    if tokio::time::timeout(GRACE, all_gone.recv()).await.is_err() {
+        tracing::warn!(
+            "some attempts did not end in time; they are made again after the next start"
+        );
+    }
+}
+
+/// Ready when the relay stops, or is gone.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    drop(stop.wait_for(|stopping| *stopping).await);
+}
+
+/// After a start nothing keeps its old lease: everything that waited is tried again at once. What is
+/// due is taken meanwhile: whatever is in hand is not taken twice, even if its lease is forgotten
+/// with the old ones. The writer has as long a rest after each portion as the portion took.
+async fn make_all_due(desk: &Desk, last: Option<Reference>) {
+    let Some(last) = last else { return };
+    let now = Timestamp::now();
+    let mut most = 0;
+    loop {
+        let begun = Instant::now();
+        match desk.spool.store().make_all_due(now, last).await {
+            // What is deferred anew meanwhile is left alone: the last portion is a smaller one.
+            Ok(made) if made == 0 || made < most => break,
+            Ok(made) => most = made,
+            Err(fault) => {
+                tracing::warn!(%fault, "what waits cannot be made due yet");
+                tokio::time::sleep(WRITE_AGAIN).await;
+            }
+        }
+        desk.wake.notify_one();
+        tokio::time::sleep(begun.elapsed()).await;
+    }
+    desk.wake.notify_one();
+}
+
+/// What is looked at again and again: both clocks, where mail goes, and what is due.
+struct Watcher {
+    desk: Arc<Desk>,
+    alive: Alive,
+    clock: Clock,
+    ways: Ways,
+    steps: VecDeque<Step>,
+    /// Moves the times of what waits after a step. Nothing is taken from the store meanwhile.
+    moving: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+}
+
+impl Watcher {
+    fn new(desk: Arc<Desk>, alive: Alive) -> Self {
+        let table = Arc::clone(&desk.table.borrow());
+        Self {
+            clock: Clock::at(Reading::now(), desk.spool.next_reference()),
+            ways: Ways::of(table, Timestamp::now()),
+            steps: VecDeque::new(),
+            moving: None,
+            desk,
+            alive,
+        }
+    }
+
+    const fn may_take(&self) -> bool {
+        self.moving.is_none()
+    }
+
+    async fn look(&mut self) {
+        let now = Reading::now();
+        if let Some(step) = self.clock.look(now, self.desk.spool.next_reference()) {
+            let seconds = step.millis / 1000;
+            tracing::warn!(
+                seconds,
+                "the clock was set; the times of what waits are moved along"
+            );
+            self.desk.give_back_what_waits().await;
+            self.steps.push_back(step);
+        }
+        let table = Arc::clone(&self.desk.table.borrow());
+        let turned = self.ways.turned(&table, Timestamp::now());
+        self.desk.turn(&turned, &self.alive);
+        if self.moving.is_none() {
+            match self.steps.pop_front() {
+                Some(step) => {
+                    let desk = Arc::clone(&self.desk);
+                    self.moving = Some(Box::pin(async move { shift(&desk, step).await }));
+                }
+                None => self.desk.take_due(true, &self.alive).await,
+            }
+        }
+    }
+
+    /// Ready when the times of what waits have been moved; never where there is nothing to move.
+    async fn moved(&mut self) {
+        match &mut self.moving {
+            Some(moving) => moving.await,
+            None => std::future::pending().await,
+        }
+        self.moving = None;
+        self.desk.wake.notify_one();
+    }
+}
+
+/// Moves the times of all that was accepted before the step, a portion at a time.
+async fn shift(desk: &Desk, step: Step) {
+    let mut after = None;
+    loop {
+        match desk
+            .spool
+            .store()
+            .shift(step.millis, after, step.last)
+            .await
+        {
+            Ok(None) => return,
+            Ok(end) => after = end,
+            Err(fault) => {
+                tracing::warn!(%fault, "the times of what waits cannot be moved yet");
+                tokio::time::sleep(WRITE_AGAIN).await;
+            }
+        }
+    }
+}
