@@ -102,6 +102,7 @@ impl Relay {
             .await
             .map_err(|fault| Fault(fault.to_string()))?;
         let (spool, feed) = Spool::new(store, last, settings.limits.memory, WINDOW);
+        spool.remember_recent().await;
         let caller = Caller {
             hostname: settings.hostname.clone(),
             trust,

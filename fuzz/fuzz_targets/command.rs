@@ -1,15 +1,23 @@
 //! Any line is a command or a refusal; nothing that could end a line gets through.
 #![no_main]
 
-use ilbud::smtp::command::{self, Command};
+use ilbud::smtp::command::{self, Command, Offer};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|line: &[u8]| {
-    match command::parse(line) {
-        Ok(Command::Mail(mail)) => check(line, mail.sender),
-        Ok(Command::Rcpt(recipient)) => {
-            assert!(!recipient.is_empty());
-            check(line, recipient);
+    match command::parse(line, Offer::Guarded) {
+        Ok(Command::Mail(mail)) => {
+            check(line, mail.sender);
+            let envelope_id = mail.envelope_id.unwrap_or("-");
+            assert!(envelope_id.bytes().all(|octet| octet.is_ascii_graphic()));
+            assert!((1..=100).contains(&envelope_id.len()));
+        }
+        Ok(Command::Rcpt(rcpt)) => {
+            assert!(!rcpt.recipient.is_empty());
+            check(line, rcpt.recipient);
+            let original = rcpt.original.unwrap_or("rfc822;-");
+            assert!(!original.contains([' ', '=']) && original.contains(';'));
+            check(line, rcpt.original.unwrap_or_default());
         }
         Ok(Command::Ehlo(name) | Command::Helo(name)) => check(line, name),
         Ok(_) => {}

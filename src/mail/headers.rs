@@ -8,6 +8,7 @@
 
 mod attachments;
 mod author;
+mod urgency;
 
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
@@ -17,7 +18,7 @@ use mail_parser::decoders::charsets::map::charset_decoder;
 use mail_parser::parsers::MessageStream;
 
 use super::reply::harmless;
-use super::{Content, Envelope, Facts, Protocol, Recipient};
+use super::{Content, Envelope, Facts, Priority, Protocol, Recipient};
 
 use attachments::attachments;
 pub use author::Author;
@@ -40,6 +41,8 @@ pub struct HeaderFacts {
     pub author: Author,
     /// How many Received fields there are (RFC 5321 §6.3).
     pub hops: usize,
+    /// How urgent its author holds it to be; the most urgent field counts.
+    pub priority: Option<Priority>,
     /// The bytes without incoming `X-Ilbud-…` fields, and what was removed; `None` where there are
     /// none and the bytes stay as they came.
     pub cleaned: Option<(Bytes, Removed)>,
@@ -93,6 +96,7 @@ pub fn read(bytes: &Bytes) -> HeaderFacts {
         },
         author: section.author(),
         hops: section.hops,
+        priority: section.priority,
         cleaned: section.cleaned(bytes),
     }
 }
@@ -211,6 +215,7 @@ struct Section<'a> {
     message_id: Option<&'a [u8]>,
     has_parts: bool,
     hops: usize,
+    priority: Option<Priority>,
     /// Whether a field bears our own name.
     has_ours: bool,
 }
@@ -251,6 +256,9 @@ impl<'a> Section<'a> {
             self.has_parts |= !is_plain_text(value);
         } else if is(b"content-disposition") {
             self.has_parts |= starts_with_word(value, b"attachment");
+        } else if let Some(scale) = urgency::scale(name) {
+            // A field of nonsense (`None`) leaves the others in force.
+            self.priority = self.priority.max(urgency::read(scale, value));
         } else {
             self.has_ours |= is_ours(name);
         }
@@ -401,6 +409,10 @@ pub fn received_field(hostname: &str, envelope: &Envelope) -> Bytes {
             only.address.wire()
         };
         let _ = write!(field, "\r\n\tfor <{recipient}>");
+    }
+    // RFC 6710 §3
+    if envelope.terms.priority != Priority::ROUTINE {
+        let _ = write!(field, "\r\n\tPRIORITY {}", envelope.terms.priority);
     }
     // RFC 8314 §4.3: the name in the IANA registry.
     if let Some(tls) = &peer.tls {
@@ -644,6 +656,26 @@ mod tests {
     }
 
     #[test]
+    fn the_most_urgent_field_counts() {
+        #[rustfmt::skip]
+        let cases = [
+            ("Subject: x",                                          None),
+            ("X-Priority: 3",                                       Some(0)),
+            ("X-Priority: 5\r\nImportance: high",                   Some(4)),
+            ("Importance: high\r\nX-Priority: 5",                   Some(4)),
+            ("X-Priority: 5\r\npriority : normal",                  Some(0)),
+            ("X-Priority: 5\r\nX-Priority: soon",                   Some(-4)),
+            ("Importance:\r\n (x)\r\n\tlow",                        Some(-4)),
+            ("Subject: x\r\n Priority: urgent",                     None),
+            ("Subject: x\r\n\r\nPriority: urgent",                  None),
+        ];
+        for (fields, expected) in cases {
+            let found = read(&Bytes::from(format!("{fields}\r\n\r\n"))).priority;
+            assert_eq!(found.map(Priority::level), expected, "{fields:?}");
+        }
+    }
+
+    #[test]
     fn counts_the_hops() {
         let fields = "Received: x\r\nreceived : y\r\n z\r\nX-Received: n\r\nReceived: z\r\n\r\nReceived: n\r\n";
         assert_eq!(read(&Bytes::from(fields)).hops, 3);
@@ -795,6 +827,7 @@ mod tests {
         );
         let mut rich = envelope();
         rich.smtputf8 = true;
+        rich.terms.priority = Priority::HIGH;
         rich.peer.user = Some("ws1".to_owned());
         rich.peer.address = "[2001:db8::1]:25".parse().unwrap();
         rich.peer.helo = "ws\r\nX: (y) ".to_owned();
@@ -806,7 +839,7 @@ mod tests {
             received_field("relay.test", &rich),
             format!(
                 "Received: from ws??X:??y?? ([IPv6:2001:db8::1])\r\n\tby relay.test with UTF8SMTPSA (TLSv1.3) id 0000-0000-000Z\r\n\
-                 \tfor <vakt@ålesund.test>\r\n\ttls TLS_AES_256_GCM_SHA384;\r\n\t{date}\r\n"
+                 \tfor <vakt@ålesund.test>\r\n\tPRIORITY 4\r\n\ttls TLS_AES_256_GCM_SHA384;\r\n\t{date}\r\n"
             )
         );
     }

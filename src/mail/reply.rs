@@ -10,7 +10,7 @@ use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Address, Reference, RoomId};
+use super::{Address, Priority, Reference, RoomId};
 
 /// A line on the wire, CRLF included (RFC 5321 §4.5.3.1.5).
 const LINE: usize = 512;
@@ -206,6 +206,17 @@ impl Reply {
 
     pub fn sender_ok() -> Self {
         Self::new(250, (1, 0), "Sender OK")
+    }
+
+    /// RFC 6710 §4.1, §7: the text begins with the priority that is given instead.
+    pub fn priority_lowered(granted: Priority) -> Self {
+        Self::new(
+            250,
+            (3, 6),
+            format!(
+                "{granted} is the priority it has, the most that your room or gateway may ask for; sender OK"
+            ),
+        )
     }
 
     pub fn recipient_ok() -> Self {
@@ -628,6 +639,15 @@ impl Reply {
         )
     }
 
+    /// RFC 2852 §4: the time in which it was to be delivered passed while it was sent.
+    pub fn out_of_time() -> Self {
+        Self::new(
+            550,
+            (4, 7),
+            "The time given with BY was over before the message had come; nothing was sent. Give it more time or call",
+        )
+    }
+
     /// RFC 5321 §4.5.3.1.10.
     pub fn too_many_recipients(limit: usize) -> Self {
         Self::new(
@@ -837,6 +857,8 @@ mod tests {
                 "552 5.3.4 Message too large: the limit is 25 MiB",
             ),
             (Reply::too_many_recipients(100), "452 4.5.3 "),
+            (Reply::priority_lowered(Priority::HIGH), "250 2.3.6 4 "),
+            (Reply::out_of_time(), "550 5.4.7 "),
             (Reply::rate_limited(Duration::from_millis(1)), "450 4.7.1 "),
             (Reply::too_many_connections(), "421 4.7.0 "),
             (Reply::bare_newlines(), "550 5.6.0 "),

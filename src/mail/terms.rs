@@ -19,6 +19,7 @@ impl Priority {
     /// What `X-Priority: 1`, `Importance: high` and `Priority: urgent` mean, and the most that a room
     /// may ask for where its table says nothing else.
     pub const HIGH: Self = Self(4);
+    pub const MOST_URGENT: Self = Self(Self::MOST);
     const MOST: i8 = 9;
 
     /// `None` beyond -9 to 9.

@@ -10,8 +10,11 @@ use super::command::Verb;
 
 /// A command line, CRLF included.
 const LINE: usize = 512;
-/// SIZE (RFC 1870 §3), BODY (RFC 6152 §2) and SMTPUTF8 (RFC 6531 §3.1) lengthen MAIL.
-const MAIL_LINE: usize = LINE + 26 + 17 + 10;
+/// SIZE (RFC 1870 §3), BODY (RFC 6152 §2), SMTPUTF8 (RFC 6531 §3.1), RET and ENVID (RFC 3461 §4.3,
+/// §4.4), BY (RFC 2852 §2), MT-PRIORITY (RFC 6710 §3) and REQUIRETLS (RFC 8689 §2) lengthen MAIL.
+const MAIL_LINE: usize = LINE + 26 + 17 + 10 + 9 + 107 + 17 + 15 + 12;
+/// NOTIFY and ORCPT (RFC 3461 §4.1, §4.2) lengthen RCPT.
+const RCPT_LINE: usize = LINE + 29 + 507;
 
 /// What stands at the start of the buffer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,7 +80,8 @@ impl Lines {
 fn limit(line: &[u8]) -> usize {
     match Verb::of(line) {
         Verb::Mail => MAIL_LINE,
-        Verb::Rcpt | Verb::Data | Verb::Bdat | Verb::Other => LINE,
+        Verb::Rcpt => RCPT_LINE,
+        Verb::Data | Verb::Bdat | Verb::Other => LINE,
     }
 }
 
@@ -114,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_line_has_a_greatest_length() {
-        for (verb, longest) in [("NOOP", LINE), ("RCPT", LINE), ("MAIL", MAIL_LINE)] {
+        for (verb, longest) in [("NOOP", LINE), ("RCPT", RCPT_LINE), ("MAIL", MAIL_LINE)] {
             let line = |octets: usize| format!("{verb} {}\r\n", "x".repeat(octets - 7));
             assert!(matches!(found(&line(longest)), Line::Complete { .. }));
             assert!(matches!(found(&line(longest + 1)), Line::TooLong { .. }));

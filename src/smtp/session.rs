@@ -1,7 +1,7 @@
 //! The server's side of one SMTP dialogue, as a state machine: bytes and answers in, steps out.
 //!
-//! Decides the order of things (RFC 5321 §4.1.4, RFC 2920, RFC 3030, RFC 3207) and asks policy; what
-//! may be sent to whom is policy's. It never touches a socket, a clock or the store: whoever drives
+//! Decides the order of things (RFC 5321 §4.1.4, RFC 2920, RFC 3030, RFC 3207) and what is offered to
+//! whom, and asks policy; what may be sent to whom is policy's. It never touches a socket, a clock or the store: whoever drives
 //! it does what a [`Step`] says and brings the answer back. Nothing of a transaction that was broken
 //! off remains. It cannot fail: what a client does wrong is a reply, and our own trouble is a 4xx.
 
@@ -12,13 +12,13 @@ use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
-use super::command::{self, Bdat, Command, Fault, Mail, Verb};
+use super::command::{self, Bdat, Command, Fault, Mail, Offer, Rcpt, Verb};
 use super::data::{Reader, Unfit};
 use super::line::{Line, Lines};
 use super::transaction::{Attempt, Outline, Place, Request, Transaction, Verdict};
 use crate::mail::{
-    Facts, Origin, Peer, Protocol, Received, Reference, Refusal, Reply, Timestamp, TlsSession,
-    headers,
+    BodyKind, DeliverBy, Facts, Origin, Peer, Priority, Protocol, Received, Reference, Refusal,
+    Reply, Terms, Timestamp, TlsSession, headers,
 };
 use crate::policy::table::RoutingTable;
 use crate::spool::Receipt;
@@ -373,7 +373,7 @@ impl Session {
 
     fn obey_line(&mut self, line: &[u8], now: Timestamp) {
         if self.counts_command() {
-            match command::parse(line) {
+            match command::parse(line, self.offer()) {
                 Ok(command) => self.obey(command, now),
                 Err(fault) => self.refuse_fault(fault, now),
             }
@@ -397,7 +397,7 @@ impl Session {
             Command::Ehlo(name) => self.ehlo(name),
             Command::Helo(name) => self.helo(name),
             Command::Mail(mail) => self.mail(mail, now),
-            Command::Rcpt(recipient) => self.rcpt(recipient, now),
+            Command::Rcpt(rcpt) => self.rcpt(rcpt, now),
             Command::Data => self.data(now),
             Command::Bdat(chunk) => self.bdat(chunk, now),
             Command::Rset => self.rset(),
@@ -420,12 +420,27 @@ impl Session {
             "ENHANCEDSTATUSCODES".to_owned(),
             // RFC 9422 §4.
             format!("LIMITS RCPTMAX={}", self.settings.recipients),
+            "DSN".to_owned(),
+            "DELIVERBY".to_owned(),
+            "MT-PRIORITY".to_owned(),
         ];
+        if self.offer() >= Offer::Guarded {
+            extensions.push("REQUIRETLS".to_owned());
+        }
         if self.tls != Tls::NotOffered {
             extensions.push("STARTTLS".to_owned());
         }
         extensions.push("HELP".to_owned());
         self.say(Reply::extensions(&self.settings.hostname, name, extensions));
+    }
+
+    /// The parameters that the last greeting made known.
+    const fn offer(&self) -> Offer {
+        match (self.peer.protocol, &self.peer.tls) {
+            (Protocol::Smtp, _) => Offer::Nothing,
+            (Protocol::Esmtp, None) => Offer::Extensions,
+            (Protocol::Esmtp, Some(_)) => Offer::Guarded,
+        }
     }
 
     fn helo(&mut self, name: &str) {
@@ -490,12 +505,7 @@ impl Session {
                 let verb = Verb::Mail;
                 self.refuse_fault(Fault { verb, path, reply }, now);
             }
-            None => self.begin(Beginning::Mail(Request {
-                sender: mail.sender.to_owned(),
-                body: mail.body,
-                smtputf8: mail.smtputf8,
-                size: mail.size,
-            })),
+            None => self.begin(Beginning::Mail(request(&mail, now))),
         }
     }
 
@@ -519,14 +529,14 @@ impl Session {
         }
     }
 
-    fn rcpt(&mut self, recipient: &str, now: Timestamp) {
+    fn rcpt(&mut self, rcpt: Rcpt<'_>, now: Timestamp) {
         let most = self.settings.recipients;
         let answer = match &mut self.state {
-            State::Open(transaction, None) => transaction.add(recipient, most, now),
-            State::Open(_, Some(_)) => Err(refused_recipient(Reply::chunks_only(), recipient)),
+            State::Open(transaction, None) => transaction.add(&rcpt, most, now),
+            State::Open(_, Some(_)) => Err(refused_recipient(Reply::chunks_only(), rcpt.recipient)),
             _ => {
                 let reply = self.no_transaction(Reply::mail_first);
-                Err(refused_recipient(reply, recipient))
+                Err(refused_recipient(reply, rcpt.recipient))
             }
         };
         match answer {
@@ -614,6 +624,30 @@ impl Session {
             granted: 0,
             form,
         })
+    }
+}
+
+/// What MAIL asks for, heard at `now`.
+fn request(mail: &Mail<'_>, now: Timestamp) -> Request {
+    // RFC 2852 §4: the seconds are counted from this command on.
+    let by_when = |seconds: i64| now.as_millis().saturating_add(seconds.saturating_mul(1000));
+    Request {
+        sender: mail.sender.to_owned(),
+        body: mail.body.unwrap_or(BodyKind::SevenBit),
+        smtputf8: mail.smtputf8,
+        size: mail.size,
+        priority: mail.priority,
+        terms: Terms {
+            priority: Priority::ROUTINE,
+            require_tls: mail.require_tls,
+            deliver_by: mail.by.map(|by| DeliverBy {
+                at: Timestamp::from_millis(by_when(by.seconds)),
+                mode: by.mode,
+                trace: by.trace,
+            }),
+            ret: mail.ret,
+            envelope_id: mail.envelope_id.map(str::to_owned),
+        },
     }
 }
 
@@ -842,8 +876,9 @@ impl Session {
     pub fn admitted(&mut self, answer: Result<(), Duration>, now: Timestamp) {
         match (self.take_state(), answer) {
             (State::Admitting(transaction), Ok(())) => {
+                let reply = transaction.welcome();
                 self.state = State::Open(transaction, None);
-                self.say_with_reference(Reply::sender_ok());
+                self.say_with_reference(reply);
             }
             (State::Admitting(transaction), Err(wait)) => {
                 let verdict = Verdict::protocol(Reply::rate_limited(wait), None);

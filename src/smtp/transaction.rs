@@ -9,10 +9,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::command::Rcpt;
+use super::xtext;
 use crate::mail::headers::{self, HeaderFacts, Removed};
 use crate::mail::{
-    Address, AddressFault, BodyKind, Content, Details, Envelope, Event, EventKind, Facts, Origin,
-    Peer, Received, Recipient, Reference, Refusal, Reply, RoomId, Terms, Timestamp,
+    Address, AddressFault, BodyKind, ByMode, Content, Details, Envelope, Event, EventKind, Facts,
+    Origin, Peer, Priority, Received, Recipient, Reference, Refusal, Reply, RoomId, Terms,
+    Timestamp, Wishes,
 };
 use crate::policy::decide::{self, Accepted, Decision, Refused};
 use crate::policy::table::RoutingTable;
@@ -51,6 +54,10 @@ pub struct Request {
     pub smtputf8: bool,
     /// RFC 1870: what the client believes.
     pub size: Option<u64>,
+    /// MT-PRIORITY, not yet granted.
+    pub priority: Option<Priority>,
+    /// All else that is asked for the message as a whole.
+    pub terms: Terms,
 }
 
 /// A transaction under way.
@@ -182,14 +189,37 @@ impl Transaction {
         })
     }
 
+    /// The reply that accepts MAIL. RFC 6710 §4.1: a client is told which priority it has instead of
+    /// the one it asked for.
+    pub fn welcome(&self) -> Reply {
+        match self.request.priority {
+            Some(asked) if self.ceiling() < asked => Reply::priority_lowered(self.ceiling()),
+            _ => Reply::sender_ok(),
+        }
+    }
+
+    /// The most urgent that this origin's mail may be.
+    fn ceiling(&self) -> Priority {
+        match &self.origin {
+            Origin::Room(id) => self.table.room(id).map(|it| it.priority_ceiling),
+            Origin::Gateway(name) => {
+                let mut gateways = self.table.gateways();
+                let gateway = gateways.find(|it| it.name == *name);
+                gateway.map(|it| it.priority_ceiling)
+            }
+            Origin::Relay => Some(Priority::MOST_URGENT),
+        }
+        .unwrap_or(Priority::ROUTINE)
+    }
+
     /// RCPT TO: asks policy; `most` recipients may be named. `Ok` is the reply that accepts.
     pub fn add(
         &mut self,
-        recipient: &str,
+        rcpt: &Rcpt<'_>,
         most: usize,
         now: Timestamp,
     ) -> Result<Reply, Box<Verdict>> {
-        let answer = self.judge(recipient, most, now);
+        let answer = self.judge(rcpt, most, now);
         match &answer {
             Ok(_) => self.accepted += 1,
             Err(verdict) if verdict.reply.is_temporary() => self.deferred += 1,
@@ -200,10 +230,11 @@ impl Transaction {
 
     fn judge(
         &mut self,
-        recipient: &str,
+        rcpt: &Rcpt<'_>,
         most: usize,
         now: Timestamp,
     ) -> Result<Reply, Box<Verdict>> {
+        let recipient = rcpt.recipient;
         let protocol = |reply| Verdict::protocol(reply, Some(recipient.to_owned()));
         if self.accepted >= most {
             return Err(protocol(Reply::too_many_recipients(most)));
@@ -211,9 +242,15 @@ impl Transaction {
         if !self.request.smtputf8 && !recipient.is_ascii() {
             return Err(protocol(Reply::needs_smtputf8(recipient)));
         }
+        if let Some(original) = rcpt.original.filter(|it| !it.is_ascii())
+            && !self.request.smtputf8
+        {
+            // RFC 6533 §3.
+            return Err(protocol(Reply::needs_smtputf8(original)));
+        }
         let sender = self.sender.as_ref();
         match decide::decide(&self.origin, sender, recipient, &self.table, now) {
-            Decision::Accept(accepted) => self.take(recipient, accepted),
+            Decision::Accept(accepted) => self.take(rcpt, accepted),
             Decision::Refuse(refused) | Decision::Defer(refused) => {
                 Err(Verdict::policy(refused, Some(recipient.to_owned())))
             }
@@ -221,7 +258,8 @@ impl Transaction {
     }
 
     /// Each recipient once, however often it is named, by itself or through groups.
-    fn take(&mut self, recipient: &str, accepted: Accepted) -> Result<Reply, Box<Verdict>> {
+    fn take(&mut self, rcpt: &Rcpt<'_>, accepted: Accepted) -> Result<Reply, Box<Verdict>> {
+        let recipient = rcpt.recipient;
         let members = accepted.recipients.len();
         if members == 0 {
             let reply = Reply::not_accepted_by_group(recipient);
@@ -233,7 +271,8 @@ impl Transaction {
         let is_group = accepted.recipients.iter().any(|it| it.group.is_some());
         for one in accepted.recipients {
             if self.known.insert(one.address.clone()) {
-                self.recipients.push(one);
+                let wishes = wishes(rcpt, one.group.is_some());
+                self.recipients.push(Recipient { wishes, ..one });
             }
         }
         for (member, rule) in accepted.left_out {
@@ -297,7 +336,7 @@ impl Transaction {
         let read = headers::read(&bytes);
         self.find_reporter(&read, place.peer);
         let outline = self.outline(read.facts.clone(), Some(bytes.len() as u64));
-        let judged = self.judge_content(&read);
+        let judged = self.judge_content(&read, now);
         (
             outline,
             judged.map(|()| self.receive(bytes, read, place, now)),
@@ -313,7 +352,11 @@ impl Transaction {
         }
     }
 
-    fn judge_content(&self, read: &HeaderFacts) -> Result<(), Box<Verdict>> {
+    fn judge_content(&self, read: &HeaderFacts, now: Timestamp) -> Result<(), Box<Verdict>> {
+        let deliver_by = self.request.terms.deliver_by;
+        if deliver_by.is_some_and(|it| it.mode == ByMode::Return && it.at <= now) {
+            return Err(Verdict::protocol(Reply::out_of_time(), None));
+        }
         if read.hops >= MOST_HOPS {
             return Err(Verdict::protocol(Reply::mail_loop(read.hops), None));
         }
@@ -335,6 +378,11 @@ impl Transaction {
     ) -> Received {
         let (bytes, removed) = read.cleaned.unwrap_or((bytes, Removed::default()));
         let remarks = self.remarks(&removed, now);
+        let asked = self.request.priority.or(read.priority);
+        let terms = Terms {
+            priority: asked.map_or(Priority::ROUTINE, |it| it.min(self.ceiling())),
+            ..self.request.terms
+        };
         let envelope = Envelope {
             reference: self.attempt.reference,
             received_at: now,
@@ -343,7 +391,7 @@ impl Transaction {
             sender: self.sender,
             smtputf8: self.request.smtputf8,
             body: self.request.body,
-            terms: Terms::default(),
+            terms,
             recipients: self.recipients,
         };
         let trace = headers::received_field(place.hostname, &envelope);
@@ -418,6 +466,16 @@ impl Outline {
             ..row.clone()
         };
         self.recipients.iter().map(for_one).collect()
+    }
+}
+
+/// What is asked for a recipient. Members of a group inherit it, so that the sender hears of each of
+/// them, under the name that was written (RFC 3461 §5.2.7).
+fn wishes(rcpt: &Rcpt<'_>, is_member: bool) -> Wishes {
+    let written = || is_member.then(|| xtext::original(rcpt.recipient));
+    Wishes {
+        notify: rcpt.notify,
+        original: rcpt.original.map(xtext::in_ascii).or_else(written),
     }
 }
 

@@ -2,10 +2,11 @@
 //!
 //! [`Spool`] is what the program uses; [`store::Store`] is what a database implements. The spool
 //! hands a freshly kept message to the queue in memory, wakes it for what is only in the store,
-//! bounds the memory that bodies take, and sums up floods of refusals before they are written. It
-//! decides nothing about mail, and it never says that something was kept before the store said so:
+//! bounds the memory that bodies take, marks what a client sent twice, and sums up floods of refusals
+//! before they are written. It decides nothing about mail, and it never says that something was kept before the store said so:
 //! a [`Receipt`] has no other maker.
 
+mod duplicates;
 mod refusals;
 pub mod sqlite;
 pub mod store;
@@ -18,9 +19,15 @@ use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::lifecycle;
-use crate::mail::{Content, Received, Reference, References, Refusal, Timestamp};
+use crate::mail::{
+    Address, Content, Details, Event, EventKind, Received, Reference, References, Refusal, RoomId,
+    Timestamp,
+};
+use duplicates::{Duplicates, Key, Seen};
 use refusals::Refusals;
-use store::{Applied, Change, NewMessage, RecipientId, Store, StoreError, Told, Waiting};
+use store::{
+    Applied, Change, LogRow, NewMessage, RecipientId, Search, Store, StoreError, Told, Waiting,
+};
 
 /// A message just kept, with its bytes still in memory.
 #[derive(Debug)]
@@ -67,6 +74,12 @@ const PORTION: usize = 200;
 /// How long refusals are gathered before they are written: well within a second.
 const GATHER: Duration = Duration::from_millis(250);
 
+/// As many recipients of late as are looked for after a start, and how long that may take.
+const RECENT: usize = 10_000;
+const RECALL: Duration = Duration::from_secs(1);
+/// A transaction begins, and has its reference, so long before it is accepted.
+const TRANSACTION: Duration = Duration::from_secs(3600);
+
 /// The spool. Cheap to clone.
 #[derive(Clone)]
 pub struct Spool {
@@ -83,6 +96,7 @@ struct Shared {
     wake: Arc<Notify>,
     refusals: Mutex<Refusals>,
     refused: Notify,
+    duplicates: Mutex<Duplicates>,
 }
 
 impl fmt::Debug for Spool {
@@ -122,6 +136,7 @@ impl Spool {
             wake: Arc::clone(&wake),
             refusals: Mutex::default(),
             refused: Notify::new(),
+            duplicates: Mutex::new(Duplicates::new(RandomState::new())),
         };
         (
             Self {
@@ -177,9 +192,15 @@ impl Spool {
         } else {
             Duration::ZERO
         };
-        let message = lifecycle::accepted(&received, received.envelope.received_at.after(lease));
+        let mut message =
+            lifecycle::accepted(&received, received.envelope.received_at.after(lease));
+        let remembered = self.remember(&mut message);
         let waiting = place.as_ref().map(|_| waiting(&message));
-        self.shared.store.accept(message).await?;
+        let kept = self.shared.store.accept(message).await;
+        if let Err(fault) = kept {
+            self.forget(received.envelope.reference, remembered);
+            return Err(fault);
+        }
         match (place, waiting) {
             (Some(place), Some(waiting)) => {
                 drop(place.send(Fresh {
@@ -193,6 +214,71 @@ impl Spool {
         Ok(Receipt {
             reference: received.envelope.reference,
         })
+    }
+
+    /// Marks the recipients for whom the same Message-ID came a while ago. Gives what to forget, should
+    /// the message not be kept.
+    fn remember(&self, message: &mut NewMessage) -> Vec<(Key, Option<Seen>)> {
+        let Some(message_id) = &message.facts.message_id else {
+            return Vec::new();
+        };
+        let (reference, at) = (message.reference, message.accepted_at);
+        let room = message.sender_room.as_ref();
+        let mut window = self.duplicates();
+        let mut remembered = Vec::with_capacity(message.recipients.len());
+        for recipient in &message.recipients {
+            let key = window.key(room, message_id, &recipient.address);
+            let earlier = window.add(key, Seen { reference, at });
+            let event = earlier.map(|it| duplicate(reference, at, recipient, it));
+            message.events.extend(event);
+            remembered.push((key, earlier));
+        }
+        remembered
+    }
+
+    fn forget(&self, reference: Reference, remembered: Vec<(Key, Option<Seen>)>) {
+        let mut window = self.duplicates();
+        for (key, earlier) in remembered {
+            window.take_back(key, reference, earlier);
+        }
+    }
+
+    /// Learns from the store what was accepted of late: a crash is when clients send again. Bounded in
+    /// time; without it, nothing but marks in the log is missing.
+    pub async fn remember_recent(&self) {
+        let since = Timestamp::now().before(duplicates::WINDOW);
+        let search = self.shared.store.search(Search {
+            since: Some(since),
+            not_below: Some(Reference::first_at(since.before(TRANSACTION))),
+            limit: RECENT,
+            ..Search::default()
+        });
+        let rows = match tokio::time::timeout(RECALL, search).await {
+            Ok(Ok(rows)) => rows,
+            Ok(Err(fault)) => {
+                return tracing::warn!(%fault, "what is sent again may go unmarked for a while");
+            }
+            Err(_) => return tracing::warn!("what is sent again may go unmarked for a while"),
+        };
+        let mut window = self.duplicates();
+        // Without a client it is a report of our own; refusals were not kept.
+        let kept = |it: &&LogRow| !it.client.is_empty() && it.status != EventKind::Refused.word();
+        for row in rows.iter().filter(kept) {
+            let recipient = row.recipient.as_deref().map(Address::parse);
+            if let (Some(id), Some(Ok(recipient))) = (&row.message_id, recipient) {
+                let room = row.sender_room.as_deref().map(RoomId::new);
+                let key = window.key(room.as_ref(), id, &recipient);
+                let (reference, at) = (row.reference, row.at);
+                window.add_older(key, Seen { reference, at });
+            }
+        }
+    }
+
+    fn duplicates(&self) -> MutexGuard<'_, Duplicates> {
+        self.shared
+            .duplicates
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A place in the queue's window, unless it is full or memory is short: then the message is
@@ -246,6 +332,29 @@ impl Spool {
             self.shared.wake.notify_one();
         }
         Ok(applied)
+    }
+}
+
+/// For a recipient for whom the same Message-ID came before.
+fn duplicate(
+    reference: Reference,
+    at: Timestamp,
+    recipient: &store::NewRecipient,
+    earlier: Seen,
+) -> Event {
+    Event {
+        reference,
+        at,
+        kind: EventKind::Duplicate,
+        recipient: Some(recipient.address.clone()),
+        details: Details {
+            room: Some(recipient.room.to_string()),
+            reason: Some(format!(
+                "the same Message-ID came for this recipient at {} as {}",
+                earlier.at, earlier.reference
+            )),
+            ..Details::default()
+        },
     }
 }
 

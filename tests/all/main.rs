@@ -20,6 +20,7 @@ mod sink;
 mod transcript;
 mod wait;
 
+mod asked_for;
 mod bounces;
 mod bytes;
 mod commands;

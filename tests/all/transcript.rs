@@ -6,12 +6,16 @@
 //! C EHLO ws.test             the client sends this line, and CRLF
 //! c half a li                the client sends exactly these octets; \r \n \0 \t \\ \xNN
 //! S 250-…                    the server says this line; … is any text, {A} a reference, the same wherever A stands
+//! T 250-…                    the server says this line too, within TLS
 //! TLS                        both sides shake hands
 //! STOP                       the relay is told to go down
 //! TIMEOUT                    the client's time is up
+//! LATER 61                   so many seconds pass
 //! BYE                        the server closes
 //! ROW a@x -> b@y 550 5.7.1   a refusal in the log: sender, recipient (- for none), reply
 //! KEPT a@x -> b@y, c@z       a message was kept
+//! ASKS priority 4            … on these terms, none of them left out
+//! ASKS b@y notify NEVER      … and with these wishes for a recipient
 //! EVENT left out d@y         … with this remark in the log
 //! | Subject: hei\r\n         … and, line by line, this content
 //! ```
@@ -27,17 +31,27 @@ use std::path::Path;
 pub enum Act {
     Send(Vec<u8>),
     /// All that the server says up to the client's next turn, a line each.
-    Hear(Vec<String>),
+    Hear(Vec<Line>),
     Tls,
     Stop,
     Timeout,
+    Later(u64),
     Bye,
     Row(String),
     Kept {
         who: String,
+        asks: Vec<String>,
         events: Vec<String>,
         content: Vec<u8>,
     },
+}
+
+/// What the server says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    pub pattern: String,
+    /// It says so within TLS, and nothing in its place elsewhere.
+    pub only_in_tls: bool,
 }
 
 #[derive(Debug)]
@@ -96,21 +110,24 @@ impl Transcript {
                 return;
             }
             ("c", Some(Act::Send(sent))) => return sent.extend_from_slice(&octets(rest)),
-            ("S", Some(Act::Hear(lines))) => return lines.push(rest.to_owned()),
+            ("S" | "T", Some(Act::Hear(lines))) => return lines.push(said(word, rest)),
             ("|", Some(Act::Kept { content, .. })) => {
                 return content.extend_from_slice(&octets(rest));
             }
+            ("ASKS", Some(Act::Kept { asks, .. })) => return asks.push(rest.to_owned()),
             ("EVENT", Some(Act::Kept { events, .. })) => return events.push(rest.to_owned()),
             ("C", _) => Act::Send([&octets(rest)[..], b"\r\n"].concat()),
             ("c", _) => Act::Send(octets(rest)),
-            ("S", _) => Act::Hear(vec![rest.to_owned()]),
+            ("S" | "T", _) => Act::Hear(vec![said(word, rest)]),
             ("TLS", _) => Act::Tls,
             ("STOP", _) => Act::Stop,
             ("TIMEOUT", _) => Act::Timeout,
+            ("LATER", _) => Act::Later(rest.parse().expect("a number of seconds")),
             ("BYE", _) => Act::Bye,
             ("ROW", _) => Act::Row(rest.to_owned()),
             ("KEPT", _) => Act::Kept {
                 who: rest.to_owned(),
+                asks: Vec::new(),
                 events: Vec::new(),
                 content: Vec::new(),
             },
@@ -121,6 +138,13 @@ impl Transcript {
 
     pub fn setting(&self, key: &str) -> Option<&str> {
         self.settings.get(key).map(String::as_str)
+    }
+}
+
+fn said(word: &str, pattern: &str) -> Line {
+    Line {
+        pattern: pattern.to_owned(),
+        only_in_tls: word == "T",
     }
 }
 

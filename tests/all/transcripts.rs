@@ -6,14 +6,16 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::BytesMut;
-use ilbud::mail::{Received, Reference, Refusal, Reply, Timestamp, TlsSession};
+use ilbud::mail::{
+    Envelope, Received, Recipient, Reference, Refusal, Reply, Timestamp, TlsSession, Wishes,
+};
 use ilbud::policy::table::RoutingTable;
 use ilbud::smtp::session::{Session, Settings, Step, Tls};
 use ilbud::spool::sqlite::{self, Sqlite};
 use ilbud::spool::store::StoreError;
 use ilbud::spool::{BodyPermit, Feed, Receipt, Spool};
 
-use crate::transcript::{self, Act, ROUTES, References, Transcript};
+use crate::transcript::{self, Act, Line, ROUTES, References, Transcript};
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
@@ -81,6 +83,7 @@ struct Player<'a> {
     closed: bool,
     tls_wanted: bool,
     references: References,
+    now: Timestamp,
     /// How much of each there is.
     memory: usize,
     messages: usize,
@@ -118,6 +121,7 @@ impl<'a> Player<'a> {
             closed: false,
             tls_wanted: false,
             references: References::default(),
+            now: NOW,
             memory: number("memory", usize::MAX),
             messages: number("messages", usize::MAX),
         }
@@ -147,7 +151,8 @@ impl<'a> Player<'a> {
                 }
             }
             Act::Hear(lines) => {
-                for pattern in lines {
+                let in_tls = self.session.peer().tls.is_some();
+                for Line { pattern, .. } in lines.iter().filter(|it| in_tls || !it.only_in_tls) {
                     let line = self.heard.pop_front().unwrap_or_default();
                     assert!(
                         self.references.matches(pattern, &line),
@@ -172,9 +177,10 @@ impl<'a> Player<'a> {
                 self.run();
             }
             Act::Timeout => {
-                self.session.end(Reply::timed_out(), NOW);
+                self.session.end(Reply::timed_out(), self.now);
                 self.run();
             }
+            Act::Later(seconds) => self.now = self.now.after(Duration::from_secs(*seconds)),
             Act::Bye => assert!(self.closed, "{place}: still open"),
             Act::Row(expected) => {
                 let row = self.rows.pop_front().map(|row| described(&row));
@@ -182,6 +188,7 @@ impl<'a> Player<'a> {
             }
             Act::Kept {
                 who,
+                asks,
                 events,
                 content,
             } => {
@@ -190,6 +197,7 @@ impl<'a> Player<'a> {
                     .pop_front()
                     .unwrap_or_else(|| panic!("{place}: nothing kept"));
                 check_kept(&kept, who, events, content, place);
+                assert_eq!(&asked(&kept.envelope), asks, "{place}");
             }
         }
     }
@@ -197,7 +205,7 @@ impl<'a> Player<'a> {
     /// Takes steps until more bytes are needed.
     fn run(&mut self) {
         while !self.closed {
-            match self.session.read(&mut self.bytes, NOW) {
+            match self.session.read(&mut self.bytes, self.now) {
                 Step::NeedBytes => return,
                 Step::Say(reply) => {
                     let wire = String::from_utf8(reply.wire()).unwrap();
@@ -213,7 +221,7 @@ impl<'a> Player<'a> {
                 Step::Note(row) => self.rows.push_back(*row),
                 Step::Begin => {
                     self.session
-                        .begun(next_reference(), Arc::clone(&self.table), NOW);
+                        .begun(next_reference(), Arc::clone(&self.table), self.now);
                 }
                 Step::Admit(_) => {
                     let answer = if self.messages > 0 {
@@ -222,12 +230,12 @@ impl<'a> Player<'a> {
                         Err(Duration::from_millis(2500))
                     };
                     self.messages = self.messages.saturating_sub(1);
-                    self.session.admitted(answer, NOW);
+                    self.session.admitted(answer, self.now);
                 }
                 Step::Reserve(octets) => {
                     let granted = octets <= self.memory;
                     self.memory -= if granted { octets } else { 0 };
-                    self.session.reserved(granted, NOW);
+                    self.session.reserved(granted, self.now);
                 }
                 Step::Keep(received) => self.keep(*received),
             }
@@ -243,10 +251,10 @@ impl<'a> Player<'a> {
             Some("corrupt") => StoreError::Corrupt(cause()),
             _ => {
                 self.kept.push_back(received.clone());
-                return self.session.kept(Ok(keep(received)), NOW);
+                return self.session.kept(Ok(keep(received)), self.now);
             }
         };
-        self.session.kept(Err(&fault), NOW);
+        self.session.kept(Err(&fault), self.now);
     }
 }
 
@@ -257,6 +265,35 @@ fn described(row: &Refusal) -> String {
     let reference = row.reference.to_string();
     assert!(row.reply.ends_with(&reference), "{row:?}");
     format!("{sender} -> {recipient} {}", said.join(" "))
+}
+
+/// The terms of a message and the wishes for its recipients, where there are any.
+fn asked(envelope: &Envelope) -> Vec<String> {
+    let terms = &envelope.terms;
+    let priority = Some(terms.priority).filter(|it| it.level() != 0);
+    let words = [
+        priority.map(|it| format!("priority {it}")),
+        terms.require_tls.then(|| "requiretls".to_owned()),
+        terms.deliver_by.map(|by| {
+            let seconds = (by.at.as_millis() - NOW.as_millis()) / 1000;
+            let trace = if by.trace { " trace" } else { "" };
+            format!("by {seconds} {:?}{trace}", by.mode)
+        }),
+        terms.ret.map(|it| format!("ret {}", it.word())),
+        terms.envelope_id.as_ref().map(|it| format!("envid {it}")),
+    ];
+    let mut asked = vec![words.into_iter().flatten().collect::<Vec<_>>().join(" ")];
+    asked.extend(envelope.recipients.iter().filter_map(wished));
+    asked.retain(|it| !it.is_empty());
+    asked
+}
+
+fn wished(recipient: &Recipient) -> Option<String> {
+    let Wishes { notify, original } = &recipient.wishes;
+    let notify = notify.map(|it| format!(" notify {it}")).unwrap_or_default();
+    let original = original.as_ref().map(|it| format!(" original {it}"));
+    let wishes = notify + &original.unwrap_or_default();
+    (!wishes.is_empty()).then(|| format!("{}{wishes}", recipient.address))
 }
 
 fn check_kept(kept: &Received, who: &str, events: &[String], content: &[u8], place: &str) {

@@ -7,7 +7,7 @@ use std::net::TcpStream;
 
 use crate::client::Client;
 use crate::relay::{Relay, Setup};
-use crate::transcript::{self, Act, ROUTES, References, Transcript};
+use crate::transcript::{self, Act, Line, ROUTES, References, Transcript};
 use crate::wait;
 
 #[test]
@@ -44,7 +44,7 @@ fn speaks_of_starttls(transcript: &Transcript) -> bool {
 /// Whether it can be played without a hand inside the relay.
 fn is_for_anybody(transcript: &Transcript) -> bool {
     let inside = ["memory", "store", "messages"];
-    let needs = |act: &Act| matches!(act, Act::Stop | Act::Timeout);
+    let needs = |act: &Act| matches!(act, Act::Stop | Act::Timeout | Act::Later(_));
     inside.iter().all(|key| transcript.setting(key).is_none())
         && !transcript.acts.iter().any(|(_, act)| needs(act))
 }
@@ -72,7 +72,8 @@ fn play(transcript: &Transcript, listener: &str) {
     let relay = relay_for(transcript, listener);
     let source = transcript.setting("client").unwrap_or("127.0.1.9");
     let mut client = Client::silent(relay.port, source).unwrap();
-    if listener == "implicit" {
+    let mut in_tls = listener == "implicit";
+    if in_tls {
         client.shake_hands(&relay.path("certs"));
     }
     let mut references = References::default();
@@ -80,8 +81,8 @@ fn play(transcript: &Transcript, listener: &str) {
         let place = format!("{} line {number}, listener {listener}", transcript.name);
         match act {
             Act::Send(octets) => client.put(octets),
-            Act::Hear(patterns) => {
-                for pattern in patterns {
+            Act::Hear(lines) => {
+                for Line { pattern, .. } in lines.iter().filter(|it| in_tls || !it.only_in_tls) {
                     let line = client.line().unwrap_or_default();
                     assert!(
                         references.matches(pattern, &line),
@@ -89,10 +90,13 @@ fn play(transcript: &Transcript, listener: &str) {
                     );
                 }
             }
-            Act::Tls => drop(client.shake_hands(&relay.path("certs"))),
+            Act::Tls => {
+                client.shake_hands(&relay.path("certs"));
+                in_tls = true;
+            }
             Act::Bye => assert_eq!(client.line(), None, "{place}"),
             // The log is the pure driver's to compare, row by row.
-            Act::Row(_) | Act::Kept { .. } | Act::Stop | Act::Timeout => {}
+            Act::Row(_) | Act::Kept { .. } | Act::Stop | Act::Timeout | Act::Later(_) => {}
         }
     }
 }
