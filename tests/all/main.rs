@@ -35,6 +35,7 @@ mod nothing_leaves;
 mod own_room_only;
 mod queue;
 mod real_peers;
+mod reports;
 mod restart;
 mod rooms;
 mod routes;

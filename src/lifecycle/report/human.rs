@@ -330,7 +330,7 @@ mod tests {
     #[test]
     fn long_sentences_go_on_below() {
         let mut page = Page::default();
-        page.entry("Why:", &"words ".repeat(16).trim().to_owned());
+        page.entry("Why:", "words ".repeat(16).trim());
         let second = format!("{}{}", " ".repeat(18), "words ".repeat(7));
         let expected = format!(
             "  Why:            {}\r\n{}\r\n",
