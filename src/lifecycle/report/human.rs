@@ -189,6 +189,10 @@ impl Letter<'_> {
                 let words = format!("{demand} {}. {cause}", self.moment(at));
                 words.trim_end().to_owned()
             }
+            News::Failed(Failure::Cancelled) if notice.is_unsure() => {
+                let unsure = Why::Unsure.sentence(self.occasion.letterhead.language);
+                format!("{cause} {unsure}")
+            }
             _ => cause.to_owned(),
         }
     }
