@@ -145,7 +145,8 @@ fn put_off(
     }
     let course = occasion.course(&waiting);
     let overdue = course.overdue(now);
-    // One report says both where both times have passed.
+    // One report says both where both times have passed; what nobody wants or may be told counts
+    // as told, so that the log says so once.
     step.told = Told {
         late: course.is_late(now),
         overdue: overdue.is_some(),

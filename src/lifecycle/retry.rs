@@ -102,6 +102,12 @@ impl Course<'_> {
         (!self.told.overdue && by.at <= now).then_some(by.at)
     }
 
+    /// Whether a deferral now would be told to the sender, in a report that quotes the message.
+    pub fn has_news(&self, now: Timestamp) -> bool {
+        let is_over = self.until(now).is_none();
+        is_over || self.is_late(now) || self.overdue(now).is_some()
+    }
+
     /// Until when it is tried; `None` when that has passed already, and it is about to be given up.
     pub fn until(&self, now: Timestamp) -> Option<Timestamp> {
         let end = self.end();
@@ -313,6 +319,8 @@ mod tests {
             };
             let is = (course.is_late(at(age)), course.overdue(at(age)).is_some());
             assert_eq!(is, expected, "age {age}, {late}, {overdue}");
+            assert_eq!(course.has_news(at(age)), is.0 || is.1);
+            assert!(course.has_news(at(1_000)), "the end");
         }
     }
 

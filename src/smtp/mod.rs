@@ -11,4 +11,4 @@ mod line;
 pub mod server;
 pub mod session;
 mod transaction;
-mod xtext;
+pub mod xtext;

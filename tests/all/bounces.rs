@@ -119,23 +119,6 @@ fn a_refusal_is_reported_in_english() {
 }
 
 #[test]
-fn a_report_that_cannot_be_delivered_makes_no_report() {
-    let away = refusing();
-    let relay = Setup::no_rooms()
-        .room("a", &away.hop())
-        .room("b", &away.hop())
-        .start();
-    let reply = relay
-        .client("a")
-        .send(&vakt("a"), &[&vakt("b")], &letter(&vakt("a"), &vakt("b")));
-    relay.expect_events(&reply.reference(), &["accepted", "failed", "bounced"]);
-    wait::until("an empty queue", || relay.queue_is_empty());
-    let events = relay.rows(&["log", "show", &reply.reference()]);
-    let report = events.last().unwrap()["report"].as_str().unwrap();
-    relay.expect_events(report, &["accepted", "failed", "not bounced"]);
-}
-
-#[test]
 fn a_sender_is_told_when_it_is_given_up() {
     let home = Sink::start();
     let away = format!("smtp://127.0.0.1:{}", crate::relay::free_port());

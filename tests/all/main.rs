@@ -38,6 +38,7 @@ mod own_room_only;
 mod queue;
 mod queue_list;
 mod real_peers;
+mod reports;
 mod restart;
 mod rooms;
 mod routes;

@@ -189,6 +189,10 @@ impl Letter<'_> {
                 let words = format!("{demand} {}. {cause}", self.moment(at));
                 words.trim_end().to_owned()
             }
+            News::Failed(Failure::Cancelled) if notice.is_unsure() => {
+                let unsure = Why::Unsure.sentence(self.occasion.letterhead.language);
+                format!("{cause} {unsure}")
+            }
             _ => cause.to_owned(),
         }
     }
@@ -330,7 +334,7 @@ mod tests {
     #[test]
     fn long_sentences_go_on_below() {
         let mut page = Page::default();
-        page.entry("Why:", &"words ".repeat(16).trim().to_owned());
+        page.entry("Why:", "words ".repeat(16).trim());
         let second = format!("{}{}", " ".repeat(18), "words ".repeat(7));
         let expected = format!(
             "  Why:            {}\r\n{}\r\n",

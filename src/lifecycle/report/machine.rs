@@ -5,9 +5,10 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use super::why::Why;
-use super::{Failure, Letter, News, Notice, Outlook, one_line};
+use super::{Failure, Kind, Letter, News, Notice, Outlook, one_line};
 use crate::delivery::outcome::Cause;
 use crate::mail::{Answer, Wishes};
+use crate::smtp::xtext;
 
 /// What fits a line beside the field's name (RFC 5322 §2.1.1).
 const VALUE: usize = 900;
@@ -46,13 +47,17 @@ impl Letter<'_> {
         block.field("Final-Recipient", &format!("{kind}; {}", recipient.wire()));
         block.field("Action", notice.action());
         block.field("Status", &notice.status());
-        if let (Some(_), Some(host)) = (notice.answer(), remote(notice)) {
+        let remote = notice.answer().and_then(|_| remote(notice));
+        if let Some(host) = &remote {
             block.field("Remote-MTA", &format!("dns; {host}"));
         }
         if let Some(last) = &notice.last {
-            let kind = notice.answer().map_or("X-Ilbud", |_| "smtp");
-            let words = ascii(&last.cause.to_string());
-            block.field("Diagnostic-Code", &format!("{kind}; {words}"));
+            // What we did ourselves, into a Maildir, needs no diagnosis.
+            if remote.is_some() || notice.kind() != Kind::Success {
+                let kind = notice.answer().map_or("X-Ilbud", |_| "smtp");
+                let words = ascii(&last.cause.to_string());
+                block.field("Diagnostic-Code", &format!("{kind}; {words}"));
+            }
             if let Some(at) = last.at {
                 block.field("Last-Attempt-Date", &at.rfc5322());
             }
@@ -143,8 +148,8 @@ const fn usual(answer: &Answer) -> Option<&'static str> {
     }
 }
 
-/// ORCPT (RFC 3461 §4.2) as `Original-Recipient`: the kind as it came, the address decoded. An
-/// address beyond ASCII stands only where the whole part may (RFC 6533 §3).
+/// ORCPT (RFC 3461 §4.2) as `Original-Recipient`: the kind as it came, the address decoded. Letters
+/// beyond ASCII stand only where the whole part may have them (RFC 6533 §3).
 fn original(wishes: &Wishes, is_utf8: bool) -> Option<String> {
     let (kind, address) = wishes.original.as_deref()?.split_once(';')?;
     let is_atom = |text: &str| {
@@ -153,13 +158,14 @@ fn original(wishes: &Wishes, is_utf8: bool) -> Option<String> {
                 .bytes()
                 .all(|it| it.is_ascii_alphanumeric() || it == b'-')
     };
-    let address = if kind.eq_ignore_ascii_case("utf-8") {
-        let is_plain = address
-            .chars()
-            .all(|c| !c.is_control() && !c.is_whitespace());
-        (is_plain && (is_utf8 || address.is_ascii())).then(|| address.to_owned())
-    } else {
+    let address = if !kind.eq_ignore_ascii_case("utf-8") {
         decoded(address)
+    } else if !xtext::is_utf8_address(address) {
+        None
+    } else if is_utf8 {
+        Some(address.to_owned())
+    } else {
+        Some(xtext::in_ascii(address))
     };
     let address = address.filter(|it| !it.is_empty() && it.len() <= VALUE)?;
     is_atom(kind).then(|| format!("{kind}; {address}"))
@@ -245,7 +251,11 @@ mod tests {
                 true,
                 Some("utf-8; bl\u{e5}@b.test"),
             ),
-            ("utf-8;bl\u{e5}@b.test", false, None),
+            (
+                "utf-8;bl\u{e5}@b.test",
+                false,
+                Some("utf-8; bl\\x{E5}@b.test"),
+            ),
             (
                 "utf-8;bl\\x{E5}@b.test",
                 false,

@@ -156,6 +156,11 @@ impl Notice {
         }
     }
 
+    /// Whether it may have been delivered in the last attempt.
+    fn is_unsure(&self) -> bool {
+        self.last.as_ref().is_some_and(|last| last.is_unsure)
+    }
+
     fn answer(&self) -> Option<&Answer> {
         match &self.last.as_ref()?.cause {
             Cause::Said(answer) => Some(answer),

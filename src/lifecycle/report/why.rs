@@ -4,31 +4,94 @@ use super::{Failure, News, Notice};
 use crate::delivery::outcome::Cause;
 use crate::mail::{Answer, Language};
 
-/// What stands in the way, as a person would say it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Why {
-    NoMailbox,
-    MailboxFull,
-    TooLarge,
-    Letters,
-    NoMail,
-    Unguarded,
-    Unfit,
-    Refused,
-    Busy,
-    NoContact,
-    Silent,
-    BrokenOff,
-    Nonsense,
-    NoHost,
-    NoNames,
-    Tls,
-    NoRoom,
-    Ours,
-    Unsure,
-    Unknown,
-    Held,
-    Cancelled,
+macro_rules! causes {
+    ($(#[$doc:meta])* $name:ident { $($variant:ident: $nb:literal, $en:literal;)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(super) enum $name { $($variant,)* }
+
+        impl $name {
+            pub(super) const fn sentence(self, language: Language) -> &'static str {
+                match self { $(Self::$variant => language.choose($nb, $en),)* }
+            }
+        }
+    };
+}
+
+causes! {
+    /// What stands in the way, as a person would say it.
+    Why {
+        NoMailbox:
+            "Adressen finnes ikke hos mottakeren.",
+            "The recipient's mail system has no such address.";
+        MailboxFull:
+            "Postkassen til mottakeren er full.",
+            "The recipient's mailbox is full.";
+        TooLarge:
+            "Meldingen er for stor for mottakeren.",
+            "The message is too large for the recipient.";
+        Letters:
+            "Mottakerens e-postsystem tar ikke imot adresser med æ, ø, å eller lignende.",
+            "The recipient's mail system takes no addresses with letters beyond a to z.";
+        NoMail:
+            "Mottakerens adresse tar ikke imot e-post.",
+            "No mail is taken at the recipient's address.";
+        Unguarded:
+            "Meldingen krever sikker overføring hele veien. Det kan ikke mottakerens \
+             e-postsystem tilby.",
+            "The message must be guarded all the way, which the recipient's mail system cannot \
+             promise.";
+        Unfit:
+            "Mottakerens e-postsystem kan ikke ta imot en slik melding.",
+            "The recipient's mail system cannot take such a message.";
+        Refused:
+            "Mottakerens e-postsystem avviste meldingen.",
+            "The recipient's mail system refused the message.";
+        Busy:
+            "Mottakerens e-postsystem kan ikke ta imot meldingen akkurat nå.",
+            "The recipient's mail system cannot take the message just now.";
+        NoContact:
+            "Vi får ikke kontakt med mottakerens e-postsystem.",
+            "We cannot get in touch with the recipient's mail system.";
+        Silent:
+            "Mottakerens e-postsystem svarer ikke.",
+            "The recipient's mail system does not answer.";
+        BrokenOff:
+            "Forbindelsen til mottakerens e-postsystem ble brutt.",
+            "The connection to the recipient's mail system was lost.";
+        Nonsense:
+            "Vi forstår ikke det mottakerens e-postsystem svarer.",
+            "We do not understand what the recipient's mail system answers.";
+        NoHost:
+            "Vi finner ikke mottakerens e-postsystem i nettverket.",
+            "We cannot find the recipient's mail system in the network.";
+        NoNames:
+            "Vi får ikke slått opp hvor mottakerens e-postsystem er.",
+            "We cannot look up where the recipient's mail system is.";
+        Tls:
+            "Vi får ikke en sikker forbindelse til mottakerens e-postsystem.",
+            "We cannot get a secure connection to the recipient's mail system.";
+        NoRoom:
+            "Mottakerens sentral er ikke registrert hos oss for øyeblikket.",
+            "The recipient's control room is not registered with us at the moment.";
+        Ours:
+            "Feilen ligger hos oss, ikke hos mottakeren.",
+            "The fault is ours, not the recipient's.";
+        Unsure:
+            "Forbindelsen ble brutt rett etter at meldingen var sendt. Vi vet ikke om den kom \
+             fram.",
+            "The connection was lost just after the message had been sent. We do not know \
+             whether it arrived.";
+        Unknown:
+            "Vi får ikke levert til mottakerens e-postsystem.",
+            "We cannot deliver to the recipient's mail system.";
+        Held:
+            "Meldingen holdes tilbake av driftspersonell. Den sendes når de frigir den.",
+            "The message is being held by the service desk. It will be sent when they release it.";
+        Cancelled:
+            "Sendingen ble stoppet av driftspersonell.",
+            "The message was cancelled by the service desk.";
+    }
 }
 
 impl Why {
@@ -37,7 +100,7 @@ impl Why {
             (News::Held, _) => Self::Held,
             (News::Failed(Failure::Cancelled), _) => Self::Cancelled,
             (_, None) => Self::Unknown,
-            (_, Some(last)) if last.is_unsure => Self::Unsure,
+            (_, Some(_)) if notice.is_unsure() => Self::Unsure,
             (_, Some(last)) => match &last.cause {
                 Cause::Said(answer) => said(answer, is_refused(&notice.news)),
                 Cause::Unfit { status, .. } => unfit(status),
@@ -58,105 +121,6 @@ impl Why {
             Self::Ours => "4.3.0",
             _ => return None,
         })
-    }
-
-    pub(super) const fn sentence(self, language: Language) -> &'static str {
-        let (nb, en) = match self {
-            Self::NoMailbox => (
-                "Adressen finnes ikke hos mottakeren.",
-                "The recipient's mail system has no such address.",
-            ),
-            Self::MailboxFull => (
-                "Postkassen til mottakeren er full.",
-                "The recipient's mailbox is full.",
-            ),
-            Self::TooLarge => (
-                "Meldingen er for stor for mottakeren.",
-                "The message is too large for the recipient.",
-            ),
-            Self::Letters => (
-                "Mottakerens e-postsystem tar ikke imot adresser med æ, ø, å eller lignende.",
-                "The recipient's mail system takes no addresses with letters beyond a to z.",
-            ),
-            Self::NoMail => (
-                "Mottakerens adresse tar ikke imot e-post.",
-                "No mail is taken at the recipient's address.",
-            ),
-            Self::Unguarded => (
-                "Meldingen krever sikker overføring hele veien. Det kan ikke mottakerens \
-                 e-postsystem tilby.",
-                "The message must be guarded all the way, which the recipient's mail system \
-                 cannot promise.",
-            ),
-            Self::Unfit => (
-                "Mottakerens e-postsystem kan ikke ta imot en slik melding.",
-                "The recipient's mail system cannot take such a message.",
-            ),
-            Self::Refused => (
-                "Mottakerens e-postsystem avviste meldingen.",
-                "The recipient's mail system refused the message.",
-            ),
-            Self::Busy => (
-                "Mottakerens e-postsystem kan ikke ta imot meldingen akkurat nå.",
-                "The recipient's mail system cannot take the message just now.",
-            ),
-            Self::NoContact => (
-                "Vi får ikke kontakt med mottakerens e-postsystem.",
-                "We cannot get in touch with the recipient's mail system.",
-            ),
-            Self::Silent => (
-                "Mottakerens e-postsystem svarer ikke.",
-                "The recipient's mail system does not answer.",
-            ),
-            Self::BrokenOff => (
-                "Forbindelsen til mottakerens e-postsystem ble brutt.",
-                "The connection to the recipient's mail system was lost.",
-            ),
-            Self::Nonsense => (
-                "Vi forstår ikke det mottakerens e-postsystem svarer.",
-                "We do not understand what the recipient's mail system answers.",
-            ),
-            Self::NoHost => (
-                "Vi finner ikke mottakerens e-postsystem i nettverket.",
-                "We cannot find the recipient's mail system in the network.",
-            ),
-            Self::NoNames => (
-                "Vi får ikke slått opp hvor mottakerens e-postsystem er.",
-                "We cannot look up where the recipient's mail system is.",
-            ),
-            Self::Tls => (
-                "Vi får ikke en sikker forbindelse til mottakerens e-postsystem.",
-                "We cannot get a secure connection to the recipient's mail system.",
-            ),
-            Self::NoRoom => (
-                "Mottakerens sentral er ikke registrert hos oss for øyeblikket.",
-                "The recipient's control room is not registered with us at the moment.",
-            ),
-            Self::Ours => (
-                "Feilen ligger hos oss, ikke hos mottakeren.",
-                "The fault is ours, not the recipient's.",
-            ),
-            Self::Unsure => (
-                "Forbindelsen ble brutt rett etter at meldingen var sendt. \
-                 Vi vet ikke om den kom fram.",
-                "The connection was lost just after the message had been sent. \
-                 We do not know whether it arrived.",
-            ),
-            Self::Unknown => (
-                "Vi får ikke levert til mottakerens e-postsystem.",
-                "We cannot deliver to the recipient's mail system.",
-            ),
-            Self::Held => (
-                "Meldingen holdes tilbake av driftspersonell. Den sendes når de frigir den.",
-                "The message is being held by the service desk. It will be sent when they \
-                 release it.",
-            ),
-            Self::Cancelled => (
-                "Sendingen ble stoppet av driftspersonell.",
-                "The message was cancelled by the service desk.",
-            ),
-        };
-        language.choose(nb, en)
     }
 }
 
