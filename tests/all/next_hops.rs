@@ -32,6 +32,7 @@ fn server(port: u16, tls: HopTls) -> HopServer {
         tls,
         credentials: None,
         client_certificate: None,
+        client_key: None,
         ca: None,
         pin: None,
     }
