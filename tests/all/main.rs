@@ -26,6 +26,7 @@ mod commands;
 mod crash;
 mod disk_full;
 mod durability;
+mod hop_security;
 mod house;
 mod lifetime;
 mod limits;
