@@ -12,6 +12,7 @@
 )]
 
 mod client;
+mod dovecot;
 mod fake_hop;
 mod peer;
 mod postfix;
@@ -30,6 +31,7 @@ mod hop_security;
 mod house;
 mod lifetime;
 mod limits;
+mod names;
 mod next_hops;
 mod nothing_leaves;
 mod own_room_only;
