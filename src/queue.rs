@@ -583,6 +583,7 @@ impl Desk {
             waiting: recipients,
             content: &body.content,
             first_try: body.is_fresh,
+            now: Timestamp::now(),
         };
         unless_it_panics(delivery::attempt(
             &job,

@@ -112,7 +112,6 @@ fn check_table(text: &str, name: &str, findings: &mut Findings) {
     match RoutingTable::parse(text, 0) {
         Ok((table, warnings)) => {
             findings.warnings.extend(lines(warnings));
-            findings.warnings.extend(lines(routes::not_yet(&table)));
             findings.warnings.extend(lines(doubt_files(&table)));
         }
         Err(faults) => findings.mistakes.extend(lines(faults)),

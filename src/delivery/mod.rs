@@ -17,11 +17,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::mail::{Answer, Content};
+use crate::mail::{Answer, ByMode, Content, Timestamp};
 use crate::policy::table::{HopServer, NextHop};
 use crate::spool::store::Waiting;
 
-use client::{Caller, Connection, Letter, Setback};
+use client::{Call, Caller, Connection, Letter, Setback};
 use outcome::{Attempt, Fate, Handover, Outcome, Stage, Trouble};
 
 /// `[delivery]` of the settings.
@@ -57,12 +57,15 @@ pub struct Job<'a> {
     pub content: &'a Content,
     /// No attempt can have been made before, not even by a process that crashed.
     pub first_try: bool,
+    pub now: Timestamp,
 }
 
 /// A connection kept open for the next message.
 #[derive(Debug)]
 pub struct Kept {
     hop: NextHop,
+    /// Which of the servers of a domain it is.
+    exchanger: Option<String>,
     label: Arc<str>,
     connection: Connection,
     opened_at: Instant,
@@ -77,16 +80,13 @@ impl Kept {
     pub async fn close(self) {
         self.connection.quit().await;
     }
-}
 
-/// Whether this version can speak to such a hop; mail for another kind is kept and waits.
-pub fn can_reach(hop: &NextHop) -> bool {
-    match hop {
-        NextHop::Maildir(_) => true,
-        NextHop::Smtp(server) | NextHop::Smtps(server) => {
-            server.credentials.is_none() && server.client_certificate.is_none()
-        }
-        NextHop::Lmtp(_) | NextHop::LmtpSocket(_) | NextHop::Mx(_) => false,
+    fn leads(&self, way: &Way<'_>) -> bool {
+        self.hop == *way.hop && self.exchanger.as_deref() == way.exchanger
+    }
+
+    fn is_preferred(&self) -> bool {
+        self.opened_at.elapsed() < SECOND_CHOICE
     }
 }
 
@@ -97,15 +97,24 @@ pub async fn attempt(
     kept: &mut Option<Kept>,
     caller: &Caller,
 ) -> Vec<Attempt> {
-    let mut round = Round::new(job, caller);
-    for hop in in_order(hops, preferred(hops, kept.as_ref())) {
+    let Some(message) = job.waiting.first() else {
+        return Vec::new();
+    };
+    let mut round = Round::new(job, message, caller);
+    if round.is_overdue() {
+        return round.attempts();
+    }
+    let preferred = kept.as_ref().filter(|it| it.is_preferred());
+    let preferred = preferred.and_then(|it| hops.iter().position(|hop| *hop == it.hop));
+    for hop in in_order(hops, preferred) {
         match hop {
-            _ if !can_reach(hop) => round.cannot(hop),
             NextHop::Maildir(root) => round.keep_copies(hop, root).await,
-            NextHop::Smtp(server) => round.send(hop, server, false, kept).await,
-            NextHop::Smtps(server) => round.send(hop, server, true, kept).await,
-            NextHop::Lmtp(_) | NextHop::LmtpSocket(_) | NextHop::Mx(_) => {
-                round.cannot(hop);
+            NextHop::Mx(domain) => round.send_to_domain(hop, domain, kept).await,
+            NextHop::Smtp(server) => round.send(Way::to(hop, Call::Smtp(server)), kept).await,
+            NextHop::Smtps(server) => round.send(Way::to(hop, Call::Smtps(server)), kept).await,
+            NextHop::Lmtp(server) => round.send(Way::to(hop, Call::Lmtp(server)), kept).await,
+            NextHop::LmtpSocket(path) => {
+                round.send(Way::to(hop, Call::LmtpSocket(path)), kept).await;
             }
         }
         if round.is_over() {
@@ -115,38 +124,78 @@ pub async fn attempt(
     round.attempts()
 }
 
-/// The place of the hop whose kept connection goes first for a while.
-fn preferred(hops: &[NextHop], kept: Option<&Kept>) -> Option<usize> {
-    let kept = kept.filter(|it| it.opened_at.elapsed() < SECOND_CHOICE)?;
-    hops.iter().position(|hop| *hop == kept.hop)
+/// As listed, the preferred one before the others.
+fn in_order<T>(all: &[T], preferred: Option<usize>) -> impl Iterator<Item = &T> {
+    let first = preferred.and_then(|place| all.get(place));
+    let others = all.iter().enumerate();
+    let others = others.filter(move |(place, _)| Some(*place) != preferred);
+    first.into_iter().chain(others.map(|(_, one)| one))
 }
 
-/// As configured, the preferred one before them.
-fn in_order(hops: &[NextHop], preferred: Option<usize>) -> impl Iterator<Item = &NextHop> {
-    let first = preferred.and_then(|place| hops.get(place));
-    let others = hops.iter().enumerate();
-    let others = others.filter(move |(place, _)| Some(*place) != preferred);
-    first.into_iter().chain(others.map(|(_, hop)| hop))
+/// How one server of a next hop is called.
+#[derive(Clone, Copy)]
+struct Way<'a> {
+    hop: &'a NextHop,
+    call: Call<'a>,
+    exchanger: Option<&'a str>,
+}
+
+impl<'a> Way<'a> {
+    const fn to(hop: &'a NextHop, call: Call<'a>) -> Self {
+        Self {
+            hop,
+            call,
+            exchanger: None,
+        }
+    }
+
+    /// The next hop as configured, and which of its servers.
+    fn label(&self) -> Arc<str> {
+        match self.exchanger {
+            None => self.hop.to_string().into(),
+            Some(host) => format!("{} ({host})", self.hop).into(),
+        }
+    }
+
+    async fn open(
+        &self,
+        caller: &Caller,
+        guarded: bool,
+        deadline: Instant,
+    ) -> Result<Kept, Setback> {
+        Ok(Kept {
+            connection: caller.open(self.call, guarded, deadline).await?,
+            hop: self.hop.clone(),
+            exchanger: self.exchanger.map(str::to_owned),
+            label: self.label(),
+            opened_at: Instant::now(),
+        })
+    }
 }
 
 /// The state of one attempt while the hops are asked in turn.
 struct Round<'a> {
     job: &'a Job<'a>,
+    message: &'a Waiting,
     caller: &'a Caller,
     started_at: Instant,
     /// Places of recipients that a further hop may still serve.
     open: Vec<usize>,
     attempts: Vec<Option<Attempt>>,
+    /// Whether any hop was ready to take mail.
+    reached: bool,
 }
 
 impl<'a> Round<'a> {
-    fn new(job: &'a Job<'a>, caller: &'a Caller) -> Self {
+    fn new(job: &'a Job<'a>, message: &'a Waiting, caller: &'a Caller) -> Self {
         Self {
             job,
+            message,
             caller,
             started_at: Instant::now(),
             open: (0..job.waiting.len()).collect(),
             attempts: vec![None; job.waiting.len()],
+            reached: false,
         }
     }
 
@@ -159,21 +208,25 @@ impl<'a> Round<'a> {
     }
 
     fn attempts(self) -> Vec<Attempt> {
-        let duration = self.started_at.elapsed();
+        let (duration, reached) = (self.started_at.elapsed(), self.reached);
         let attempts = self.attempts.into_iter();
         attempts
-            .map(|attempt| attempt.unwrap_or_else(|| unasked(duration)))
+            .map(|attempt| Attempt {
+                reached,
+                ..attempt.unwrap_or_else(|| unasked(duration))
+            })
             .collect()
     }
 
     /// Takes the fates of the first open recipients; those that may ask elsewhere stay open.
-    fn settle(&mut self, fates: Vec<Fate>, label: &Arc<str>, tls: Option<&Arc<str>>) {
+    fn settle(&mut self, fates: Vec<Fate>, label: Option<&Arc<str>>, tls: Option<&Arc<str>>) {
         let duration = self.started_at.elapsed();
         let asked: Vec<usize> = self
             .open
             .drain(..fates.len().min(self.open.len()))
             .collect();
         for (place, fate) in asked.into_iter().zip(fates) {
+            self.reached |= fate.reached;
             if fate.elsewhere {
                 self.open.push(place);
             }
@@ -186,7 +239,7 @@ impl<'a> Round<'a> {
                 }
                 *slot = Some(Attempt {
                     outcome: fate.outcome,
-                    hop: Some(Arc::clone(label)),
+                    hop: label.cloned(),
                     tls: tls.cloned(),
                     reached: fate.reached,
                     handover: fate.handover,
@@ -197,15 +250,24 @@ impl<'a> Round<'a> {
     }
 
     /// All that `count` open recipients hear is this.
-    fn settle_alike(&mut self, count: usize, setback: Setback, label: &Arc<str>) {
+    fn settle_alike(&mut self, count: usize, setback: Setback, label: Option<&Arc<str>>) {
         self.settle(vec![setback.fate(); count], label, None);
     }
 
-    fn cannot(&mut self, hop: &NextHop) {
-        let label: Arc<str> = hop.to_string().into();
-        let words = format!("{hop}: this kind of next hop comes with a later version");
-        let setback = Setback::new(Stage::Prepare, Trouble::Unsupported(words));
-        self.settle_alike(self.open.len(), setback, &label);
+    /// RFC 2852 §4.1.2: what is to be returned when it is late is not delivered late.
+    fn is_overdue(&mut self) -> bool {
+        let by = self.message.terms.deliver_by;
+        let overdue = by.is_some_and(|by| {
+            by.mode == ByMode::Return && client::seconds_left(by, self.job.now) <= 0
+        });
+        if overdue {
+            let trouble = Trouble::Lacks {
+                status: "5.4.7", // RFC 3463 §3.5
+                reason: "the time within which it had to be delivered has passed".into(),
+            };
+            self.settle_alike(self.open.len(), Setback::new(Stage::Prepare, trouble), None);
+        }
+        overdue
     }
 
     async fn keep_copies(&mut self, hop: &NextHop, root: &Path) {
@@ -226,23 +288,64 @@ impl<'a> Round<'a> {
             Err(trouble) => Setback::new(Stage::Prepare, trouble).fate(),
         });
         let fates = fates.collect();
-        self.settle(fates, &hop.to_string().into(), None);
+        self.settle(fates, Some(&hop.to_string().into()), None);
     }
 
-    async fn send(
-        &mut self,
-        hop: &NextHop,
-        server: &HopServer,
-        implicit: bool,
-        kept: &mut Option<Kept>,
-    ) {
+    /// The servers of a domain in turn (RFC 5321 §5.1), as if each were a next hop.
+    async fn send_to_domain(&mut self, hop: &NextHop, domain: &HopServer, kept: &mut Option<Kept>) {
+        let servers = match self.servers(domain).await {
+            Ok(servers) => servers,
+            Err(setback) => {
+                let label = hop.to_string().into();
+                return self.settle_alike(self.open.len(), setback, Some(&label));
+            }
+        };
+        let before = kept
+            .as_ref()
+            .filter(|it| it.hop == *hop && it.is_preferred());
+        let before = before.and_then(|it| it.exchanger.as_deref());
+        let preferred = servers.iter().position(|it| Some(&*it.host) == before);
+        for server in in_order(&servers, preferred) {
+            let way = Way {
+                exchanger: Some(&server.host),
+                ..Way::to(hop, Call::Smtp(server))
+            };
+            self.send(way, kept).await;
+            if self.is_over() {
+                break;
+            }
+        }
+    }
+
+    async fn servers(&self, domain: &HopServer) -> Result<Vec<HopServer>, Setback> {
+        if self.message.terms.require_tls && domain.pin.is_none() && domain.ca.is_none() {
+            // RFC 8689 §4.2.1: names found in an unsigned answer prove nothing.
+            let trouble = Trouble::Lacks {
+                status: "5.7.10",
+                reason: format!(
+                    "the message requires proof of who takes it, and names found for {} prove \
+                     nothing: name the server, its CA or its certificate in the routing table",
+                    domain.host
+                ),
+            };
+            return Err(Setback::new(Stage::Prepare, trouble));
+        }
+        let hosts = self.caller.exchangers(&domain.host, self.deadline());
+        let server = |host| HopServer {
+            host,
+            ..domain.clone()
+        };
+        Ok(hosts.await?.into_iter().map(server).collect())
+    }
+
+    async fn send(&mut self, way: Way<'_>, kept: &mut Option<Kept>) {
         // Each open recipient is asked once here; those that stay open line up behind the others.
         let mut left = self.open.len();
         while left > 0 {
-            let mut current = match self.connection(hop, server, implicit, kept).await {
+            let mut current = match self.connection(way, kept).await {
                 Ok(current) => current,
                 Err(setback) => {
-                    return self.settle_alike(left, setback, &hop.to_string().into());
+                    return self.settle_alike(left, setback, Some(&way.label()));
                 }
             };
             let letter = self.letter(left.min(RECIPIENTS));
@@ -254,47 +357,34 @@ impl<'a> Round<'a> {
             // `None`: the kept connection had gone stale, and a fresh one is opened.
             if let Some(fates) = fates {
                 left -= fates.len();
-                self.settle(fates, &label, Some(&tls));
+                self.settle(fates, Some(&label), Some(&tls));
             }
         }
     }
 
     fn letter(&self, count: usize) -> Letter<'a> {
-        let (job, first) = (self.job, self.job.waiting.first());
+        let job = self.job;
         let rows = self.open.iter().take(count);
-        let rows = rows.filter_map(|&place| job.waiting.get(place));
         Letter {
-            sender: first.and_then(|row| row.sender.as_ref()),
-            recipients: rows.map(|row| &row.recipient).collect(),
+            message: self.message,
+            recipients: rows.filter_map(|&place| job.waiting.get(place)).collect(),
             content: job.content,
-            smtputf8: first.is_some_and(|row| row.smtputf8),
-            eight_bit: first.is_some_and(|row| row.eight_bit),
+            now: job.now,
         }
     }
 
-    /// The kept connection where it leads to this hop, or a fresh one.
-    async fn connection(
-        &self,
-        hop: &NextHop,
-        server: &HopServer,
-        implicit: bool,
-        kept: &mut Option<Kept>,
-    ) -> Result<Kept, Setback> {
+    /// The kept connection where it leads there and is guarded well enough, or a fresh one.
+    async fn connection(&self, way: Way<'_>, kept: &mut Option<Kept>) -> Result<Kept, Setback> {
+        let guarded = self.message.terms.require_tls;
         match kept.take() {
-            Some(mut kept) if kept.hop == *hop => {
-                kept.connection.set_deadline(self.deadline());
+            Some(mut kept) if kept.leads(&way) && (!guarded || kept.connection.is_guarded()) => {
+                kept.connection.resume(self.deadline());
                 return Ok(kept);
             }
             Some(other) => other.close().await,
             None => {}
         }
-        let connection = self.caller.open(server, implicit, self.deadline()).await?;
-        Ok(Kept {
-            hop: hop.clone(),
-            label: hop.to_string().into(),
-            connection,
-            opened_at: Instant::now(),
-        })
+        way.open(self.caller, guarded, self.deadline()).await
     }
 }
 

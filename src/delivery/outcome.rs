@@ -71,6 +71,7 @@ pub enum Stage {
     Greeting,
     Hello,
     StartTls,
+    Auth,
     Mail,
     Rcpt,
     Data,
@@ -105,8 +106,8 @@ pub enum Trouble {
         status: &'static str,
         reason: String,
     },
-    /// This relay cannot speak to such a hop.
-    Unsupported(String),
+    /// This relay could not show the hop who it is, or was not believed.
+    NotLetIn(String),
     /// Our own fault, never the message's.
     Ours(String),
 }
@@ -129,7 +130,7 @@ pub struct Fate {
 pub fn judge(stage: Stage, trouble: Trouble) -> Fate {
     let is_ours = matches!(
         trouble,
-        Trouble::Lacks { .. } | Trouble::Disk(_) | Trouble::Ours(_) | Trouble::Unsupported(_)
+        Trouble::Lacks { .. } | Trouble::Disk(_) | Trouble::Ours(_)
     );
     Fate {
         reached: stage >= Stage::Mail || is_ours,
@@ -148,7 +149,7 @@ fn weigh(stage: Stage, trouble: Trouble) -> Fate {
         Trouble::NoSuchName(host) => put_off(format!("there is no host named {host}")),
         Trouble::Unresolved(cause) => put_off(format!("the name could not be looked up: {cause}")),
         Trouble::Disk(cause) => put_off(format!("could not be written: {cause}")),
-        Trouble::Unsupported(what) => put_off(what),
+        Trouble::NotLetIn(what) => put_off(what),
         Trouble::Ours(cause) => put_off(cause),
         Trouble::TakesNoMail(domain) => unfit(
             "5.1.10", // RFC 7505 §4.2
@@ -254,6 +255,7 @@ impl fmt::Display for Stage {
             Self::Greeting => "waiting for the greeting",
             Self::Hello => "after EHLO",
             Self::StartTls => "while starting TLS",
+            Self::Auth => "while logging in",
             Self::Mail => "after MAIL",
             Self::Rcpt => "after RCPT",
             Self::Data => "after DATA",
@@ -268,12 +270,13 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    const STAGES: [Stage; 10] = [
+    const STAGES: [Stage; 11] = [
         Stage::Prepare,
         Stage::Connect,
         Stage::Greeting,
         Stage::Hello,
         Stage::StartTls,
+        Stage::Auth,
         Stage::Mail,
         Stage::Rcpt,
         Stage::Data,
@@ -320,31 +323,31 @@ mod tests {
     #[test]
     fn each_trouble_at_each_stage() {
         for (trouble, expected) in [
-            (answer(421), "dddddddddd"),
-            (answer(450), "dddddDDDDD"),
-            (answer(451), "dddddDDDDD"),
-            (answer(499), "dddddDDDDD"),
-            (answer(500), "dddddFFFFF"),
-            (answer(550), "dddddFFFFF"),
-            (answer(554), "dddddFFFFF"),
-            (answer(599), "dddddFFFFF"),
-            (answer(552), "dddddFDFFF"),
-            (enhanced(552, Some("5.5.3")), "dddddFDFFF"),
-            (enhanced(552, Some("5.2.2")), "dddddFFFFF"),
-            (answer(220), "dddddddddp"),
-            (answer(354), "dddddddddp"),
-            (answer(250), "dddddddddp"),
-            (Trouble::Closed, "dddddddddp"),
-            (Trouble::Silent(Duration::from_secs(1)), "dddddddddp"),
-            (Trouble::Nonsense("x".into()), "dddddddddp"),
-            (Trouble::Network("reset".into()), "dddddddddp"),
-            (Trouble::Tls("alert".into()), "dddddddddp"),
-            (Trouble::NoSuchName("x".into()), "dddddddddd"),
-            (Trouble::Unresolved("x".into()), "dddddddddd"),
-            (Trouble::Disk("full".into()), "dddddddddd"),
-            (Trouble::Unsupported("x".into()), "dddddddddd"),
-            (Trouble::Ours("x".into()), "dddddddddd"),
-            (lacks(), "FFFFFFFFFF"),
+            (answer(421), "ddddddddddd"),
+            (answer(450), "ddddddDDDDD"),
+            (answer(451), "ddddddDDDDD"),
+            (answer(499), "ddddddDDDDD"),
+            (answer(500), "ddddddFFFFF"),
+            (answer(550), "ddddddFFFFF"),
+            (answer(554), "ddddddFFFFF"),
+            (answer(599), "ddddddFFFFF"),
+            (answer(552), "ddddddFDFFF"),
+            (enhanced(552, Some("5.5.3")), "ddddddFDFFF"),
+            (enhanced(552, Some("5.2.2")), "ddddddFFFFF"),
+            (answer(220), "ddddddddddp"),
+            (answer(354), "ddddddddddp"),
+            (answer(250), "ddddddddddp"),
+            (Trouble::Closed, "ddddddddddp"),
+            (Trouble::Silent(Duration::from_secs(1)), "ddddddddddp"),
+            (Trouble::Nonsense("x".into()), "ddddddddddp"),
+            (Trouble::Network("reset".into()), "ddddddddddp"),
+            (Trouble::Tls("alert".into()), "ddddddddddp"),
+            (Trouble::NoSuchName("x".into()), "ddddddddddd"),
+            (Trouble::Unresolved("x".into()), "ddddddddddd"),
+            (Trouble::Disk("full".into()), "ddddddddddd"),
+            (Trouble::NotLetIn("x".into()), "ddddddddddd"),
+            (Trouble::Ours("x".into()), "ddddddddddd"),
+            (lacks(), "FFFFFFFFFFF"),
         ] {
             assert_eq!(row(&trouble), expected, "{trouble:?}");
         }

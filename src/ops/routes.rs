@@ -4,7 +4,6 @@
 
 use std::sync::Arc;
 
-use crate::delivery;
 use crate::mail::{Address, Timestamp};
 use crate::policy::table::{Fault, RoutingTable};
 use crate::spool::store::{Revision, Store, StoreError};
@@ -54,7 +53,6 @@ pub async fn apply(
         RoutingTable::parse(&proposal.toml, number + 1).map_err(Refused::Faults)?;
     let export = table.export();
     check_readable(&export)?;
-    let warnings = warnings.into_iter().chain(not_yet(&table)).collect();
     if let Some(current) = current.as_ref().filter(|current| current.table == export) {
         expect(proposal.expected, current.revision)?;
         return Ok(Outcome {
@@ -98,25 +96,6 @@ fn check_readable(export: &str) -> Result<(), Refused> {
                 text: text.to_owned(),
             }])
         })
-}
-
-/// Rooms whose mail would wait: next hops of a kind that this version cannot reach.
-pub fn not_yet(table: &RoutingTable) -> Vec<Fault> {
-    let mut warnings = Vec::new();
-    for room in table.rooms() {
-        for hop in room
-            .next_hops
-            .iter()
-            .filter(|hop| !delivery::can_reach(hop))
-        {
-            let text = format!(
-                "room \"{}\": {hop} comes with a later version; until then mail is kept and waits",
-                room.id
-            );
-            warnings.push(Fault { line: None, text });
-        }
-    }
-    warnings
 }
 
 /// What is wrong with the setting `postmaster`, if anything: nobody would get that mail.

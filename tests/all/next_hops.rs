@@ -106,6 +106,7 @@ impl Worker {
             waiting: rows,
             content: &content,
             first_try: true,
+            now: Timestamp::from_millis(0),
         };
         delivery::attempt(&job, hops, &mut self.kept, &self.caller).await
     }
@@ -441,26 +442,4 @@ async fn opportunistic_tls_that_fails_is_done_without_and_said_so() {
         assert_eq!(words(&attempts), ["delivered"], "{attempts:?}");
         assert_eq!(attempts[0].tls.as_deref(), Some(expected));
     }
-}
-
-#[tokio::test]
-async fn hops_of_a_later_version_lose_nothing() {
-    let mut secret = server(1, HopTls::Opportunistic);
-    secret.credentials = Some(("user".into(), "secret".into()));
-    for hop in [
-        NextHop::Lmtp(server(1, HopTls::Opportunistic)),
-        NextHop::LmtpSocket("socket".into()),
-        NextHop::Mx(server(25, HopTls::Opportunistic)),
-        NextHop::Smtp(secret),
-    ] {
-        let attempts = Worker::new()
-            .attempt(&["vakt@b.nodnett.test"], &[hop])
-            .await;
-        assert_eq!(words(&attempts), ["deferred"]);
-        let told = format!("{attempts:?}");
-        assert!(told.contains("comes with a later version"), "{told}");
-        assert!(!told.contains("secret"), "{told}");
-    }
-    let attempts = Worker::new().attempt(&["vakt@b.nodnett.test"], &[]).await;
-    assert_eq!(words(&attempts), ["deferred"]);
 }

@@ -1,0 +1,288 @@
+//! One connection to a next hop, by SMTP or LMTP: opened, secured, used for transactions, kept or
+//! closed.
+//!
+//! `opening` leads to a connection that is ready for mail, `sasl` logs in, `extensions` says what a
+//! hop offers and what a message asks of it, `transaction` hands one message over, and `wire` is
+//! the bytes, where the crate `mail-send` lives: it connects and starts TLS. The conversation is our
+//! own, since each recipient has an outcome of its own and content goes out byte for byte. Decides
+//! nothing about outcomes: whatever stands in the way is named with its stage and judged in
+//! [`outcome`](super::outcome). Every wait has an end, and a stage's timeout is for the whole of what
+//! is waited for, however slowly it trickles in.
+
+mod extensions;
+mod opening;
+mod sasl;
+mod transaction;
+mod wire;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::answers::{Answers, Spoken};
+use super::outcome::{Fate, Stage, Trouble, judge};
+use super::resolve::Resolver;
+use super::trust::Trust;
+use crate::mail::{Content, Timestamp};
+use crate::spool::store::Waiting;
+
+use extensions::Offers;
+pub use extensions::seconds_left;
+pub use opening::Call;
+use wire::Wire;
+
+/// How long each stage may take. RFC 5321 §4.5.3.2 gives the values beside them for a world of
+/// slow links; a control room's hop that needs longer is tried again instead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    pub connect: Duration,
+    /// §4.5.3.2.1: 5 min.
+    pub greeting: Duration,
+    /// For EHLO, STARTTLS with its handshake, and AUTH, each.
+    pub hello: Duration,
+    /// §4.5.3.2.2, §4.5.3.2.3: 5 min.
+    pub envelope: Duration,
+    /// §4.5.3.2.4: 2 min.
+    pub data: Duration,
+    /// §4.5.3.2.5: 3 min a block.
+    pub block: Duration,
+    /// §4.5.3.2.6: 10 min.
+    pub final_dot: Duration,
+    /// For the farewell.
+    pub quit: Duration,
+    /// A whole attempt, all next hops together.
+    pub whole: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            greeting: Duration::from_secs(30),
+            hello: Duration::from_secs(30),
+            envelope: Duration::from_secs(60),
+            data: Duration::from_secs(60),
+            block: Duration::from_secs(60),
+            final_dot: Duration::from_secs(300),
+            quit: Duration::from_secs(2),
+            whole: Duration::from_secs(900),
+        }
+    }
+}
+
+/// Where the conversation broke, and by what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setback {
+    pub stage: Stage,
+    pub trouble: Trouble,
+}
+
+impl Setback {
+    pub const fn new(stage: Stage, trouble: Trouble) -> Self {
+        Self { stage, trouble }
+    }
+
+    pub fn fate(self) -> Fate {
+        judge(self.stage, self.trouble)
+    }
+
+    /// A kept connection that the hop had closed, or closes instead of hearing MAIL.
+    fn is_parting(&self) -> bool {
+        self.stage == Stage::Mail
+            && match &self.trouble {
+                Trouble::Closed | Trouble::Network(_) => true,
+                Trouble::Said(answer) => answer.code == 421,
+                _ => false,
+            }
+    }
+}
+
+/// What one transaction carries.
+#[derive(Debug, Clone)]
+pub struct Letter<'a> {
+    /// Any of its recipients: what is the same for all of them.
+    pub message: &'a Waiting,
+    pub recipients: Vec<&'a Waiting>,
+    pub content: &'a Content,
+    pub now: Timestamp,
+}
+
+/// What all connections share.
+#[derive(Debug)]
+pub struct Caller {
+    /// Said with EHLO.
+    pub hostname: String,
+    pub trust: Trust,
+    pub resolver: Resolver,
+    pub timeouts: Timeouts,
+}
+
+/// What is spoken. LMTP (RFC 2033) is SMTP with another greeting and an answer per recipient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dialect {
+    Smtp,
+    Lmtp,
+}
+
+/// How what is sent is guarded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Guard {
+    PlainText,
+    /// It never leaves this machine.
+    Local,
+    /// TLS with a server that did not prove who it is.
+    Unverified,
+    Verified,
+}
+
+/// An open connection, past EHLO and whatever comes with it.
+pub struct Connection {
+    wire: Wire,
+    dialect: Dialect,
+    answers: Answers,
+    offers: Offers,
+    timeouts: Timeouts,
+    deadline: Instant,
+    guard: Guard,
+    tls: Arc<str>,
+    /// A transaction was begun and not ended: RSET comes before the next.
+    begun: bool,
+    /// Out of step, or closed: not to be used again.
+    broken: bool,
+    /// It was kept, so that the hop may have closed it since.
+    rested: bool,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection")
+            .field("dialect", &self.dialect)
+            .field("offers", &self.offers)
+            .field("tls", &self.tls)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    fn new(wire: Wire, dialect: Dialect, timeouts: Timeouts, deadline: Instant) -> Self {
+        let guard = match wire {
+            Wire::Socket(_) => Guard::Local,
+            _ => Guard::PlainText,
+        };
+        Self {
+            wire,
+            dialect,
+            answers: Answers::default(),
+            offers: Offers::default(),
+            timeouts,
+            deadline,
+            guard,
+            tls: "none".into(),
+            begun: false,
+            broken: false,
+            rested: false,
+        }
+    }
+
+    /// TLS version and cipher suite, or `none`.
+    pub fn tls(&self) -> Arc<str> {
+        Arc::clone(&self.tls)
+    }
+
+    /// Whether another transaction may follow.
+    pub const fn is_usable(&self) -> bool {
+        !self.broken
+    }
+
+    /// Whether a message may be sent that must not be read on the way (RFC 8689 §4.2.1).
+    pub const fn is_guarded(&self) -> bool {
+        matches!(self.guard, Guard::Local | Guard::Verified)
+    }
+
+    /// Takes up a connection that was kept.
+    pub const fn resume(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+        self.rested = true;
+    }
+
+    /// Says QUIT and waits a moment for the answer (RFC 5321 §4.1.1.10).
+    pub async fn quit(mut self) {
+        let wait = self.timeouts.quit;
+        self.deadline = Instant::now() + wait;
+        if !self.broken && self.write(b"QUIT\r\n", Stage::Mail, wait).await.is_ok() {
+            // Whatever it answers, this was the end.
+            let _ = self.answer(Stage::Mail, wait).await;
+        }
+    }
+
+    /// The answer to a command, which was already written where the hop takes pipelining.
+    async fn ask(
+        &mut self,
+        command: &[u8],
+        stage: Stage,
+        wait: Duration,
+    ) -> Result<Spoken, Setback> {
+        if !self.offers.pipelining {
+            self.write(command, stage, wait).await?;
+        }
+        self.answer(stage, wait).await
+    }
+
+    /// Writes a command and hears the answer.
+    async fn say(
+        &mut self,
+        command: &[u8],
+        stage: Stage,
+        wait: Duration,
+    ) -> Result<Spoken, Setback> {
+        self.write(command, stage, wait).await?;
+        self.answer(stage, wait).await
+    }
+
+    async fn write(&mut self, bytes: &[u8], stage: Stage, wait: Duration) -> Result<(), Setback> {
+        let until = self.deadline.min(Instant::now() + wait);
+        match timeout_at(until, self.wire.write(bytes)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Setback::new(stage, lost(&error))),
+            Err(_) => Err(Setback::new(stage, Trouble::Silent(wait))),
+        }
+    }
+
+    async fn answer(&mut self, stage: Stage, wait: Duration) -> Result<Spoken, Setback> {
+        let until = self.deadline.min(Instant::now() + wait);
+        loop {
+            match self.answers.complete() {
+                Ok(Some(answer)) => return Ok(answer),
+                Ok(None) => {}
+                Err(what) => return Err(Setback::new(stage, Trouble::Nonsense(what))),
+            }
+            let unread = self.answers.unread();
+            unread.reserve(1024);
+            match timeout_at(until, self.wire.read(unread)).await {
+                Ok(Ok(0)) => return Err(Setback::new(stage, Trouble::Closed)),
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => return Err(Setback::new(stage, lost(&error))),
+                Err(_) => return Err(Setback::new(stage, Trouble::Silent(wait))),
+            }
+        }
+    }
+}
+
+fn lost(error: &io::Error) -> Trouble {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => Trouble::Closed,
+        _ => Trouble::Network(error.to_string()),
+    }
+}
+
+impl Spoken {
+    fn expect(self, stage: Stage, codes: std::ops::RangeInclusive<u16>) -> Result<Self, Setback> {
+        if codes.contains(&self.code) {
+            Ok(self)
+        } else {
+            Err(Setback::new(stage, Trouble::Said(self.into_answer())))
+        }
+    }
+}
