@@ -109,7 +109,7 @@ fn serve<S: Read + Write>(
     greets: bool,
     heard: &Mutex<Vec<String>>,
 ) -> Option<()> {
-    let mut say = |stream: &mut BufReader<S>, text: &str| {
+    let say = |stream: &mut BufReader<S>, text: &str| {
         let stream = stream.get_mut();
         stream.write_all(format!("{text}\r\n").as_bytes()).ok()?;
         stream.flush().ok()
@@ -121,7 +121,7 @@ fn serve<S: Read + Write>(
         let verb = line(stream)?.split([' ', ':']).next()?.to_owned();
         heard.lock().unwrap().push(format!("{how} {verb}"));
         match verb.as_str() {
-            "EHLO" if greets => say(stream, "250-guarded\r\n250 STARTTLS")?,
+            "EHLO" if greets => say(stream, "250-guarded\r\n250-8BITMIME\r\n250 STARTTLS")?,
             "STARTTLS" => return say(stream, "220 2.0.0 go"),
             "DATA" => {
                 say(stream, "354 go")?;
@@ -129,6 +129,7 @@ fn serve<S: Read + Write>(
                 // One message, and it hangs up: each comes with a handshake of its own.
                 return say(stream, "250 2.0.0 kept").and(None);
             }
+            "EHLO" => say(stream, "250-guarded\r\n250 8BITMIME")?,
             _ => say(stream, "250 2.0.0 ok")?,
         }
     }
