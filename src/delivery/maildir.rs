@@ -38,6 +38,23 @@ pub async fn keep(root: PathBuf, copies: Vec<Copy>) -> Vec<Result<PathBuf, Troub
     })
 }
 
+/// Whether anything can be kept under `root`, which is made where it is missing.
+pub async fn make_ready(root: PathBuf) -> Result<(), Trouble> {
+    let work = move || {
+        let tried = try_to_write(&root);
+        tried.map_err(|e| Trouble::Disk(format!("{}: {e}", root.display())))
+    };
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|e| Err(Trouble::Ours(format!("writing broke down: {e}"))))
+}
+
+fn try_to_write(root: &Path) -> io::Result<()> {
+    let trial = root.join(".ilbud-knock");
+    fs::create_dir_all(root)?;
+    fs::write(&trial, b"\n")?;
+    fs::remove_file(trial)
+}
+
 fn keep_one(root: &Path, copy: &Copy) -> Result<PathBuf, Trouble> {
     let folder = root.join(folder_name(&copy.local_part));
     write(&folder, copy).map_err(|e| Trouble::Disk(format!("{}: {e}", folder.display())))

@@ -124,6 +124,96 @@ pub async fn attempt(
     round.attempts()
 }
 
+/// Whether it is worth trying a room that could not be reached: connects to the first next hop that
+/// is ready for mail, and keeps that connection. Otherwise the attempt that all who wait share.
+pub async fn knock(
+    hops: &[NextHop],
+    kept: &mut Option<Kept>,
+    caller: &Caller,
+) -> Result<(), Attempt> {
+    if let Some(old) = kept.take() {
+        old.close().await;
+    }
+    let started_at = Instant::now();
+    let deadline = started_at + caller.timeouts.whole;
+    let mut shut = unasked(Duration::ZERO);
+    for hop in hops {
+        let (setback, label) = match knock_at(hop, caller, deadline).await {
+            Ok(ready) => {
+                *kept = ready;
+                return Ok(());
+            }
+            Err(why) => why,
+        };
+        let fate = setback.fate();
+        if !matches!(fate.outcome, Outcome::Deferred(_)) {
+            // It is not the way there that is shut: each message hears so itself.
+            return Ok(());
+        }
+        shut = Attempt {
+            outcome: fate.outcome,
+            hop: Some(label),
+            duration: started_at.elapsed(),
+            ..shut
+        };
+    }
+    Err(shut)
+}
+
+/// The connection, where there is one to keep; or why not, and where.
+async fn knock_at(
+    hop: &NextHop,
+    caller: &Caller,
+    deadline: Instant,
+) -> Result<Option<Kept>, (Setback, Arc<str>)> {
+    let call = match hop {
+        NextHop::Smtp(server) => Call::Smtp(server),
+        NextHop::Smtps(server) => Call::Smtps(server),
+        NextHop::Lmtp(server) => Call::Lmtp(server),
+        NextHop::LmtpSocket(path) => Call::LmtpSocket(path),
+        NextHop::Mx(domain) => return knock_at_domain(hop, domain, caller, deadline).await,
+        NextHop::Maildir(root) => {
+            let ready = maildir::make_ready(root.clone()).await;
+            let why = |trouble| (unready(trouble), hop.to_string().into());
+            return ready.map(|()| None).map_err(why);
+        }
+    };
+    let way = Way::to(hop, call);
+    let opened = way.open(caller, false, deadline).await;
+    opened.map(Some).map_err(|setback| (setback, way.label()))
+}
+
+async fn knock_at_domain(
+    hop: &NextHop,
+    domain: &HopServer,
+    caller: &Caller,
+    deadline: Instant,
+) -> Result<Option<Kept>, (Setback, Arc<str>)> {
+    let hosts = caller.exchangers(&domain.host, deadline).await;
+    let hosts = hosts.map_err(|setback| (setback, hop.to_string().into()))?;
+    let nobody = unready(Trouble::NoSuchName(domain.host.clone()));
+    let mut why = (nobody, hop.to_string().into());
+    for host in hosts {
+        let server = HopServer {
+            host,
+            ..domain.clone()
+        };
+        let way = Way {
+            exchanger: Some(&server.host),
+            ..Way::to(hop, Call::Smtp(&server))
+        };
+        match way.open(caller, false, deadline).await {
+            Ok(opened) => return Ok(Some(opened)),
+            Err(setback) => why = (setback, way.label()),
+        }
+    }
+    Err(why)
+}
+
+const fn unready(trouble: Trouble) -> Setback {
+    Setback::new(Stage::Prepare, trouble)
+}
+
 /// As listed, the preferred one before the others.
 fn in_order<T>(all: &[T], preferred: Option<usize>) -> impl Iterator<Item = &T> {
     let first = preferred.and_then(|place| all.get(place));

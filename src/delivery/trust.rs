@@ -18,10 +18,10 @@ use crate::tls::{ClientConfig, Identity, Outgoing, TlsFault, Voucher};
 const CAPACITY: usize = 1_000;
 
 /// What all next hops are judged by.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Trust {
     client_ca: Option<PathBuf>,
-    made: Mutex<HashMap<Outgoing, Made>>,
+    made: Arc<Mutex<HashMap<Outgoing, Made>>>,
 }
 
 /// A configuration and the files it was read from, as they were.
@@ -39,7 +39,7 @@ impl Trust {
     pub fn new(client_ca: Option<&Path>) -> Result<Self, TlsFault> {
         let trust = Self {
             client_ca: client_ca.map(Path::to_owned),
-            made: Mutex::default(),
+            made: Arc::default(),
         };
         trust.make(&Outgoing {
             voucher: Voucher::Usual(trust.client_ca.clone()),

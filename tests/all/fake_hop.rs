@@ -1,22 +1,39 @@
 //! A next hop that misbehaves by a list: at a stage, a fault; where the list says nothing, it takes
-//! mail like any other server and keeps what it was sent, byte for byte.
+//! mail like any other server and keeps what it was sent, byte for byte. It speaks SMTP or LMTP,
+//! over TCP or a Unix socket, and TLS where it is given a certificate.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, Mutex};
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{
+    AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, empty,
+};
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Notify;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 /// Where in the conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum At {
     Greeting,
+    /// EHLO and LHLO.
     Ehlo,
     StartTls,
+    /// Right after the answer to STARTTLS.
+    Handshake,
+    /// The last answer of a login.
+    Auth,
     Mail,
     Rcpt,
     Data,
+    /// When the message begins, with DATA or BDAT.
+    Content,
+    /// The answer to a BDAT that is not the last.
+    Chunk,
+    /// The answer after the whole message; over LMTP one for each recipient.
     Dot,
     Rset,
 }
@@ -40,6 +57,12 @@ pub enum Fault {
     Split,
     /// The right answer, and then hang up.
     SayAndDrop,
+    /// A line that never ends.
+    Long,
+    /// A reply that never ends, as fast as it is read.
+    Endless,
+    /// A reply that never ends, an octet now and then.
+    Trickle,
 }
 
 /// A message as it was taken.
@@ -59,6 +82,16 @@ struct Record {
     heard: Vec<String>,
 }
 
+/// How it is spoken to.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Manner {
+    pub lmtp: bool,
+    /// It shows [`certificate`] after STARTTLS.
+    pub tls: bool,
+    /// TLS from the first byte.
+    pub implicit: bool,
+}
+
 #[derive(Debug)]
 pub struct FakeHop {
     pub port: u16,
@@ -68,32 +101,103 @@ pub struct FakeHop {
 
 pub const ALL: &[&str] = &["PIPELINING", "8BITMIME", "SMTPUTF8", "SIZE 0"];
 
+/// Offered under TLS only.
+const GUARDED: &[&str] = &["AUTH", "REQUIRETLS"];
+
+trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
+
+struct Proof {
+    authority: PathBuf,
+    acceptor: TlsAcceptor,
+    _home: tempfile::TempDir,
+}
+
+static PROOF: LazyLock<Proof> = LazyLock::new(|| {
+    let names = ["127.0.0.1", "localhost"].map(String::from);
+    let made = rcgen::generate_simple_self_signed(names).unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let authority = home.path().join("hop.pem");
+    std::fs::write(&authority, made.cert.pem()).unwrap();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    Proof {
+        authority,
+        acceptor: TlsAcceptor::from(Arc::new(config)),
+        _home: home,
+    }
+});
+
+/// The certificate that it shows, for 127.0.0.1 and localhost, signed by itself.
+pub fn certificate() -> &'static Path {
+    &PROOF.authority
+}
+
 impl FakeHop {
     /// Takes the faults for a stage in the order of the list, one each time the stage is reached.
     pub async fn start(offers: &'static [&'static str], faults: &[(At, Fault)]) -> Self {
+        Self::with(Manner::default(), offers, faults).await
+    }
+
+    pub async fn with(
+        manner: Manner,
+        offers: &'static [&'static str],
+        faults: &[(At, Fault)],
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        // Small, so that a large message does not fit into it unread.
+        socket2::SockRef::from(&listener)
+            .set_recv_buffer_size(64 * 1024)
+            .unwrap();
         let port = listener.local_addr().unwrap().port();
-        let record = Arc::new(Mutex::new(Record {
-            faults: faults.to_vec().into(),
-            ..Record::default()
-        }));
-        let go_on = Arc::new(Notify::new());
-        let (shared, bell) = (Arc::clone(&record), Arc::clone(&go_on));
+        let hop = Self::new(port, faults);
+        let (record, go_on) = (Arc::clone(&hop.record), Arc::clone(&hop.go_on));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let conversation = Conversation {
-                    stream: BufReader::new(stream),
-                    offers,
-                    record: Arc::clone(&shared),
-                    go_on: Arc::clone(&bell),
-                };
+                stream.set_nodelay(true).unwrap();
+                let stream: Box<dyn Stream> = Box::new(stream);
+                let conversation =
+                    Conversation::new(stream, manner, offers, Arc::clone(&record), &go_on);
                 tokio::spawn(conversation.hold());
             }
         });
+        hop
+    }
+
+    /// LMTP over a Unix socket.
+    pub fn at_socket(path: &Path, offers: &'static [&'static str], faults: &[(At, Fault)]) -> Self {
+        let listener = UnixListener::bind(path).unwrap();
+        let hop = Self::new(0, faults);
+        let (record, go_on) = (Arc::clone(&hop.record), Arc::clone(&hop.go_on));
+        let manner = Manner {
+            lmtp: true,
+            ..Manner::default()
+        };
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let stream: Box<dyn Stream> = Box::new(stream);
+                let conversation =
+                    Conversation::new(stream, manner, offers, Arc::clone(&record), &go_on);
+                tokio::spawn(conversation.hold());
+            }
+        });
+        hop
+    }
+
+    fn new(port: u16, faults: &[(At, Fault)]) -> Self {
         Self {
             port,
-            record,
-            go_on,
+            record: Arc::new(Mutex::new(Record {
+                faults: faults.to_vec().into(),
+                ..Record::default()
+            })),
+            go_on: Arc::new(Notify::new()),
         }
     }
 
@@ -105,6 +209,12 @@ impl FakeHop {
         self.record.lock().unwrap().heard.clone()
     }
 
+    /// How often a command was heard whose beginning this is.
+    pub fn count(&self, beginning: &str) -> usize {
+        let heard = self.heard();
+        heard.iter().filter(|it| it.starts_with(beginning)).count()
+    }
+
     /// Ends the stalls.
     pub fn go_on(&self) {
         self.go_on.notify_waiters();
@@ -112,16 +222,42 @@ impl FakeHop {
 }
 
 struct Conversation {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Box<dyn Stream>>,
+    manner: Manner,
     offers: &'static [&'static str],
     record: Arc<Mutex<Record>>,
     go_on: Arc<Notify>,
+    secure: bool,
+    mail: Option<String>,
+    recipients: Vec<String>,
+    /// What came with BDAT so far; `None` after a chunk was refused.
+    chunks: Option<Vec<u8>>,
 }
 
 /// The connection is over.
 struct Over;
 
 impl Conversation {
+    fn new(
+        stream: Box<dyn Stream>,
+        manner: Manner,
+        offers: &'static [&'static str],
+        record: Arc<Mutex<Record>>,
+        go_on: &Arc<Notify>,
+    ) -> Self {
+        Self {
+            stream: BufReader::new(stream),
+            manner,
+            offers,
+            record,
+            go_on: Arc::clone(go_on),
+            secure: false,
+            mail: None,
+            recipients: Vec::new(),
+            chunks: Some(Vec::new()),
+        }
+    }
+
     async fn hold(mut self) {
         self.hear("connect");
         // However it ends, it is over.
@@ -129,74 +265,179 @@ impl Conversation {
     }
 
     async fn converse(&mut self) -> Result<(), Over> {
+        if self.manner.implicit {
+            self.shake_hands().await?;
+        }
         self.answer(At::Greeting, "220 fake ESMTP").await?;
-        let (mut mail, mut recipients) = (None, Vec::new());
         loop {
             let line = self.line().await?;
             self.hear(&line);
             let verb = line.split([' ', ':']).next().unwrap().to_ascii_uppercase();
-            match verb.as_str() {
-                "EHLO" => {
-                    let last = self.offers.len();
-                    let mut text = if last == 0 {
-                        "250 fake".into()
-                    } else {
-                        "250-fake".to_owned()
-                    };
-                    for (number, offer) in self.offers.iter().enumerate() {
-                        let sign = if number + 1 == last { ' ' } else { '-' };
-                        text.push_str(&format!("\r\n250{sign}{offer}"));
-                    }
-                    self.answer(At::Ehlo, &text).await?;
+            match (verb.as_str(), self.manner.lmtp) {
+                ("EHLO", false) | ("LHLO", true) => {
+                    let offers = self.offered();
+                    self.answer(At::Ehlo, &offers).await?;
                 }
-                "HELO" => self.say("250 fake").await?,
-                "STARTTLS" => {
-                    self.answer(At::StartTls, "454 4.7.0 not now").await?;
-                }
-                "MAIL" => {
+                ("HELO", false) => self.say("250 fake").await?,
+                ("STARTTLS", _) => self.start_tls().await?,
+                ("AUTH", _) => self.log_in(&line).await?,
+                ("MAIL", _) => {
+                    self.reset();
                     if self.answer(At::Mail, "250 2.1.0 ok").await? {
-                        mail = Some(line);
+                        self.mail = Some(line);
                     }
-                    recipients.clear();
                 }
-                "RCPT" if mail.is_none() => self.say("503 5.5.1 MAIL first").await?,
-                "RCPT" => {
+                ("RCPT", _) if self.mail.is_none() => self.say("503 5.5.1 MAIL first").await?,
+                ("RCPT", _) => {
                     if self.answer(At::Rcpt, "250 2.1.5 ok").await? {
-                        recipients.push(line);
+                        self.recipients.push(line);
                     }
                 }
-                "DATA" if recipients.is_empty() => {
+                ("DATA", _) if self.recipients.is_empty() => {
                     self.answer(At::Data, "503 5.5.1 RCPT first").await?;
                     if self.heard_last_answer_was_354() {
                         let _ = self.content().await?;
                         self.say("554 5.5.1 nobody").await?;
                     }
                 }
-                "DATA" => {
-                    if !self.answer(At::Data, "354 go").await? {
-                        continue;
-                    }
-                    let content = self.content().await?;
-                    let taken = Taken {
-                        mail: mail.take().unwrap_or_default(),
-                        recipients: std::mem::take(&mut recipients),
-                        content,
-                    };
-                    if self.answer(At::Dot, "250 2.0.0 kept").await? {
-                        self.record.lock().unwrap().taken.push(taken);
-                    }
-                }
-                "RSET" => {
-                    (mail, recipients) = (None, Vec::new());
+                ("DATA", _) => self.data().await?,
+                ("BDAT", _) => self.chunk(&line).await?,
+                ("RSET", _) => {
+                    self.reset();
                     self.answer(At::Rset, "250 2.0.0 ok").await?;
                 }
-                "QUIT" => {
+                ("QUIT", _) => {
                     self.say("221 2.0.0 bye").await?;
                     return Ok(());
                 }
                 _ => self.say("500 5.5.2 what").await?,
             }
         }
+    }
+
+    fn reset(&mut self) {
+        (self.mail, self.recipients) = (None, Vec::new());
+        self.chunks = Some(Vec::new());
+    }
+
+    fn offered(&self) -> String {
+        let offers = self.offers.iter().filter(|offer| {
+            let guarded = GUARDED.iter().any(|it| offer.starts_with(it));
+            let upgrade = **offer == "STARTTLS";
+            (self.secure || !guarded) && !(self.secure && upgrade)
+        });
+        let lines: Vec<&str> = std::iter::once("fake").chain(offers.copied()).collect();
+        let (last, others) = lines.split_last().unwrap();
+        let others: String = others.iter().map(|it| format!("250-{it}\r\n")).collect();
+        format!("{others}250 {last}")
+    }
+
+    async fn start_tls(&mut self) -> Result<(), Over> {
+        if !self.manner.tls {
+            self.answer(At::StartTls, "454 4.7.0 not now").await?;
+            return Ok(());
+        }
+        if !self.answer(At::StartTls, "220 2.0.0 go").await? {
+            return Ok(());
+        }
+        match self.fault(At::Handshake) {
+            Fault::Right => self.shake_hands().await,
+            fault => self.misbehave(fault, "").await.map(drop),
+        }
+    }
+
+    async fn shake_hands(&mut self) -> Result<(), Over> {
+        let nothing: Box<dyn Stream> = Box::new(tokio::io::join(empty(), tokio::io::sink()));
+        let plain = std::mem::replace(&mut self.stream, BufReader::new(nothing)).into_inner();
+        let secure = PROOF.acceptor.accept(plain).await.map_err(|_| Over)?;
+        self.stream = BufReader::new(Box::new(secure));
+        self.secure = true;
+        Ok(())
+    }
+
+    async fn log_in(&mut self, line: &str) -> Result<(), Over> {
+        if line == "AUTH LOGIN" {
+            for question in ["334 VXNlcm5hbWU6", "334 UGFzc3dvcmQ6"] {
+                self.say(question).await?;
+                let line = self.line().await?;
+                self.hear(&line);
+            }
+        }
+        self.answer(At::Auth, "235 2.7.0 come in").await.map(drop)
+    }
+
+    async fn data(&mut self) -> Result<(), Over> {
+        if !self.answer(At::Data, "354 go").await? {
+            return Ok(());
+        }
+        self.begin_content().await?;
+        let content = self.content().await?;
+        self.finish(content).await
+    }
+
+    async fn chunk(&mut self, line: &str) -> Result<(), Over> {
+        let mut words = line.split(' ').skip(1);
+        let size: usize = words.next().unwrap().parse().unwrap();
+        let last = words.next() == Some("LAST");
+        if self.chunks.as_ref().is_some_and(Vec::is_empty) {
+            self.begin_content().await?;
+        }
+        let mut chunk = vec![0; size];
+        self.stream.read_exact(&mut chunk).await.map_err(|_| Over)?;
+        let Some(chunks) = &mut self.chunks else {
+            return self.say("503 5.5.1 RSET first").await;
+        };
+        chunks.extend(chunk);
+        if last {
+            let content = std::mem::take(chunks);
+            return self.finish(content).await;
+        }
+        if !self.answer(At::Chunk, "250 2.0.0 more").await? {
+            self.chunks = None;
+        }
+        Ok(())
+    }
+
+    async fn begin_content(&mut self) -> Result<(), Over> {
+        match self.fault(At::Content) {
+            Fault::Right => Ok(()),
+            Fault::Say(text) => {
+                self.say(text).await?;
+                // It listens no more, and hears the other side hang up.
+                tokio::io::copy(&mut self.stream, &mut tokio::io::sink())
+                    .await
+                    .map_err(|_| Over)?;
+                Err(Over)
+            }
+            fault => self.misbehave(fault, "").await.map(drop),
+        }
+    }
+
+    async fn finish(&mut self, content: Vec<u8>) -> Result<(), Over> {
+        let recipients = std::mem::take(&mut self.recipients);
+        let mail = self.mail.take().unwrap_or_default();
+        let mut taken = Taken {
+            mail,
+            recipients: Vec::new(),
+            content,
+        };
+        if !self.manner.lmtp {
+            taken.recipients = recipients;
+            if self.answer(At::Dot, "250 2.0.0 kept").await? {
+                self.record.lock().unwrap().taken.push(taken);
+            }
+            return Ok(());
+        }
+        let place = self.record.lock().unwrap().taken.len();
+        for recipient in recipients {
+            if self.answer(At::Dot, "250 2.0.0 kept").await? {
+                taken.recipients.push(recipient);
+                let record = &mut *self.record.lock().unwrap();
+                record.taken.truncate(place);
+                record.taken.push(taken.clone());
+            }
+        }
+        Ok(())
     }
 
     fn hear(&self, line: &str) {
@@ -239,7 +480,12 @@ impl Conversation {
 
     /// Answers, or does what the list says. Whether the command was taken.
     async fn answer(&mut self, at: At, right: &str) -> Result<bool, Over> {
-        match self.fault(at) {
+        let fault = self.fault(at);
+        self.misbehave(fault, right).await
+    }
+
+    async fn misbehave(&mut self, fault: Fault, right: &str) -> Result<bool, Over> {
+        match fault {
             Fault::Right => {
                 self.say(right).await?;
                 Ok(right.starts_with(['2', '3']))
@@ -279,6 +525,18 @@ impl Conversation {
                 self.say(right).await?;
                 Err(Over)
             }
+            Fault::Long => loop {
+                self.send(&[b'2'; 1024]).await?;
+            },
+            Fault::Endless => loop {
+                self.send(b"250-and more\r\n").await?;
+            },
+            Fault::Trickle => loop {
+                for octet in *b"250-more\r\n" {
+                    self.send(&[octet]).await?;
+                    tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+                }
+            },
         }
     }
 

@@ -11,6 +11,7 @@
     clippy::indexing_slicing
 )]
 
+mod attempt;
 mod client;
 mod dovecot;
 mod fake_hop;
@@ -31,11 +32,13 @@ mod hop_security;
 mod house;
 mod lifetime;
 mod limits;
+mod lmtp;
 mod names;
 mod next_hops;
 mod nothing_leaves;
 mod own_room_only;
 mod queue;
+mod real_hops;
 mod real_peers;
 mod restart;
 mod rooms;

@@ -2,137 +2,23 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use ilbud::delivery::client::{Caller, Timeouts};
-use ilbud::delivery::outcome::{Attempt, Outcome};
-use ilbud::delivery::resolve::Resolver;
-use ilbud::delivery::trust::Trust;
-use ilbud::delivery::{self, Job, Kept};
-use ilbud::mail::{Address, Content, Reference, RoomId, State, Terms, Timestamp, Wishes};
-use ilbud::policy::table::{HopServer, HopTls, NextHop};
-use ilbud::spool::store::{RecipientId, Told, Waiting};
+use ilbud::delivery::client::Timeouts;
+use ilbud::policy::table::{HopTls, NextHop};
 
+use crate::attempt::{Worker, hop, rows, server, word, words};
 use crate::fake_hop::{ALL, At, FakeHop, Fault};
 
 const PLAIN: &[&str] = &[];
-
-fn caller(timeouts: Timeouts) -> Caller {
-    Caller {
-        hostname: "relay.nodnett.test".into(),
-        trust: Trust::new(None).unwrap(),
-        resolver: Resolver::default(),
-        timeouts,
-    }
-}
-
-fn server(port: u16, tls: HopTls) -> HopServer {
-    HopServer {
-        host: "127.0.0.1".into(),
-        port,
-        tls,
-        credentials: None,
-        client_certificate: None,
-        client_key: None,
-        ca: None,
-        pin: None,
-    }
-}
-
-fn hop(port: u16) -> NextHop {
-    NextHop::Smtp(server(port, HopTls::Opportunistic))
-}
-
-fn rows(recipients: &[&str]) -> Vec<Waiting> {
-    let row = |(number, recipient): (u32, &&str)| Waiting {
-        id: RecipientId {
-            reference: Reference::from_number(5),
-            number,
-        },
-        recipient: Address::parse(recipient).unwrap(),
-        room: RoomId::new("room-b"),
-        state: State::Queued,
-        attempts: 0,
-        accepted_at: Timestamp::from_millis(0),
-        next_attempt_at: Timestamp::from_millis(0),
-        last_reply: None,
-        waits_since: Timestamp::from_millis(0),
-        told: Told::default(),
-        wishes: Wishes::default(),
-        terms: Terms::default(),
-        sender: Some(Address::parse("vakt@a.nodnett.test").unwrap()),
-        sender_room: None,
-        smtputf8: false,
-        eight_bit: false,
-        size: 0,
-        subject: None,
-        message_id: None,
-    };
-    (0..).zip(recipients).map(row).collect()
-}
-
-fn content(bytes: &[u8]) -> Content {
-    Content {
-        trace: Bytes::from_static(b"Received: by relay\r\n"),
-        bytes: Bytes::copy_from_slice(bytes),
-    }
-}
-
-/// One worker's view: its connection is kept between attempts.
-struct Worker {
-    caller: Caller,
-    kept: Option<Kept>,
-}
-
-impl Worker {
-    fn new() -> Self {
-        Self::with(Timeouts::default())
-    }
-
-    fn with(timeouts: Timeouts) -> Self {
-        Self {
-            caller: caller(timeouts),
-            kept: None,
-        }
-    }
-
-    async fn attempt(&mut self, recipients: &[&str], hops: &[NextHop]) -> Vec<Attempt> {
-        self.carry(&rows(recipients), b"Subject: x\r\n\r\nhei\r\n", hops)
-            .await
-    }
-
-    async fn carry(&mut self, rows: &[Waiting], bytes: &[u8], hops: &[NextHop]) -> Vec<Attempt> {
-        let content = content(bytes);
-        let job = Job {
-            waiting: rows,
-            content: &content,
-            first_try: true,
-            now: Timestamp::from_millis(0),
-        };
-        delivery::attempt(&job, hops, &mut self.kept, &self.caller).await
-    }
-}
-
-fn word(attempt: &Attempt) -> &'static str {
-    match attempt.outcome {
-        Outcome::Delivered(_) => "delivered",
-        Outcome::Deferred(_) => "deferred",
-        Outcome::Failed(_) => "failed",
-        Outcome::PossiblyDelivered(_) => "possibly",
-    }
-}
-
-fn words(attempts: &[Attempt]) -> Vec<&'static str> {
-    attempts.iter().map(word).collect()
-}
 
 /// Short only where the hop will say nothing at all.
 fn impatient(stage: At) -> Timeouts {
     let mut timeouts = Timeouts::default();
     let wait = match stage {
         At::Greeting => &mut timeouts.greeting,
-        At::Ehlo | At::StartTls => &mut timeouts.hello,
+        At::Ehlo | At::StartTls | At::Handshake | At::Auth => &mut timeouts.hello,
         At::Mail | At::Rcpt | At::Rset => &mut timeouts.envelope,
         At::Data => &mut timeouts.data,
+        At::Content | At::Chunk => &mut timeouts.block,
         At::Dot => &mut timeouts.final_dot,
     };
     *wait = Duration::from_millis(20);
