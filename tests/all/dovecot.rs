@@ -11,6 +11,9 @@ use crate::peer;
 use crate::relay::free_port;
 use crate::wait;
 
+/// User `ilbud`, password `s@k:r/t`.
+const LOGIN: &str = "ilbud:{PLAIN.B64}c0BrOnIvdA==\n";
+
 /// A running Dovecot that knows `vakt` and `full` at one domain; the latter's mailbox has no room left.
 pub struct Dovecot {
     home: tempfile::TempDir,
@@ -36,7 +39,7 @@ impl Dovecot {
         };
         let users = mailbox("vakt", "") + &mailbox("full", "userdb_quota_rule=*:bytes=1");
         fs::write(home.path().join("users"), users).unwrap();
-        fs::write(home.path().join("logins"), "ilbud:{PLAIN}s@k:r/t\n").unwrap();
+        fs::write(home.path().join("logins"), LOGIN).unwrap();
         let file = home.path().join("dovecot.conf");
         fs::write(&file, settings(home.path(), port, certs)).unwrap();
         let program = peer::command("dovecot")
@@ -106,6 +109,7 @@ mail_plugins = quota
 mail_save_crlf = yes
 first_valid_uid = 1
 auth_mechanisms = plain login
+auth_failure_delay = 0
 disable_plaintext_auth = no
 passdb {{
   driver = passwd-file

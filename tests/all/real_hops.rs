@@ -1,8 +1,6 @@
 //! Servers that others wrote receive: a real Postfix with TLS, logins and client certificates, and a
 //! real Dovecot over LMTP.
 
-use std::fs;
-
 use ilbud::mail::{Notify, Return, Terms, Wishes};
 use ilbud::policy::table::NextHop;
 
@@ -279,10 +277,10 @@ async fn postfix_is_told_which_reports_are_wanted() {
     assert_eq!(words(&attempts), ["delivered"]);
     let held = postfix.held();
     for attribute in [
-        "notify_flags=3",
+        "notify_flags=6",
         "ret_flags=2",
-        "envelope_id=a+3Db",
-        "dsn_original_recipient=rfc822;leder@a.nodnett.test",
+        "envelope_id=a=b",
+        "dsn_orig_rcpt=rfc822;leder@a.nodnett.test",
     ] {
         assert!(
             held.lines().any(|line| line.ends_with(attribute)),
