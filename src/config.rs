@@ -9,7 +9,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::delivery;
+use crate::delivery::{self, client::Timeouts, resolve};
 use crate::document::{self, Fault, Mistakes, Table, Value};
 use crate::lifecycle::report::Letterhead;
 use crate::lifecycle::retry::Schedule;
@@ -33,6 +33,7 @@ pub struct Settings {
     pub limits: limits::Settings,
     pub scan: ScanSettings,
     pub delivery: delivery::Settings,
+    pub resolver: resolve::Settings,
     /// Where the console will listen.
     pub console: SocketAddr,
 }
@@ -83,6 +84,10 @@ impl Default for ScanSettings {
 const CONSOLE: ([u8; 4], u16) = ([127, 0, 0, 1], 8080);
 /// The largest settings make sense of; above it a number is a slip of the finger.
 const MANY: u64 = 1_000_001;
+/// A name that is asked for more often than this is waited for too long.
+const MANY_ATTEMPTS: u64 = 11;
+/// RFC 1035 §4.2.
+const DNS_PORT: u16 = 53;
 /// RFC 5321 §4.5.3.1.8: at least 100 recipients must be taken.
 const FEWEST_RECIPIENTS: u64 = 1;
 
@@ -119,6 +124,7 @@ fn settings(mut root: Table<'_>, _: &Mistakes) -> Option<Settings> {
     let limits = root.table("limits").map(limits).unwrap_or_default();
     let scan = root.table("scan").map(scan).unwrap_or_default();
     let delivery = root.table("delivery").map(delivery).unwrap_or_default();
+    let resolver = root.table("resolver").map(resolver).unwrap_or_default();
     let console = root
         .table("console")
         .and_then(console)
@@ -142,6 +148,7 @@ fn settings(mut root: Table<'_>, _: &Mistakes) -> Option<Settings> {
         limits,
         scan,
         delivery,
+        resolver,
         console,
     })
 }
@@ -320,8 +327,65 @@ fn delivery(mut table: Table<'_>) -> delivery::Settings {
             .and_then(|it| it.integer(1..MANY))
             .and_then(|it| usize::try_from(it).ok())
             .unwrap_or(default.connections_per_room),
-        timeouts: default.timeouts,
+        timeouts: table.table("timeouts").map(timeouts).unwrap_or_default(),
     }
+}
+
+fn timeouts(mut table: Table<'_>) -> Timeouts {
+    let default = Timeouts::default();
+    let mut wait = |key, default| table.take(key).and_then(positive).unwrap_or(default);
+    Timeouts {
+        connect: wait("connect", default.connect),
+        greeting: wait("greeting", default.greeting),
+        hello: wait("hello", default.hello),
+        envelope: wait("envelope", default.envelope),
+        data: wait("data", default.data),
+        block: wait("block", default.block),
+        final_dot: wait("final_dot", default.final_dot),
+        whole: wait("whole", default.whole),
+        quit: default.quit,
+    }
+}
+
+fn resolver(mut table: Table<'_>) -> resolve::Settings {
+    let default = resolve::Settings::default();
+    resolve::Settings {
+        name_servers: table
+            .take("name_servers")
+            .and_then(name_servers)
+            .unwrap_or_default(),
+        timeout: table
+            .take("timeout")
+            .and_then(positive)
+            .unwrap_or(default.timeout),
+        attempts: table
+            .take("attempts")
+            .and_then(|it| it.integer(1..MANY_ATTEMPTS))
+            .and_then(|it| usize::try_from(it).ok())
+            .unwrap_or(default.attempts),
+        hosts_file: table
+            .take("hosts_file")
+            .and_then(Value::boolean)
+            .unwrap_or(default.hosts_file),
+    }
+}
+
+fn name_servers(value: Value<'_>) -> Option<Vec<SocketAddr>> {
+    if value.is_empty_list() {
+        value.fault("must name at least one server; leave the line out to ask the system's");
+        return None;
+    }
+    let servers = value.list()?.into_iter();
+    servers.map(|server| server.parse(name_server)).collect()
+}
+
+/// `10.1.0.1`, `10.1.0.1:5353`, `::1`, `[::1]:5353`.
+fn name_server(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse()
+        .or_else(|_| text.parse().map(|address| SocketAddr::new(address, DNS_PORT)))
+        .map_err(|_: std::net::AddrParseError| {
+            "must be an IP address such as 10.1.0.1, with a port where it is not 53: 10.1.0.1:5353"
+        })
 }
 
 fn retry(value: Value<'_>) -> Option<Vec<Duration>> {
@@ -401,6 +465,7 @@ address = "127.0.0.1:2525"
         assert_eq!(shipped.store, bare.store);
         assert_eq!(shipped.scan, bare.scan);
         assert_eq!(shipped.delivery, bare.delivery);
+        assert_eq!(shipped.resolver, bare.resolver);
         assert_eq!(shipped.console, bare.console);
         let rates = RateSettings {
             workstation: rate("120/min"),
@@ -445,6 +510,13 @@ address = "127.0.0.1:2525"
             ("[limits.rates]\nroom = \"fast\"", "line 11: \"room\": a rate is written like \"120/min\": a number from 1 to 1000000, then /s, /min or /h"),
             ("[delivery]\nretry = []", "line 11: \"retry\": must name at least one wait, such as [\"5s\", \"1m\"]"),
             ("[delivery]\nwarn_after = \"0s\"", "line 11: \"warn_after\": must be more than nothing"),
+            ("[delivery.timeouts]\nfinaldot = \"1m\"", "line 11: unknown key \"finaldot\" in [delivery.timeouts]; did you mean \"final_dot\"?"),
+            ("[delivery.timeouts]\nconnect = \"0s\"", "line 11: \"connect\": must be more than nothing"),
+            ("[resolver]\nnameservers = [\"10.1.0.1\"]", "line 11: unknown key \"nameservers\" in [resolver]; did you mean \"name_servers\"?"),
+            ("[resolver]\nname_servers = [\"ns.test\"]", "line 11: \"name_servers\": must be an IP address such as 10.1.0.1, with a port where it is not 53: 10.1.0.1:5353"),
+            ("[resolver]\nname_servers = []", "line 11: \"name_servers\": must name at least one server; leave the line out to ask the system's"),
+            ("[resolver]\nattempts = 0", "line 11: \"attempts\": must be from 1 to 10"),
+            ("[resolver]\ntimeout = \"0s\"", "line 11: \"timeout\": must be more than nothing"),
             ("[console]\naddress = \"here\"", "line 11: \"address\": must be ADDRESS:PORT, such as 127.0.0.1:2525 or [::1]:2525"),
         ];
         for (more, message) in cases {
@@ -456,6 +528,34 @@ address = "127.0.0.1:2525"
             .map(|(more, _)| format!("{more}\n"))
             .collect();
         assert!(parse(&with(&all)).is_err());
+    }
+
+    #[test]
+    fn name_servers_and_waits_are_taken_as_written() {
+        let settings = parse(&with(
+            "[resolver]\nname_servers = [\"10.1.0.1\", \"10.1.0.2:5353\", \"::1\", \"[::1]:5353\"]\n\
+             timeout = \"2s\"\nattempts = 1\nhosts_file = false\n\
+             [delivery.timeouts]\nconnect = \"3s\"\nwhole = \"4m\"",
+        ))
+        .unwrap();
+        let servers = ["10.1.0.1:53", "10.1.0.2:5353", "[::1]:53", "[::1]:5353"];
+        assert_eq!(
+            settings.resolver,
+            resolve::Settings {
+                name_servers: servers.map(|it| it.parse().unwrap()).into(),
+                timeout: Duration::from_secs(2),
+                attempts: 1,
+                hosts_file: false,
+            }
+        );
+        assert_eq!(
+            settings.delivery.timeouts,
+            Timeouts {
+                connect: Duration::from_secs(3),
+                whole: Duration::from_secs(240),
+                ..Timeouts::default()
+            }
+        );
     }
 
     #[test]

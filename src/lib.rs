@@ -19,7 +19,8 @@
 //!    hop's trouble into an outcome, which goes back to 5.
 //! 8. [`ops`] is what people may do to all this, for the command line now and a console later.
 //!
-//! Beside the road: [`limits`] (how much one client may send) and [`tls`] (certificates).
+//! Beside the road: [`limits`] (how much one client may send), [`tls`] (certificates) and [`stamp`]
+//! (whether a file has changed).
 
 pub mod cli;
 pub mod relay;
@@ -36,6 +37,7 @@ pub mod delivery;
 pub mod spool;
 
 pub mod limits;
+pub mod stamp;
 pub mod tls;
 
 pub mod lifecycle;

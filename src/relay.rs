@@ -105,7 +105,7 @@ impl Relay {
         let caller = Caller {
             hostname: settings.hostname.clone(),
             trust,
-            resolver: Resolver::default(),
+            resolver: Resolver::new(settings.resolver.clone()),
             timeouts: settings.delivery.timeouts,
         };
         let table =

@@ -1,36 +1,32 @@
 //! TLS in both directions: certificates from disk to configurations.
 //!
 //! Decides which versions and which trust: TLS 1.2 and 1.3 with the provider's default suites, our
-//! certificate towards clients and `client_ca` for theirs, `client_ca` and the system's roots towards
-//! next hops. Files are read again when they change; a new pair that cannot be used leaves the old
-//! one in force, with a warning. Faults name the file and say what is wrong with it.
+//! certificate towards clients and `client_ca` for theirs; what goes towards next hops is [`Outgoing`].
+//! Files are read again when they change; a new pair that cannot be used leaves the old one in force,
+//! with a warning. Faults name the file and say what is wrong with it.
 
+mod next_hops;
 mod workstations;
 
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::client::danger::{
-    HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
-};
-use tokio_rustls::rustls::crypto::{
-    CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
-};
+use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use tokio_rustls::rustls::{
-    self, ClientConfig, DigitallySignedStruct, ProtocolVersion, RootCertStore, ServerConfig,
-    ServerConnection, SignatureScheme,
-};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use tokio_rustls::rustls::{self, ProtocolVersion, RootCertStore, ServerConfig, ServerConnection};
 use tokio_rustls::server::TlsStream;
 
 use crate::mail::TlsSession;
+use crate::stamp::{self, Stamp};
+pub use next_hops::{Identity, Outgoing, Voucher};
+pub use tokio_rustls::rustls::ClientConfig;
 use workstations::Workstations;
 
 /// `[tls]` of the settings.
@@ -91,8 +87,7 @@ pub struct Accepted {
 /// Reads what the settings name.
 pub fn load(settings: &Settings) -> Result<Arc<Incoming>, TlsFault> {
     let chain = certificates(&settings.certificate)?;
-    let key = PrivateKeyDer::from_pem_file(&settings.private_key)
-        .map_err(|cause| TlsFault::new(&settings.private_key, cause))?;
+    let key = private_key(&settings.private_key)?;
     let workstations = match &settings.client_ca {
         Some(file) => Some(
             Workstations::new(authorities(file)?, provider())
@@ -109,7 +104,7 @@ pub fn load(settings: &Settings) -> Result<Arc<Incoming>, TlsFault> {
     };
     let config = builder
         .with_single_cert(chain, key)
-        .map_err(|cause| TlsFault::new(&settings.certificate, explain(&cause, settings)))?;
+        .map_err(|cause| mismatch(&settings.certificate, &settings.private_key, &cause))?;
     Ok(Arc::new(Incoming {
         config: Arc::new(config),
         workstations,
@@ -154,16 +149,18 @@ fn facts(connection: &ServerConnection) -> TlsSession {
     }
 }
 
-fn explain(cause: &rustls::Error, settings: &Settings) -> String {
+fn mismatch(certificate: &Path, key: &Path, cause: &rustls::Error) -> TlsFault {
     match cause {
-        rustls::Error::InconsistentKeys(_) => {
-            format!(
-                "does not belong to the key {}",
-                settings.private_key.display()
-            )
-        }
-        other => other.to_string(),
+        rustls::Error::InconsistentKeys(_) => TlsFault::new(
+            certificate,
+            format!("does not belong to the key {}", key.display()),
+        ),
+        other => TlsFault::new(certificate, other),
     }
+}
+
+fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, TlsFault> {
+    PrivateKeyDer::from_pem_file(file).map_err(|cause| TlsFault::new(file, cause))
 }
 
 /// Every certificate in a PEM file; at least one.
@@ -187,79 +184,6 @@ fn authorities(file: &Path) -> Result<RootCertStore, TlsFault> {
     Ok(roots)
 }
 
-/// Our side of TLS towards next hops that must prove who they are: by `client_ca`, or by the
-/// system's roots.
-pub fn verifying_client(client_ca: Option<&Path>) -> Result<Arc<ClientConfig>, TlsFault> {
-    let mut roots = match client_ca {
-        Some(file) => authorities(file)?,
-        None => RootCertStore::empty(),
-    };
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let config = client_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(Arc::new(config))
-}
-
-/// Our side of TLS towards next hops that may as well be spoken to in plain text: encryption
-/// against listeners, without proof of who the other is (RFC 7435).
-pub fn opportunistic_client() -> Result<Arc<ClientConfig>, TlsFault> {
-    let config = client_versions()?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anyone(provider())))
-        .with_no_client_auth();
-    Ok(Arc::new(config))
-}
-
-type ClientBuilder = rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>;
-
-fn client_versions() -> Result<ClientBuilder, TlsFault> {
-    ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .map_err(|cause| TlsFault::new(Path::new("TLS"), cause))
-}
-
-/// Takes any certificate, but not a handshake that its key did not sign.
-#[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signed, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signed, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
-
 /// Our certificate and the authorities of theirs, read again when they change on disk.
 #[derive(Debug)]
 pub struct Reloading {
@@ -269,9 +193,6 @@ pub struct Reloading {
     is_behind: bool,
     current: watch::Sender<Arc<Incoming>>,
 }
-
-/// What shows that a file has changed; `None`: it cannot be seen now.
-type Stamp = Option<(SystemTime, u64)>;
 
 impl Reloading {
     pub fn load(settings: &Settings) -> Result<Self, TlsFault> {
@@ -323,13 +244,7 @@ impl Reloading {
 }
 
 fn stamps(settings: &Settings) -> Vec<Stamp> {
-    let stamp = |file: &PathBuf| {
-        let metadata = std::fs::metadata(file).ok()?;
-        Some((metadata.modified().ok()?, metadata.len()))
-    };
-    [&settings.certificate, &settings.private_key]
-        .into_iter()
-        .chain(&settings.client_ca)
-        .map(stamp)
-        .collect()
+    let files = [&settings.certificate, &settings.private_key];
+    let files = files.into_iter().chain(&settings.client_ca);
+    stamp::of_all(files.map(PathBuf::as_path))
 }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::{Failure, NO_ENGINE, certs, print};
 use crate::config::{self, Settings};
+use crate::delivery::trust::{self, Trust};
 use crate::ops::routes;
-use crate::policy::table::{Fault, RoutingTable};
+use crate::policy::table::{Fault, NextHop, RoutingTable};
 use crate::spool::sqlite::Sqlite;
 use crate::spool::store::Store;
 use crate::tls;
@@ -58,7 +59,7 @@ fn check_tls(settings: &Settings, findings: &mut Findings) {
         return;
     }
     let ours = tls::load(tls).err().map(|fault| fault.to_string());
-    let theirs = tls::verifying_client(tls.client_ca.as_deref()).err();
+    let theirs = Trust::new(tls.client_ca.as_deref()).err();
     // Both read `client_ca`; what is wrong with it is one mistake.
     let theirs = theirs
         .map(|fault| fault.to_string())
@@ -109,7 +110,25 @@ fn check_table(text: &str, name: &str, findings: &mut Findings) {
             .collect::<Vec<_>>()
     };
     match RoutingTable::parse(text, 0) {
-        Ok((_, warnings)) => findings.warnings.extend(lines(warnings)),
+        Ok((table, warnings)) => {
+            findings.warnings.extend(lines(warnings));
+            findings.warnings.extend(lines(doubt_files(&table)));
+        }
         Err(faults) => findings.mistakes.extend(lines(faults)),
     }
+}
+
+/// Certificates that next hops name and that cannot be used as they are: mail would wait for them.
+fn doubt_files(table: &RoutingTable) -> Vec<Fault> {
+    let mut doubts = Vec::new();
+    for room in table.rooms() {
+        for server in room.next_hops.iter().filter_map(NextHop::server) {
+            let found = trust::doubts(server);
+            doubts.extend(found.into_iter().map(|doubt| Fault {
+                line: None,
+                text: format!("room \"{}\", next hop {}: {doubt}", room.id, server.host),
+            }));
+        }
+    }
+    doubts
 }

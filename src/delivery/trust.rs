@@ -1,43 +1,144 @@
 //! Whom the relay believes at the other end, and how it shows who it is.
 //!
-//! Gives the TLS configuration for one next hop. Decides nothing about whether TLS is used.
+//! Gives the TLS configuration for one next hop, made once for all hops that ask for the same, and
+//! again when a file has changed on disk. Decides nothing about whether TLS is used. A file that
+//! cannot be used is our own trouble, named; where it could be used before, what was read then stays
+//! in force, with a warning.
 
-use std::path::Path;
-use std::sync::Arc;
-
-use tokio_rustls::rustls::ClientConfig;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::outcome::Trouble;
 use crate::policy::table::HopServer;
-use crate::tls::{self, TlsFault};
+use crate::stamp::{self, Stamp};
+use crate::tls::{ClientConfig, Identity, Outgoing, TlsFault, Voucher};
+
+/// Far more than a table has next hops with certificates of their own.
+const CAPACITY: usize = 1_000;
 
 /// What all next hops are judged by.
 #[derive(Debug, Clone)]
 pub struct Trust {
-    verified: Arc<ClientConfig>,
-    opportunistic: Arc<ClientConfig>,
+    client_ca: Option<PathBuf>,
+    made: Arc<Mutex<HashMap<Outgoing, Made>>>,
+}
+
+/// A configuration and the files it was read from, as they were.
+#[derive(Debug, Clone)]
+struct Made {
+    config: Arc<ClientConfig>,
+    stamps: Vec<Stamp>,
+    /// The files as they were when they were last complained of.
+    complained: Option<Vec<Stamp>>,
 }
 
 impl Trust {
-    /// `client_ca`: whom hops are judged by that name no authority of their own.
+    /// `client_ca`: whom hops are judged by that name no authority of their own. Fails where that
+    /// file cannot be used.
     pub fn new(client_ca: Option<&Path>) -> Result<Self, TlsFault> {
-        Ok(Self {
-            verified: tls::verifying_client(client_ca)?,
-            opportunistic: tls::opportunistic_client()?,
-        })
+        let trust = Self {
+            client_ca: client_ca.map(Path::to_owned),
+            made: Arc::default(),
+        };
+        trust.make(&Outgoing {
+            voucher: Voucher::Usual(trust.client_ca.clone()),
+            pin: None,
+            identity: None,
+        })?;
+        Ok(trust)
     }
 
     /// How to shake hands with `server`. `verified`: its certificate must prove that it is the one
     /// meant; otherwise any will do, since plain text would do.
-    pub fn config(
-        &self,
-        _server: &HopServer,
-        verified: bool,
-    ) -> Result<Arc<ClientConfig>, Trouble> {
-        Ok(Arc::clone(if verified {
-            &self.verified
-        } else {
-            &self.opportunistic
-        }))
+    pub fn config(&self, server: &HopServer, verified: bool) -> Result<Arc<ClientConfig>, Trouble> {
+        self.make(&outgoing(server, verified.then_some(&self.client_ca)))
+            .map_err(|fault| Trouble::Ours(fault.to_string()))
     }
+
+    fn make(&self, outgoing: &Outgoing) -> Result<Arc<ClientConfig>, TlsFault> {
+        let stamps = stamp::of_all(outgoing.files());
+        let before = self.made().get(outgoing).cloned();
+        match before {
+            Some(made) if made.stamps == stamps => Ok(made.config),
+            before => self.read(outgoing, stamps, before),
+        }
+    }
+
+    fn read(
+        &self,
+        outgoing: &Outgoing,
+        stamps: Vec<Stamp>,
+        before: Option<Made>,
+    ) -> Result<Arc<ClientConfig>, TlsFault> {
+        let made = match (outgoing.load(), before) {
+            (Ok(config), _) => {
+                if let Some(warning) = exposed_key(outgoing) {
+                    tracing::warn!("{warning}");
+                }
+                Made {
+                    config,
+                    stamps,
+                    complained: None,
+                }
+            }
+            (Err(fault), None) => return Err(fault),
+            // Often the second file has only not been written yet.
+            (Err(fault), Some(made)) => {
+                if made.complained.as_ref() != Some(&stamps) {
+                    tracing::warn!(%fault, "what was read before stays in use towards next hops");
+                }
+                Made {
+                    complained: Some(stamps),
+                    ..made
+                }
+            }
+        };
+        let config = Arc::clone(&made.config);
+        self.keep(outgoing, made);
+        Ok(config)
+    }
+
+    fn keep(&self, outgoing: &Outgoing, made: Made) {
+        let mut all = self.made();
+        if all.len() >= CAPACITY {
+            all.clear();
+        }
+        all.insert(outgoing.clone(), made);
+    }
+
+    fn made(&self) -> MutexGuard<'_, HashMap<Outgoing, Made>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is wrong with the files that `server` names, as far as it can be seen from here.
+pub fn doubts(server: &HopServer) -> Vec<String> {
+    let outgoing = outgoing(server, None);
+    let fault = outgoing.load().err();
+    let fault = fault.map(|fault| format!("{fault}; until then its mail waits"));
+    fault.into_iter().chain(exposed_key(&outgoing)).collect()
+}
+
+/// What a handshake with `server` rests on. `usual`: who vouches for hops that name nobody; `None`
+/// where nobody needs to.
+fn outgoing(server: &HopServer, usual: Option<&Option<PathBuf>>) -> Outgoing {
+    Outgoing {
+        voucher: match (&server.ca, usual) {
+            (Some(file), _) => Voucher::Own(file.clone()),
+            (None, Some(client_ca)) if server.pin.is_none() => Voucher::Usual(client_ca.clone()),
+            (None, _) => Voucher::Nobody,
+        },
+        pin: server.pin,
+        identity: server.client_certificate.as_ref().map(|file| Identity {
+            certificate: file.clone(),
+            key: server.client_key.clone(),
+        }),
+    }
+}
+
+fn exposed_key(outgoing: &Outgoing) -> Option<String> {
+    let key = outgoing.exposed_key()?;
+    let words = "everyone on this machine can read this private key";
+    Some(format!("{}: {words}", key.display()))
 }

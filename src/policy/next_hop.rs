@@ -1,7 +1,8 @@
 //! Where a room's mail is handed over, written as a URL.
 //!
-//! Parsing is strict: what is not understood is a fault, never ignored. A hop prints in one
-//! canonical way, `Display` without the password, [`NextHop::url`] with it.
+//! Parsing is strict: what is not understood is a fault, never ignored, and so are options that undo
+//! each other. A hop prints in one canonical way, `Display` without the password, [`NextHop::url`]
+//! with it. Whoever names a `ca` or a `pin` means it: such a hop is verified or not delivered to.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -16,7 +17,8 @@ const SMTPS_PORT: u16 = 465;
 const LMTP_PORT: u16 = 24;
 
 const SCHEMES: [&str; 5] = ["smtp", "smtps", "lmtp", "mx", "maildir"];
-const OPTIONS: [&str; 2] = ["tls", "client_certificate"];
+const OPTIONS: [&str; 5] = ["tls", "ca", "pin", "client_certificate", "client_key"];
+const PIN: &str = "sha256:";
 
 /// Where a room's mail is handed over. Prints as it was written, without the password.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -26,7 +28,7 @@ pub enum NextHop {
     Smtps(HopServer),
     Lmtp(HopServer),
     LmtpSocket(PathBuf),
-    /// The servers that a domain names; `host` is the domain.
+    /// The servers that a domain names; `host` is the domain, and the rest holds for each of them.
     Mx(HopServer),
     Maildir(PathBuf),
 }
@@ -39,10 +41,14 @@ pub struct HopServer {
     pub port: u16,
     pub tls: HopTls,
     pub credentials: Option<(String, String)>,
+    /// PEM: the relay's certificate towards this hop, those between it and its root, and its key.
     pub client_certificate: Option<PathBuf>,
+    /// PEM: the key, where it has a file of its own.
+    pub client_key: Option<PathBuf>,
     /// PEM: who vouches for this hop, in the place of those that vouch for all.
     pub ca: Option<PathBuf>,
-    /// SHA-256 of the certificate it must show, whoever vouches for it.
+    /// SHA-256 of the certificate it must show. With it alone, name and dates no longer matter; a `ca`
+    /// beside it must vouch as well.
     pub pin: Option<[u8; 32]>,
 }
 
@@ -64,25 +70,15 @@ impl NextHop {
         })?;
         match scheme {
             "maildir" => path(rest).map(Self::Maildir),
-            "mx" => domain(rest).map(Self::exchangers),
+            "mx" => exchangers(rest).map(Self::Mx),
             "lmtp" if !rest.starts_with("//") => absolute(rest).map(Self::LmtpSocket),
             "lmtp" => server(rest, LMTP_PORT, HopTls::Opportunistic).map(Self::Lmtp),
             "smtp" => server(rest, SMTP_PORT, HopTls::Opportunistic).map(Self::Smtp),
-            "smtps" => server(rest, SMTPS_PORT, HopTls::Required).map(Self::Smtps),
+            "smtps" => server(rest, SMTPS_PORT, HopTls::Required)
+                .and_then(always_secure)
+                .map(Self::Smtps),
             _ => Err(unknown("scheme", scheme, &SCHEMES)),
         }
-    }
-
-    fn exchangers(domain: String) -> Self {
-        Self::Mx(HopServer {
-            host: domain,
-            port: SMTP_PORT,
-            tls: HopTls::Opportunistic,
-            credentials: None,
-            client_certificate: None,
-            ca: None,
-            pin: None,
-        })
     }
 
     /// Whole, with the password: for an export.
@@ -103,7 +99,7 @@ impl NextHop {
     /// Whether a password may go over the wire without TLS.
     pub fn exposes_password(&self) -> bool {
         self.server()
-            .is_some_and(|it| it.credentials.is_some() && it.tls == HopTls::Opportunistic)
+            .is_some_and(|it| it.credentials.is_some() && it.tls != HopTls::Required)
     }
 
     fn written(&self, credentials: impl Fn(&str, &str) -> String) -> String {
@@ -112,13 +108,26 @@ impl NextHop {
             Self::Smtps(server) => server.written("smtps", HopTls::Required, credentials),
             Self::Lmtp(server) => server.written("lmtp", HopTls::Opportunistic, credentials),
             Self::LmtpSocket(path) => format!("lmtp:{}", path.display()),
-            Self::Mx(server) => format!("mx:{}", server.host),
+            Self::Mx(server) => server.domain_written(),
             Self::Maildir(path) => format!("maildir:{}", path.display()),
         }
     }
 }
 
 impl HopServer {
+    const fn new(host: String, port: u16, tls: HopTls) -> Self {
+        Self {
+            host,
+            port,
+            tls,
+            credentials: None,
+            client_certificate: None,
+            client_key: None,
+            ca: None,
+            pin: None,
+        }
+    }
+
     fn written(
         &self,
         scheme: &str,
@@ -132,17 +141,64 @@ impl HopServer {
         } else {
             self.host.clone()
         };
-        let mut options = Vec::new();
-        if self.tls != usual {
-            options.push("tls=required".to_owned());
+        format!(
+            "{scheme}://{who}{host}:{}{}",
+            self.port,
+            self.options(usual)
+        )
+    }
+
+    fn domain_written(&self) -> String {
+        let port = match self.port {
+            SMTP_PORT => String::new(),
+            port => format!(":{port}"),
+        };
+        format!(
+            "mx:{}{port}{}",
+            self.host,
+            self.options(HopTls::Opportunistic)
+        )
+    }
+
+    /// Those that are not as `usual`, in one order, with the `?` before them.
+    fn options(&self, usual: HopTls) -> String {
+        let path = |path: &PathBuf| encoded(&path.to_string_lossy());
+        let written = [
+            (
+                "tls",
+                (self.tls != usual).then(|| self.tls.word().to_owned()),
+            ),
+            ("ca", self.ca.as_ref().map(path)),
+            ("pin", self.pin.as_ref().map(pin_written)),
+            (
+                "client_certificate",
+                self.client_certificate.as_ref().map(path),
+            ),
+            ("client_key", self.client_key.as_ref().map(path)),
+        ];
+        let written = written
+            .into_iter()
+            .filter_map(|(key, value)| Some(format!("{key}={}", value?)));
+        match written.collect::<Vec<_>>().join("&") {
+            none if none.is_empty() => none,
+            some => format!("?{some}"),
         }
-        if let Some(path) = &self.client_certificate {
-            let path = encoded(&path.to_string_lossy());
-            options.push(format!("client_certificate={path}"));
+    }
+}
+
+impl HopTls {
+    const WORDS: [(&str, Self); 3] = [
+        ("off", Self::Off),
+        ("opportunistic", Self::Opportunistic),
+        ("required", Self::Required),
+    ];
+
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Opportunistic => "opportunistic",
+            Self::Required => "required",
         }
-        let query = if options.is_empty() { "" } else { "?" };
-        let options = options.join("&");
-        format!("{scheme}://{who}{host}:{}{query}{options}", self.port)
     }
 }
 
@@ -161,6 +217,9 @@ impl fmt::Debug for HopServer {
             .field("tls", &self.tls)
             .field("user", &self.credentials.as_ref().map(|(user, _)| user))
             .field("client_certificate", &self.client_certificate)
+            .field("client_key", &self.client_key)
+            .field("ca", &self.ca)
+            .field("pin", &self.pin.as_ref().map(pin_written))
             .finish()
     }
 }
@@ -183,34 +242,109 @@ fn server(rest: &str, port: u16, tls: HopTls) -> Result<HopServer, String> {
         None => (None, authority),
     };
     let (host, port) = host_and_port(place, port)?;
-    let server = HopServer {
-        host,
-        port,
-        tls,
-        credentials,
-        client_certificate: None,
-        ca: None,
-        pin: None,
-    };
-    query
-        .split('&')
-        .filter(|option| !option.is_empty())
-        .try_fold(server, with_option)
+    let mut server = HopServer::new(host, port, tls);
+    server.credentials = credentials;
+    with_options(server, query)
 }
 
-fn with_option(mut server: HopServer, option: &str) -> Result<HopServer, String> {
-    let (key, value) = option.split_once('=').unwrap_or((option, ""));
-    match key {
-        "tls" if value == "required" => server.tls = HopTls::Required,
-        "tls" => {
-            return Err(format!(
-                "tls={value} is not known; it is tls=required, or left out"
-            ));
+/// `domain:port?options`, the scheme already gone.
+fn exchangers(rest: &str) -> Result<HopServer, String> {
+    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (name, port) = place.split_at(place.find(':').unwrap_or(place.len()));
+    let port = port.strip_prefix(':').map_or(Ok(SMTP_PORT), port_number)?;
+    if name.parse::<IpAddr>().is_ok() {
+        return Err(format!("{name:?} is no domain; write smtp://{name}"));
+    }
+    with_options(
+        HopServer::new(domain(name)?, port, HopTls::Opportunistic),
+        query,
+    )
+}
+
+fn with_options(mut server: HopServer, query: &str) -> Result<HopServer, String> {
+    let mut said = Vec::new();
+    for option in query.split('&').filter(|option| !option.is_empty()) {
+        let (key, value) = option.split_once('=').unwrap_or((option, ""));
+        if said.contains(&key) {
+            return Err(format!("{key} is said twice"));
         }
-        "client_certificate" => server.client_certificate = Some(path(&decoded(value)?)?),
+        said.push(key);
+        set_option(&mut server, key, value)?;
+    }
+    agreed(server)
+}
+
+fn set_option(server: &mut HopServer, key: &str, value: &str) -> Result<(), String> {
+    let file = || path(&decoded(value)?).map_err(|why| format!("{key}: {why}"));
+    match key {
+        "tls" => server.tls = tls(value)?,
+        "ca" => server.ca = Some(file()?),
+        "pin" => server.pin = Some(pin(value)?),
+        "client_certificate" => server.client_certificate = Some(file()?),
+        "client_key" => server.client_key = Some(file()?),
         _ => return Err(unknown("option", key, &OPTIONS)),
     }
+    Ok(())
+}
+
+/// The options taken together: none may undo another.
+fn agreed(mut server: HopServer) -> Result<HopServer, String> {
+    let is_judged = server.ca.is_some() || server.pin.is_some();
+    if server.tls == HopTls::Off && (is_judged || server.client_certificate.is_some()) {
+        return Err("ca, pin and client_certificate need TLS, which tls=off rules out".to_owned());
+    }
+    if server.client_key.is_some() && server.client_certificate.is_none() {
+        return Err("client_key is of no use without client_certificate".to_owned());
+    }
+    if is_judged {
+        server.tls = HopTls::Required;
+    }
     Ok(server)
+}
+
+fn always_secure(server: HopServer) -> Result<HopServer, String> {
+    match server.tls {
+        HopTls::Required => Ok(server),
+        other => Err(format!(
+            "smtps is TLS from the first byte; for tls={} write smtp://",
+            other.word()
+        )),
+    }
+}
+
+fn tls(word: &str) -> Result<HopTls, String> {
+    let known = HopTls::WORDS.into_iter().find(|(it, _)| *it == word);
+    known
+        .map(|(_, tls)| tls)
+        .ok_or_else(|| unknown("tls", word, &HopTls::WORDS.map(|(word, _)| word)))
+}
+
+/// `sha256:` and 64 hexadecimal digits, with or without colons between the octets.
+fn pin(text: &str) -> Result<[u8; 32], String> {
+    let fault =
+        || "pin is sha256: and the 64 hexadecimal digits of a certificate's SHA-256".to_owned();
+    let digits = text.strip_prefix(PIN).ok_or_else(fault)?;
+    let digits: Vec<u8> = digits
+        .chars()
+        .filter(|c| *c != ':')
+        .map(|c| {
+            c.to_digit(16)
+                .and_then(|it| u8::try_from(it).ok())
+                .ok_or_else(fault)
+        })
+        .collect::<Result<_, _>>()?;
+    let (pairs, odd) = digits.as_chunks::<2>();
+    let octets: Vec<u8> = pairs.iter().map(|[high, low]| high << 4 | low).collect();
+    octets
+        .try_into()
+        .ok()
+        .filter(|_| odd.is_empty())
+        .ok_or_else(fault)
+}
+
+fn pin_written(pin: &[u8; 32]) -> String {
+    let digits: String = pin.iter().map(|octet| format!("{octet:02x}")).collect();
+    format!("{PIN}{digits}")
 }
 
 fn user_and_password(text: &str) -> Result<(String, String), String> {
@@ -347,6 +481,21 @@ mod tests {
             ("smtp://a.test?client_certificate=certs/a%26b.pem&tls=required",
                 "smtp://a.test:25?tls=required&client_certificate=certs/a%26b.pem",
                 "smtp://a.test:25?tls=required&client_certificate=certs/a%26b.pem"),
+            ("smtp://a.test?tls=off",                   "smtp://a.test:25?tls=off",         "smtp://a.test:25?tls=off"),
+            ("smtp://a.test?tls=opportunistic",         "smtp://a.test:25",                 "smtp://a.test:25"),
+            ("smtp://a.test?ca=certs/b.pem",
+                "smtp://a.test:25?tls=required&ca=certs/b.pem",
+                "smtp://a.test:25?tls=required&ca=certs/b.pem"),
+            ("smtps://u:p@a.test?client_key=k%20y.pem&client_certificate=c.pem&ca=b.pem",
+                "smtps://u@a.test:465?ca=b.pem&client_certificate=c.pem&client_key=k%20y.pem",
+                "smtps://u:p@a.test:465?ca=b.pem&client_certificate=c.pem&client_key=k%20y.pem"),
+            ("lmtp://[::1]?tls=required",               "lmtp://[::1]:24?tls=required",     "lmtp://[::1]:24?tls=required"),
+            ("lmtp://[::1]?tls=off",                    "lmtp://[::1]:24?tls=off",          "lmtp://[::1]:24?tls=off"),
+            ("mx:A.test:25",                            "mx:a.test",                        "mx:a.test"),
+            ("mx:A.test:2525?tls=off",                  "mx:a.test:2525?tls=off",           "mx:a.test:2525?tls=off"),
+            ("mx:ålesund.test?ca=b.pem",
+                "mx:xn--lesund-hua.test?tls=required&ca=b.pem",
+                "mx:xn--lesund-hua.test?tls=required&ca=b.pem"),
             ("lmtp://127.0.0.1",                        "lmtp://127.0.0.1:24",              "lmtp://127.0.0.1:24"),
             ("lmtp:/run/lmtp.sock",                     "lmtp:/run/lmtp.sock",              "lmtp:/run/lmtp.sock"),
             ("mx:A.test",                               "mx:a.test",                        "mx:a.test"),
@@ -381,7 +530,18 @@ mod tests {
             ("smtp://[10.1.0.5]",           "\"10.1.0.5\" is no IPv6 address"),
             ("smtp://[::1]25",              "\"25\" after the host is not understood"),
             ("smtp://a test",               "\"a test\" is no host name"),
-            ("smtp://a.test?tls=maybe",     "tls=maybe is not known; it is tls=required, or left out"),
+            ("smtp://a.test?tls=maybe",     "unknown tls \"maybe\"; it is one of off, opportunistic, required"),
+            ("smtp://a.test?tls=require",   "unknown tls \"require\"; did you mean \"required\"?"),
+            ("smtp://a.test?tls",           "unknown tls \"\"; it is one of off, opportunistic, required"),
+            ("smtp://a.test?tls=off&tls=required", "tls is said twice"),
+            ("smtp://a.test?tls=off&ca=b.pem", "ca, pin and client_certificate need TLS, which tls=off rules out"),
+            ("smtp://a.test?tls=off&client_certificate=b.pem", "ca, pin and client_certificate need TLS, which tls=off rules out"),
+            ("smtp://a.test?client_key=b.key", "client_key is of no use without client_certificate"),
+            ("smtp://a.test?ca=",           "ca: the path is missing"),
+            ("smtp://a.test?pin=sha256:12", "pin is sha256: and the 64 hexadecimal digits of a certificate's SHA-256"),
+            ("smtp://a.test?pin=12",        "pin is sha256: and the 64 hexadecimal digits of a certificate's SHA-256"),
+            ("smtps://a.test?tls=off",      "smtps is TLS from the first byte; for tls=off write smtp://"),
+            ("smtps://a.test?tls=opportunistic", "smtps is TLS from the first byte; for tls=opportunistic write smtp://"),
             ("smtp://a.test?tsl=required",  "unknown option \"tsl\"; did you mean \"tls\"?"),
             ("smtp://user@a.test",          "a user needs a password: user:password@host"),
             ("smtp://:x@a.test",            "neither user nor password may be empty"),
@@ -390,9 +550,47 @@ mod tests {
             ("lmtp:run/lmtp.sock",          "write lmtp://host:port, or lmtp: and a path that starts with /"),
             ("maildir:",                    "the path is missing"),
             ("mx:",                         "\"\" is no host name"),
+            ("mx:a.test:x",                 "\"x\" is no port; it is a number from 1 to 65535"),
+            ("mx:10.1.0.5",                 "\"10.1.0.5\" is no domain; write smtp://10.1.0.5"),
+            ("mx:a.test?tsl=off",           "unknown option \"tsl\"; did you mean \"tls\"?"),
         ];
         for (written, why) in cases {
             assert_eq!(NextHop::parse(written), Err(why.to_owned()), "{written}");
+        }
+    }
+
+    #[test]
+    fn a_pin_is_64_digits_however_they_are_set() {
+        let digits = "0123456789abcdef".repeat(4);
+        let colons = digits.to_ascii_uppercase();
+        let colons: Vec<&str> = (0..32)
+            .filter_map(|at| colons.get(at * 2..at * 2 + 2))
+            .collect();
+        for written in [
+            digits.clone(),
+            digits.to_ascii_uppercase(),
+            colons.join(":"),
+        ] {
+            let hop = NextHop::parse(&format!("smtp://a.test?pin=sha256:{written}")).unwrap();
+            let server = hop.server().unwrap();
+            assert_eq!(
+                server.pin.unwrap().first_chunk(),
+                Some(&[0x01, 0x23, 0x45, 0x67])
+            );
+            assert_eq!(server.tls, HopTls::Required);
+            assert_eq!(
+                hop.url(),
+                format!("smtp://a.test:25?tls=required&pin=sha256:{digits}")
+            );
+            assert_eq!(NextHop::parse(&hop.url()).as_ref(), Ok(&hop));
+        }
+        for wrong in [
+            &digits[1..],
+            &format!("{digits}0"),
+            &format!("{digits}00"),
+            &digits.replace('f', "g"),
+        ] {
+            assert!(NextHop::parse(&format!("smtp://a.test?pin=sha256:{wrong}")).is_err());
         }
     }
 
@@ -401,6 +599,11 @@ mod tests {
         let hop = NextHop::parse("smtp://ilbud:hemmelig@a.test").unwrap();
         assert!(!format!("{hop} {hop:?}").contains("hemmelig"));
         assert!(hop.exposes_password());
+        assert!(
+            NextHop::parse("smtp://u:x@a.test?tls=off")
+                .unwrap()
+                .exposes_password()
+        );
         assert!(
             !NextHop::parse("smtps://ilbud:x@a.test")
                 .unwrap()

@@ -29,6 +29,7 @@ pub fn server(port: u16, tls: HopTls) -> HopServer {
         tls,
         credentials: None,
         client_certificate: None,
+        client_key: None,
         ca: None,
         pin: None,
     }

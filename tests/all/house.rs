@@ -13,7 +13,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("ops", &["ops"]),
     ("workers", &["smtp::server", "scan", "queue"]),
     ("doers", &["spool", "delivery"]),
-    ("tools", &["metrics", "limits", "tls"]),
+    ("tools", &["metrics", "limits", "stamp", "tls"]),
     (
         "deciders",
         &[
@@ -67,7 +67,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("toml", &["document"]),
     ("clap", &["cli", "main"]),
     ("rcgen", &["cli::development"]),
-    ("rustls_native_certs", &["tls"]),
+    ("rustls_native_certs", &["tls::next_hops"]),
     (
         "tokio_rustls",
         &[

@@ -13,6 +13,7 @@
 
 mod attempt;
 mod client;
+mod dovecot;
 mod fake_hop;
 mod peer;
 mod postfix;
@@ -28,15 +29,18 @@ mod commands;
 mod crash;
 mod disk_full;
 mod durability;
+mod hop_security;
 mod house;
 mod lifetime;
 mod limits;
 mod lmtp;
+mod names;
 mod next_hops;
 mod nothing_leaves;
 mod own_room_only;
 mod queue;
 mod queue_list;
+mod real_hops;
 mod real_peers;
 mod reports;
 mod restart;

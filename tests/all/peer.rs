@@ -4,8 +4,10 @@
 //! machine cannot have. A peer that is missing and not named is a failure.
 
 use std::env;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+
+const DOVECOT_LMTP: &str = "/usr/lib/dovecot/lmtp";
 
 /// Whether a test that needs these peers can run; where not, it has been said.
 pub fn all_here(peers: &[&str]) -> bool {
@@ -28,6 +30,7 @@ fn is_here(peer: &str) -> bool {
     match peer {
         "root" => is_root(),
         "postfix" => program("postfix").is_some() && program("smtp-source").is_some(),
+        "dovecot" => program("dovecot").is_some() && Path::new(DOVECOT_LMTP).exists(),
         other => program(other).is_some(),
     }
 }

@@ -33,18 +33,25 @@ postlog unix-dgram n - n - 1 postlogd
 pub struct Postfix {
     home: tempfile::TempDir,
     pub port: u16,
+    /// TLS from the first byte.
+    pub secure_port: u16,
     master: Child,
 }
 
 impl Postfix {
     /// Serves `domain` with the certificate `relay.pem` in `certs`.
     pub fn serving(domain: &str, certs: &Path) -> Self {
+        Self::set(domain, certs, &[])
+    }
+
+    /// The same, with more lines of settings.
+    pub fn set(domain: &str, certs: &Path, more: &[&str]) -> Self {
         let home = tempfile::Builder::new()
             .prefix("ilbud-postfix-")
             .permissions(fs::Permissions::from_mode(0o755))
             .tempdir()
             .unwrap();
-        let port = free_port();
+        let (port, secure_port) = (free_port(), free_port());
         for folder in ["etc", "queue", "data", "mail"] {
             fs::create_dir(home.path().join(folder)).unwrap();
         }
@@ -52,10 +59,13 @@ impl Postfix {
         peer::run("chown", &["1000", path(&home, "mail").to_str().unwrap()]);
         fs::write(
             path(&home, "etc/main.cf"),
-            settings(home.path(), domain, certs),
+            settings(home.path(), domain, certs) + &more.join("\n"),
         )
         .unwrap();
-        let services = format!("127.0.0.1:{port} inet n - n - - smtpd\n{SERVICES}");
+        let services = format!(
+            "127.0.0.1:{port} inet n - n - - smtpd\n\
+             127.0.0.1:{secure_port} inet n - n - - smtpd -o smtpd_tls_wrappermode=yes\n{SERVICES}"
+        );
         fs::write(path(&home, "etc/master.cf"), services).unwrap();
         let log = fs::File::create(path(&home, "start.log")).unwrap();
         let master = peer::command("postfix")
@@ -66,9 +76,14 @@ impl Postfix {
             .stderr(log)
             .spawn()
             .unwrap();
-        let postfix = Self { home, port, master };
+        let postfix = Self {
+            home,
+            port,
+            secure_port,
+            master,
+        };
         wait::until("Postfix", || {
-            TcpStream::connect(("127.0.0.1", port)).is_ok()
+            [port, secure_port].map(|it| TcpStream::connect(("127.0.0.1", it)).is_ok()) == [true; 2]
         });
         postfix
     }
@@ -80,6 +95,18 @@ impl Postfix {
             .flatten()
             .map(|entry| fs::read(entry.unwrap().path()).unwrap())
             .collect()
+    }
+
+    /// What it keeps of the only message in its hold queue: a line for each attribute.
+    pub fn held(&self) -> String {
+        let queue = path(&self.home, "queue/hold");
+        let file = wait::find("a held message", || fs::read_dir(&queue).ok()?.next());
+        let id = file.unwrap().file_name().into_string().unwrap();
+        let settings = path(&self.home, "etc");
+        peer::run(
+            "postcat",
+            &["-c", settings.to_str().unwrap(), "-e", "-q", &id],
+        )
     }
 
     /// What it logged.

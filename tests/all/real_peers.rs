@@ -1,12 +1,11 @@
-//! Programs that others wrote: swaks, curl and Python's smtplib send; a real Postfix receives.
+//! Programs that others wrote send: swaks, curl and Python's smtplib.
 
 use std::fs;
 use std::process::{Output, Stdio};
 
-use crate::client::{letter, letter_saying, vakt};
+use crate::client::{letter, vakt};
 use crate::peer;
-use crate::postfix::Postfix;
-use crate::relay::{Relay, Setup, column, room};
+use crate::relay::{Relay, Setup, column};
 use crate::wait;
 
 /// Room `a` is where these programs connect from.
@@ -218,67 +217,6 @@ fn two_versions_of_tls_are_spoken() {
         let version = peer::python(TLS_VERSION, &[&port, authority.to_str().unwrap(), asked]);
         assert_eq!(version, spoken);
     }
-}
-
-/// A relay whose room `b` is at a Postfix over TLS, trusting only the authority named in `extra`.
-fn towards(postfix_port: u16, home: Relay) -> Relay {
-    let hop = format!("smtp://127.0.0.1:{postfix_port}?tls=required");
-    let mut relay = home;
-    relay.apply(&[room("a", "maildir:mail/a", ""), room("b", &hop, "")].concat());
-    relay.start();
-    relay
-}
-
-#[test]
-fn postfix_takes_mail_over_verified_tls() {
-    if !peer::all_here(&["postfix", "root"]) {
-        return;
-    }
-    let home = Setup::three_rooms().tls("starttls").prepare();
-    let postfix = Postfix::serving("b.nodnett.test", &home.path("certs"));
-    let relay = towards(postfix.port, home);
-    let message = letter_saying(&vakt("a"), &vakt("b"), "bl\u{e5}lys\r\n.\r\n..to\r\n");
-    let reply = relay.client("a").send(&vakt("a"), &[&vakt("b")], &message);
-    assert_eq!(reply.said(), "250 2.0.0", "{reply}");
-    relay.expect_events(&reply.reference(), &["accepted", "delivered"]);
-    let delivered = relay.rows(&["log", "show", &reply.reference()]).remove(1);
-    assert!(
-        delivered["tls"].as_str().unwrap().contains("TLSv1.3"),
-        "{delivered}"
-    );
-    wait::until("Postfix's delivery", || postfix.maildir("vakt").len() == 1);
-    let kept = String::from_utf8(postfix.maildir("vakt").remove(0)).unwrap();
-    let sent = String::from_utf8(message).unwrap().replace("\r\n", "\n");
-    assert!(kept.ends_with(&sent), "{kept}");
-    assert!(kept.contains("using TLSv1.3"), "{kept}");
-}
-
-#[test]
-fn postfix_with_a_certificate_of_another_authority_gets_nothing() {
-    if !peer::all_here(&["postfix", "root"]) {
-        return;
-    }
-    let home = Setup::three_rooms().tls("starttls").prepare();
-    let strange = home.make_certificates("strange");
-    let postfix = Postfix::serving("b.nodnett.test", &strange);
-    let relay = towards(postfix.port, home);
-    let message = letter(&vakt("a"), &vakt("b"));
-    let reply = relay.client("a").send(&vakt("a"), &[&vakt("b")], &message);
-    wait::until("an attempt", || {
-        column(&relay.rows(&["queue", "list"]), "state") == ["deferred"]
-    });
-    let row = &relay.rows(&["queue", "list"])[0];
-    assert!(
-        row["last_reply"]
-            .as_str()
-            .unwrap()
-            .to_lowercase()
-            .contains("certificate"),
-        "{row}"
-    );
-    assert_eq!(relay.events(&reply.reference())[1], "deferred");
-    assert!(postfix.maildir("vakt").is_empty());
-    assert!(!postfix.log().contains("status=sent"), "{}", postfix.log());
 }
 
 #[test]
