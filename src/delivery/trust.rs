@@ -142,3 +142,74 @@ fn exposed_key(outgoing: &Outgoing) -> Option<String> {
     let words = "everyone on this machine can read this private key";
     Some(format!("{}: {words}", key.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic)]
+    use std::fs;
+
+    use rcgen::{CertificateParams, KeyPair};
+
+    use super::*;
+    use crate::policy::table::NextHop;
+
+    fn write_certificate(file: &Path) {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec!["a.test".to_owned()]).unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        fs::write(file, certificate.pem() + &key.serialize_pem()).unwrap();
+    }
+
+    fn server(hop: &str) -> HopServer {
+        NextHop::parse(hop).unwrap().server().unwrap().clone()
+    }
+
+    #[test]
+    fn what_is_asked_for_alike_is_made_once_until_a_file_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.pem");
+        write_certificate(&file);
+        let trust = Trust::new(None).unwrap();
+        let own = format!("?ca={0}&client_certificate={0}", file.display());
+        let config = |hop: &str| trust.config(&server(hop), true).unwrap();
+        let first = config(&format!("smtp://a.test{own}"));
+        assert!(Arc::ptr_eq(&first, &config(&format!("smtp://b.test{own}"))));
+        assert!(!Arc::ptr_eq(&first, &config("smtp://a.test")));
+
+        fs::write(&file, "nothing").unwrap();
+        assert!(Arc::ptr_eq(&first, &config(&format!("smtp://a.test{own}"))));
+        fs::remove_file(&file).unwrap();
+        assert!(Arc::ptr_eq(&first, &config(&format!("smtp://a.test{own}"))));
+        write_certificate(&file);
+        assert!(!Arc::ptr_eq(
+            &first,
+            &config(&format!("smtp://a.test{own}"))
+        ));
+    }
+
+    #[test]
+    fn a_file_that_was_never_good_is_our_own_trouble_and_named() {
+        let trust = Trust::new(None).unwrap();
+        for option in ["ca", "client_certificate"] {
+            let server = server(&format!("smtp://a.test?{option}=/nowhere/a.pem"));
+            match trust.config(&server, true) {
+                Err(Trouble::Ours(words)) => {
+                    assert!(words.starts_with("/nowhere/a.pem: "), "{words}")
+                }
+                other => panic!("{option}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let trust = Trust::new(None).unwrap();
+        for n in 0..=CAPACITY {
+            let pin = format!("{n:064x}");
+            trust
+                .config(&server(&format!("smtp://a.test?pin=sha256:{pin}")), true)
+                .unwrap();
+        }
+        assert!(trust.made().len() <= CAPACITY);
+    }
+}

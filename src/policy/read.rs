@@ -212,7 +212,9 @@ impl Draft {
             if hop.exposes_password() {
                 self.warn(
                     Some(line),
-                    format!("{hop} may send its password without TLS; add ?tls=required"),
+                    format!(
+                        "{hop} shows its password to any server that answers; add ?tls=required"
+                    ),
                 );
             }
             hops.push(hop);
@@ -886,7 +888,7 @@ mod tests {
             (room("a", "recipients = []"), vec!["line 6: \"recipients\" is empty: no mail can reach this room"]),
             (room("a", "recipients = [\"x\", \"X\"]"), vec!["line 6: recipient \"X\" is listed twice"]),
             (room("a", "").replace("maildir:x", "smtp://u:p@x"), vec![
-                "line 5: smtp://u@x:25 may send its password without TLS; add ?tls=required"]),
+                "line 5: smtp://u@x:25 shows its password to any server that answers; add ?tls=required"]),
             (station("a", "network = \"0.0.0.0/0\""), vec!["line 8: network 0.0.0.0/0 is every address there is"]),
             (station("a", "network = \"10.1.0.5/24\""), vec!["line 8: network 10.1.0.5/24 is taken as 10.1.0.0/24"]),
             (station("a", "network = \"10.1.0.0/24\"") + &station("b", "network = \"10.1.0.7\""), vec![

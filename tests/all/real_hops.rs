@@ -4,7 +4,7 @@
 use ilbud::mail::{Notify, Return, Terms, Wishes};
 use ilbud::policy::table::NextHop;
 
-use crate::attempt::{Worker, rows, words};
+use crate::attempt::{BYTES, Worker, rows, rows_under, told, words};
 use crate::client::{letter, letter_saying, vakt};
 use crate::dovecot::Dovecot;
 use crate::peer;
@@ -271,9 +271,7 @@ async fn postfix_is_told_which_reports_are_wanted() {
         }),
         original: Some("rfc822;leder@a.nodnett.test".into()),
     };
-    let attempts = Worker::new()
-        .carry(&rows, b"Subject: x\r\n\r\nhei\r\n", &[hop])
-        .await;
+    let attempts = Worker::new().carry(&rows, BYTES, &[hop]).await;
     assert_eq!(words(&attempts), ["delivered"]);
     let held = postfix.held();
     for attribute in [
@@ -287,6 +285,62 @@ async fn postfix_is_told_which_reports_are_wanted() {
             "{attribute}: {held}"
         );
     }
+}
+
+#[test]
+fn postfix_takes_chunks_and_an_address_beyond_ascii() {
+    if !peer::all_here(&["postfix", "root"]) {
+        return;
+    }
+    let home = home();
+    let postfix = Postfix::serving(DOMAIN, &home.path("certs"));
+    let mut relay = towards(&format!("smtp://127.0.0.1:{}", postfix.port), home);
+    let to = format!("øystein@{DOMAIN}");
+    let mut client = relay.client("a");
+    let mail = client.say(format!("MAIL FROM:<{}> SMTPUTF8 BODY=8BITMIME", vakt("a")));
+    assert_eq!(mail.code, 250, "{mail}");
+    assert_eq!(client.say(format!("RCPT TO:<{to}>")).code, 250);
+    let message = letter(&vakt("a"), &to);
+    let reply = client.data(&message);
+    relay.expect_events(&reply.reference(), &["accepted", "delivered"]);
+    wait::until("Postfix's delivery", || postfix.maildir("vakt").len() == 1);
+    let kept = String::from_utf8(postfix.maildir("vakt").remove(0)).unwrap();
+    let sent = String::from_utf8(message).unwrap().replace("\r\n", "\n");
+    assert!(kept.ends_with(&sent), "{kept}");
+    assert!(kept.contains("with UTF8SMTPS"), "RFC 6531 §4.3: {kept}");
+    relay.stop();
+    wait::until("the count of commands", || postfix.log().contains("bdat=1"));
+}
+
+/// RFC 8689 §4.2.1: nor any other server that does not promise the same.
+#[tokio::test]
+async fn postfix_without_requiretls_gets_no_message_that_asks_for_it() {
+    if !peer::all_here(&["postfix", "root"]) {
+        return;
+    }
+    let home = home();
+    let certs = home.path("certs");
+    let postfix = Postfix::serving(DOMAIN, &certs);
+    let authority = certs.join("ca.pem");
+    let hop = format!(
+        "smtps://127.0.0.1:{}?ca={}",
+        postfix.secure_port,
+        authority.display()
+    );
+    let hop = NextHop::parse(&hop).unwrap();
+    let terms = Terms {
+        require_tls: true,
+        ..Terms::default()
+    };
+    let rows = rows_under(&terms, &["vakt@b.nodnett.test"]);
+    let attempts = Worker::new().carry(&rows, BYTES, &[hop]).await;
+    assert_eq!(words(&attempts), ["failed"]);
+    assert!(
+        told(&attempts[0]).contains("REQUIRETLS"),
+        "{}",
+        told(&attempts[0])
+    );
+    assert!(!postfix.log().contains("mail=1"), "{}", postfix.log());
 }
 
 #[test]
