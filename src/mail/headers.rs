@@ -410,7 +410,7 @@ pub fn received_field(hostname: &str, envelope: &Envelope) -> Bytes {
         };
         let _ = write!(field, "\r\n\tfor <{recipient}>");
     }
-    // RFC 6710 §3
+    // RFC 6710 §7
     if envelope.terms.priority != Priority::ROUTINE {
         let _ = write!(field, "\r\n\tPRIORITY {}", envelope.terms.priority);
     }

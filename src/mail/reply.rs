@@ -208,7 +208,7 @@ impl Reply {
         Self::new(250, (1, 0), "Sender OK")
     }
 
-    /// RFC 6710 §4.1, §7: the text begins with the priority that is given instead.
+    /// RFC 6710 §4.1: the text begins with the priority that is given instead.
     pub fn priority_lowered(granted: Priority) -> Self {
         Self::new(
             250,

@@ -449,7 +449,7 @@ fn by(value: &str) -> Option<By> {
     })
 }
 
-/// RFC 6710 §6: neither a plus nor a leading or negative zero.
+/// RFC 6710 §7: neither a plus nor a leading or negative zero.
 fn priority(value: &str) -> Option<Priority> {
     let is_sound = match value.as_bytes() {
         [b'0'] => true,
@@ -718,7 +718,7 @@ mod tests {
             ("BY=60;R;T",                   "501"),
             ("BY",                          "501"),
             ("BY=60;R BY=60;R",             "501"),
-            // RFC 6710 §6
+            // RFC 6710 §7
             ("MT-PRIORITY=0",               " priority 0"),
             ("mt-priority=9",               " priority 9"),
             ("MT-PRIORITY=-9",              " priority -9"),

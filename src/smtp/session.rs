@@ -437,6 +437,8 @@ impl Session {
     /// The parameters that the last greeting made known.
     const fn offer(&self) -> Offer {
         match (self.peer.protocol, &self.peer.tls) {
+            // What is asked before any greeting is refused for that, and not for what it asks.
+            _ if self.peer.helo.is_empty() => Offer::Guarded,
             (Protocol::Smtp, _) => Offer::Nothing,
             (Protocol::Esmtp, None) => Offer::Extensions,
             (Protocol::Esmtp, Some(_)) => Offer::Guarded,

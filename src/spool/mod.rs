@@ -87,16 +87,16 @@ const PORTION: usize = 200;
 /// How long refusals are gathered before they are written: well within a second.
 const GATHER: Duration = Duration::from_millis(250);
 
-/// As many recipients of late as are looked for after a start, of each state, and how long that may
-/// take.
+/// As many recipients of late as are looked for after a start, in these states, those first that
+/// leave little to look through. A start waits for them no longer than this.
 const RECENT: usize = 10_000;
 const RECENT_STATES: [State; 4] = [
-    State::Delivered,
-    State::Deferred,
     State::Queued,
+    State::Deferred,
+    State::Delivered,
     State::Failed,
 ];
-const RECALL: Duration = Duration::from_secs(1);
+const RECALL: Duration = Duration::from_millis(250);
 /// A message has its reference from MAIL on, rarely so long before it is accepted.
 const TRANSACTION: Duration = Duration::from_secs(300);
 
@@ -276,15 +276,21 @@ impl Spool {
         }
     }
 
-    /// Learns from the store what was accepted of late: a crash is when clients send again. Bounded in
-    /// time; without it, nothing but marks in the log is missing.
+    /// Learns from the store what was accepted of late: a crash is when clients send again. Whoever
+    /// starts waits for it a moment, and no longer: it goes on meanwhile, and without it nothing but
+    /// marks in the log is missing.
     pub async fn remember_recent(&self) {
-        let rows = match tokio::time::timeout(RECALL, self.recent()).await {
-            Ok(Ok(rows)) => rows,
-            Ok(Err(fault)) => {
-                return tracing::warn!(%fault, "what is sent again may go unmarked for a while");
+        let spool = self.clone();
+        let recalling = tokio::spawn(async move { spool.recall().await });
+        drop(tokio::time::timeout(RECALL, recalling).await);
+    }
+
+    async fn recall(&self) {
+        let rows = match self.recent().await {
+            Ok(rows) => rows,
+            Err(fault) => {
+                return tracing::warn!(%fault, "what is sent again goes unmarked for a while");
             }
-            Err(_) => return tracing::warn!("what is sent again may go unmarked for a while"),
         };
         let mut window = self.duplicates();
         // Without a client it is a report of our own.
@@ -302,18 +308,23 @@ impl Spool {
     /// Recipients accepted of late, newest first. State by state, so that no refusal is looked at.
     async fn recent(&self) -> Result<Vec<LogRow>, StoreError> {
         let since = Timestamp::now().before(duplicates::WINDOW);
+        let mut first = Reference::first_at(since.before(TRANSACTION));
         let mut rows = Vec::new();
         for state in RECENT_STATES {
             let search = Search {
                 status: Some(state.word().to_owned()),
                 since: Some(since),
-                not_below: Some(Reference::first_at(since.before(TRANSACTION))),
+                not_below: Some(first),
                 limit: RECENT,
                 ..Search::default()
             };
             rows.extend(self.shared.store.search(search).await?);
+            rows.sort_by_key(|row| Reverse(row.reference));
+            if let Some(last) = rows.get(RECENT - 1) {
+                first = last.reference;
+                rows.truncate(RECENT);
+            }
         }
-        rows.sort_by_key(|row| Reverse((row.at, row.reference)));
         Ok(rows)
     }
 

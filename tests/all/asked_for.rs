@@ -97,6 +97,24 @@ fn mail_is_as_urgent_as_its_sender_says_and_no_more_than_the_room_may() {
     }
 }
 
+#[test]
+fn a_gateway_has_a_ceiling_of_its_own_and_sends_twice_as_others_do() {
+    let relay = Setup::three_rooms()
+        .routes("[[gateway]]\nname = \"inn\"\nnetwork = \"127.0.9.0/24\"\n")
+        .start();
+    let outside = "lege@sykehus.test";
+    let message = letter(outside, &vakt("b"));
+    let send = || {
+        let mut client = Client::greeted(relay.port, "127.0.9.9");
+        let mail = client.say(format!("MAIL FROM:<{outside}> MT-PRIORITY=9"));
+        assert!(mail.to_string().starts_with("250 2.3.6 4 "), "{mail}");
+        assert_eq!(client.say(format!("RCPT TO:<{}>", vakt("b"))).code, 250);
+        client.data(&message).reference()
+    };
+    assert_eq!(remark(&relay, &send()), None);
+    assert!(remark(&relay, &send()).is_some());
+}
+
 /// The one remark in a message's log that it came before: for whom, and in which words.
 fn remark(relay: &Relay, reference: &str) -> Option<(String, String)> {
     let rows = wait::find("the message's delivery", || {
