@@ -43,37 +43,37 @@ pub fn overdue(waiting: &Waiting, now: Timestamp) -> bool {
 /// These recipients of one message are [`overdue`]; those that are not stay as they are.
 pub fn expired(rows: Vec<Waiting>, occasion: &Occasion<'_>) -> Change {
     let rows = rows.into_iter().filter(|row| overdue(row, occasion.now));
-    let settled = rows.map(|waiting| {
-        let last = Last::remembered(&waiting);
-        let at = waiting.terms.deliver_by.map_or(occasion.now, |by| by.at);
-        let failure = Failure::Expired(at);
-        let words = last.as_ref().map(|last| last.cause.to_string());
-        let reason = failed_because(&failure, words.as_deref());
-        let event = Event {
+    let settled = rows.map(|waiting| expire(waiting, occasion));
+    summed_up(settled.collect(), occasion)
+}
+
+fn expire(waiting: Waiting, occasion: &Occasion<'_>) -> Settled {
+    let at = waiting.terms.deliver_by.map_or(occasion.now, |by| by.at);
+    let failure = Failure::Expired(at);
+    let reason = failed_because(&failure, waiting.last_reply.as_deref());
+    let step = RecipientChange {
+        id: waiting.id,
+        from: WAITING,
+        to: State::Failed,
+        attempts: None,
+        next_attempt_at: None,
+        last_reply: reason.clone(),
+        told: Told::default(),
+        event: Some(Event {
             reference: waiting.id.reference,
             at: occasion.now,
             kind: EventKind::Failed,
             recipient: Some(waiting.recipient.clone()),
             details: Details {
                 room: Some(waiting.room.to_string()),
-                reason: reason.clone(),
+                reason,
                 ..Details::default()
             },
-        };
-        let step = RecipientChange {
-            id: waiting.id,
-            from: WAITING,
-            to: State::Failed,
-            attempts: None,
-            next_attempt_at: None,
-            last_reply: reason,
-            told: Told::default(),
-            event: Some(event),
-        };
-        let notice = Some(Notice::new(waiting, News::Failed(failure), last));
-        Settled { step, notice }
-    });
-    summed_up(settled.collect(), occasion)
+        }),
+    };
+    let last = Last::remembered(&waiting);
+    let notice = Some(Notice::new(waiting, News::Failed(failure), last));
+    Settled { step, notice }
 }
 
 fn summed_up(settled: Vec<Settled>, occasion: &Occasion<'_>) -> Change {
@@ -90,6 +90,10 @@ fn summed_up(settled: Vec<Settled>, occasion: &Occasion<'_>) -> Change {
 fn settle(waiting: Waiting, attempt: &Attempt, occasion: &Occasion<'_>) -> Settled {
     let kind = match attempt.outcome {
         Outcome::Delivered(_) => return delivered(waiting, attempt, occasion),
+        // Found too late before anybody was asked.
+        Outcome::Failed(Cause::Unfit { .. }) if overdue(&waiting, occasion.now) => {
+            return expire(waiting, occasion);
+        }
         Outcome::Failed(_) => return failed(waiting, attempt, Failure::Refused, occasion),
         Outcome::Deferred(_) => EventKind::Deferred,
         Outcome::PossiblyDelivered(_) => EventKind::PossiblyDelivered,

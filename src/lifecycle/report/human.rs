@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::why::Why;
+use super::why::{self, Why};
 use super::{Failure, Kind, Letter, News, Notice, Outlook, one_line};
 use crate::mail::{Language, Timestamp};
 use crate::policy::table::Room;
@@ -151,9 +151,9 @@ impl Letter<'_> {
         if self.kind == Kind::Delay {
             self.prospect(page, notice);
         }
-        if let Some(last) = &notice.last {
+        if let Some(words) = notice.last.as_ref().and_then(why::words) {
             page.line(&format!("  {}", self.say("Siste svar:", "Last answer:")));
-            page.line(&format!("    {}", one_line(&last.cause.to_string())));
+            page.line(&format!("    {}", one_line(&words)));
         }
     }
 

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use super::why::Why;
+use super::why::{self, Why};
 use super::{Failure, Kind, Letter, News, Notice, Outlook, one_line};
 use crate::delivery::outcome::Cause;
 use crate::mail::{Answer, Wishes};
@@ -51,16 +51,19 @@ impl Letter<'_> {
         if let Some(host) = &remote {
             block.field("Remote-MTA", &format!("dns; {host}"));
         }
-        if let Some(last) = &notice.last {
-            // What we did ourselves, into a Maildir, needs no diagnosis.
-            if remote.is_some() || notice.kind() != Kind::Success {
-                let kind = notice.answer().map_or("X-Ilbud", |_| "smtp");
-                let words = ascii(&last.cause.to_string());
-                block.field("Diagnostic-Code", &format!("{kind}; {words}"));
-            }
-            if let Some(at) = last.at {
-                block.field("Last-Attempt-Date", &at.rfc5322());
-            }
+        // What we did ourselves, into a Maildir, needs no diagnosis.
+        let is_news = remote.is_some() || notice.kind() != Kind::Success;
+        if let Some(words) = notice
+            .last
+            .as_ref()
+            .and_then(why::words)
+            .filter(|_| is_news)
+        {
+            let kind = notice.answer().map_or("X-Ilbud", |_| "smtp");
+            block.field("Diagnostic-Code", &format!("{kind}; {}", ascii(&words)));
+        }
+        if let Some(at) = notice.last.as_ref().and_then(|last| last.at) {
+            block.field("Last-Attempt-Date", &at.rfc5322());
         }
         // RFC 3464 §2.3.9: only where it is delayed.
         if let News::Delayed(Outlook {

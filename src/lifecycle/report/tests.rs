@@ -500,6 +500,7 @@ fn each_answer_has_a_plain_sentence_and_a_status() {
         (fits("5.1.10"), Why::NoMail, "5.1.10"),
         (fits("5.7.30"), Why::Unguarded, "5.7.30"),
         (fits("5.6.3"), Why::Unfit, "5.6.3"),
+        (fits("5.3.3"), Why::Deadline, "5.3.3"),
     ] {
         let notice = notice(News::Failed(Failure::Refused), last(cause.clone()));
         assert_eq!(Why::of(&notice), why, "{cause:?}");
@@ -532,11 +533,30 @@ fn each_answer_has_a_plain_sentence_and_a_status() {
             "4.3.0",
         ),
         (found("something else"), Why::Unknown, "4.4.7"),
+        (
+            found("the next hop does not let user \"x\" log in: 535"),
+            Why::NotLetIn,
+            "4.7.0",
+        ),
     ] {
         let notice = notice(outlook(None), last(cause.clone()));
         assert_eq!(Why::of(&notice), why, "{cause:?}");
         assert_eq!(notice.status(), status, "{cause:?}");
     }
+}
+
+#[test]
+fn what_is_for_our_own_people_is_not_told() {
+    let cause = found("could not be written: /srv/mail: no space left");
+    let notice = notice(outlook(None), last(cause));
+    let (message, human) = write(&[notice], &content(), Language::En);
+    assert!(human.contains("The fault is ours, not the recipient's."));
+    let text = String::from_utf8(message.content.bytes.to_vec()).unwrap();
+    assert!(text.contains("Status: 4.3.0"), "{text}");
+    assert!(
+        !text.contains("/srv") && !human.contains("Last answer"),
+        "{text}"
+    );
 }
 
 /// The words of `delivery::outcome` are what the sentences go by.

@@ -1,6 +1,6 @@
 //! Causes in plain words: what a sender hears of an answer, or of no answer.
 
-use super::{Failure, News, Notice};
+use super::{Failure, Last, News, Notice};
 use crate::delivery::outcome::Cause;
 use crate::mail::{Answer, Language};
 
@@ -41,6 +41,9 @@ causes! {
              e-postsystem tilby.",
             "The message must be guarded all the way, which the recipient's mail system cannot \
              promise.";
+        Deadline:
+            "Du satte en frist som mottakerens e-postsystem ikke kan love å holde.",
+            "You set a deadline which the recipient's mail system cannot promise to keep.";
         Unfit:
             "Mottakerens e-postsystem kan ikke ta imot en slik melding.",
             "The recipient's mail system cannot take such a message.";
@@ -71,6 +74,9 @@ causes! {
         Tls:
             "Vi får ikke en sikker forbindelse til mottakerens e-postsystem.",
             "We cannot get a secure connection to the recipient's mail system.";
+        NotLetIn:
+            "Vi får ikke logget inn hos mottakerens e-postsystem.",
+            "We cannot log in to the recipient's mail system.";
         NoRoom:
             "Mottakerens sentral er ikke registrert hos oss for øyeblikket.",
             "The recipient's control room is not registered with us at the moment.";
@@ -100,12 +106,18 @@ impl Why {
             (News::Held, _) => Self::Held,
             (News::Failed(Failure::Cancelled), _) => Self::Cancelled,
             (_, None) => Self::Unknown,
-            (_, Some(_)) if notice.is_unsure() => Self::Unsure,
-            (_, Some(last)) => match &last.cause {
-                Cause::Said(answer) => said(answer, is_refused(&notice.news)),
-                Cause::Unfit { status, .. } => unfit(status),
-                Cause::Found(words) => found(words),
-            },
+            // A 5xx before the message was spoken of, as in a greeting, refuses nothing.
+            (News::Failed(Failure::Refused), Some(last)) => Self::of_last(last, true),
+            (_, Some(last)) => Self::of_last(last, false),
+        }
+    }
+
+    fn of_last(last: &Last, is_final: bool) -> Self {
+        match &last.cause {
+            _ if last.is_unsure => Self::Unsure,
+            Cause::Said(answer) => said(answer, is_final),
+            Cause::Unfit { status, .. } => unfit(status),
+            Cause::Found(words) => found(words),
         }
     }
 
@@ -118,15 +130,18 @@ impl Why {
             Self::NoHost | Self::NoRoom => "4.4.4",
             Self::Nonsense => "4.5.0",
             Self::Tls => "4.7.5",
+            Self::NotLetIn => "4.7.0",
             Self::Ours => "4.3.0",
             _ => return None,
         })
     }
 }
 
-/// A 5xx before the message was spoken of, as in a greeting, refuses nothing.
-const fn is_refused(news: &News) -> bool {
-    matches!(news, News::Failed(Failure::Refused))
+/// The words of the last attempt, unless they are for our own people: those may name paths and users
+/// of this relay, and stand in the log.
+pub(super) fn words(last: &Last) -> Option<String> {
+    let why = Why::of_last(last, false);
+    (!matches!(why, Why::Ours | Why::NotLetIn)).then(|| last.cause.to_string())
 }
 
 /// By the hop's own code (RFC 3463), or else by its reply.
@@ -148,6 +163,7 @@ fn said(answer: &Answer, is_final: bool) -> Why {
 fn unfit(status: &str) -> Why {
     match status {
         "5.1.10" => Why::NoMail,
+        "5.3.3" | "5.4.7" => Why::Deadline,
         "5.3.4" => Why::TooLarge,
         "5.6.7" => Why::Letters,
         status if status.starts_with("5.7.") => Why::Unguarded, // RFC 8689 §7
@@ -174,6 +190,9 @@ fn found(words: &str) -> Why {
     match words {
         _ if words.ends_with("is no longer in the routing table") => Why::NoRoom,
         _ if words.contains("our fault") => Why::Ours,
+        _ if words.contains(" log in") => Why::NotLetIn,
+        _ if words.contains("never sent in plain text") => Why::NotLetIn,
+        _ if words.contains("cannot show its certificate") => Why::NotLetIn,
         _ if words.contains(" is no answer to this") => Why::Nonsense,
         _ if words.ends_with("(while connecting)") => Why::NoContact,
         _ if words.ends_with(')') => Why::BrokenOff,
