@@ -27,6 +27,8 @@ mod commands;
 mod crash;
 mod disk_full;
 mod durability;
+mod hop_extensions;
+mod hop_login;
 mod house;
 mod lifetime;
 mod limits;
