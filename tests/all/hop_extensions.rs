@@ -7,7 +7,7 @@ use ilbud::policy::table::{HopServer, HopTls, NextHop};
 use ilbud::spool::store::Waiting;
 
 use crate::attempt::{BYTES, NOW, Worker, hop, rows, rows_under, server, told, words};
-use crate::fake_hop::{ALL, FakeHop, Manner};
+use crate::fake_hop::{ALL, FakeHop, Manner, Offers};
 
 const TO: &[&str] = &["vakt@b.nodnett.test"];
 const NONE: &[&str] = &[];
@@ -54,7 +54,7 @@ async fn what_is_asked_is_said_where_it_is_offered() {
     let nothing = Terms::default();
     let late = by(-30, ByMode::Notify);
     #[rustfmt::skip]
-    let cases: [(&Terms, &'static [&'static str], &str, &str); 9] = [
+    let cases: [(&Terms, Offers, &str, &str); 9] = [
         (&nothing,    &["DSN", "MT-PRIORITY", "DELIVERBY", "REQUIRETLS"], "", ""),
         (&nothing,    &["SIZE"],            " SIZE=39",           ""),
         (&nothing,    &["SIZE 39"],         " SIZE=39",           ""),
@@ -129,7 +129,7 @@ async fn what_a_hop_lacks_is_a_clear_failure() {
     const UTF8: &[u8] = "Subject: bl\u{e5}b\u{e6}r\r\n\r\nhei\r\n".as_bytes();
     const EIGHT: &[u8] = b"Subject: x\r\n\r\nbl\xe5\r\n";
     #[rustfmt::skip]
-    let cases: [(Vec<Waiting>, &[u8], &'static [&'static str], &str); 16] = [
+    let cases: [(Vec<Waiting>, &[u8], Offers, &str); 16] = [
         (rows(TO), BYTES, &["SIZE 38"], "5.3.4 the message has 39 octets, and the next hop takes at most 38"),
         (rows(TO), BYTES, &["SIZE 39"], "250 2.0.0 kept"),
         // Said by habit, and needed by nothing.
@@ -286,7 +286,25 @@ async fn a_knock_leaves_the_door_open() {
     assert!(worker.kept.is_none());
     let hops = [gone, hop(fake.port)];
     worker.knock(&hops).await.unwrap();
+    assert_eq!(fake.count("EHLO"), 1);
     let attempts = worker.attempt(TO, &hops).await;
     assert_eq!(words(&attempts), ["delivered"]);
     assert_eq!(fake.count("connect"), 1);
+}
+
+#[tokio::test]
+async fn a_knock_at_a_maildir_asks_the_disk() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("file");
+    std::fs::write(&file, "in the way").unwrap();
+    let mut worker = Worker::new();
+    let good = NextHop::Maildir(home.path().join("mail"));
+    worker.knock(&[good]).await.unwrap();
+    let shut = worker.knock(&[NextHop::Maildir(file)]).await.unwrap_err();
+    assert_eq!(
+        (words(std::slice::from_ref(&shut)), shut.reached),
+        (vec!["deferred"], false)
+    );
+    let nowhere = worker.knock(&[]).await.unwrap_err();
+    assert!(!nowhere.reached);
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use ilbud::policy::table::{HopServer, HopTls, NextHop};
 
 use crate::attempt::{Worker, known, server, told, words};
-use crate::fake_hop::{At, FakeHop, Fault, Manner};
+use crate::fake_hop::{At, FakeHop, Fault, Manner, Offers};
 
 const TLS: Manner = Manner {
     lmtp: false,
@@ -13,6 +13,8 @@ const TLS: Manner = Manner {
     implicit: false,
 };
 const TO: &[&str] = &["vakt@b.nodnett.test"];
+
+type Mishap = Option<(At, Fault)>;
 
 fn with_password(server: HopServer) -> HopServer {
     known(server, "ilbud", "hemmelig")
@@ -67,7 +69,7 @@ async fn what_keeps_the_relay_out_names_the_user_and_never_the_password() {
     let careless = Fault::Say("535 5.7.8 hemmelig is wrong");
     let elsewhere = Fault::Say("334 VXNlcm5hbWU6");
     #[rustfmt::skip]
-    let cases: [(Manner, HopTls, &'static [&'static str], Option<(At, Fault)>, &str); 9] = [
+    let cases: [(Manner, HopTls, Offers, Mishap, &str); 9] = [
         (TLS,   HopTls::Opportunistic, &["STARTTLS", "AUTH PLAIN"], Some((At::Auth, refused)),
             r#"the next hop does not let user "ilbud" log in: 535 5.7.8 no such user"#),
         (TLS,   HopTls::Opportunistic, &["STARTTLS", "AUTH PLAIN"], Some((At::Auth, careless)),

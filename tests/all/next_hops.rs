@@ -7,7 +7,7 @@ use ilbud::delivery::outcome::Attempt;
 use ilbud::policy::table::{HopTls, NextHop};
 
 use crate::attempt::{Worker, hop, known, rows, server, word, words};
-use crate::fake_hop::{ALL, At, FakeHop, Fault, Manner};
+use crate::fake_hop::{ALL, At, FakeHop, Fault, Manner, Offers};
 
 const PLAIN: &[&str] = &[];
 
@@ -15,7 +15,7 @@ const PLAIN: &[&str] = &[];
 #[derive(Debug, Clone, Copy)]
 struct Variant {
     lmtp: bool,
-    offers: &'static [&'static str],
+    offers: Offers,
 }
 
 const DATA: Variant = Variant {
