@@ -16,7 +16,7 @@ use crate::mail::Answer;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
     pub outcome: Outcome,
-    /// The next hop as configured; `None` when there was none to ask.
+    /// The next hop as configured, and which of a domain's servers; `None` when none was asked.
     pub hop: Option<Arc<str>>,
     /// TLS version and cipher suite, or `none`; absent where no connection came about.
     pub tls: Option<Arc<str>>,
@@ -370,6 +370,32 @@ mod tests {
         ] {
             let fate = judge(stage, trouble.clone());
             assert_eq!(fate.elsewhere, elsewhere, "{stage:?} {trouble:?}");
+        }
+    }
+
+    /// R(eached), or not: whether another message to the room is worth an attempt.
+    #[test]
+    fn a_hop_is_reached_when_it_is_ready_for_mail_or_says_what_it_cannot_carry() {
+        for (trouble, expected) in [
+            (answer(421), "......RRRRR"),
+            (answer(550), "......RRRRR"),
+            (Trouble::Closed, "......RRRRR"),
+            (Trouble::Silent(Duration::from_secs(1)), "......RRRRR"),
+            (Trouble::Tls("alert".into()), "......RRRRR"),
+            (lacks(), "RRRRRRRRRRR"),
+            (Trouble::Disk("full".into()), "RRRRRRRRRRR"),
+            (Trouble::Ours("x".into()), "RRRRRRRRRRR"),
+        ] {
+            let reached = |stage| judge(stage, trouble.clone()).reached;
+            let row = STAGES.map(|stage| if reached(stage) { 'R' } else { '.' });
+            assert_eq!(String::from_iter(row), expected, "{trouble:?}");
+        }
+        for trouble in [
+            Trouble::NotLetIn("x".into()),
+            Trouble::NoSuchName("x".into()),
+            Trouble::Unresolved("x".into()),
+        ] {
+            assert!(!judge(Stage::Auth, trouble.clone()).reached, "{trouble:?}");
         }
     }
 

@@ -12,7 +12,6 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use hickory_resolver::TokioResolver;
 use hickory_resolver::config::{
     ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig, ResolverOpts,
 };
@@ -20,6 +19,7 @@ use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::rr::{RData, RecordType};
+use hickory_resolver::{ResolverBuilder, TokioResolver};
 
 use super::outcome::Trouble;
 use crate::stamp::{self, Stamp};
@@ -132,14 +132,15 @@ impl Resolver {
 
 impl Settings {
     fn build(&self) -> Result<TokioResolver, Trouble> {
-        let provider = TokioRuntimeProvider::default();
         let mut builder = if self.name_servers.is_empty() {
-            TokioResolver::builder(provider)
-                .map_err(|error| Trouble::Unresolved(format!("{SYSTEM_SERVERS}: {error}")))?
+            TokioResolver::builder_tokio().unwrap_or_else(|error| {
+                tracing::warn!(
+                    "{SYSTEM_SERVERS}: {error}; only literals and hosts files are understood"
+                );
+                asking(Vec::new())
+            })
         } else {
-            let servers = self.name_servers.iter().map(name_server).collect();
-            let config = ResolverConfig::from_name_servers(servers);
-            TokioResolver::builder_with_config(config, provider)
+            asking(self.name_servers.iter().map(name_server).collect())
         };
         self.set_options(builder.options_mut());
         builder
@@ -158,6 +159,11 @@ impl Settings {
             ResolveHosts::Never
         };
     }
+}
+
+fn asking(servers: Vec<NameServerConfig>) -> ResolverBuilder<TokioRuntimeProvider> {
+    let config = ResolverConfig::from_name_servers(servers);
+    TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
 }
 
 fn name_server(address: &SocketAddr) -> NameServerConfig {
@@ -253,6 +259,10 @@ fn chosen(
 fn trouble(name: &str, error: &NetError) -> Trouble {
     match error {
         _ if error.is_no_records_found() => Trouble::NoSuchName(name.to_owned()),
+        NetError::NoConnections => {
+            let words = "no name server is known or can be spoken to";
+            Trouble::Unresolved(format!("{name}: {words}"))
+        }
         NetError::Timeout => Trouble::Unresolved(format!("{name}: the name servers do not answer")),
         NetError::Dns(DnsError::ResponseCode(code)) => {
             Trouble::Unresolved(format!("{name}: the name server says {code}"))
@@ -280,6 +290,20 @@ mod tests {
         }
         let found = resolver.addresses("localhost").await.unwrap();
         assert!(found.iter().all(IpAddr::is_loopback), "{found:?}");
+    }
+
+    /// As on a machine without settings for name servers.
+    #[tokio::test]
+    async fn names_of_this_machine_need_no_name_server_at_all() {
+        let resolver = asking(Vec::new()).build().unwrap();
+        let found = resolver.lookup("localhost", RecordType::A).await.unwrap();
+        assert_eq!(addresses_in(Ok(found)).unwrap().len(), 1);
+        let unknown = resolver.lookup("a.test.", RecordType::A).await.unwrap_err();
+        let words = "a.test: no name server is known or can be spoken to";
+        assert_eq!(
+            trouble("a.test", &unknown),
+            Trouble::Unresolved(words.into())
+        );
     }
 
     fn exchanger((preference, host): &(u16, &str)) -> Exchanger {

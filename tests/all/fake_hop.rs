@@ -99,7 +99,10 @@ pub struct FakeHop {
     go_on: Arc<Notify>,
 }
 
-pub const ALL: &[&str] = &["PIPELINING", "8BITMIME", "SMTPUTF8", "SIZE 0"];
+/// What it says in answer to EHLO.
+pub type Offers = &'static [&'static str];
+
+pub const ALL: Offers = &["PIPELINING", "8BITMIME", "SMTPUTF8", "SIZE 0"];
 
 /// Offered under TLS only.
 const GUARDED: &[&str] = &["AUTH", "REQUIRETLS"];
@@ -141,15 +144,11 @@ pub fn certificate() -> &'static Path {
 
 impl FakeHop {
     /// Takes the faults for a stage in the order of the list, one each time the stage is reached.
-    pub async fn start(offers: &'static [&'static str], faults: &[(At, Fault)]) -> Self {
+    pub async fn start(offers: Offers, faults: &[(At, Fault)]) -> Self {
         Self::with(Manner::default(), offers, faults).await
     }
 
-    pub async fn with(
-        manner: Manner,
-        offers: &'static [&'static str],
-        faults: &[(At, Fault)],
-    ) -> Self {
+    pub async fn with(manner: Manner, offers: Offers, faults: &[(At, Fault)]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         // Small, so that a large message does not fit into it unread.
         socket2::SockRef::from(&listener)
@@ -171,7 +170,7 @@ impl FakeHop {
     }
 
     /// LMTP over a Unix socket.
-    pub fn at_socket(path: &Path, offers: &'static [&'static str], faults: &[(At, Fault)]) -> Self {
+    pub fn at_socket(path: &Path, offers: Offers, faults: &[(At, Fault)]) -> Self {
         let listener = UnixListener::bind(path).unwrap();
         let hop = Self::new(0, faults);
         let (record, go_on) = (Arc::clone(&hop.record), Arc::clone(&hop.go_on));
@@ -224,7 +223,7 @@ impl FakeHop {
 struct Conversation {
     stream: BufReader<Box<dyn Stream>>,
     manner: Manner,
-    offers: &'static [&'static str],
+    offers: Offers,
     record: Arc<Mutex<Record>>,
     go_on: Arc<Notify>,
     secure: bool,
@@ -241,7 +240,7 @@ impl Conversation {
     fn new(
         stream: Box<dyn Stream>,
         manner: Manner,
-        offers: &'static [&'static str],
+        offers: Offers,
         record: Arc<Mutex<Record>>,
         go_on: &Arc<Notify>,
     ) -> Self {

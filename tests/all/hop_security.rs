@@ -259,12 +259,12 @@ fn a_pin_is_not_asked_for_a_name_but_an_authority_is() {
 }
 
 /// The same server at another address.
-struct Forward {
-    port: u16,
+pub struct Forward {
+    pub port: u16,
 }
 
 impl Forward {
-    fn from(address: &str, to: u16) -> Self {
+    pub fn from(address: &str, to: u16) -> Self {
         let listener = TcpListener::bind((address, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         std::thread::spawn(move || {

@@ -29,6 +29,8 @@ mod commands;
 mod crash;
 mod disk_full;
 mod durability;
+mod hop_extensions;
+mod hop_login;
 mod hop_security;
 mod house;
 mod lifetime;

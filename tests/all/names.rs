@@ -10,6 +10,7 @@ use ilbud::delivery::outcome::Trouble;
 use ilbud::delivery::resolve::{Resolver, Settings};
 
 use crate::client::{letter, vakt};
+use crate::hop_security::Forward;
 use crate::peer;
 use crate::relay::{Relay, Setup, free_port};
 use crate::sink::{Sink, Stage, Step};
@@ -25,35 +26,23 @@ struct Dnsmasq {
 impl Dnsmasq {
     fn serving(records: &[&str]) -> Self {
         let home = tempfile::tempdir().unwrap();
-        let port = free_port();
-        let program = started(&home, port, records);
-        let dnsmasq = Self {
+        // A port that was free a moment ago may be somebody's by now.
+        let (port, program) = wait::find("dnsmasq", || {
+            let port = free_port();
+            Some((port, started(&home, port, records)?))
+        });
+        Self {
             port,
             home,
             program,
-        };
-        dnsmasq.wait();
-        dnsmasq
+        }
     }
 
     /// Other records from now on.
     fn change(&mut self, records: &[&str]) {
         self.stop();
-        self.program = started(&self.home, self.port, records);
-        self.wait();
-    }
-
-    fn wait(&self) {
-        let asking = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        asking
-            .set_read_timeout(Some(Duration::from_millis(100)))
-            .unwrap();
-        wait::until("dnsmasq", || {
-            // RFC 1035 §4.1.1: a question for the root's addresses.
-            let question = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x01";
-            drop(asking.send_to(question, (Ipv4Addr::LOCALHOST, self.port)));
-            asking.recv(&mut [0; 512]).is_ok()
-        });
+        let started = || started(&self.home, self.port, records);
+        self.program = wait::find("dnsmasq again", started);
     }
 
     fn stop(&mut self) {
@@ -80,7 +69,8 @@ impl Drop for Dnsmasq {
     }
 }
 
-fn started(home: &tempfile::TempDir, port: u16, records: &[&str]) -> Child {
+/// `None` when it ended before it answered.
+fn started(home: &tempfile::TempDir, port: u16, records: &[&str]) -> Option<Child> {
     let mut settings = format!(
         "port={port}\nlisten-address=127.0.0.1\nbind-interfaces\nno-resolv\nno-hosts\n\
          local=/test/\nlocal-ttl=300\nuser=\n"
@@ -91,13 +81,24 @@ fn started(home: &tempfile::TempDir, port: u16, records: &[&str]) -> Child {
     }
     let file = home.path().join("dnsmasq.conf");
     fs::write(&file, settings).unwrap();
-    peer::command("dnsmasq")
+    let mut program = peer::command("dnsmasq")
         .arg("--keep-in-foreground")
         .arg(format!("--conf-file={}", file.display()))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .unwrap()
+        .unwrap();
+    let asking = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let patience = Duration::from_millis(100);
+    asking.set_read_timeout(Some(patience)).unwrap();
+    wait::find("dnsmasq's answer or end", || {
+        // RFC 1035 §4.1.1: a question for the root's addresses.
+        let question = b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x01\x00\x01";
+        drop(asking.send_to(question, (Ipv4Addr::LOCALHOST, port)));
+        let answers = asking.recv(&mut [0; 512]).is_ok();
+        (answers || program.try_wait().unwrap().is_some()).then_some(answers)
+    })
+    .then_some(program)
 }
 
 fn resolver(server: SocketAddr) -> Resolver {
@@ -247,6 +248,28 @@ fn a_dead_first_server_is_passed_over_for_the_second() {
     let relay = relay("b.test", &sink, &dnsmasq);
     relay.expect_events(&send(&relay), &["accepted", "delivered"]);
     assert_eq!(sink.count(), 1);
+}
+
+#[test]
+fn a_server_is_reached_by_either_kind_of_address() {
+    if !peer::all_here(&["dnsmasq"]) {
+        return;
+    }
+    let sink = Sink::start();
+    let far = Forward::from("::1", sink.port);
+    for (records, port) in [
+        // Nobody listens there over IPv6, so IPv4 is tried.
+        (&["host-record=b.test,127.0.0.1,::1"], sink.port),
+        (&["host-record=b.test,::1"], far.port),
+    ] {
+        let dnsmasq = Dnsmasq::serving(records);
+        for hop in [format!("mx:b.test:{port}"), format!("smtp://b.test:{port}")] {
+            let before = sink.count();
+            let relay = Setup::from_a_to(&hop).settings(&dnsmasq.settings()).start();
+            relay.expect_events(&send(&relay), &["accepted", "delivered"]);
+            assert_eq!(sink.count(), before + 1);
+        }
+    }
 }
 
 #[test]

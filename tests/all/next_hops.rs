@@ -3,12 +3,67 @@
 use std::time::Duration;
 
 use ilbud::delivery::client::Timeouts;
+use ilbud::delivery::outcome::Attempt;
 use ilbud::policy::table::{HopTls, NextHop};
 
-use crate::attempt::{Worker, hop, rows, server, word, words};
-use crate::fake_hop::{ALL, At, FakeHop, Fault};
+use crate::attempt::{Worker, hop, known, rows, server, word, words};
+use crate::fake_hop::{ALL, At, FakeHop, Fault, Manner, Offers};
 
 const PLAIN: &[&str] = &[];
+
+/// How a hop is spoken to in the table.
+#[derive(Debug, Clone, Copy)]
+struct Variant {
+    lmtp: bool,
+    offers: Offers,
+}
+
+const DATA: Variant = Variant {
+    lmtp: false,
+    offers: &[
+        "STARTTLS",
+        "AUTH PLAIN LOGIN",
+        "PIPELINING",
+        "8BITMIME",
+        "SIZE 0",
+    ],
+};
+const ONE_BY_ONE: Variant = Variant {
+    lmtp: false,
+    offers: &["STARTTLS", "AUTH LOGIN"],
+};
+const BDAT: Variant = Variant {
+    lmtp: false,
+    offers: &["STARTTLS", "AUTH PLAIN", "PIPELINING", "CHUNKING"],
+};
+const BDAT_ONE_BY_ONE: Variant = Variant {
+    lmtp: false,
+    offers: &["STARTTLS", "AUTH PLAIN", "CHUNKING"],
+};
+const LMTP: Variant = Variant {
+    lmtp: true,
+    offers: &["STARTTLS", "AUTH PLAIN", "PIPELINING"],
+};
+const LMTP_BDAT: Variant = Variant {
+    lmtp: true,
+    offers: &["STARTTLS", "AUTH PLAIN", "PIPELINING", "CHUNKING"],
+};
+
+/// A hop of this variant with faults, and how it is called: with TLS and a password.
+async fn misbehaving(variant: Variant, faults: &[(At, Fault)]) -> (FakeHop, NextHop) {
+    let manner = Manner {
+        lmtp: variant.lmtp,
+        tls: true,
+        implicit: false,
+    };
+    let fake = FakeHop::with(manner, variant.offers, faults).await;
+    let server = known(server(fake.port, HopTls::Required), "ilbud", "secret");
+    let hop = match variant.lmtp {
+        true => NextHop::Lmtp(server),
+        false => NextHop::Smtp(server),
+    };
+    (fake, hop)
+}
 
 /// Short only where the hop will say nothing at all.
 fn impatient(stage: At) -> Timeouts {
@@ -21,68 +76,172 @@ fn impatient(stage: At) -> Timeouts {
         At::Content | At::Chunk => &mut timeouts.block,
         At::Dot => &mut timeouts.final_dot,
     };
-    *wait = Duration::from_millis(20);
+    *wait = Duration::from_millis(50);
     timeouts
+}
+
+fn letter(attempt: &Attempt) -> char {
+    match word(attempt) {
+        "delivered" => 'D',
+        word => word.chars().next().unwrap(),
+    }
+}
+
+fn timeouts_for(fault: &Fault, stage: At) -> Timeouts {
+    let timeouts = match fault {
+        Fault::Stall | Fault::Trickle => impatient(stage),
+        _ => Timeouts::default(),
+    };
+    Timeouts {
+        quit: Duration::from_millis(50),
+        ..timeouts
+    }
 }
 
 #[tokio::test]
 async fn each_fault_at_each_stage_has_its_outcome() {
-    use Fault::{Drop, Half, Raw, Say, Split, Stall};
-    const STAGES: [At; 6] = [
+    use Fault::{Drop, Endless, Half, Long, Raw, Say, SayAndDrop, Split, Stall, Trickle};
+    const STAGES: [At; 9] = [
         At::Greeting,
         At::Ehlo,
+        At::StartTls,
+        At::Handshake,
+        At::Auth,
         At::Mail,
         At::Rcpt,
         At::Data,
         At::Dot,
     ];
-    // A letter a stage: d(eferred), f(ailed), p(ossibly delivered), D(elivered).
-    for (fault, expected) in [
-        (Say("421 4.3.2 closing"), "dddddd"),
-        (Say("451 4.3.0 later"), "dddddd"),
-        (Say("450"), "dddddd"),
-        (Say("550 5.7.1 no"), "ddffff"),
-        (Say("554 no"), "ddffff"),
-        (Say("600 what"), "dddddp"),
-        (Say("hello there"), "dddddp"),
-        (Say("354 go"), "dddd-p"),
-        (Drop, "dddddp"),
-        (Half, "dddddp"),
-        (Raw(b"\x00\xff\x16\x03 garbage\r\n"), "dddddp"),
-        (Raw(b"250-one\r\n550 two\r\n"), "dddddp"),
-        (Split, "DDDDDD"),
-        (Stall, "dddddp"),
-    ] {
-        for offers in [ALL, PLAIN] {
-            for (stage, expected) in STAGES.into_iter().zip(expected.chars()) {
-                if expected == '-' {
+    // A letter a stage: d(eferred), f(ailed), p(ossibly delivered), D(elivered); in their order, so
+    // that the first five are about the way there, and the next four about the message.
+    #[rustfmt::skip]
+    let table = [
+        (Say("421 4.3.2 closing"),              "ddd-d dddd"),
+        (Say("451 4.3.0 later"),                "ddd-d dddd"),
+        (Say("450"),                            "ddd-d dddd"),
+        (Say("535 5.7.8 who?"),                 "ddd-d ffff"),
+        (Say("550 5.7.1 no"),                   "ddd-d ffff"),
+        (Say("500 what?"),                      "ddd-d ffff"),
+        // Codes that are no answer to this.
+        (Say("250 ok"),                         "ddd-d DDdD"),
+        (Say("354 go"),                         "ddd-d ddDp"),
+        (Say("220 hello"),                      "DdD-d DDdD"),
+        (Say("600 what"),                       "ddd-d dddp"),
+        (Say("hello there"),                    "ddd-d dddp"),
+        (Drop,                                  "ddddd dddp"),
+        (Half,                                  "ddd-d dddp"),
+        (SayAndDrop,                            "ddd-- d--D"),
+        (Raw(b"\x00\xff\x16\x03 garbage\r\n"), "ddddd dddp"),
+        (Raw(b"250-one\r\n550 two\r\n"),        "ddddd dddp"),
+        (Long,                                  "ddd-d dddp"),
+        (Endless,                               "ddd-d dddp"),
+        (Split,                                 "DDD-D DDDD"),
+        (Stall,                                 "ddddd dddp"),
+        (Trickle,                               "ddd-d dddp"),
+    ];
+    for (fault, row) in table {
+        let expected = row.chars().filter(|it| *it != ' ');
+        for (stage, expected) in STAGES.into_iter().zip(expected) {
+            for variant in [DATA, ONE_BY_ONE, BDAT, LMTP, LMTP_BDAT] {
+                let chunks = variant.offers.contains(&"CHUNKING");
+                if expected == '-' || chunks && stage == At::Data {
                     continue;
                 }
-                let fake = FakeHop::start(offers, &[(stage, fault.clone())]).await;
-                let timeouts = if matches!(fault, Stall) {
-                    impatient(stage)
-                } else {
-                    Timeouts::default()
-                };
-                let mut worker = Worker::with(timeouts);
-                let attempts = worker
-                    .attempt(&["vakt@b.nodnett.test"], &[hop(fake.port)])
-                    .await;
-                let given = match word(&attempts[0]) {
-                    "delivered" => 'D',
-                    word => word.chars().next().unwrap(),
-                };
-                assert_eq!(
-                    given, expected,
-                    "{fault:?} at {stage:?}, {offers:?}: {attempts:?}"
-                );
-                let taken = usize::from(expected == 'D');
-                assert!(
-                    fake.taken().len() == taken || stage == At::Dot,
-                    "{fault:?} at {stage:?}"
-                );
+                let (fake, hop) = misbehaving(variant, &[(stage, fault.clone())]).await;
+                let mut worker = Worker::with(timeouts_for(&fault, stage));
+                let attempts = worker.attempt(&["vakt@b.nodnett.test"], &[hop]).await;
+                let what = format!("{fault:?} at {stage:?}, {variant:?}: {attempts:?}");
+                assert_eq!(letter(&attempts[0]), expected, "{what}");
+                let ready = expected == 'D' || STAGES[5..].contains(&stage);
+                assert_eq!(attempts[0].reached, ready, "{what}");
+                assert!(!what.contains("secret"), "{what}");
+                if stage != At::Dot {
+                    assert_eq!(fake.taken().len(), usize::from(expected == 'D'), "{what}");
+                }
                 fake.go_on();
             }
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_fault_while_a_large_message_is_sent_has_its_outcome() {
+    use Fault::{Drop, Endless, Half, Long, Raw, Say, SayAndDrop, Split, Stall, Trickle};
+    let line = [b"x".repeat(900).as_slice(), b"\r\n"].concat();
+    // More than any buffer takes unread; and three times BDAT.
+    let (large, middling) = (line.repeat(6_000), line.repeat(2_500));
+    let rows = rows(&["vakt@b.nodnett.test"]);
+    // As above: when the message begins with DATA and with BDAT, and after the first BDAT; `-` where
+    // there is nothing to say.
+    #[rustfmt::skip]
+    let table = [
+        (Say("421 4.3.2 closing"),        "ddd"),
+        (Say("452 4.3.1 full"),           "ddd"),
+        (Say("552 5.3.4 too large"),      "fff"),
+        (Say("354 go"),                   "--d"),
+        (Say("250 more"),                 "--D"),
+        (Say("hello there"),              "--d"),
+        (Drop,                            "ddd"),
+        (Half,                            "--d"),
+        (SayAndDrop,                      "--d"),
+        (Raw(b"250-one\r\n550 two\r\n"),  "--d"),
+        (Long,                            "--d"),
+        (Endless,                         "--d"),
+        (Split,                           "--D"),
+        (Stall,                           "ddd"),
+        (Trickle,                         "--d"),
+    ];
+    for (fault, row) in table {
+        for (column, expected) in row.chars().enumerate() {
+            let (stage, variants, bytes) = match column {
+                0 => (At::Content, [DATA, LMTP], &large),
+                1 => (At::Content, [BDAT, BDAT_ONE_BY_ONE], &large),
+                _ => (At::Chunk, [BDAT_ONE_BY_ONE, LMTP_BDAT], &middling),
+            };
+            for variant in variants.into_iter().filter(|_| expected != '-') {
+                let (fake, hop) = misbehaving(variant, &[(stage, fault.clone())]).await;
+                let mut worker = Worker::with(timeouts_for(&fault, stage));
+                let attempts = worker.carry(&rows, bytes, &[hop]).await;
+                let what = format!("{fault:?} at {stage:?}, {variant:?}: {attempts:?}");
+                assert_eq!(letter(&attempts[0]), expected, "{what}");
+                assert!(attempts[0].reached, "{what}");
+                assert_eq!(fake.taken().len(), usize::from(expected == 'D'), "{what}");
+                fake.go_on();
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn no_fault_between_two_messages_harms_the_second() {
+    use Fault::{Drop, Endless, Half, Long, Raw, Right, Say, SayAndDrop, Split, Stall, Trickle};
+    for (fault, connections) in [
+        (Right, 1),
+        (Split, 1),
+        (Say("421 4.3.2 closing"), 2),
+        (Say("451 4.3.0 later"), 2),
+        (Say("550 5.7.1 no"), 2),
+        (Say("354 go"), 2),
+        (Drop, 2),
+        (Half, 2),
+        (SayAndDrop, 2),
+        (Raw(b"\x00 garbage\r\n"), 2),
+        (Long, 2),
+        (Endless, 2),
+        (Stall, 2),
+        (Trickle, 2),
+    ] {
+        for variant in [DATA, ONE_BY_ONE, BDAT, LMTP] {
+            let faults = [(At::Rcpt, Say("450 4.2.1 busy")), (At::Rset, fault.clone())];
+            let (fake, hop) = misbehaving(variant, &faults).await;
+            let mut worker = Worker::with(timeouts_for(&fault, At::Rset));
+            let hops = [hop];
+            let first = worker.attempt(&["vakt@b.nodnett.test"], &hops).await;
+            let second = worker.attempt(&["vakt@b.nodnett.test"], &hops).await;
+            let given = (letter(&first[0]), letter(&second[0]));
+            assert_eq!(given, ('d', 'D'), "{fault:?}, {variant:?}: {second:?}");
+            assert_eq!(fake.count("connect"), connections, "{fault:?}, {variant:?}");
+            fake.go_on();
         }
     }
 }

@@ -32,13 +32,11 @@ fn relay(tls: &str) -> Relay {
 /// The only message that room `b` got.
 fn only_mail(relay: &Relay, mailbox: &str) -> String {
     wait::until("the mail", || relay.maildir("b", mailbox).len() == 1);
-    let rows = relay.rows(&[
-        "log",
-        "search",
-        "--recipient",
-        &format!("{mailbox}@b.nodnett.test"),
-    ]);
-    assert_eq!(column(&rows, "status"), ["delivered"]);
+    let address = format!("{mailbox}@b.nodnett.test");
+    wait::until("its row", || {
+        let rows = relay.rows(&["log", "search", "--recipient", &address]);
+        column(&rows, "status") == ["delivered"]
+    });
     String::from_utf8(relay.maildir("b", mailbox).remove(0)).unwrap()
 }
 

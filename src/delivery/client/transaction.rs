@@ -319,7 +319,8 @@ impl Connection {
                 continue;
             };
             for _ in 0..*unheard {
-                self.broken |= self.answer(stage, wait).await.is_err();
+                let rest = self.answer(stage, self.timeouts.quit).await;
+                self.broken |= rest.is_err();
             }
             return Err(setback);
         }
