@@ -125,11 +125,11 @@ fn delivered(waiting: Waiting, attempt: &Attempt, occasion: &Occasion<'_>) -> Se
 fn receipt(waiting: &Waiting, handover: Handover) -> Option<News> {
     let asked = waiting.wishes.wants_success();
     let never = waiting.wishes.notify == Some(Notify::NEVER);
+    // RFC 2852 §4.1: with by-trace each relay says that it passed the message on.
     let traced = waiting.terms.deliver_by.is_some_and(|by| by.trace) && !never;
     match handover {
-        Handover::Mailbox => (asked || traced).then_some(News::Delivered),
+        Handover::Mailbox => asked.then_some(News::Delivered),
         Handover::Relayed => (asked || traced).then_some(News::Relayed),
-        // RFC 2852 §4.1: with by-trace each relay says that it passed the message on.
         Handover::Reporting => traced.then_some(News::Relayed),
     }
 }

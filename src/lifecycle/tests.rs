@@ -571,6 +571,7 @@ fn a_delivery_is_confirmed_to_who_asked() {
         (Relayed, Some(success), false, &confirmed),
         (Reporting, Some(success), false, &silent),
         (Relayed, Some(failure), false, &silent),
+        (Mailbox, None, true, &silent),
         (Relayed, None, true, &confirmed),
         (Reporting, None, true, &confirmed),
         (Reporting, Some(Notify::NEVER), true, &silent),

@@ -20,6 +20,9 @@ impl Letter<'_> {
         let subject = self.first.subject.as_deref().unwrap_or_default();
         let subject: String = subject.trim().chars().take(SUBJECT).collect();
         let what = match self.kind {
+            Kind::Failure if self.is_unsure() => {
+                self.say("Kanskje ikke levert", "Perhaps not delivered")
+            }
             Kind::Failure => self.say("Ikke levert", "Not delivered"),
             Kind::Delay => self.say("Forsinket", "Delayed"),
             Kind::Success => self.say("Levert", "Delivered"),
@@ -66,10 +69,19 @@ impl Letter<'_> {
         self.say("(uten emne)", "(no subject)")
     }
 
+    /// Nobody knows whether it arrived, for any recipient.
+    fn is_unsure(&self) -> bool {
+        self.notices.iter().all(Notice::is_unsure)
+    }
+
     /// The first line says it all.
     fn opening(&self) -> &'static str {
         let all = |of: fn(&News) -> bool| self.notices.iter().all(|it| of(&it.news));
         match self.kind {
+            Kind::Failure if self.is_unsure() => self.say(
+                "Vi vet ikke om meldingen din kom fram.",
+                "We do not know whether your message arrived.",
+            ),
             Kind::Failure => self.say(
                 "Meldingen din er IKKE levert.",
                 "Your message was NOT delivered.",
@@ -77,6 +89,10 @@ impl Letter<'_> {
             Kind::Delay if all(|news| matches!(news, News::Held)) => self.say(
                 "Meldingen din er forsinket. Den holdes tilbake av driftspersonell.",
                 "Your message is delayed. It is being held by the service desk.",
+            ),
+            Kind::Delay if self.is_unsure() => self.say(
+                "Meldingen din er forsinket. Vi vet ikke om den kom fram, og prøver igjen.",
+                "Your message is delayed. We do not know whether it arrived, and try again.",
             ),
             Kind::Delay => self.say(
                 "Meldingen din er forsinket. Den er ikke levert ennå, men vi prøver fortsatt.",
@@ -94,6 +110,9 @@ impl Letter<'_> {
 
     fn heading(&self) -> &'static str {
         match self.kind {
+            Kind::Failure if self.is_unsure() => {
+                self.say("Kanskje ikke levert til:", "Perhaps not delivered to:")
+            }
             Kind::Failure => self.say("Ikke levert til:", "Not delivered to:"),
             Kind::Delay => self.say("Forsinket til:", "Delayed to:"),
             Kind::Success => self.say("Levert til:", "Delivered to:"),
@@ -105,7 +124,15 @@ impl Letter<'_> {
             "Oppgi referansen når du kontakter brukerstøtten.",
             "Give the reference when you contact the service desk.",
         );
+        let wants_failure = |notice: &Notice| notice.waiting.wishes.wants_failure();
         match self.kind {
+            Kind::Failure if self.is_unsure() => vec![
+                self.say(
+                    "Vi prøver ikke flere ganger. Ring og spør før du sender meldingen på nytt.",
+                    "We will not try again. Call and ask before you send the message again.",
+                ),
+                desk,
+            ],
             Kind::Failure => vec![
                 self.say(
                     "Vi prøver ikke flere ganger. Skal meldingen fram, må den sendes på nytt.",
@@ -114,22 +141,19 @@ impl Letter<'_> {
                 desk,
             ],
             Kind::Delay => {
-                let mut lines = vec![self.say(
+                let stay = self.say(
                     "Du trenger ikke sende meldingen på nytt.",
                     "There is no need to send the message again.",
-                )];
-                if self
-                    .notices
-                    .iter()
-                    .all(|it| it.waiting.wishes.wants_failure())
-                {
-                    lines.push(self.say(
-                        "Du får beskjed hvis den ikke kan leveres.",
-                        "You will be told if it cannot be delivered.",
-                    ));
-                }
-                lines.push(desk);
-                lines
+                );
+                let more = self.say(
+                    "Du får beskjed hvis den ikke kan leveres.",
+                    "You will be told if it cannot be delivered.",
+                );
+                let promise = self.notices.iter().all(wants_failure).then_some(more);
+                [Some(stay), promise, Some(desk)]
+                    .into_iter()
+                    .flatten()
+                    .collect()
             }
             Kind::Success => vec![self.say(
                 "Dette er kvitteringen du ba om. Den sier ikke om meldingen er lest.",
