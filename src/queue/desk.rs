@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::Instant;
 
-use super::clock::Reading;
+use super::clock::{Dial, Reading};
 use super::door::Door;
 use super::lane::{Call, Crew, Line, Urgency};
 use super::work::{self, Place};
@@ -63,6 +63,7 @@ pub(super) struct Desk {
     pub hand: Mutex<Hand>,
     pub wake: Arc<Notify>,
     pub stop: watch::Receiver<bool>,
+    pub dial: watch::Receiver<Dial>,
 }
 
 #[derive(Default)]

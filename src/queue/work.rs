@@ -436,12 +436,13 @@ impl Errand {
         let redirect = redirect.map(|route| route.rule.as_str());
         let reference = task.reference;
         let alive = grip.alive.clone();
+        let since = Reading::now();
         let tried = task.by_todays_clock().zip(attempts).collect();
         let settled = catch_unwind(AssertUnwindSafe(|| {
             grip.desk.settle(tried, content, &table, redirect)
         }));
         match settled {
-            Ok(change) => drop(tokio::spawn(write(grip, Arc::new(change), alive))),
+            Ok(change) => drop(tokio::spawn(write(grip, change, since, alive))),
             Err(_) => {
                 grip.keep_for_ever(&format!("{reference}: its outcome could not be made out"))
             }
@@ -586,7 +587,18 @@ impl Desk {
 }
 
 /// Writes an outcome, however long it takes: it must not be lost, nor the message sent again.
-async fn write(mut grip: Grip, change: Arc<Change>, _alive: Alive) {
+/// It was made out by the clock of `since`.
+async fn write(mut grip: Grip, mut change: Change, since: Reading, _alive: Alive) {
+    clock::steady(&grip.desk.dial).await;
+    let step = since.step_until(Reading::now());
+    for due in change
+        .recipients
+        .iter_mut()
+        .filter_map(|it| it.next_attempt_at.as_mut())
+    {
+        *due = clock::moved(*due, step);
+    }
+    let change = Arc::new(change);
     let mut applied = grip.desk.apply(&change).await;
     if let Err(fault) = &applied {
         tracing::error!(%fault, "an outcome contradicts the store; written without its report");

@@ -14,7 +14,7 @@ use ilbud::mail::{
 use ilbud::spool::sqlite::{Settings, Sqlite};
 use ilbud::spool::store::{
     Change, NewMessage, NewRecipient, Portion, RecipientChange, RecipientId, Revision, Search,
-    Store, StoreError, Told, WaitingFilter,
+    Shift, Store, StoreError, Told, WaitingFilter,
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
@@ -404,13 +404,18 @@ async fn when_the_clock_was_set_what_waited_moves_along() {
         .accept(deferred(message(5001, &["c"]), later(10)))
         .await
         .unwrap();
+    let mut by_the_old_clock = deferred(message(5002, &["d"]), later(9000));
+    by_the_old_clock.accepted_at = later(1);
+    store.accept(by_the_old_clock).await.unwrap();
     let mut after = None;
     let mut portions = 0;
+    let back = Shift {
+        millis: -3_600_000,
+        last: reference(5000),
+        or_since: Some(later(1)),
+    };
     loop {
-        after = store
-            .shift(-3_600_000, after, reference(5000))
-            .await
-            .unwrap();
+        after = store.shift(back, after).await.unwrap();
         portions += 1;
         if after.is_none() {
             break;
@@ -426,17 +431,22 @@ async fn when_the_clock_was_set_what_waited_moves_along() {
     let then = (hour_ago, hour_ago.after(Duration::from_secs(10)));
     assert_eq!(times.collect::<Vec<_>>(), [then, then, (NOW, later(10))]);
     assert!(moved.iter().all(|it| it.accepted_at == NOW));
+    let by_the_old_clock = store.waiting(vec![id(5002, 0)]).await.unwrap();
+    assert_eq!(
+        by_the_old_clock[0].waits_since,
+        hour_ago.after(Duration::from_secs(1))
+    );
     let due = due_at(&store, then.1, portion(9999), &[]).await;
     assert_eq!(due.len(), 4999);
     // Twice is twice.
-    store
-        .shift(1000, Some(id(5000, 0)), reference(5001))
-        .await
-        .unwrap();
-    store
-        .shift(1000, Some(id(5000, 0)), reference(5001))
-        .await
-        .unwrap();
+    let on = Shift {
+        millis: 1000,
+        last: reference(5001),
+        or_since: None,
+    };
+    for _ in 0..2 {
+        store.shift(on, Some(id(5000, 0))).await.unwrap();
+    }
     let moved = store.waiting(vec![id(5001, 0)]).await.unwrap();
     assert_eq!(moved[0].waits_since, later(2));
 }

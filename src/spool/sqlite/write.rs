@@ -6,7 +6,7 @@ use rusqlite::{Connection, params};
 
 use super::super::store::{
     Applied, Change, NewMessage, NewRecipient, Portion, RecipientChange, RecipientId, Revision,
-    StoreError, Waiting,
+    Shift, StoreError, Waiting,
 };
 use super::read::{self, WaitingLane};
 use crate::mail::event::State;
@@ -437,19 +437,28 @@ fn make_deferred_due(
 /// Goes through the recipients in the order of their key, so that each is moved once.
 pub(super) fn shift(
     connection: &Connection,
-    millis: i64,
+    shift: Shift,
     after: Option<RecipientId>,
-    last: Reference,
 ) -> Result<Option<RecipientId>, StoreError> {
     let after = after.map_or((-1, 0), |id| (number(id.reference), id.number));
+    let last = number(shift.last);
     let rows = connection
         .prepare_cached(
-            "SELECT reference, number, finished_at IS NULL FROM recipient
-             WHERE (reference, number) > (?1, ?2) AND reference <= ?3
-             ORDER BY reference, number LIMIT ?4",
+            "SELECT r.reference, r.number, r.finished_at IS NULL
+                 AND (r.reference <= ?3 OR m.accepted_at >= ?5)
+             FROM recipient r JOIN message m ON m.reference = r.reference
+             WHERE (r.reference, r.number) > (?1, ?2) AND r.reference <= ?4
+             ORDER BY r.reference, r.number LIMIT ?6",
         )?
         .query_map(
-            params![after.0, after.1, number(last), LOOKED_AT as i64],
+            params![
+                after.0,
+                after.1,
+                last,
+                shift.or_since.map_or(last, |_| i64::MAX),
+                shift.or_since.map_or(i64::MAX, Timestamp::as_millis),
+                LOOKED_AT as i64
+            ],
             |row| Ok((read::recipient_id(row)?, row.get(2)?)),
         )?
         .collect::<Result<Vec<(RecipientId, bool)>, _>>()?;
@@ -460,7 +469,7 @@ pub(super) fn shift(
          WHERE reference = ?1 AND number = ?2",
     )?;
     for (id, _) in rows.iter().filter(|(_, waits)| *waits) {
-        move_one.execute(params![number(id.reference), id.number, millis])?;
+        move_one.execute(params![number(id.reference), id.number, shift.millis])?;
     }
     let end = rows.last().filter(|_| rows.len() == LOOKED_AT);
     Ok(end.map(|(id, _)| *id))
