@@ -216,6 +216,11 @@ impl Task {
         first.map_or(Priority::ROUTINE, |it| it.terms.priority)
     }
 
+    pub(super) fn waits_since(&self) -> Timestamp {
+        let first = self.recipients.first();
+        first.map_or_else(Timestamp::default, |it| it.waits_since)
+    }
+
     pub(super) fn octets(&self) -> usize {
         self.body.as_ref().map_or(0, |body| body.content.len())
     }
@@ -340,7 +345,7 @@ impl Desk {
         }
         let ids: Vec<RecipientId> = task.ids().collect();
         lane.octets += task.octets();
-        lane.line.push(task.priority(), task);
+        lane.line.push(task.priority(), task.waits_since(), task);
         self.staff(lane, &room, alive);
         hand.held.extend(ids);
     }

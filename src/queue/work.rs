@@ -23,7 +23,7 @@ use crate::delivery::{self, Job, Kept};
 use crate::lifecycle::{self, Occasion, REPORTS};
 use crate::mail::{Content, RoomId, Timestamp};
 use crate::policy::decide::{self, Route};
-use crate::policy::table::RoutingTable;
+use crate::policy::table::{NextHop, RoutingTable};
 use crate::spool::store::{Applied, Change, RecipientId, StoreError, Waiting};
 
 /// How long a worker keeps a connection with nothing to send.
@@ -48,6 +48,7 @@ struct Picked {
     task: Task,
     finding: Option<Arc<Attempt>>,
     turn: u64,
+    is_proven: bool,
 }
 
 /// What a task has shown of the room's door.
@@ -100,6 +101,7 @@ impl Place {
             task,
             finding,
             turn: lane.door.turn(),
+            is_proven: lane.door.is_proven(),
         })
     }
 
@@ -184,10 +186,12 @@ impl Place {
     async fn come_through(
         &mut self,
         route: &Route,
-        turn: u64,
+        (turn, is_proven): (u64, bool),
         kept: &mut Option<Kept>,
     ) -> Result<(), Found> {
-        if kept.is_none() {
+        // There is no connection to a Maildir: it is there as long as nothing else is found.
+        let is_folder = matches!(route.next_hops.first(), Some(NextHop::Maildir(_)));
+        if kept.is_none() && !(is_folder && is_proven) {
             let knocked = self.desk.knock(route, kept).await;
             knocked.map_err(|nobody| self.found_nobody(turn, nobody))?;
         }
@@ -201,7 +205,8 @@ impl Place {
         let hand = &mut *self.desk.hand();
         if let Some(lane) = hand.lane(&self.room) {
             lane.octets += task.octets();
-            lane.line.put_back(task.priority(), task);
+            let (priority, since) = (task.priority(), task.waits_since());
+            lane.line.put_back(priority, since, task);
         }
     }
 }
@@ -325,7 +330,10 @@ async fn try_task(place: &mut Place, picked: Picked, kept: &mut Option<Kept>) ->
     };
     let found = match picked.finding {
         Some(finding) => Err(Found::Shut(finding)),
-        None => place.come_through(&route, picked.turn, kept).await,
+        None => {
+            let known = (picked.turn, picked.is_proven);
+            place.come_through(&route, known, kept).await
+        }
     };
     match found {
         Ok(()) => Some(errand.send(place, &route, picked.turn, kept).await),

@@ -110,9 +110,8 @@ fn urgent_mail_overtakes_what_waits_for_the_same_connection() {
 #[test]
 fn routine_mail_moves_through_a_flood_of_urgent_mail() {
     let (relay, sink, gate) = one_connection();
-    let mut waiting = vec![(ROUTINE, "routine")];
-    waiting.extend([(URGENT, "urgent"); 40]);
-    put(&relay, &vakt("a"), &waiting);
+    put(&relay, &vakt("a"), &[(ROUTINE, "routine")]);
+    put(&relay, &vakt("a"), &[(URGENT, "urgent"); 40]);
     gate.open();
     let order = texts(&sink.wait_for(42));
     let place = order.iter().position(|it| it == "routine").unwrap();
