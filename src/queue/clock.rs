@@ -7,16 +7,18 @@
 //!
 //! Which messages came before the step? Forward, the reference tells: it holds the moment it was
 //! made, and nothing was made between the two clocks. Back, references go on counting up from the
-//! last one, so only those up to the previous look are surely older. A message accepted in the
-//! fraction of a second between that look and the step back keeps its times: if it is in hand its
-//! next attempt is reckoned by the new clock, and its age by how long the attempt really took; its
-//! sender is told that it is late by at most the step too late. It is never given up too early.
+//! last one, so those up to the previous look are older, and of later ones those that were accepted
+//! at a time which has yet to come. An outcome made out by the old clock and not yet written moves
+//! along with the rest; none is written between a step and the end of the moving ([`Dial`]).
 //!
-//! Pure but for [`Reading::now`]. Fails never.
+//! Pure but for [`Reading::now`] and the waiting. Fails never.
 
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
+
 use crate::mail::{Reference, Timestamp};
+use crate::spool::store::Shift;
 
 /// Less than this is drift, not a step.
 const STEP: Duration = Duration::from_secs(2);
@@ -53,14 +55,6 @@ impl Reading {
     }
 }
 
-/// The wall clock was set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Step {
-    pub millis: i64,
-    /// The last message that is surely from before.
-    pub last: Reference,
-}
-
 /// What was seen at the last look.
 #[derive(Debug)]
 pub(super) struct Clock {
@@ -74,19 +68,52 @@ impl Clock {
     }
 
     /// Looks again, with a reference made just now.
-    pub(super) fn look(&mut self, now: Reading, reference: Reference) -> Option<Step> {
+    pub(super) fn look(&mut self, now: Reading, reference: Reference) -> Option<Shift> {
         let before = std::mem::replace(self, Self::at(now, reference));
         let millis = before.seen.step_until(now);
         if millis == 0 {
             return None;
         }
-        let midway = Duration::from_millis(millis.unsigned_abs() / 2);
-        let last = if millis > 0 {
-            Reference::first_at(before.seen.expected(now).after(midway))
+        // Halfway between what the clock would say and what it says.
+        let expected = before.seen.expected(now);
+        let midway = moved(expected, millis / 2);
+        let (last, or_since) = if millis > 0 {
+            (Reference::first_at(midway), None)
         } else {
-            before.reference
+            (before.reference, Some(midway))
         };
-        Some(Step { millis, last })
+        Some(Shift {
+            millis,
+            last,
+            or_since,
+        })
+    }
+
+    pub(super) const fn seen(&self) -> Reading {
+        self.seen
+    }
+}
+
+/// What all may know of the clock.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Dial {
+    pub seen: Reading,
+    /// The times of what waits are being moved.
+    pub moving: bool,
+}
+
+impl Dial {
+    /// No step is being followed, and none was made since the last look.
+    fn is_steady(&self) -> bool {
+        !self.moving && self.seen.step_until(Reading::now()) == 0
+    }
+}
+
+/// Waits until the times in the store are by today's clock.
+pub(super) async fn steady(dial: &watch::Receiver<Dial>) {
+    if !dial.borrow().is_steady() {
+        // Nobody moves anything any more once the queue has stopped.
+        drop(dial.clone().wait_for(Dial::is_steady).await);
     }
 }
 
@@ -153,9 +180,10 @@ mod tests {
         let reference = |number| Reference::from_number(number);
         let mut clock = Clock::at(reading(start, 0, 0), reference(5));
         let step = clock.look(reading(start, 250 - HOUR, 250), reference(9));
-        let expected = Step {
+        let expected = Shift {
             millis: -HOUR,
             last: reference(5),
+            or_since: Some(Timestamp::from_millis(START + 250 - HOUR / 2)),
         };
         assert_eq!(step, Some(expected));
         assert_eq!(

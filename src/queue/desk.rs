@@ -9,13 +9,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::RandomState;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::time::Instant;
 
-use super::clock::Reading;
+use super::clock::{Dial, Reading};
 use super::door::Door;
 use super::lane::{Call, Crew, Line, Urgency};
 use super::work::{self, Place};
@@ -32,8 +33,10 @@ use crate::spool::{BodyPermit, Fresh, SMALL_BODY, Spool};
 const LEASE: Duration = Duration::from_secs(1800);
 /// Urgent tasks of one room in memory, and as many routine ones; more stay in the store.
 const LANE: usize = 400;
-/// Recipients of one room taken from the store at a time, of either kind.
-const PORTION: usize = 200;
+/// Recipients of one room taken from the store at a time, of either kind: the fewer, the more rooms
+/// have a backlog, so that one look does not keep the store for long.
+const PORTIONS: RangeInclusive<usize> = 12..=200;
+const ALL_PORTIONS: usize = 2000;
 /// The same for a room whose door is shut, and for all such rooms together.
 const SHUT_PORTION: usize = 6;
 const ALL_SHUT_PORTIONS: usize = 100;
@@ -60,6 +63,7 @@ pub(super) struct Desk {
     pub hand: Mutex<Hand>,
     pub wake: Arc<Notify>,
     pub stop: watch::Receiver<bool>,
+    pub dial: watch::Receiver<Dial>,
 }
 
 #[derive(Default)]
@@ -73,6 +77,8 @@ pub(super) struct Hand {
     /// its answer all the same.
     asking: bool,
     written: HashSet<RecipientId>,
+    /// Lanes for which the store had a whole portion or more, when it was last asked.
+    backlogs: Option<usize>,
 }
 
 impl Hand {
@@ -163,14 +169,15 @@ impl Lane {
         alone || self.door.is_shut() || (self.door.is_proven() && !is_crowded)
     }
 
-    /// How much to take from the store for this room now.
-    fn portion(&self, paced: usize) -> Portion {
+    /// How much to take from the store for this room now, where `usual` is taken for others and
+    /// `paced` for those with a shut door.
+    fn portion(&self, usual: usize, paced: usize) -> Portion {
         let place = |urgency| {
             let waiting = self.line.len(urgency);
             match self.door.is_shut() {
                 true => paced.saturating_sub(waiting),
-                false if LANE - PORTION < waiting => 0,
-                false => PORTION,
+                false if LANE - PORTIONS.end() < waiting => 0,
+                false => usual,
             }
         };
         Portion {
@@ -179,11 +186,6 @@ impl Lane {
         }
     }
 }
-
-const USUAL: Portion = Portion {
-    urgent: PORTION,
-    routine: PORTION,
-};
 
 /// Recipients of one message in one room, and the bytes if they are still in memory.
 pub(super) struct Task {
@@ -212,6 +214,11 @@ impl Task {
     pub(super) fn priority(&self) -> Priority {
         let first = self.recipients.first();
         first.map_or(Priority::ROUTINE, |it| it.terms.priority)
+    }
+
+    pub(super) fn waits_since(&self) -> Timestamp {
+        let first = self.recipients.first();
+        first.map_or_else(Timestamp::default, |it| it.waits_since)
     }
 
     pub(super) fn octets(&self) -> usize {
@@ -266,44 +273,52 @@ impl Desk {
     pub(super) async fn take_due(self: &Arc<Self>, look: bool, alive: &Alive) {
         self.give_back_orphans().await;
         let now = Timestamp::now();
-        let other = self.portions(look);
+        let (usual, other) = self.portions(look);
         self.hand().ask();
         let store = self.spool.store();
-        let taken = store.take_due(now, now.after(LEASE), USUAL, other).await;
+        let taken = store.take_due(now, now.after(LEASE), usual, other).await;
         let due = match taken {
             Ok(due) => due,
             Err(fault) => return tracing::warn!(%fault, "the store cannot say what is due"),
         };
-        self.note_rooms_with_more(&due);
+        self.note_rooms_with_more(&due, usual.routine);
         let free = self.hand().sort_out(due);
         for task in into_tasks(free) {
             self.enqueue(task, alive);
         }
     }
 
-    /// The rooms that get another portion than the usual one.
-    fn portions(&self, look: bool) -> HashMap<RoomId, Portion> {
+    /// The usual portion, and the rooms that get another.
+    fn portions(&self, look: bool) -> (Portion, HashMap<RoomId, Portion>) {
         let hand = self.hand();
+        let (least, most) = (*PORTIONS.start(), *PORTIONS.end());
+        let backlogs = hand.backlogs.unwrap_or(ALL_PORTIONS).max(1);
+        let most = (ALL_PORTIONS / backlogs).clamp(least, most);
+        let usual = Portion {
+            urgent: most,
+            routine: most,
+        };
         let shut = hand.lanes.values().filter(|lane| lane.door.is_shut());
         let each = ALL_SHUT_PORTIONS / shut.count().max(1);
         let paced = if look { each.clamp(1, SHUT_PORTION) } else { 0 };
-        hand.lanes
-            .iter()
-            .map(|(room, lane)| (room, lane.portion(paced)))
-            .filter(|(_, portion)| *portion != USUAL)
-            .map(|(room, portion)| (room.clone(), portion))
-            .collect()
+        let other = hand.lanes.iter();
+        let other = other
+            .map(|(room, lane)| (room, lane.portion(most, paced)))
+            .filter(|(_, portion)| *portion != usual)
+            .map(|(room, portion)| (room.clone(), portion));
+        (usual, other.collect())
     }
 
-    fn note_rooms_with_more(&self, due: &[Waiting]) {
+    fn note_rooms_with_more(&self, due: &[Waiting], portion: usize) {
         let mut count: HashMap<(&RoomId, bool), usize> = HashMap::new();
         for waiting in due {
             let kind = (&waiting.room, waiting.terms.priority.is_urgent());
             *count.entry(kind).or_default() += 1;
         }
-        let full = count.into_iter().filter(|&(_, count)| count == PORTION);
+        count.retain(|_, count| *count == portion);
         let mut hand = self.hand();
-        for ((room, _), _) in full {
+        hand.backlogs = Some(count.len());
+        for (room, _) in count.into_keys() {
             self.lane_of(&mut hand, room).more = true;
         }
     }
@@ -330,7 +345,7 @@ impl Desk {
         }
         let ids: Vec<RecipientId> = task.ids().collect();
         lane.octets += task.octets();
-        lane.line.push(task.priority(), task);
+        lane.line.push(task.priority(), task.waits_since(), task);
         self.staff(lane, &room, alive);
         hand.held.extend(ids);
     }

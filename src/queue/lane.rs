@@ -9,7 +9,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::mail::Priority;
+use crate::mail::{Priority, Timestamp};
 
 /// Of so many picks, one goes to the task that waits longest.
 const FAIR: u32 = 5;
@@ -54,6 +54,7 @@ pub(super) struct Line<T> {
 
 #[derive(Debug)]
 struct Place<T> {
+    waits_since: Timestamp,
     arrival: u64,
     task: T,
 }
@@ -78,18 +79,26 @@ impl<T> Line<T> {
         }
     }
 
-    pub(super) fn push(&mut self, priority: Priority, task: T) {
+    pub(super) fn push(&mut self, priority: Priority, waits_since: Timestamp, task: T) {
         self.arrived += 1;
         let arrival = self.arrived;
         let rank = self.ranks.entry(Reverse(priority)).or_default();
-        rank.push_back(Place { arrival, task });
+        rank.push_back(Place {
+            waits_since,
+            arrival,
+            task,
+        });
         *self.count(Urgency::of(priority)) += 1;
     }
 
     /// A task that was picked and could not be worked on: the next of its kind.
-    pub(super) fn put_back(&mut self, priority: Priority, task: T) {
+    pub(super) fn put_back(&mut self, priority: Priority, waits_since: Timestamp, task: T) {
         let rank = self.ranks.entry(Reverse(priority)).or_default();
-        rank.push_front(Place { arrival: 0, task });
+        rank.push_front(Place {
+            waits_since,
+            arrival: 0,
+            task,
+        });
         *self.count(Urgency::of(priority)) += 1;
     }
 
@@ -140,9 +149,9 @@ impl<T> Line<T> {
         let ranks = self.ranks.iter();
         ranks
             .filter(|(rank, _)| !urgent_only || rank.0.is_urgent())
-            .filter_map(|(rank, places)| Some((places.front()?.arrival, *rank)))
-            .min_by_key(|(arrival, _)| *arrival)
-            .map(|(_, rank)| rank)
+            .filter_map(|(rank, places)| Some((rank, places.front()?)))
+            .min_by_key(|(_, place)| (place.waits_since, place.arrival))
+            .map(|(rank, _)| *rank)
     }
 }
 
@@ -246,7 +255,7 @@ mod tests {
     fn line(levels: &[i8]) -> Line<(i8, usize)> {
         let mut line = Line::default();
         for (place, &level) in levels.iter().enumerate() {
-            line.push(priority(level), (level, place));
+            line.push(priority(level), Timestamp::default(), (level, place));
         }
         line
     }
@@ -255,10 +264,13 @@ mod tests {
         std::iter::from_fn(|| line.pick(choice).map(|it| it.1)).collect()
     }
 
+    /// What waits, what may be picked, and what is picked in which order.
+    type Case = (&'static [i8], Choice, &'static [(i8, usize)]);
+
     #[test]
     fn the_most_urgent_goes_first_and_every_fifth_is_the_oldest() {
         #[rustfmt::skip]
-        let cases: [(&[i8], Choice, &[(i8, usize)]); 6] = [
+        let cases: [Case; 6] = [
             (&[0, 0, 4],             Choice::Any,          &[(4, 2), (0, 0), (0, 1)]),
             (&[-3, 0, 9, 4],         Choice::Any,          &[(9, 2), (4, 3), (0, 1), (-3, 0)]),
             (&[0, 4, 4, 4, 4, 4, 4], Choice::Any,          &[(4, 1), (4, 2), (4, 3), (4, 4), (0, 0), (4, 5), (4, 6)]),
@@ -272,10 +284,19 @@ mod tests {
     }
 
     #[test]
+    fn who_waits_longest_is_told_by_age_and_not_by_arrival() {
+        let mut line = line(&[4, 4, 4, 4, 4, 4]);
+        let older = Timestamp::from_millis(-1);
+        line.push(priority(0), older, (0, 6));
+        let fifth = picks(&mut line, Choice::Any).into_iter().nth(4);
+        assert_eq!(fifth, Some((0, 6)));
+    }
+
+    #[test]
     fn what_is_put_back_is_next_of_its_kind() {
         let mut line = line(&[0, 0, 4]);
         let (_, task) = line.pick(Choice::RoutineFirst).unwrap();
-        line.put_back(priority(0), task);
+        line.put_back(priority(0), Timestamp::default(), task);
         assert_eq!(line.len(Urgency::Routine), 2);
         assert_eq!(picks(&mut line, Choice::Any), [(4, 2), (0, 0), (0, 1)]);
     }
@@ -325,19 +346,19 @@ mod tests {
     fn a_task_calls_whom_it_needs() {
         use Call::{Another, Idle, Nobody};
         #[rustfmt::skip]
-        let cases: [(usize, usize, usize, usize, &[i8], Call); 9] = [
+        let cases: [([usize; 4], &[i8], Call); 9] = [
             // workers, idle, urgent, routine at work
-            (0, 0, 0, 0, &[],        Nobody),
-            (0, 0, 0, 0, &[0],       Another),
-            (1, 1, 0, 0, &[0],       Idle),
-            (1, 1, 0, 0, &[0, 0],    Another),
-            (1, 0, 0, 0, &[0],       Nobody),   // it is on its way
-            (4, 0, 0, 4, &[0],       Nobody),   // routine mail has its part
-            (4, 0, 0, 4, &[0, 4],    Another),
-            (5, 0, 0, 4, &[0, 4],    Nobody),   // the fifth is on its way
-            (5, 0, 5, 0, &[0, 4, 4], Nobody),
+            ([0, 0, 0, 0], &[],        Nobody),
+            ([0, 0, 0, 0], &[0],       Another),
+            ([1, 1, 0, 0], &[0],       Idle),
+            ([1, 1, 0, 0], &[0, 0],    Another),
+            ([1, 0, 0, 0], &[0],       Nobody),   // it is on its way
+            ([4, 0, 0, 4], &[0],       Nobody),   // routine mail has its part
+            ([4, 0, 0, 4], &[0, 4],    Another),
+            ([5, 0, 0, 4], &[0, 4],    Nobody),   // the fifth is on its way
+            ([5, 0, 5, 0], &[0, 4, 4], Nobody),
         ];
-        for (workers, idle, urgent, routine, levels, expected) in cases {
+        for ([workers, idle, urgent, routine], levels, expected) in cases {
             let crew = Crew {
                 workers,
                 idle,

@@ -38,8 +38,9 @@ use crate::lifecycle::report::Letterhead;
 use crate::lifecycle::retry::Schedule;
 use crate::mail::{Reference, Timestamp};
 use crate::policy::table::RoutingTable;
+use crate::spool::store::Shift;
 use crate::spool::{Feed, Spool};
-use clock::{Clock, Reading, Step};
+use clock::{Clock, Dial, Reading};
 use desk::{Alive, Desk};
 use ways::Ways;
 
@@ -74,6 +75,10 @@ pub async fn run(parts: Parts) {
         ..
     } = parts;
     let (alive, mut all_gone) = mpsc::channel(1);
+    let dial = watch::Sender::new(Dial {
+        seen: Reading::now(),
+        moving: false,
+    });
     let desk = Arc::new(Desk {
         spool: parts.spool,
         table: parts.table,
@@ -89,11 +94,12 @@ pub async fn run(parts: Parts) {
         hand: Mutex::default(),
         wake: Arc::clone(&wake),
         stop: stop.clone(),
+        dial: dial.subscribe(),
     });
     let mut foreign = desk.spool.store().foreign_changes();
     let mut starting = pin!(make_all_due(&desk, parts.last));
     let mut started = false;
-    let mut watcher = Watcher::new(Arc::clone(&desk), alive.clone());
+    let mut watcher = Watcher::new(Arc::clone(&desk), alive.clone(), dial);
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -104,8 +110,8 @@ pub async fn run(parts: Parts) {
             () = &mut starting, if !started => started = true,
             Ok(()) = foreign.changed() => desk.start_over().await,
             () = watcher.moved() => {}
-            () = wake.notified(), if watcher.may_take() => desk.take_due(false, &alive).await,
-            _ = look.tick() => watcher.look().await,
+            () = wake.notified() => watcher.look(false).await,
+            _ = look.tick() => watcher.look(true).await,
         }
     }
     drop((alive, watcher));
@@ -150,17 +156,20 @@ struct Watcher {
     desk: Arc<Desk>,
     alive: Alive,
     clock: Clock,
+    dial: watch::Sender<Dial>,
     ways: Ways,
-    steps: VecDeque<Step>,
+    steps: VecDeque<Shift>,
     /// Moves the times of what waits after a step. Nothing is taken from the store meanwhile.
     moving: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl Watcher {
-    fn new(desk: Arc<Desk>, alive: Alive) -> Self {
+    fn new(desk: Arc<Desk>, alive: Alive, dial: watch::Sender<Dial>) -> Self {
         let table = Arc::clone(&desk.table.borrow());
+        let seen = dial.borrow().seen;
         Self {
-            clock: Clock::at(Reading::now(), desk.spool.next_reference()),
+            clock: Clock::at(seen, desk.spool.next_reference()),
+            dial,
             ways: Ways::of(table, Timestamp::now()),
             steps: VecDeque::new(),
             moving: None,
@@ -169,33 +178,45 @@ impl Watcher {
         }
     }
 
-    const fn may_take(&self) -> bool {
-        self.moving.is_none()
+    /// Takes what is due; at a `paced` look also for rooms with a shut door, and looks where mail goes.
+    async fn look(&mut self, paced: bool) {
+        self.look_at_the_clock().await;
+        if paced {
+            let table = Arc::clone(&self.desk.table.borrow());
+            let turned = self.ways.turned(&table, Timestamp::now());
+            self.desk.turn(&turned, &self.alive);
+        }
+        if self.moving.is_none() {
+            self.desk.take_due(paced, &self.alive).await;
+        }
     }
 
-    async fn look(&mut self) {
-        let now = Reading::now();
-        if let Some(step) = self.clock.look(now, self.desk.spool.next_reference()) {
+    async fn look_at_the_clock(&mut self) {
+        let reference = self.desk.spool.next_reference();
+        if let Some(step) = self.clock.look(Reading::now(), reference) {
             let seconds = step.millis / 1000;
             tracing::warn!(
                 seconds,
                 "the clock was set; the times of what waits are moved along"
             );
-            self.desk.give_back_what_waits().await;
             self.steps.push_back(step);
+            self.tell();
+            self.desk.give_back_what_waits().await;
         }
-        let table = Arc::clone(&self.desk.table.borrow());
-        let turned = self.ways.turned(&table, Timestamp::now());
-        self.desk.turn(&turned, &self.alive);
-        if self.moving.is_none() {
-            match self.steps.pop_front() {
-                Some(step) => {
-                    let desk = Arc::clone(&self.desk);
-                    self.moving = Some(Box::pin(async move { shift(&desk, step).await }));
-                }
-                None => self.desk.take_due(true, &self.alive).await,
-            }
+        if self.moving.is_none()
+            && let Some(step) = self.steps.pop_front()
+        {
+            let desk = Arc::clone(&self.desk);
+            self.moving = Some(Box::pin(async move { move_along(&desk, step).await }));
         }
+        self.tell();
+    }
+
+    fn tell(&self) {
+        self.dial.send_replace(Dial {
+            seen: self.clock.seen(),
+            moving: self.moving.is_some() || !self.steps.is_empty(),
+        });
     }
 
     /// Ready when the times of what waits have been moved; never where there is nothing to move.
@@ -205,20 +226,16 @@ impl Watcher {
             None => std::future::pending().await,
         }
         self.moving = None;
+        self.tell();
         self.desk.wake.notify_one();
     }
 }
 
 /// Moves the times of all that was accepted before the step, a portion at a time.
-async fn shift(desk: &Desk, step: Step) {
+async fn move_along(desk: &Desk, step: Shift) {
     let mut after = None;
     loop {
-        match desk
-            .spool
-            .store()
-            .shift(step.millis, after, step.last)
-            .await
-        {
+        match desk.spool.store().shift(step, after).await {
             Ok(None) => return,
             Ok(end) => after = end,
             Err(fault) => {

@@ -23,7 +23,7 @@ use crate::delivery::{self, Job, Kept};
 use crate::lifecycle::{self, Occasion, REPORTS};
 use crate::mail::{Content, RoomId, Timestamp};
 use crate::policy::decide::{self, Route};
-use crate::policy::table::RoutingTable;
+use crate::policy::table::{NextHop, RoutingTable};
 use crate::spool::store::{Applied, Change, RecipientId, StoreError, Waiting};
 
 /// How long a worker keeps a connection with nothing to send.
@@ -48,6 +48,7 @@ struct Picked {
     task: Task,
     finding: Option<Arc<Attempt>>,
     turn: u64,
+    is_proven: bool,
 }
 
 /// What a task has shown of the room's door.
@@ -100,6 +101,7 @@ impl Place {
             task,
             finding,
             turn: lane.door.turn(),
+            is_proven: lane.door.is_proven(),
         })
     }
 
@@ -184,10 +186,12 @@ impl Place {
     async fn come_through(
         &mut self,
         route: &Route,
-        turn: u64,
+        (turn, is_proven): (u64, bool),
         kept: &mut Option<Kept>,
     ) -> Result<(), Found> {
-        if kept.is_none() {
+        // There is no connection to a Maildir: it is there as long as nothing else is found.
+        let is_folder = matches!(route.next_hops.first(), Some(NextHop::Maildir(_)));
+        if kept.is_none() && !(is_folder && is_proven) {
             let knocked = self.desk.knock(route, kept).await;
             knocked.map_err(|nobody| self.found_nobody(turn, nobody))?;
         }
@@ -201,7 +205,8 @@ impl Place {
         let hand = &mut *self.desk.hand();
         if let Some(lane) = hand.lane(&self.room) {
             lane.octets += task.octets();
-            lane.line.put_back(task.priority(), task);
+            let (priority, since) = (task.priority(), task.waits_since());
+            lane.line.put_back(priority, since, task);
         }
     }
 }
@@ -325,7 +330,10 @@ async fn try_task(place: &mut Place, picked: Picked, kept: &mut Option<Kept>) ->
     };
     let found = match picked.finding {
         Some(finding) => Err(Found::Shut(finding)),
-        None => place.come_through(&route, picked.turn, kept).await,
+        None => {
+            let known = (picked.turn, picked.is_proven);
+            place.come_through(&route, known, kept).await
+        }
     };
     match found {
         Ok(()) => Some(errand.send(place, &route, picked.turn, kept).await),
@@ -436,12 +444,13 @@ impl Errand {
         let redirect = redirect.map(|route| route.rule.as_str());
         let reference = task.reference;
         let alive = grip.alive.clone();
+        let since = Reading::now();
         let tried = task.by_todays_clock().zip(attempts).collect();
         let settled = catch_unwind(AssertUnwindSafe(|| {
             grip.desk.settle(tried, content, &table, redirect)
         }));
         match settled {
-            Ok(change) => drop(tokio::spawn(write(grip, Arc::new(change), alive))),
+            Ok(change) => drop(tokio::spawn(write(grip, change, since, alive))),
             Err(_) => {
                 grip.keep_for_ever(&format!("{reference}: its outcome could not be made out"))
             }
@@ -587,7 +596,18 @@ impl Desk {
 }
 
 /// Writes an outcome, however long it takes: it must not be lost, nor the message sent again.
-async fn write(mut grip: Grip, change: Arc<Change>, _alive: Alive) {
+/// It was made out by the clock of `since`.
+async fn write(mut grip: Grip, mut change: Change, since: Reading, _alive: Alive) {
+    clock::steady(&grip.desk.dial).await;
+    let step = since.step_until(Reading::now());
+    for due in change
+        .recipients
+        .iter_mut()
+        .filter_map(|it| it.next_attempt_at.as_mut())
+    {
+        *due = clock::moved(*due, step);
+    }
+    let change = Arc::new(change);
     let mut applied = grip.desk.apply(&change).await;
     if let Err(fault) = &applied {
         tracing::error!(%fault, "an outcome contradicts the store; written without its report");

@@ -135,6 +135,16 @@ pub struct Told {
     pub overdue: bool,
 }
 
+/// The clock was set by so many milliseconds, and what waits from before has to move along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shift {
+    pub millis: i64,
+    /// Messages up to this one are from before.
+    pub last: Reference,
+    /// So are those after it that were accepted at this time or later; `None`: none of them.
+    pub or_since: Option<Timestamp>,
+}
+
 /// How many recipients of one room to take from the store at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Portion {
@@ -319,14 +329,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// What is deferred in a room and leased to nobody is due by `now`. A portion at a time; returns
     /// how many were changed, 0 when all are done.
     fn make_room_due(&self, room: RoomId, now: Timestamp) -> Pending<u64>;
-    /// The clock was set: moves the times of a portion of what waits, after `after` and with no
-    /// reference above `last`, by so many milliseconds. Returns where to go on; `None` at the end.
-    fn shift(
-        &self,
-        millis: i64,
-        after: Option<RecipientId>,
-        last: Reference,
-    ) -> Pending<Option<RecipientId>>;
+    /// Moves the times of a portion of what waits, after `after`. Returns where to go on; `None` at
+    /// the end.
+    fn shift(&self, shift: Shift, after: Option<RecipientId>) -> Pending<Option<RecipientId>>;
     /// Held recipients that wait since before `before` and whose senders were not told that they
     /// are late, oldest first.
     fn held_since(&self, before: Timestamp, limit: usize) -> Pending<Vec<Waiting>>;

@@ -2,7 +2,7 @@
 
 use crate::client::{letter, vakt};
 use crate::relay::{Relay, Setup, column, free_port};
-use crate::sink::{Sink, Step};
+use crate::sink::{Sink, Stage, Step};
 use crate::wait;
 
 /// A relay whose room `b` is away, with one message waiting for it.
@@ -41,12 +41,20 @@ fn a_waiting_recipient_says_why() {
 
 #[test]
 fn retry_goes_out_now() {
-    let (relay, port, reference) = one_waiting("1h");
-    let sink = Sink::on(port, |_, _, _| Step::Agree);
-    relay.done(&["queue", "retry", &reference]);
+    let sink = Sink::scripted(|stage, n, _| match (stage, n) {
+        (Stage::Rcpt, 1) => Step::Say("451 4.7.1 later"),
+        _ => Step::Agree,
+    });
+    let relay = Setup::from_a_to(&sink.hop())
+        .delivery("retry = [\"1h\"]")
+        .start();
+    let message = letter(&vakt("a"), &vakt("b"));
+    let reply = relay.client("a").send(&vakt("a"), &[&vakt("b")], &message);
+    wait::until("the first attempt", || states(&relay) == ["deferred"]);
+    relay.done(&["queue", "retry", &reply.reference()]);
     sink.wait_for(1);
     relay.expect_events(
-        &reference,
+        &reply.reference(),
         &["accepted", "deferred", "retried", "delivered"],
     );
 }
@@ -61,7 +69,9 @@ fn what_is_held_stays_until_released() {
     let other = letter(&vakt("a"), &vakt("b"));
     let quick = relay.client("a").send(&vakt("a"), &[&vakt("b")], &other);
     sink.wait_for(1)[0].above(&other);
-    relay.expect_events(&quick.reference(), &["accepted", "delivered"]);
+    wait::until("the delivery of the other", || {
+        relay.events(&quick.reference()).last().unwrap() == "delivered"
+    });
     assert_eq!(states(&relay), ["held"]);
     relay.done(&["queue", "release", &reference]);
     sink.wait_for(2);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::client::{letter, vakt};
-use crate::relay::{Setup, column, free_port};
+use crate::relay::{Relay, Setup, column, free_port};
 use crate::sink::{Gate, Sink, Stage, Step};
 use crate::wait;
 
@@ -28,6 +28,29 @@ fn what_waited_goes_out_after_a_restart() {
     assert_eq!(sink.wait_within(PROMISED, 1).len(), 1);
     sink.kept()[0].above(&message);
     relay.expect_events(&reply.reference(), &["accepted", "deferred", "delivered"]);
+}
+
+#[test]
+fn what_waits_keeps_its_age_and_its_attempts() {
+    let mut relay = Setup::from_a_to(&format!("smtp://127.0.0.1:{}", free_port()))
+        .delivery(SLOW_RETRY)
+        .start();
+    let message = letter(&vakt("a"), &vakt("b"));
+    relay.client("a").send(&vakt("a"), &[&vakt("b")], &message);
+    let tried = |relay: &Relay, times: u64| {
+        let tried_so_often = || {
+            let rows = relay.rows(&["queue", "list"]);
+            let row = rows.into_iter().next();
+            row.filter(|row| row["attempts"] == times)
+        };
+        wait::find_within(PROMISED, tried_so_often).unwrap()
+    };
+    let before = tried(&relay, 1);
+    assert!(relay.stop().success());
+    relay.start();
+    let after = tried(&relay, 2);
+    assert_eq!(after["accepted_at"], before["accepted_at"]);
+    assert_eq!(after["last_reply"], before["last_reply"]);
 }
 
 #[test]

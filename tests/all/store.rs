@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use ilbud::mail::event::State;
 use ilbud::mail::{
-    Address, Attachment, Content, Details, Event, EventKind, Facts, Reference, Refusal, RoomId,
-    Terms, Timestamp, Wishes,
+    Address, Attachment, ByMode, Content, DeliverBy, Details, Event, EventKind, Facts, Notify,
+    Priority, Reference, Refusal, Return, RoomId, Terms, Timestamp, Wishes,
 };
 use ilbud::spool::sqlite::{Settings, Sqlite};
 use ilbud::spool::store::{
     Change, NewMessage, NewRecipient, Portion, RecipientChange, RecipientId, Revision, Search,
-    Store, StoreError, Told, WaitingFilter, WaitingOrder,
+    Shift, Store, StoreError, Told, WaitingFilter, WaitingOrder,
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
@@ -257,6 +257,261 @@ async fn what_is_given_back_is_due_again() {
         .await
         .unwrap();
     assert_eq!(due.iter().map(|it| it.id).collect::<Vec<_>>(), [id(2, 0)]);
+}
+
+fn urgent(mut message: NewMessage, level: i8) -> NewMessage {
+    message.terms.priority = Priority::new(level).unwrap();
+    message
+}
+
+fn deferred(mut message: NewMessage, due: Timestamp) -> NewMessage {
+    for recipient in &mut message.recipients {
+        recipient.state = State::Deferred;
+        recipient.next_attempt_at = due;
+        recipient.leased_until = due;
+    }
+    message
+}
+
+/// In few commits.
+async fn accept_all(store: &Arc<dyn Store>, messages: impl Iterator<Item = NewMessage>) {
+    let pending: Vec<_> = messages.map(|message| store.accept(message)).collect();
+    for one in pending {
+        one.await.unwrap();
+    }
+}
+
+async fn due_at(
+    store: &Arc<dyn Store>,
+    now: Timestamp,
+    usual: Portion,
+    other: &[(&str, Portion)],
+) -> Vec<u64> {
+    let other = other.iter().map(|(room, it)| (RoomId::new(room), *it));
+    let due = store.take_due(
+        now,
+        now.after(Duration::from_secs(1000)),
+        usual,
+        other.collect(),
+    );
+    let due = due.await.unwrap();
+    due.iter().map(|it| it.id.reference.number()).collect()
+}
+
+#[tokio::test]
+async fn the_most_urgent_is_given_out_first_and_either_kind_has_its_portion() {
+    let (store, _folder) = store();
+    for (number, level, room) in [
+        (1, 0, "b"),
+        (2, -3, "b"),
+        (3, 0, "b"),
+        (4, 4, "b"),
+        (5, 9, "b"),
+        (6, 4, "b"),
+        (7, 1, "c"),
+        (8, 0, "c"),
+    ] {
+        let message = urgent(message(number, &[room]), level);
+        store.accept(message).await.unwrap();
+    }
+    let none = portion(0);
+    let urgent_only = Portion {
+        urgent: 9,
+        routine: 0,
+    };
+    let of_b = [("c", none)];
+    assert_eq!(due_at(&store, NOW, portion(2), &of_b).await, [5, 4, 1, 3]);
+    assert_eq!(due_at(&store, NOW, none, &[("c", urgent_only)]).await, [7]);
+    assert_eq!(due_at(&store, NOW, portion(9), &[]).await, [6, 8, 2]);
+    assert!(due_at(&store, NOW, portion(9), &[]).await.is_empty());
+}
+
+#[tokio::test]
+async fn what_a_sender_asked_for_comes_back_as_it_went_in() {
+    let (store, _folder) = store();
+    let mut sent = urgent(message(1, &["b"]), 9);
+    sent.terms = Terms {
+        require_tls: true,
+        deliver_by: Some(DeliverBy {
+            at: later(60),
+            mode: ByMode::Return,
+            trace: true,
+        }),
+        ret: Some(Return::Headers),
+        envelope_id: Some("QQ314159".to_owned()),
+        ..sent.terms
+    };
+    sent.recipients[0].wishes = Wishes {
+        notify: Some(Notify::NEVER),
+        original: Some("rfc822;vakt@b.nodnett.test".to_owned()),
+    };
+    store.accept(sent.clone()).await.unwrap();
+    let due = store.take_due(NOW, later(9), portion(1), HashMap::new());
+    let due = due.await.unwrap();
+    assert_eq!(due[0].terms, sent.terms);
+    assert_eq!(due[0].wishes, sent.recipients[0].wishes);
+    assert_eq!((due[0].told, due[0].waits_since), (Told::default(), NOW));
+}
+
+#[tokio::test]
+async fn what_is_deferred_in_a_room_is_due_when_its_hop_is_back() {
+    let (store, _folder) = store();
+    let waiting = (1..=1200).map(|n| deferred(message(n, &["b"]), later(3600 + n)));
+    accept_all(&store, waiting).await;
+    let mut leased = message(2001, &["b"]);
+    leased.recipients[0].leased_until = later(1800);
+    let mut held = message(2002, &["b"]);
+    held.recipients[0].state = State::Held;
+    for message in [
+        leased,
+        held,
+        urgent(deferred(message(2003, &["b"]), later(7200)), 4),
+        deferred(message(2004, &["c"]), later(3600)),
+    ] {
+        store.accept(message).await.unwrap();
+    }
+    let room = RoomId::new("b");
+    let mut made = Vec::new();
+    while made.last() != Some(&0) {
+        let portion = store.make_room_due(room.clone(), later(10)).await.unwrap();
+        made.push(portion);
+        if made.len() == 1 {
+            assert_eq!(
+                due_at(&store, later(10), portion_of_urgent(), &[]).await,
+                [2003]
+            );
+        }
+    }
+    assert_eq!(made.iter().sum::<u64>(), 1201, "{made:?}");
+    assert!(made.len() > 2, "a portion at a time: {made:?}");
+    let due = due_at(&store, later(10), portion(2000), &[]).await;
+    assert_eq!(due, (1..=1200).collect::<Vec<_>>());
+}
+
+const fn portion_of_urgent() -> Portion {
+    Portion {
+        urgent: 9,
+        routine: 0,
+    }
+}
+
+#[tokio::test]
+async fn when_the_clock_was_set_what_waited_moves_along() {
+    let (store, _folder) = store();
+    let waiting = (1..=5000).map(|n| deferred(message(n, &["b"]), later(10)));
+    accept_all(&store, waiting).await;
+    let over = step(id(3, 0), &[State::Deferred], State::Delivered);
+    store.apply(change(vec![over])).await.unwrap();
+    store
+        .accept(deferred(message(5001, &["c"]), later(10)))
+        .await
+        .unwrap();
+    let mut by_the_old_clock = deferred(message(5002, &["d"]), later(9000));
+    by_the_old_clock.accepted_at = later(1);
+    store.accept(by_the_old_clock).await.unwrap();
+    let mut after = None;
+    let mut portions = 0;
+    let back = Shift {
+        millis: -3_600_000,
+        last: reference(5000),
+        or_since: Some(later(1)),
+    };
+    loop {
+        after = store.shift(back, after).await.unwrap();
+        portions += 1;
+        if after.is_none() {
+            break;
+        }
+    }
+    assert!(portions > 1, "a portion at a time");
+    let hour_ago = NOW.before(Duration::from_secs(3600));
+    let moved = store
+        .waiting(vec![id(1, 0), id(5000, 0), id(5001, 0)])
+        .await
+        .unwrap();
+    let times = moved.iter().map(|it| (it.waits_since, it.next_attempt_at));
+    let then = (hour_ago, hour_ago.after(Duration::from_secs(10)));
+    assert_eq!(times.collect::<Vec<_>>(), [then, then, (NOW, later(10))]);
+    assert!(moved.iter().all(|it| it.accepted_at == NOW));
+    let by_the_old_clock = store.waiting(vec![id(5002, 0)]).await.unwrap();
+    assert_eq!(
+        by_the_old_clock[0].waits_since,
+        hour_ago.after(Duration::from_secs(1))
+    );
+    let due = due_at(&store, then.1, portion(9999), &[]).await;
+    assert_eq!(due.len(), 4999);
+    // Twice is twice.
+    let on = Shift {
+        millis: 1000,
+        last: reference(5001),
+        or_since: None,
+    };
+    for _ in 0..2 {
+        store.shift(on, Some(id(5000, 0))).await.unwrap();
+    }
+    let moved = store.waiting(vec![id(5001, 0)]).await.unwrap();
+    assert_eq!(moved[0].waits_since, later(2));
+}
+
+#[tokio::test]
+async fn what_is_held_too_long_is_found_until_its_sender_was_told() {
+    let (store, _folder) = store();
+    for number in 1..=3 {
+        let mut held = message(number, &["b"]);
+        held.recipients[0].state = State::Held;
+        store.accept(held).await.unwrap();
+    }
+    store.accept(message(4, &["b"])).await.unwrap();
+    let found = async |before, limit| {
+        let held = store.held_since(before, limit).await.unwrap();
+        held.iter()
+            .map(|it| it.id.reference.number())
+            .collect::<Vec<_>>()
+    };
+    assert!(found(NOW, 9).await.is_empty());
+    assert_eq!(found(later(1), 2).await, [1, 2]);
+    let told = RecipientChange {
+        told: Told {
+            late: true,
+            overdue: false,
+        },
+        ..step(id(1, 0), &[State::Held], State::Held)
+    };
+    store.apply(change(vec![told])).await.unwrap();
+    assert_eq!(found(later(1), 9).await, [2, 3]);
+    let now_overdue = RecipientChange {
+        told: Told {
+            late: false,
+            overdue: true,
+        },
+        ..step(id(1, 0), &[State::Held], State::Queued)
+    };
+    store.apply(change(vec![now_overdue])).await.unwrap();
+    let row = store.waiting(vec![id(1, 0)]).await.unwrap();
+    let both = Told {
+        late: true,
+        overdue: true,
+    };
+    assert_eq!(row[0].told, both);
+}
+
+#[tokio::test]
+async fn after_a_restart_no_room_waits_for_another_s_backlog() {
+    let (store, _folder) = store();
+    let waiting = (1..=1500).map(|n| deferred(message(n, &["b"]), later(300)));
+    accept_all(&store, waiting).await;
+    store
+        .accept(deferred(message(1501, &["c"]), later(300)))
+        .await
+        .unwrap();
+    store
+        .accept(urgent(deferred(message(1502, &["d"]), later(300)), 4))
+        .await
+        .unwrap();
+    let made = store.make_all_due(NOW, reference(1502)).await.unwrap();
+    assert!(made < 1500, "a portion at a time: {made}");
+    let due = due_at(&store, NOW, portion(1), &[]).await;
+    assert_eq!(due, [1502, 1, 1501]);
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ use tokio::sync::watch;
 
 use super::store::{
     Applied, Change, LogRow, LoggedEvent, MessageRecord, NewMessage, Pending, Portion, RecipientId,
-    Revision, Search, Store, StoreError, Waiting, WaitingFilter, WaitingGroup, WaitingOrder,
+    Revision, Search, Shift, Store, StoreError, Waiting, WaitingFilter, WaitingGroup, WaitingOrder,
 };
 use crate::mail::{Content, Reference, Refusal, RoomId, Timestamp};
 use writer::Writer;
@@ -180,14 +180,9 @@ impl Store for Sqlite {
             .submit(move |connection| write::make_room_due(connection, &room, now))
     }
 
-    fn shift(
-        &self,
-        millis: i64,
-        after: Option<RecipientId>,
-        last: Reference,
-    ) -> Pending<Option<RecipientId>> {
+    fn shift(&self, shift: Shift, after: Option<RecipientId>) -> Pending<Option<RecipientId>> {
         self.writer
-            .submit(move |connection| write::shift(connection, millis, after, last))
+            .submit(move |connection| write::shift(connection, shift, after))
     }
 
     fn held_since(&self, before: Timestamp, limit: usize) -> Pending<Vec<Waiting>> {

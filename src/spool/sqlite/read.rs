@@ -29,33 +29,40 @@ pub(super) struct WaitingLane {
     pub(super) priority: i8,
 }
 
-/// The lanes in which something waits, a room's most urgent first, found by skipping through the
-/// index.
+/// The lanes in which something waits, the most urgent first, found by skipping through the index:
+/// to the next priority of the same room, or else to the next room.
 pub(super) fn waiting_lanes(connection: &Connection) -> Result<Vec<WaitingLane>, StoreError> {
-    let mut statement = connection.prepare_cached(
+    let mut same_room = connection.prepare_cached(
         "SELECT room, priority FROM recipient INDEXED BY recipient_waiting
-         WHERE finished_at IS NULL AND (room, priority) > (?1, ?2)
-         ORDER BY room, priority LIMIT 1",
+         WHERE finished_at IS NULL AND room = ?1 AND priority > ?2 ORDER BY priority LIMIT 1",
     )?;
+    let mut next_room = connection.prepare_cached(
+        "SELECT room, priority FROM recipient INDEXED BY recipient_waiting
+         WHERE finished_at IS NULL AND room > ?1 ORDER BY room, priority LIMIT 1",
+    )?;
+    let to_lane = |row: &Row<'_>| {
+        Ok(WaitingLane {
+            room: row.get(0)?,
+            priority: row.get(1)?,
+        })
+    };
     let mut lanes: Vec<WaitingLane> = Vec::new();
     loop {
-        let (room, priority) = lanes
-            .last()
-            .map_or(("", i8::MIN), |it| (it.room.as_str(), it.priority));
-        let next = statement
-            .query_row(params![room, priority], |row| {
-                Ok(WaitingLane {
-                    room: row.get(0)?,
-                    priority: row.get(1)?,
-                })
-            })
+        let last = lanes.last();
+        let (room, priority) = last.map_or(("", i8::MIN), |it| (&it.room, it.priority));
+        let next = same_room
+            .query_row(params![room, priority], to_lane)
             .optional()?;
+        let next = match next {
+            None => next_room.query_row([room], to_lane).optional()?,
+            found => found,
+        };
         match next {
             Some(lane) => lanes.push(lane),
             None => break,
         }
     }
-    lanes.sort_by(|a, b| a.room.cmp(&b.room).then(b.priority.cmp(&a.priority)));
+    lanes.sort_by_key(|lane| std::cmp::Reverse(lane.priority));
     Ok(lanes)
 }
 

@@ -6,7 +6,7 @@ use rusqlite::{Connection, params};
 
 use super::super::store::{
     Applied, Change, NewMessage, NewRecipient, Portion, RecipientChange, RecipientId, Revision,
-    StoreError, Waiting,
+    Shift, StoreError, Waiting,
 };
 use super::read::{self, WaitingLane};
 use crate::mail::event::State;
@@ -19,10 +19,10 @@ const SPARE_PAGES: i64 = 4096;
 const GIVEN_BACK_PAGES: u32 = 1024;
 /// Contents that `purge` looks at, at a time.
 const PURGED: u32 = 500;
-/// Rows that `make_all_due` changes at a time, so that mail is not held up.
-const DUE_AT_A_TIME: usize = 2000;
-/// Rows that `shift` moves at a time.
-const SHIFTED: usize = 2000;
+/// Rows that are made due at a time, so that mail is not held up.
+const DUE_AT_A_TIME: usize = 500;
+/// Rows that `shift` looks at, at a time; those that wait among them are moved.
+const LOOKED_AT: usize = 4000;
 
 pub(super) fn accept(connection: &Connection, message: &NewMessage) -> Result<(), StoreError> {
     insert_message(connection, message)?;
@@ -354,10 +354,16 @@ pub(super) fn make_all_due(
     now: Timestamp,
     last: Reference,
 ) -> Result<u64, StoreError> {
+    let lanes = read::waiting_lanes(connection)?;
+    // Every room has a share of each portion; the rest goes to the most urgent.
+    let share = (DUE_AT_A_TIME / lanes.len().max(1)).max(1);
     let mut made = 0;
-    for lane in read::waiting_lanes(connection)? {
-        if made < DUE_AT_A_TIME {
-            made += make_lane_due(connection, &lane, now, last, DUE_AT_A_TIME - made)?;
+    for most in [share, DUE_AT_A_TIME] {
+        for lane in &lanes {
+            let left = DUE_AT_A_TIME.saturating_sub(made).min(most);
+            if left > 0 {
+                made += make_lane_due(connection, lane, now, last, left)?;
+            }
         }
     }
     Ok(made as u64)
@@ -396,7 +402,10 @@ pub(super) fn make_room_due(
     let mut made = 0;
     let lanes = read::waiting_lanes(connection)?;
     for lane in lanes.iter().filter(|it| it.room == room.as_str()) {
-        made += make_deferred_due(connection, lane, now, DUE_AT_A_TIME.saturating_sub(made))?;
+        let left = DUE_AT_A_TIME.saturating_sub(made);
+        if left > 0 {
+            made += make_deferred_due(connection, lane, now, left)?;
+        }
     }
     Ok(made as u64)
 }
@@ -415,7 +424,7 @@ fn make_deferred_due(
                  SELECT reference, number FROM recipient
                  WHERE room = ?1 AND priority = ?2 AND finished_at IS NULL AND due_at > ?3
                      AND due_at = next_attempt_at AND state = 'deferred'
-                 LIMIT ?4)",
+                 ORDER BY due_at LIMIT ?4)",
         )?
         .execute(params![
             lane.room,
@@ -425,35 +434,45 @@ fn make_deferred_due(
         ])?)
 }
 
-/// Goes through what waits in the order of the index, so that each row is moved once.
+/// Goes through the recipients in the order of their key, so that each is moved once.
 pub(super) fn shift(
     connection: &Connection,
-    millis: i64,
+    shift: Shift,
     after: Option<RecipientId>,
-    last: Reference,
 ) -> Result<Option<RecipientId>, StoreError> {
     let after = after.map_or((-1, 0), |id| (number(id.reference), id.number));
-    let ids = connection
+    let last = number(shift.last);
+    let rows = connection
         .prepare_cached(
-            "SELECT reference, number FROM recipient
-             WHERE finished_at IS NULL AND (reference, number) > (?1, ?2) AND reference <= ?3
-             ORDER BY reference, number LIMIT ?4",
+            "SELECT r.reference, r.number, r.finished_at IS NULL
+                 AND (r.reference <= ?3 OR m.accepted_at >= ?5)
+             FROM recipient r JOIN message m ON m.reference = r.reference
+             WHERE (r.reference, r.number) > (?1, ?2) AND r.reference <= ?4
+             ORDER BY r.reference, r.number LIMIT ?6",
         )?
         .query_map(
-            params![after.0, after.1, number(last), SHIFTED as i64],
-            read::recipient_id,
+            params![
+                after.0,
+                after.1,
+                last,
+                shift.or_since.map_or(last, |_| i64::MAX),
+                shift.or_since.map_or(i64::MAX, Timestamp::as_millis),
+                LOOKED_AT as i64
+            ],
+            |row| Ok((read::recipient_id(row)?, row.get(2)?)),
         )?
-        .collect::<Result<Vec<_>, _>>()?;
+        .collect::<Result<Vec<(RecipientId, bool)>, _>>()?;
     let mut move_one = connection.prepare_cached(
         "UPDATE recipient SET next_attempt_at = next_attempt_at + ?3, due_at = due_at + ?3,
              waits_since = ?3 + coalesce(waits_since, (SELECT accepted_at FROM message m
                  WHERE m.reference = recipient.reference))
          WHERE reference = ?1 AND number = ?2",
     )?;
-    for id in &ids {
-        move_one.execute(params![number(id.reference), id.number, millis])?;
+    for (id, _) in rows.iter().filter(|(_, waits)| *waits) {
+        move_one.execute(params![number(id.reference), id.number, shift.millis])?;
     }
-    Ok(ids.last().copied().filter(|_| ids.len() == SHIFTED))
+    let end = rows.last().filter(|_| rows.len() == LOOKED_AT);
+    Ok(end.map(|(id, _)| *id))
 }
 
 pub(super) fn replace_routes(

@@ -370,12 +370,11 @@ fn gather(waiting: &Receiver<Box<dyn Deed>>, batch: &mut Vec<Box<dyn Deed>>, las
 }
 
 fn drain(waiting: &Receiver<Box<dyn Deed>>, batch: &mut Vec<Box<dyn Deed>>) {
-    let new_mail = |deed: &Box<dyn Deed>| deed.new_mail().unwrap_or(0);
-    let mut octets: u64 = batch.iter().map(new_mail).sum();
+    let mut octets: u64 = batch.iter().filter_map(|deed| deed.new_mail()).sum();
     while batch.len() < BATCH && octets < BATCH_OCTETS {
         match waiting.try_recv() {
             Ok(deed) => {
-                octets = octets.saturating_add(new_mail(&deed));
+                octets = octets.saturating_add(deed.new_mail().unwrap_or(0));
                 batch.push(deed);
             }
             Err(_) => return,

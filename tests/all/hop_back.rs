@@ -1,0 +1,112 @@
+//! A hop that was away and comes back is noticed at once, for all that waits for it.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::client::{letter, vakt};
+use crate::relay::{Relay, Setup, column, free_port};
+use crate::sink::{Sink, Stage, Step};
+use crate::wait;
+
+/// Well before the next try, and a little more than the longest pause between two knocks.
+const SOON: Duration = Duration::from_secs(20);
+const SLOW_RETRY: &str = "retry = [\"1h\"]";
+
+fn deferred(relay: &Relay) -> Vec<Value> {
+    relay.rows(&["queue", "list", "--state", "deferred"])
+}
+
+fn send(relay: &Relay, count: usize, to: &str) -> Vec<String> {
+    let mut client = relay.client("a");
+    let one = |_| {
+        let message = letter(&vakt("a"), &vakt(to));
+        client.send(&vakt("a"), &[&vakt(to)], &message).reference()
+    };
+    (0..count).map(one).collect()
+}
+
+#[test]
+fn all_that_waits_goes_out_when_the_hop_is_back() {
+    let port = free_port();
+    let relay = Setup::from_a_to(&format!("smtp://127.0.0.1:{port}"))
+        .delivery(SLOW_RETRY)
+        .start();
+    let sent = send(&relay, 30, "b");
+    wait::until("thirty deferrals", || deferred(&relay).len() == 30);
+    for row in deferred(&relay) {
+        assert_eq!(row["attempts"], 1, "{row}");
+        assert!(
+            row["last_reply"].as_str().unwrap().contains("refused"),
+            "{row}"
+        );
+    }
+    let sink = Sink::on(port, |_, _, _| Step::Agree);
+    assert_eq!(sink.wait_within(SOON, 30).len(), 30);
+    for reference in sent {
+        relay.expect_events(&reference, &["accepted", "deferred", "delivered"]);
+    }
+}
+
+#[test]
+fn an_operator_who_retries_is_answered_at_once() {
+    let port = free_port();
+    let relay = Setup::from_a_to(&format!("smtp://127.0.0.1:{port}"))
+        .delivery(SLOW_RETRY)
+        .start();
+    let sent = send(&relay, 3, "b");
+    wait::until("three deferrals", || deferred(&relay).len() == 3);
+    relay.done(&["queue", "retry", "--all"]);
+    for reference in &sent {
+        relay.expect_events(reference, &["accepted", "deferred", "retried", "deferred"]);
+    }
+    assert_eq!(column(&deferred(&relay), "attempts"), ["2"; 3]);
+}
+
+#[test]
+fn one_connection_at_a_time_knocks_at_a_dead_hop() {
+    let sink = Sink::scripted(|stage, n, _| match (stage, n) {
+        (Stage::Connect, 1..=2) => Step::HangUp,
+        _ => Step::Agree,
+    });
+    let relay = Setup::from_a_to(&sink.hop()).delivery(SLOW_RETRY).start();
+    send(&relay, 20, "b");
+    assert_eq!(sink.wait_within(SOON, 20).len(), 20);
+    assert!(
+        sink.reached(Stage::Connect) <= 2 + 20,
+        "{}",
+        sink.reached(Stage::Connect)
+    );
+    wait::until("an empty queue", || relay.queue_is_empty());
+}
+
+#[test]
+fn what_one_message_is_refused_for_shuts_no_door() {
+    let sink = Sink::scripted(|stage, _, line| match stage {
+        Stage::Rcpt if line.contains("full@") => Step::Say("452 4.2.2 full"),
+        _ => Step::Agree,
+    });
+    let relay = Setup::from_a_to(&sink.hop()).delivery(SLOW_RETRY).start();
+    let mut client = relay.client("a");
+    let full = "full@b.nodnett.test";
+    let put_off = client.send(&vakt("a"), &[full], &letter(&vakt("a"), full));
+    relay.expect_events(&put_off.reference(), &["accepted", "deferred"]);
+    for reference in send(&relay, 3, "b") {
+        relay.expect_events(&reference, &["accepted", "delivered"]);
+    }
+    assert_eq!(relay.events(&put_off.reference()), ["accepted", "deferred"]);
+}
+
+#[test]
+fn a_hop_that_takes_few_connections_is_not_dead() {
+    let sink = Sink::scripted(|stage, n, _| match (stage, n) {
+        (Stage::Connect, 2..) => Step::Say("421 4.7.0 one is enough"),
+        _ => Step::Agree,
+    });
+    let relay = Setup::from_a_to(&sink.hop()).delivery(SLOW_RETRY).start();
+    let sent = send(&relay, 20, "b");
+    assert_eq!(sink.wait_within(SOON, 20).len(), 20);
+    for reference in sent {
+        relay.expect_events(&reference, &["accepted", "delivered"]);
+    }
+}

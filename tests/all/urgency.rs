@@ -1,0 +1,145 @@
+//! Urgent mail first, and routine mail still moves. What waits is put into the store beside the
+//! relay, as another process would.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ilbud::mail::event::State;
+use ilbud::mail::{Address, Content, Facts, Priority, Reference, RoomId, Terms, Timestamp, Wishes};
+use ilbud::spool::sqlite::{Settings, Sqlite};
+use ilbud::spool::store::{NewMessage, NewRecipient, Store};
+
+use crate::client::{letter_saying, next_id, vakt};
+use crate::relay::{Relay, Setup};
+use crate::sink::{Gate, Message, Sink, Stage, Step};
+use crate::wait;
+
+const URGENT: i8 = 4;
+const ROUTINE: i8 = 0;
+
+/// One message after the other, each with its priority and text, from a mailbox of room `a`.
+fn put(relay: &Relay, sender: &str, messages: &[(i8, &str)]) {
+    let path = relay.path("ilbud.db");
+    let keep_bodies = Duration::ZERO;
+    let store = Sqlite::open(&Settings { path, keep_bodies }).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let pending: Vec<_> = messages
+        .iter()
+        .map(|(level, text)| store.accept(message(sender, *level, text)))
+        .collect();
+    for one in pending {
+        runtime.block_on(one).unwrap();
+    }
+}
+
+fn message(sender: &str, level: i8, text: &str) -> NewMessage {
+    let now = Timestamp::now();
+    NewMessage {
+        // Of now, in the order in which they are made.
+        reference: Reference::from_number(Reference::first_at(now).number() + next_id()),
+        accepted_at: now,
+        sender: Some(Address::parse(sender).unwrap()),
+        sender_room: Some(RoomId::new("room-a")),
+        client: "127.0.1.9".to_owned(),
+        smtputf8: false,
+        eight_bit: false,
+        terms: Terms {
+            priority: Priority::new(level).unwrap(),
+            ..Terms::default()
+        },
+        facts: Facts::default(),
+        content: Content {
+            trace: "Received: x\r\n".into(),
+            bytes: letter_saying(sender, &vakt("b"), &format!("{text}\r\n")).into(),
+        },
+        recipients: vec![NewRecipient {
+            address: Address::parse(&vakt("b")).unwrap(),
+            room: RoomId::new("room-b"),
+            wishes: Wishes::default(),
+            state: State::Queued,
+            next_attempt_at: now,
+            leased_until: now,
+        }],
+        events: Vec::new(),
+        left_out: Vec::new(),
+    }
+}
+
+/// The last line of each message.
+fn texts(kept: &[Message]) -> Vec<String> {
+    let last = |it: &Message| it.text().lines().last().unwrap().to_owned();
+    kept.iter().map(last).collect()
+}
+
+/// A relay with one connection to a hop that takes the first message only when the gate is opened,
+/// and that message on its way.
+fn one_connection() -> (Relay, Sink, Arc<Gate>) {
+    let gate = Arc::new(Gate::default());
+    let held = Arc::clone(&gate);
+    let sink = Sink::scripted(move |stage, n, _| match (stage, n) {
+        (Stage::Data, 1) => Step::WaitFor(Arc::clone(&held)),
+        _ => Step::Agree,
+    });
+    let relay = Setup::from_a_to(&sink.hop())
+        .delivery("connections_per_room = 1")
+        .start();
+    put(&relay, &vakt("a"), &[(ROUTINE, "first")]);
+    wait::until("the first in hand", || sink.reached(Stage::Data) == 1);
+    (relay, sink, gate)
+}
+
+#[test]
+fn urgent_mail_overtakes_what_waits_for_the_same_connection() {
+    let (relay, sink, gate) = one_connection();
+    let waiting = [(ROUTINE, "second"), (ROUTINE, "third"), (URGENT, "urgent")];
+    put(&relay, &vakt("a"), &waiting);
+    put(&relay, &vakt("a"), &[(9, "most urgent")]);
+    wait::until("four that wait", || {
+        relay.rows(&["queue", "list"]).len() == 5
+    });
+    gate.open();
+    let order = texts(&sink.wait_for(5));
+    let place = |text: &str| order.iter().position(|it| it == text).unwrap();
+    assert_eq!(place("first"), 0, "{order:?}");
+    assert!(place("urgent") < place("third"), "{order:?}");
+    assert!(place("most urgent") < place("third"), "{order:?}");
+}
+
+#[test]
+fn routine_mail_moves_through_a_flood_of_urgent_mail() {
+    let (relay, sink, gate) = one_connection();
+    put(&relay, &vakt("a"), &[(ROUTINE, "routine")]);
+    put(&relay, &vakt("a"), &[(URGENT, "urgent"); 40]);
+    gate.open();
+    let order = texts(&sink.wait_for(42));
+    let place = order.iter().position(|it| it == "routine").unwrap();
+    assert!(place < 20, "{order:?}");
+}
+
+#[test]
+fn urgent_mail_passes_a_burst_of_large_messages() {
+    let gate = Arc::new(Gate::default());
+    let held = Arc::clone(&gate);
+    let sink = Sink::scripted(move |stage, _, line| match stage {
+        Stage::Mail if line.contains("leder@") => Step::WaitFor(Arc::clone(&held)),
+        _ => Step::Agree,
+    });
+    // Two of the large ones fill the memory for bodies.
+    let relay = Setup::from_a_to(&sink.hop())
+        .delivery("connections_per_room = 5")
+        .settings("[limits]\nmemory = \"24MB\"\nmessage_size = \"20MB\"")
+        .start();
+    let large = format!("{}\r\n", "x".repeat(76)).repeat(150_000);
+    put(
+        &relay,
+        "leder@a.nodnett.test",
+        &[(ROUTINE, large.as_str()); 8],
+    );
+    wait::until("large ones in hand", || sink.reached(Stage::Mail) > 0);
+    put(&relay, &vakt("a"), &[(URGENT, "urgent")]);
+    assert_eq!(texts(&sink.wait_for(1)), ["urgent"]);
+    gate.open();
+    sink.wait_for(9);
+}
