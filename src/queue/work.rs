@@ -432,8 +432,18 @@ impl Errand {
         self.settle(attempts, content);
     }
 
-    /// Makes out what the attempts come to, and has it written.
     fn settle(self, attempts: Vec<Attempt>, content: Option<&Content>) {
+        self.make_out(content, |rows, occasion| {
+            lifecycle::attempted(rows.zip(attempts).collect(), occasion)
+        });
+    }
+
+    /// Makes out what becomes of the recipients, and has it written.
+    fn make_out(
+        self,
+        content: Option<&Content>,
+        decide: impl FnOnce(&mut dyn Iterator<Item = Waiting>, &Occasion<'_>) -> Change,
+    ) {
         let Self {
             grip,
             task,
@@ -442,17 +452,19 @@ impl Errand {
         } = self;
         let redirect = route.as_ref().filter(|route| route.via != task.room);
         let redirect = redirect.map(|route| route.rule.as_str());
-        let reference = task.reference;
-        let alive = grip.alive.clone();
-        let since = Reading::now();
-        let tried = task.by_todays_clock().zip(attempts).collect();
-        let settled = catch_unwind(AssertUnwindSafe(|| {
-            grip.desk.settle(tried, content, &table, redirect)
+        let (reference, since) = (task.reference, Reading::now());
+        let made_out = catch_unwind(AssertUnwindSafe(|| {
+            let mut rows = task.by_todays_clock();
+            let decide = |occasion: &Occasion<'_>| decide(&mut rows, occasion);
+            grip.desk.on_occasion(content, &table, redirect, decide)
         }));
-        match settled {
-            Ok(change) => drop(tokio::spawn(write(grip, change, since, alive))),
+        match made_out {
+            Ok(change) => {
+                let alive = grip.alive.clone();
+                tokio::spawn(write(grip, change, since, alive));
+            }
             Err(_) => {
-                grip.keep_for_ever(&format!("{reference}: its outcome could not be made out"))
+                grip.keep_for_ever(&format!("{reference}: its outcome could not be made out"));
             }
         }
     }
@@ -571,27 +583,25 @@ impl Desk {
         }
     }
 
-    fn settle(
+    /// A change, with all that it may depend on.
+    fn on_occasion(
         &self,
-        tried: Vec<(Waiting, Attempt)>,
         content: Option<&Content>,
         table: &RoutingTable,
         redirect: Option<&str>,
+        decide: impl FnOnce(&Occasion<'_>) -> Change,
     ) -> Change {
         let reports = [(); REPORTS].map(|()| self.spool.next_reference());
-        lifecycle::attempted(
-            tried,
-            &Occasion {
-                now: Timestamp::now(),
-                noise: self.noise.hash_one(reports),
-                schedule: &self.schedule,
-                letterhead: &self.letterhead,
-                table,
-                content,
-                reports,
-                redirect,
-            },
-        )
+        decide(&Occasion {
+            now: Timestamp::now(),
+            noise: self.noise.hash_one(reports),
+            schedule: &self.schedule,
+            letterhead: &self.letterhead,
+            table,
+            content,
+            reports,
+            redirect,
+        })
     }
 }
 
