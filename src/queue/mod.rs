@@ -46,6 +46,8 @@ use ways::Ways;
 
 /// How often the store is asked for what is due.
 const LOOK: Duration = Duration::from_millis(250);
+/// How often what is held is looked at.
+const LOOK_AT_HELD: Duration = Duration::from_secs(10);
 /// The pause before the store is asked again for what it could not do.
 const WRITE_AGAIN: Duration = Duration::from_millis(100);
 /// How long attempts in hand may take when the relay stops.
@@ -100,6 +102,7 @@ pub async fn run(parts: Parts) {
     let mut starting = pin!(make_all_due(&desk, parts.last));
     let mut started = false;
     let mut watcher = Watcher::new(Arc::clone(&desk), alive.clone(), dial);
+    let mut held = pin!(tell_of_what_is_held(&desk));
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -110,6 +113,7 @@ pub async fn run(parts: Parts) {
             () = &mut starting, if !started => started = true,
             Ok(()) = foreign.changed() => desk.start_over().await,
             () = watcher.moved() => {}
+            () = &mut held => {}
             () = wake.notified() => watcher.look(false).await,
             _ = look.tick() => watcher.look(true).await,
         }
@@ -149,6 +153,15 @@ async fn make_all_due(desk: &Desk, last: Option<Reference>) {
         tokio::time::sleep(begun.elapsed()).await;
     }
     desk.wake.notify_one();
+}
+
+/// For as long as the queue runs.
+async fn tell_of_what_is_held(desk: &Desk) {
+    let mut look = tokio::time::interval(LOOK_AT_HELD);
+    loop {
+        look.tick().await;
+        desk.tell_of_what_is_held().await;
+    }
 }
 
 /// What is looked at again and again: both clocks, where mail goes, and what is due.

@@ -30,6 +30,8 @@ use crate::spool::store::{Applied, Change, RecipientId, StoreError, Waiting};
 const IDLE: Duration = Duration::from_secs(5);
 /// How long a job waits for memory before it goes back to the store.
 const MEMORY_WAIT: Duration = Duration::from_secs(10);
+/// Held recipients looked at, at a time.
+const HELD: usize = 1000;
 /// The longest pause before an outcome that could not be written is written again.
 const WRITE_AGAIN_AT_MOST: Duration = Duration::from_secs(5);
 
@@ -322,6 +324,10 @@ async fn try_task(place: &mut Place, picked: Picked, kept: &mut Option<Kept>) ->
         table,
         route,
     };
+    if errand.is_too_late() {
+        errand.expire().await;
+        return Some(Shown::Nothing);
+    }
     let Some(route) = errand.route.clone() else {
         // It may come back; until then its mail waits.
         let reason = format!("room {} is no longer in the routing table", place.room);
@@ -371,6 +377,29 @@ impl Errand {
     fn back_into_line(self, place: &Place) {
         self.grip.loosen();
         place.put_back(self.task);
+    }
+
+    /// The time named by the sender is the message's, so it has passed for all of them or for none.
+    fn is_too_late(&self) -> bool {
+        let now = Timestamp::now();
+        let mut rows = self.task.recipients.iter();
+        rows.any(|row| lifecycle::overdue(row, now))
+    }
+
+    /// They fail without another attempt.
+    async fn expire(mut self) {
+        let body = match self.task.body.take() {
+            Some(body) => Ok(body),
+            None => self.grip.desk.fetch(&self.task).await,
+        };
+        let body = match body {
+            Err(Absent::NoMemory) => return,
+            body => body.ok(),
+        };
+        let content = body.as_ref().map(|body| &body.content);
+        self.make_out(content, |rows, occasion| {
+            lifecycle::expired(rows.collect(), occasion)
+        });
     }
 
     async fn send(
@@ -475,9 +504,12 @@ impl Task {
     /// in hand.
     fn by_todays_clock(self) -> impl Iterator<Item = Waiting> {
         let step = self.since.step_until(Reading::now());
-        self.recipients.into_iter().map(move |it| Waiting {
-            waits_since: clock::moved(it.waits_since, step),
-            ..it
+        self.recipients.into_iter().map(move |mut it| {
+            it.waits_since = clock::moved(it.waits_since, step);
+            if let Some(by) = &mut it.terms.deliver_by {
+                by.at = clock::moved(by.at, step);
+            }
+            it
         })
     }
 }
@@ -544,20 +576,32 @@ impl Desk {
 
     /// Whether another deferral may be told to a sender, in a report that quotes the message.
     fn news_is_due(&self, task: &Task, table: &RoutingTable) -> bool {
-        let room = table.room(&task.room);
-        let schedule = &self.schedule;
-        let own = room.and_then(|it| it.warn_after);
-        let warn_after = own.unwrap_or(schedule.warn_after);
-        let own = room.and_then(|it| it.give_up_after);
-        let give_up_after = own.unwrap_or(schedule.give_up_after);
-        let now = Timestamp::now();
-        task.recipients.iter().any(|it| {
-            let age = now.since(it.waits_since);
-            let by = it.terms.deliver_by;
-            (age >= warn_after && !it.told.late)
-                || age >= give_up_after
-                || by.is_some_and(|by| by.at <= now && !it.told.overdue)
-        })
+        let (now, room) = (Timestamp::now(), table.room(&task.room));
+        let mut rows = task.recipients.iter();
+        rows.any(|row| self.schedule.course(row, room).has_news(now))
+    }
+
+    /// Senders of what is held are told that it is late.
+    pub(super) async fn tell_of_what_is_held(&self) {
+        let table = Arc::clone(&self.table.borrow());
+        let before = Timestamp::now().before(self.schedule.first_warning(&table));
+        let held = match self.spool.store().held_since(before, HELD).await {
+            Ok(held) => held,
+            Err(fault) => return tracing::warn!(%fault, "the store cannot say what is held"),
+        };
+        for rows in held.chunk_by(|a, b| a.id.reference == b.id.reference) {
+            let Some(first) = rows.first() else { continue };
+            let content = self.spool.store().content(first.id.reference).await;
+            let content = content.ok().flatten();
+            let change = self.on_occasion(content.as_ref(), &table, None, |occasion| {
+                lifecycle::held_too_long(rows.to_vec(), occasion)
+            });
+            if !change.recipients.is_empty()
+                && let Err(fault) = self.spool.apply(Arc::new(change)).await
+            {
+                return tracing::warn!(%fault, "senders of what is held cannot be told yet");
+            }
+        }
     }
 
     /// A message's bytes from the store, under a share of the memory for bodies.

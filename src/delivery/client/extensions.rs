@@ -5,6 +5,11 @@
 //! so: lasting, unless another hop offers it. So is content with octets beyond ASCII that was
 //! declared as such, towards a hop without 8BITMIME: RFC 6152 §3 leaves a relay the choice between
 //! rewriting it, which we never do, and failing. What was not declared goes out as it came in.
+//!
+//! A room's own server is where its mail is delivered, so a time that the sender named (RFC 2852) is
+//! kept when that server has the message in time. It hears of the time where it offers DELIVERBY; one
+//! that does not gets the message all the same, unlike a relay on the way (§4.2), since a room would
+//! otherwise be out of reach for what is most urgent.
 
 use super::{Connection, Dialect, Guard, Letter, Setback};
 use crate::delivery::answers::Spoken;
@@ -36,6 +41,13 @@ struct Size(usize);
 /// The least time, in seconds, within which it takes messages to be returned (RFC 2852 §4).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Least(i64);
+
+impl Least {
+    /// It limits what is to be returned, not what the sender is only to be told of.
+    fn allows(self, by: DeliverBy, now: Timestamp) -> bool {
+        by.mode == ByMode::Notify || self.0 <= seconds_left(by, now)
+    }
+}
 
 /// What matters of the connection for what may be said on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,7 +141,9 @@ impl Script {
         if offers.mt_priority && terms.priority.level() != 0 {
             self.push(&format!(" MT-PRIORITY={}", terms.priority)); // RFC 6710 §4.3
         }
-        if let (Some(_), Some(by)) = (offers.deliver_by, terms.deliver_by) {
+        if let (Some(least), Some(by)) = (offers.deliver_by, terms.deliver_by)
+            && least.allows(by, letter.now)
+        {
             self.push(&format!(" BY={}", by_value(by, letter.now))); // RFC 2852 §4
         }
         if ground.reports(offers) {
@@ -209,7 +223,6 @@ impl Letter<'_> {
         self.check_size(offers)?;
         self.check_letters(offers)?;
         self.check_octets(offers)?;
-        self.check_time(offers, ground)?;
         self.check_guard(offers, ground)
     }
 
@@ -251,26 +264,6 @@ impl Letter<'_> {
         }
         let words = "the next hop does not take 8BITMIME, which the message needs";
         Err(lacks("5.6.3", words.into())) // RFC 6152 §3
-    }
-
-    /// A message to be returned if late goes only to a hop that returns it, and in time (RFC 2852
-    /// §4.1.4). An LMTP server delivers at once.
-    fn check_time(&self, offers: &Offers, ground: Ground) -> Result<(), Trouble> {
-        let by = self.message.terms.deliver_by;
-        let Some(by) = by.filter(|by| by.mode == ByMode::Return && ground.dialect == Dialect::Smtp)
-        else {
-            return Ok(());
-        };
-        let words = match offers.deliver_by {
-            Some(Least(least)) if least <= seconds_left(by, self.now) => return Ok(()),
-            Some(Least(least)) => format!(
-                "the next hop takes no message that must be delivered within less than {least} s"
-            ),
-            None => "the next hop does not take DELIVERBY, which the message needs: it must not \
-                     arrive late"
-                .to_owned(),
-        };
-        Err(lacks("5.3.3", words)) // RFC 3463 §3.4: not capable of what was asked for
     }
 
     /// RFC 8689 §4.2.1: TLS with a server that proves who it is, and promises the same.

@@ -566,7 +566,6 @@ fn each_answer_has_a_plain_sentence_and_a_status() {
         (fits("5.1.10"), Why::NoMail, "5.1.10"),
         (fits("5.7.30"), Why::Unguarded, "5.7.30"),
         (fits("5.6.3"), Why::Unfit, "5.6.3"),
-        (fits("5.3.3"), Why::Deadline, "5.3.3"),
     ] {
         let notice = notice(News::Failed(Failure::Refused), last(cause.clone()));
         assert_eq!(Why::of(&notice), why, "{cause:?}");

@@ -41,9 +41,6 @@ causes! {
              e-postsystem tilby.",
             "The message must be guarded all the way, which the recipient's mail system cannot \
              promise.";
-        Deadline:
-            "Du satte en frist som mottakerens e-postsystem ikke kan love å holde.",
-            "You set a deadline which the recipient's mail system cannot promise to keep.";
         Unfit:
             "Mottakerens e-postsystem kan ikke ta imot en slik melding.",
             "The recipient's mail system cannot take such a message.";
@@ -163,7 +160,6 @@ fn said(answer: &Answer, is_final: bool) -> Why {
 fn unfit(status: &str) -> Why {
     match status {
         "5.1.10" => Why::NoMail,
-        "5.3.3" | "5.4.7" => Why::Deadline,
         "5.3.4" => Why::TooLarge,
         "5.6.7" => Why::Letters,
         status if status.starts_with("5.7.") => Why::Unguarded, // RFC 8689 §7

@@ -316,6 +316,8 @@ fn readable(row: &Row<'_>) -> Option<Waiting> {
 
 fn to_waiting(row: &Row<'_>) -> Result<Waiting, StoreError> {
     let state: String = row.get(4)?;
+    let accepted_at = Timestamp::from_millis(row.get(6)?);
+    let waits_since = Timestamp::from_millis(row.get(16)?);
     Ok(Waiting {
         id: RecipientId {
             reference: to_reference(row, 0)?,
@@ -327,7 +329,7 @@ fn to_waiting(row: &Row<'_>) -> Result<Waiting, StoreError> {
             .parse()
             .map_err(|()| StoreError::Corrupt(format!("state {state:?}")))?,
         attempts: row.get(5)?,
-        accepted_at: Timestamp::from_millis(row.get(6)?),
+        accepted_at,
         next_attempt_at: Timestamp::from_millis(row.get(7)?),
         last_reply: row.get(8)?,
         sender: row
@@ -340,13 +342,13 @@ fn to_waiting(row: &Row<'_>) -> Result<Waiting, StoreError> {
         size: row.get::<_, i64>(13)?.unsigned_abs(),
         subject: row.get(14)?,
         message_id: row.get(15)?,
-        waits_since: Timestamp::from_millis(row.get(16)?),
+        waits_since,
         told: to_told(row.get(17)?),
         wishes: Wishes {
             notify: word(row, 18)?,
             original: row.get(19)?,
         },
-        terms: to_terms(row)?,
+        terms: to_terms(row, waits_since.as_millis() - accepted_at.as_millis())?,
     })
 }
 
@@ -357,7 +359,8 @@ const fn to_told(bits: u8) -> Told {
     }
 }
 
-fn to_terms(row: &Row<'_>) -> Result<Terms, StoreError> {
+/// `step`: by how many milliseconds the clock was set since the acceptance.
+fn to_terms(row: &Row<'_>, step: i64) -> Result<Terms, StoreError> {
     let level = row.get(20)?;
     let mode: Option<String> = row.get(23)?;
     Ok(Terms {
@@ -365,7 +368,7 @@ fn to_terms(row: &Row<'_>) -> Result<Terms, StoreError> {
             .ok_or_else(|| StoreError::Corrupt(format!("priority {level}")))?,
         require_tls: row.get(21)?,
         deliver_by: row.get::<_, Option<i64>>(22)?.map(|at| DeliverBy {
-            at: Timestamp::from_millis(at),
+            at: Timestamp::from_millis(at + step),
             mode: match mode.as_deref() {
                 Some("R" | "RT") => ByMode::Return,
                 _ => ByMode::Notify,
