@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::mail::{Answer, ByMode, Content, Timestamp};
+use crate::mail::{Answer, Content, Timestamp};
 use crate::policy::table::{HopServer, NextHop};
 use crate::spool::store::Waiting;
 
@@ -101,9 +101,6 @@ pub async fn attempt(
         return Vec::new();
     };
     let mut round = Round::new(job, message, caller);
-    if round.is_overdue() {
-        return round.attempts();
-    }
     let preferred = kept.as_ref().filter(|it| it.is_preferred());
     let preferred = preferred.and_then(|it| hops.iter().position(|hop| *hop == it.hop));
     for hop in in_order(hops, preferred) {
@@ -342,22 +339,6 @@ impl<'a> Round<'a> {
     /// All that `count` open recipients hear is this.
     fn settle_alike(&mut self, count: usize, setback: Setback, label: Option<&Arc<str>>) {
         self.settle(vec![setback.fate(); count], label, None);
-    }
-
-    /// RFC 2852 §4.1.2: what is to be returned when it is late is not delivered late.
-    fn is_overdue(&mut self) -> bool {
-        let by = self.message.terms.deliver_by;
-        let overdue = by.is_some_and(|by| {
-            by.mode == ByMode::Return && client::seconds_left(by, self.job.now) <= 0
-        });
-        if overdue {
-            let trouble = Trouble::Lacks {
-                status: "5.4.7", // RFC 3463 §3.5
-                reason: "the time within which it had to be delivered has passed".into(),
-            };
-            self.settle_alike(self.open.len(), Setback::new(Stage::Prepare, trouble), None);
-        }
-        overdue
     }
 
     async fn keep_copies(&mut self, hop: &NextHop, root: &Path) {

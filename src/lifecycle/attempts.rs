@@ -90,10 +90,6 @@ fn summed_up(settled: Vec<Settled>, occasion: &Occasion<'_>) -> Change {
 fn settle(waiting: Waiting, attempt: &Attempt, occasion: &Occasion<'_>) -> Settled {
     let kind = match attempt.outcome {
         Outcome::Delivered(_) => return delivered(waiting, attempt, occasion),
-        // Found too late before anybody was asked.
-        Outcome::Failed(Cause::Unfit { .. }) if overdue(&waiting, occasion.now) => {
-            return expire(waiting, occasion);
-        }
         Outcome::Failed(_) => return failed(waiting, attempt, Failure::Refused, occasion),
         Outcome::Deferred(_) => EventKind::Deferred,
         Outcome::PossiblyDelivered(_) => EventKind::PossiblyDelivered,

@@ -47,7 +47,7 @@ use ways::Ways;
 /// How often the store is asked for what is due.
 const LOOK: Duration = Duration::from_millis(250);
 /// How often what is held is looked at.
-const LOOK_AT_HELD: Duration = Duration::from_secs(10);
+const LOOK_AT_HELD: Duration = Duration::from_secs(5);
 /// The pause before the store is asked again for what it could not do.
 const WRITE_AGAIN: Duration = Duration::from_millis(100);
 /// How long attempts in hand may take when the relay stops.

@@ -406,3 +406,53 @@ fn a_report_that_cannot_be_delivered_is_held_and_makes_no_report() {
     relay.done(&["queue", "cancel", report]);
     wait::until("an empty queue", || relay.queue_is_empty());
 }
+
+#[test]
+fn a_room_may_have_times_of_its_own() {
+    let (away, _) = busy();
+    let home = Sink::start();
+    let own = "warn_after = \"1s\"\ngive_up_after = \"3s\"";
+    let relay = Setup::no_rooms()
+        .room("a", &home.hop())
+        .room_with("b", &away.hop(), own)
+        .delivery("retry = [\"1s\"]")
+        .start();
+    let reference = send(&relay, "", "").reference();
+    let reports = home.wait_for(2);
+    has(&reports[0], &["Action: delayed\r\n", "Will-Retry-Until: "]);
+    has(&reports[1], &["Action: failed\r\nStatus: 4.4.7\r\n"]);
+    story(
+        &relay,
+        &reference,
+        &["accepted", "warned", "failed", "bounced"],
+    );
+}
+
+#[test]
+fn a_sender_hears_once_that_a_message_is_held() {
+    let (away, _) = busy();
+    let home = Sink::start();
+    let relay = Setup::no_rooms()
+        .room("a", &home.hop())
+        .room("b", &away.hop())
+        .delivery("retry = [\"1h\"]\nwarn_after = \"3s\"")
+        .start();
+    let reference = send(&relay, "", "").reference();
+    relay.expect_events(&reference, &["accepted", "deferred"]);
+    relay.done(&["queue", "hold", &reference]);
+    let report = home.wait_for(1).remove(0);
+    has(
+        &report,
+        &[
+            "Action: delayed\r\n",
+            "held by the service desk",
+            "+47 00 00 00 02",
+        ],
+    );
+    story(&relay, &reference, &["accepted", "held", "warned"]);
+    let row = &relay.rows(&["queue", "list"])[0];
+    assert_eq!(
+        (&row["state"], &row["told_late"]),
+        (&"held".into(), &true.into())
+    );
+}

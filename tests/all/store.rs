@@ -408,6 +408,11 @@ async fn when_the_clock_was_set_what_waited_moves_along() {
         .unwrap();
     let mut by_the_old_clock = deferred(message(5002, &["d"]), later(9000));
     by_the_old_clock.accepted_at = later(1);
+    by_the_old_clock.terms.deliver_by = Some(DeliverBy {
+        at: later(61),
+        mode: ByMode::Notify,
+        trace: false,
+    });
     store.accept(by_the_old_clock).await.unwrap();
     let mut after = None;
     let mut portions = 0;
@@ -438,6 +443,8 @@ async fn when_the_clock_was_set_what_waited_moves_along() {
         by_the_old_clock[0].waits_since,
         hour_ago.after(Duration::from_secs(1))
     );
+    let by = by_the_old_clock[0].terms.deliver_by.unwrap();
+    assert_eq!(by.at, hour_ago.after(Duration::from_secs(61)));
     let due = due_at(&store, then.1, portion(9999), &[]).await;
     assert_eq!(due.len(), 4999);
     // Twice is twice.

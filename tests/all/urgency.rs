@@ -108,6 +108,28 @@ fn urgent_mail_overtakes_what_waits_for_the_same_connection() {
 }
 
 #[test]
+fn what_a_client_marks_as_urgent_goes_first() {
+    let (relay, sink, gate) = one_connection();
+    let mut client = relay.client("a");
+    let marks = [
+        "",
+        "",
+        "Importance: High\r\n",
+        "X-Priority: 1 (Highest)\r\n",
+    ];
+    for (number, mark) in marks.iter().enumerate() {
+        let from = vakt("a");
+        let text = format!("From: {from}\r\n{mark}Subject: x\r\n\r\n{number}\r\n");
+        client.send(&from, &[&vakt("b")], text.as_bytes());
+    }
+    gate.open();
+    let order = texts(&sink.wait_for(5));
+    let place = |text: &str| order.iter().position(|it| it == text).unwrap();
+    assert!(place("2") < place("1"), "{order:?}");
+    assert!(place("3") < place("1"), "{order:?}");
+}
+
+#[test]
 fn routine_mail_moves_through_a_flood_of_urgent_mail() {
     let (relay, sink, gate) = one_connection();
     put(&relay, &vakt("a"), &[(ROUTINE, "routine")]);

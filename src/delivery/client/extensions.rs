@@ -43,9 +43,10 @@ struct Size(usize);
 struct Least(i64);
 
 impl Least {
-    /// It limits what is to be returned, not what the sender is only to be told of.
+    /// It limits what is to be returned, for which a second at least must be left; not what the
+    /// sender is only to be told of.
     fn allows(self, by: DeliverBy, now: Timestamp) -> bool {
-        by.mode == ByMode::Notify || self.0 <= seconds_left(by, now)
+        by.mode == ByMode::Notify || self.0.max(1) <= seconds_left(by, now)
     }
 }
 
@@ -306,7 +307,7 @@ fn is_ascii(content: &Content) -> bool {
 }
 
 /// How long a message may still take; less than nothing when it is late.
-pub fn seconds_left(by: DeliverBy, now: Timestamp) -> i64 {
+fn seconds_left(by: DeliverBy, now: Timestamp) -> i64 {
     const MOST: i64 = 999_999_999; // RFC 2852 §4: nine digits
     let left = by.at.as_millis().saturating_sub(now.as_millis());
     left.div_euclid(1000).clamp(-MOST, MOST)

@@ -29,7 +29,6 @@ use crate::mail::{Content, Timestamp};
 use crate::spool::store::Waiting;
 
 use extensions::Offers;
-pub use extensions::seconds_left;
 pub use opening::Call;
 use wire::Wire;
 
