@@ -15,8 +15,9 @@
 //! 5. [`lifecycle`] says what may become of a message: each move is a `Change`, with its events and
 //!    any report to the sender.
 //! 6. [`spool`] is the only memory. Nothing says 250 without the `Receipt` of a commit.
-//! 7. [`queue`] gives each room its lane of workers; [`delivery`] makes one attempt, and turns a
-//!    hop's trouble into an outcome, which goes back to 5.
+//! 7. [`queue`] gives each room its lane of workers, the urgent first, and a door that is shut while
+//!    nobody at its next hops can be spoken with; [`delivery`] makes one attempt, and turns a hop's
+//!    trouble into an outcome, which goes back to 5.
 //! 8. [`ops`] is what people may do to all this, for the command line now and a console later.
 //!
 //! Beside the road: [`limits`] (how much one client may send), [`tls`] (certificates) and [`stamp`]
