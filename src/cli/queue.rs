@@ -105,7 +105,9 @@ async fn show(store: &Arc<dyn Store>, reference: Reference, json: bool) -> Resul
         references,
         ..WaitingFilter::default()
     };
-    let ids = store.waiting_ids(filter, WaitingOrder::Age).await?;
+    let ids = store
+        .waiting_ids(filter, WaitingOrder::Age, usize::MAX)
+        .await?;
     let waiting = store.waiting(ids).await?;
     if waiting.is_empty() {
         return Err(Failure::new(format!(

@@ -34,7 +34,9 @@ pub async fn operate(
     reason: Option<&str>,
     now: Timestamp,
 ) -> Result<Count, StoreError> {
-    let ids = store.waiting_ids(filter, WaitingOrder::Age).await?;
+    let ids = store
+        .waiting_ids(filter, WaitingOrder::Age, usize::MAX)
+        .await?;
     let mut count = Count {
         matched: ids.len(),
         changed: 0,
@@ -99,7 +101,9 @@ pub async fn cancel_and_tell(
     reason: Option<&str>,
     teller: &Teller,
 ) -> Result<Count, StoreError> {
-    let ids = store.waiting_ids(filter, WaitingOrder::Age).await?;
+    let ids = store
+        .waiting_ids(filter, WaitingOrder::Age, usize::MAX)
+        .await?;
     let mut count = Count {
         matched: ids.len(),
         changed: 0,

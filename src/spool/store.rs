@@ -343,8 +343,13 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn events_after(&self, sequence: u64, limit: usize) -> Pending<Vec<LoggedEvent>>;
     /// The sequence of the newest event, 0 when there is none.
     fn last_event(&self) -> Pending<u64>;
-    /// Those of the waiting recipients, in this order.
-    fn waiting_ids(&self, filter: WaitingFilter, order: WaitingOrder) -> Pending<Vec<RecipientId>>;
+    /// The first `limit` of those waiting recipients, in this order.
+    fn waiting_ids(
+        &self,
+        filter: WaitingFilter,
+        order: WaitingOrder,
+        limit: usize,
+    ) -> Pending<Vec<RecipientId>>;
     /// The same, summed up by room, state and reason; what waits longest first.
     fn waiting_groups(&self, filter: WaitingFilter) -> Pending<Vec<WaitingGroup>>;
     /// These recipients, those left out that wait no longer.

@@ -135,7 +135,11 @@ async fn waiting(
     filter: WaitingFilter,
 ) -> Result<Vec<ilbud::spool::store::Waiting>, StoreError> {
     store
-        .waiting(store.waiting_ids(filter, WaitingOrder::Age).await?)
+        .waiting(
+            store
+                .waiting_ids(filter, WaitingOrder::Age, usize::MAX)
+                .await?,
+        )
         .await
 }
 
@@ -929,7 +933,7 @@ async fn waiting_recipients_are_chosen_in_the_order_of_acceptance() {
         store.accept(message(number, &["b", "c"])).await.unwrap();
     }
     let all = store
-        .waiting_ids(WaitingFilter::default(), WaitingOrder::Age)
+        .waiting_ids(WaitingFilter::default(), WaitingOrder::Age, usize::MAX)
         .await
         .unwrap();
     let order = [id(1, 0), id(1, 1), id(2, 0), id(2, 1), id(3, 0), id(3, 1)];

@@ -80,23 +80,34 @@ impl List {
     pub(super) async fn print(&self, store: &Arc<dyn Store>) -> Result<(), Failure> {
         let now = Timestamp::now();
         let filter = self.filter(now);
-        if !self.json {
-            let groups = store.waiting_groups(filter.clone()).await?;
-            print_groups(&groups, now)?;
+        if self.json {
+            return self.print_rows(store, filter, usize::MAX).await;
         }
-        let ids = store.waiting_ids(filter, self.order()).await?;
+        let groups = store.waiting_groups(filter.clone()).await?;
+        print_groups(&groups, now)?;
         let limit = match self.limit {
-            limit if limit > 0 && !self.json => limit,
-            _ => usize::MAX,
+            0 => usize::MAX,
+            limit => limit,
         };
-        let shown = ids.get(..limit).unwrap_or(&ids);
-        for page in shown.chunks(PAGE) {
-            print_page(&store.waiting(page.to_vec()).await?, self.json)?;
-        }
-        let left = ids.len() - shown.len();
+        self.print_rows(store, filter, limit).await?;
+        let count: u64 = groups.iter().map(|it| it.count).sum();
+        let left = count.saturating_sub(limit as u64);
         if left > 0 {
             let advice = "--limit 0 shows all, --room and --reason what is meant";
             print::line(format_args!("and {left} more: {advice}"))?;
+        }
+        Ok(())
+    }
+
+    async fn print_rows(
+        &self,
+        store: &Arc<dyn Store>,
+        filter: WaitingFilter,
+        limit: usize,
+    ) -> Result<(), Failure> {
+        let ids = store.waiting_ids(filter, self.order(), limit).await?;
+        for page in ids.chunks(PAGE) {
+            print_page(&store.waiting(page.to_vec()).await?, self.json)?;
         }
         Ok(())
     }

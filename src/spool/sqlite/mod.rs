@@ -213,8 +213,13 @@ impl Store for Sqlite {
         self.read(read::last_event)
     }
 
-    fn waiting_ids(&self, filter: WaitingFilter, order: WaitingOrder) -> Pending<Vec<RecipientId>> {
-        self.read(move |connection| read::waiting_ids(connection, &filter, order))
+    fn waiting_ids(
+        &self,
+        filter: WaitingFilter,
+        order: WaitingOrder,
+        limit: usize,
+    ) -> Pending<Vec<RecipientId>> {
+        self.read(move |connection| read::waiting_ids(connection, &filter, order, limit))
     }
 
     fn waiting_groups(&self, filter: WaitingFilter) -> Pending<Vec<WaitingGroup>> {
@@ -367,10 +372,6 @@ fn connect_to_read(path: &Path) -> Result<Connection, StoreError> {
         let needle = context.get_raw(1).as_str()?;
         let text = context.get_raw(0).as_str_or_null()?;
         Ok(text.is_some_and(|text| text.to_lowercase().contains(needle)))
-    })?;
-    connection.create_scalar_function("gist", 1, flags, |context| {
-        let reply = context.get_raw(0).as_str_or_null()?;
-        Ok(read::gist(reply.unwrap_or_default()))
     })?;
     Ok(connection)
 }

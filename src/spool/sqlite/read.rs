@@ -1,5 +1,6 @@
 //! The verbs that only read, as SQL. Each runs on a reader's own connection.
 
+use std::collections::HashMap;
 use std::str::FromStr;
 
 use rusqlite::types::Value;
@@ -189,8 +190,9 @@ pub(super) fn waiting_ids(
     connection: &Connection,
     filter: &WaitingFilter,
     order: WaitingOrder,
+    limit: usize,
 ) -> Result<Vec<RecipientId>, StoreError> {
-    let (source, terms) = meant(filter);
+    let (source, mut terms) = meant(filter);
     let condition = terms.condition();
     let order = match order {
         WaitingOrder::Age => "reference, number",
@@ -198,7 +200,11 @@ pub(super) fn waiting_ids(
         WaitingOrder::Reason => "last_reply, reference, number",
         WaitingOrder::Next => "due_at IS NULL, next_attempt_at, reference, number",
     };
-    let sql = format!("SELECT reference, number FROM {source} {condition} ORDER BY {order}");
+    let sql =
+        format!("SELECT reference, number FROM {source} {condition} ORDER BY {order} LIMIT ?");
+    terms
+        .values
+        .push(Value::Integer(i64::try_from(limit).unwrap_or(i64::MAX)));
     let mut statement = connection.prepare_cached(&sql)?;
     let ids = statement.query_map(params_from_iter(terms.values), recipient_id)?;
     Ok(ids.collect::<Result<_, _>>()?)
@@ -234,6 +240,8 @@ fn meant(filter: &WaitingFilter) -> (&'static str, Conditions) {
     ("recipient", terms)
 }
 
+/// One pass over what waits, in the order of the index. References grow with time, so the smallest
+/// of a group is its oldest.
 pub(super) fn waiting_groups(
     connection: &Connection,
     filter: &WaitingFilter,
@@ -241,21 +249,89 @@ pub(super) fn waiting_groups(
     let (source, terms) = meant(filter);
     let condition = terms.condition();
     let sql = format!(
-        "SELECT room, state, gist(last_reply), count(*), min({SINCE}), min(next_attempt_at)
-         FROM {source} {condition} GROUP BY 1, 2, 3 ORDER BY 5, 1, 2, 3"
+        "SELECT room, state, coalesce(last_reply, ''), reference, next_attempt_at
+         FROM {source} {condition}"
     );
     let mut statement = connection.prepare_cached(&sql)?;
-    let groups = statement.query_map(params_from_iter(terms.values), |row| {
-        Ok(WaitingGroup {
-            room: row.get(0)?,
-            state: row.get(1)?,
-            reason: row.get(2)?,
-            count: row.get::<_, i64>(3)?.unsigned_abs(),
-            oldest_at: Timestamp::from_millis(row.get(4)?),
-            next_attempt_at: Timestamp::from_millis(row.get(5)?),
-        })
-    })?;
-    Ok(groups.collect::<Result<_, _>>()?)
+    let mut rows = statement.query(params_from_iter(terms.values))?;
+    let mut sums = Sums::default();
+    while let Some(row) = rows.next()? {
+        let text = |column| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
+        let (room, state, reply) = (text(0)?, text(1)?, text(2)?);
+        sums.add([room, state, reply], row.get(3)?, row.get(4)?);
+    }
+    sums.groups(connection)
+}
+
+/// What waits, summed up by room, state and reason.
+#[derive(Default)]
+struct Sums {
+    places: HashMap<[String; 3], usize>,
+    sums: Vec<Sum>,
+    /// The words of the row before, and its place: many that wait for one room say the same.
+    last: Option<([String; 3], usize)>,
+}
+
+struct Sum {
+    count: u64,
+    oldest: i64,
+    next: i64,
+}
+
+impl Sums {
+    fn add(&mut self, words: [&str; 3], reference: i64, next: i64) {
+        let place = self.place(words);
+        if let Some(sum) = self.sums.get_mut(place) {
+            sum.count += 1;
+            sum.oldest = sum.oldest.min(reference);
+            sum.next = sum.next.min(next);
+        }
+    }
+
+    fn place(&mut self, words: [&str; 3]) -> usize {
+        if let Some((last, place)) = &self.last
+            && *last == words
+        {
+            return *place;
+        }
+        let [room, state, reply] = words;
+        let key = [room.to_owned(), state.to_owned(), gist(reply)];
+        let place = *self.places.entry(key).or_insert_with(|| {
+            self.sums.push(Sum {
+                count: 0,
+                oldest: i64::MAX,
+                next: i64::MAX,
+            });
+            self.sums.len() - 1
+        });
+        self.last = Some((words.map(str::to_owned), place));
+        place
+    }
+
+    fn groups(self, connection: &Connection) -> Result<Vec<WaitingGroup>, StoreError> {
+        let mut since = connection.prepare_cached(&format!(
+            "SELECT min({SINCE}) FROM recipient WHERE reference = ?1 AND finished_at IS NULL"
+        ))?;
+        let mut groups = Vec::with_capacity(self.places.len());
+        for ([room, state, reason], place) in self.places {
+            let Some(sum) = self.sums.get(place) else {
+                continue;
+            };
+            groups.push(WaitingGroup {
+                room,
+                state,
+                reason,
+                count: sum.count,
+                oldest_at: Timestamp::from_millis(since.query_row([sum.oldest], |row| row.get(0))?),
+                next_attempt_at: Timestamp::from_millis(sum.next),
+            });
+        }
+        groups.sort_by(|a, b| {
+            let key = |it: &WaitingGroup| (it.oldest_at, it.room.clone(), it.state.clone());
+            key(a).cmp(&key(b))
+        });
+        Ok(groups)
+    }
 }
 
 /// A reply without what differs from message to message: addresses, and words that mix letters and
