@@ -19,7 +19,7 @@ pub fn accepted(received: &Received, leased_until: Timestamp) -> NewMessage {
         sender: envelope.sender.clone(),
         sender_room: envelope.origin.room().cloned(),
         smtputf8: envelope.smtputf8,
-        eight_bit: envelope.body == BodyKind::EightBitMime || !received.content.bytes.is_ascii(),
+        eight_bit: envelope.body == BodyKind::EightBitMime,
         terms: envelope.terms.clone(),
         facts: received.facts.clone(),
         content: received.content.clone(),

@@ -67,6 +67,7 @@ pub struct NewMessage {
     /// The client's address; empty for what the relay wrote itself.
     pub client: String,
     pub smtputf8: bool,
+    /// The content was declared as 8-bit (RFC 6152). What was not may be so all the same.
     pub eight_bit: bool,
     pub terms: Terms,
     pub facts: Facts,
@@ -172,6 +173,7 @@ pub struct Waiting {
     pub sender: Option<Address>,
     pub sender_room: Option<RoomId>,
     pub smtputf8: bool,
+    /// As declared; see [`NewMessage`].
     pub eight_bit: bool,
     /// Octets, our trace fields included.
     pub size: u64,

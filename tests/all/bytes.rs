@@ -2,7 +2,7 @@
 
 use crate::client::{Client, letter, letter_saying, stuffed, vakt};
 use crate::relay::{Relay, Setup, column};
-use crate::sink::Sink;
+use crate::sink::{Sink, Stage, Step};
 use crate::wait;
 
 fn deliver(relay: &Relay, sink: &Sink, message: &[u8]) -> (String, String) {
@@ -197,4 +197,17 @@ fn odd_octets_in_other_header_fields_do_no_harm() {
         let reply = relay.client("a").send(&from, &[&vakt("b")], &message);
         assert_eq!(reply.said(), "250 2.0.0", "{field:?}: {reply}");
     }
+}
+
+/// product.md: 8-bit content without BODY=8BITMIME is kept as it came, and a hop that offers nothing
+/// gets it so.
+#[test]
+fn undeclared_octets_reach_a_hop_that_offers_nothing() {
+    let sink = Sink::scripted(|stage, _, _| match stage {
+        Stage::Ehlo => Step::Say("250 sink"),
+        _ => Step::Agree,
+    });
+    let relay = Setup::from_a_to(&sink.hop()).start();
+    let message = [&letter(&vakt("a"), &vakt("b"))[..], b"bl\xe5b\xe6r\r\n"].concat();
+    deliver(&relay, &sink, &message);
 }

@@ -133,7 +133,7 @@ impl Script {
         if offers.size.is_some() {
             self.push(&format!(" SIZE={}", letter.content.len())); // RFC 1870 §6
         }
-        if offers.eight_bit_mime && message.eight_bit {
+        if offers.eight_bit_mime && (message.eight_bit || !is_ascii(letter.content)) {
             self.push(" BODY=8BITMIME"); // RFC 6152 §3
         }
         if offers.smtputf8 && letter.asks_smtputf8() {

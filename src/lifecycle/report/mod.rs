@@ -247,7 +247,7 @@ impl Letter<'_> {
             sender_room: None,
             client: String::new(),
             smtputf8: self.sender.needs_smtputf8() || self.speaks_utf8(),
-            eight_bit: !bytes.is_ascii(),
+            eight_bit: false, // so that a home server that knows only ASCII gets it too
             terms: Terms {
                 priority: self.first.terms.priority,
                 require_tls: self.first.terms.require_tls, // RFC 8689 §5
