@@ -7,6 +7,7 @@
 //! clear answer is `PossiblyDelivered`.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -110,6 +111,15 @@ pub enum Trouble {
     NotLetIn(String),
     /// Our own fault, never the message's.
     Ours(String),
+}
+
+impl Trouble {
+    /// In the system's words, without the number that only programmers read.
+    pub fn network(error: &io::Error) -> Self {
+        let words = error.to_string();
+        let plain = words.split(" (os error ").next().unwrap_or_default();
+        Self::Network(plain.to_owned())
+    }
 }
 
 /// The consequence of a trouble.

@@ -541,15 +541,21 @@ pub(super) async fn unless_it_panics<F: Future>(future: F) -> Option<F::Output> 
 }
 
 impl Desk {
-    /// Opens a connection before there is anything to send.
+    /// Opens a connection before there is anything to send; a stop does not wait for it.
     pub(super) async fn knock(
         &self,
         route: &Route,
         kept: &mut Option<Kept>,
     ) -> Result<(), Attempt> {
-        unless_it_panics(delivery::knock(&route.next_hops, kept, &self.caller))
-            .await
-            .unwrap_or_else(|| Err(deferral("the attempt broke down: our fault")))
+        let mut stop = self.stop.clone();
+        let knock = delivery::knock(&route.next_hops, kept, &self.caller);
+        tokio::select! {
+            biased;
+            outcome = unless_it_panics(knock) => {
+                outcome.unwrap_or_else(|| Err(deferral("the attempt broke down: our fault")))
+            }
+            () = stopped(&mut stop) => Err(deferral("the relay is stopping")),
+        }
     }
 
     async fn attempt(

@@ -1,9 +1,11 @@
 //! Start and end: what is made on a fresh machine, and SIGTERM with a transaction in hand.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::client::{letter, stuffed, vakt};
 use crate::relay::Setup;
+use crate::sink::{Gate, Sink, Stage, Step};
 use crate::wait;
 
 #[test]
@@ -116,4 +118,26 @@ fn a_client_that_hangs_up_in_mid_message_leaves_a_row() {
     assert_eq!(row["recipient"], vakt("b"));
     assert!(row["reply"].as_str().unwrap().starts_with("421 4.4.2"));
     assert!(relay.queue_is_empty());
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_hop_that_says_nothing() {
+    let gate = Arc::new(Gate::default());
+    let shut = Arc::clone(&gate);
+    let mute = Sink::scripted(move |stage, _, _| match stage {
+        Stage::Connect => Step::WaitFor(Arc::clone(&shut)),
+        _ => Step::Agree,
+    });
+    let mut relay = Setup::from_a_to(&mute.hop()).start();
+    relay
+        .client("a")
+        .send(&vakt("a"), &[&vakt("b")], &letter(&vakt("a"), &vakt("b")));
+    wait::until("a connection", || mute.reached(Stage::Connect) == 1);
+    assert!(relay.stop().success());
+    assert!(
+        !relay.log().contains("did not end in time"),
+        "{}",
+        relay.log()
+    );
+    gate.open();
 }

@@ -272,7 +272,7 @@ impl Connection {
 fn lost(error: &io::Error) -> Trouble {
     match error.kind() {
         io::ErrorKind::UnexpectedEof => Trouble::Closed,
-        _ => Trouble::Network(error.to_string()),
+        _ => Trouble::network(error),
     }
 }
 

@@ -35,7 +35,7 @@ impl Wire {
                 Ok(Self::Plain(client.stream))
             }
             Err(mail_send::Error::Timeout) => Err(Trouble::Silent(wait)),
-            Err(mail_send::Error::Io(error)) => Err(Trouble::Network(error.to_string())),
+            Err(mail_send::Error::Io(error)) => Err(Trouble::network(&error)),
             Err(other) => Err(Trouble::Network(other.to_string())),
         }
     }
@@ -43,7 +43,7 @@ impl Wire {
     pub async fn connect_socket(path: &Path, wait: Duration) -> Result<Self, Trouble> {
         match timeout(wait, UnixStream::connect(path)).await {
             Ok(Ok(stream)) => Ok(Self::Socket(stream)),
-            Ok(Err(error)) => Err(Trouble::Network(error.to_string())),
+            Ok(Err(error)) => Err(Trouble::network(&error)),
             Err(_) => Err(Trouble::Silent(wait)),
         }
     }
