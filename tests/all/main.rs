@@ -60,4 +60,5 @@ mod throughput;
 mod tls;
 mod transcripts;
 mod transcripts_over_sockets;
+mod upgrade;
 mod urgency;

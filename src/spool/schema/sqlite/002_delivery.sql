@@ -15,6 +15,11 @@ ALTER TABLE recipient ADD COLUMN waits_since INTEGER;
 -- 1: the sender was told that it is late; 2: that it was not delivered by the time named.
 ALTER TABLE recipient ADD COLUMN told        INTEGER NOT NULL DEFAULT 0 CHECK (told BETWEEN 0 AND 3);
 
+-- From here on eight_bit is what the client declared; before, octets beyond ASCII were enough. What
+-- waits goes out as it came in.
+UPDATE message SET eight_bit = 0
+    WHERE reference IN (SELECT reference FROM recipient WHERE finished_at IS NULL);
+
 DROP INDEX recipient_waiting;
 CREATE INDEX recipient_waiting ON recipient (room, priority, due_at) WHERE finished_at IS NULL;
 -- Few are held, so this costs mail nothing.

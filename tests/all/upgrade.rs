@@ -1,0 +1,49 @@
+//! A store that an earlier version left behind, with mail waiting in it.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use ilbud::mail::{Terms, Timestamp};
+use ilbud::spool::sqlite::{Settings, Sqlite};
+use ilbud::spool::store::{Portion, Store, Told};
+use rusqlite::Connection;
+
+const FIRST: &str = include_str!("../../src/spool/schema/sqlite/001_main_job.sql");
+const NOW: i64 = 1_800_000_000_000;
+
+/// One message with octets beyond ASCII, deferred, as schema 1 kept it.
+fn left_behind(path: &std::path::Path) {
+    let old = Connection::open(path).unwrap();
+    old.execute_batch(FIRST).unwrap();
+    old.execute_batch(&format!(
+        "INSERT INTO message VALUES (7, {NOW}, 'vakt@a.test', 'a', '127.0.1.9', 0, 1, 9, 'x', NULL);
+         INSERT INTO content VALUES (7, x'', x'C3A50D0A');
+         INSERT INTO recipient VALUES (7, 0, 'vakt@b.test', 'b', 'deferred', 3, {NOW}, {NOW},
+             '451 busy', NULL);
+         PRAGMA user_version = 1;"
+    ))
+    .unwrap();
+}
+
+#[tokio::test]
+async fn what_waited_in_an_older_store_is_given_out_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ilbud.db");
+    left_behind(&path);
+    let keep_bodies = Duration::ZERO;
+    let store = Sqlite::open(&Settings { path, keep_bodies }).unwrap();
+    let now = Timestamp::from_millis(NOW);
+    let portion = Portion {
+        urgent: 9,
+        routine: 9,
+    };
+    let due = store
+        .take_due(now, now, portion, HashMap::new())
+        .await
+        .unwrap();
+    let [row] = &due[..] else { panic!("{due:?}") };
+    assert_eq!((row.attempts, row.waits_since), (3, now));
+    assert_eq!((&row.terms, row.told), (&Terms::default(), Told::default()));
+    // Nobody knows what the client declared, so it goes out as it came in.
+    assert!(!row.eight_bit);
+}
