@@ -38,7 +38,7 @@ const LANE: usize = 400;
 const PORTIONS: RangeInclusive<usize> = 12..=200;
 const ALL_PORTIONS: usize = 2000;
 /// The same for a room whose door is shut, and for all such rooms together.
-const SHUT_PORTION: usize = 6;
+const SHUT_PORTION: usize = 25;
 const ALL_SHUT_PORTIONS: usize = 100;
 /// Recipients given back to the store at a time.
 const GIVEN_BACK: usize = 1000;
