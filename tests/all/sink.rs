@@ -124,14 +124,23 @@ impl Sink {
     }
 
     pub fn scripted(script: impl Fn(Stage, usize, &str) -> Step + Send + Sync + 'static) -> Self {
-        Self::on(free_port(), script)
+        // Another program may take the port between the look and the bind.
+        let listener = std::iter::repeat_with(|| TcpListener::bind(("127.0.0.1", free_port())));
+        Self::at(listener.flatten().next().unwrap(), script)
     }
 
     pub fn on(
         port: u16,
         script: impl Fn(Stage, usize, &str) -> Step + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind(("127.0.0.1", port)).unwrap();
+        Self::at(TcpListener::bind(("127.0.0.1", port)).unwrap(), script)
+    }
+
+    fn at(
+        listener: TcpListener,
+        script: impl Fn(Stage, usize, &str) -> Step + Send + Sync + 'static,
+    ) -> Self {
+        let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared {
             script: Box::new(script),
             kept: Mutex::default(),
