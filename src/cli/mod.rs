@@ -146,9 +146,9 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             route::run(command, store, settings)
         }),
         Command::Log(command) => on_store(config, |store, _| log::run(command, store)),
-        Command::Queue(command) => on_store(config, async |store, settings| {
-            queue::run(command, store, &settings).await
-        }),
+        Command::Queue(command) => {
+            on_store(config, async |store, _| queue::run(command, store).await)
+        }
         Command::Certs(command) => certs::run(command, config),
     }
 }

@@ -7,11 +7,10 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 
 use super::{Failure, operator, print};
-use crate::config::Settings;
-use crate::lifecycle::Operation;
+use crate::lifecycle::{Operation, Order};
 use crate::mail::{Reference, RoomId, State, Timestamp};
 use crate::ops;
-use crate::ops::queue::{Count, Teller};
+use crate::ops::queue::Count;
 use crate::spool::store::{Store, WaitingFilter, WaitingOrder};
 use list::List;
 
@@ -45,7 +44,7 @@ pub(super) enum Command {
         /// Why, for the log and the report
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
-        /// Tell the sender
+        /// Tell the sender. Whoever was told that it is late is told in any case
         #[arg(long)]
         report: bool,
     },
@@ -73,29 +72,37 @@ fn state(word: &str) -> Result<State, String> {
     })
 }
 
-pub(super) async fn run(
-    command: &Command,
-    store: Arc<dyn Store>,
-    settings: &Settings,
-) -> Result<(), Failure> {
+pub(super) async fn run(command: &Command, store: Arc<dyn Store>) -> Result<(), Failure> {
+    let by = operator();
+    let order = |operation| Order {
+        operation,
+        by: &by,
+        reason: None,
+        report: false,
+        now: Timestamp::now(),
+    };
     match command {
         Command::List(list) => list.print(&store).await,
         Command::Show { reference, json } => show(&store, *reference, *json).await,
-        Command::Retry(which) => operate(&store, Operation::Retry, which, None).await,
+        Command::Retry(which) => operate(&store, order(Operation::Retry), which).await,
         Command::Hold { which, reason } => {
-            operate(&store, Operation::Hold, which, reason.as_deref()).await
+            let reason = reason.as_deref();
+            let order = order(Operation::Hold);
+            operate(&store, Order { reason, ..order }, which).await
         }
-        Command::Release(which) => operate(&store, Operation::Release, which, None).await,
+        Command::Release(which) => operate(&store, order(Operation::Release), which).await,
         Command::Cancel {
             which,
             reason,
-            report: false,
-        } => operate(&store, Operation::Cancel, which, reason.as_deref()).await,
-        Command::Cancel {
-            which,
-            reason,
-            report: true,
-        } => cancel_and_tell(&store, settings, which, reason.as_deref()).await,
+            report,
+        } => {
+            let order = Order {
+                reason: reason.as_deref(),
+                report: *report,
+                ..order(Operation::Cancel)
+            };
+            operate(&store, order, which).await
+        }
     }
 }
 
@@ -117,36 +124,13 @@ async fn show(store: &Arc<dyn Store>, reference: Reference, json: bool) -> Resul
     list::print_page(&waiting, json)
 }
 
-async fn operate(
-    store: &Arc<dyn Store>,
-    operation: Operation,
-    which: &Which,
-    reason: Option<&str>,
-) -> Result<(), Failure> {
-    let (by, now) = (operator(), Timestamp::now());
+async fn operate(store: &Arc<dyn Store>, order: Order<'_>, which: &Which) -> Result<(), Failure> {
     let mut tally = Tally::default();
     for filter in which.filters() {
-        let count = ops::queue::operate(store, operation, filter.clone(), &by, reason, now).await?;
+        let count = ops::queue::operate(store, order, filter.clone()).await?;
         tally.add(&filter, count);
     }
-    tally.tell()
-}
-
-async fn cancel_and_tell(
-    store: &Arc<dyn Store>,
-    settings: &Settings,
-    which: &Which,
-    reason: Option<&str>,
-) -> Result<(), Failure> {
-    let by = operator();
-    let teller = Teller::new(store, settings.letterhead(), settings.schedule()).await?;
-    let mut tally = Tally::default();
-    for filter in which.filters() {
-        let meant = filter.clone();
-        let count = ops::queue::cancel_and_tell(store, meant, &by, reason, &teller).await?;
-        tally.add(&filter, count);
-    }
-    tally.tell()
+    tally.tell(order.report)
 }
 
 /// What came of an operation, and what was meant in vain.
@@ -160,6 +144,7 @@ impl Tally {
     fn add(&mut self, filter: &WaitingFilter, count: Count) {
         self.whole.matched += count.matched;
         self.whole.changed += count.changed;
+        self.whole.told += count.told;
         for reference in &filter.references {
             match count {
                 Count { matched: 0, .. } => self.mistakes.push(format!(
@@ -173,9 +158,18 @@ impl Tally {
         }
     }
 
-    fn tell(self) -> Result<(), Failure> {
-        let Count { matched, changed } = self.whole;
+    fn tell(self, report: bool) -> Result<(), Failure> {
+        let Count {
+            matched,
+            changed,
+            told,
+        } = self.whole;
         print::line(format_args!("{changed} of {matched} changed."))?;
+        if told > 0 && !report {
+            print::line(format_args!(
+                "{told} of them had been reported as late: their senders are told that they were cancelled."
+            ))?;
+        }
         match self.mistakes.is_empty() {
             true => Ok(()),
             false => Err(Failure::of(self.mistakes)),

@@ -1,5 +1,6 @@
 //! A message as it is first kept, with the events that say how it came in.
 
+use super::retry::Schedule;
 use crate::mail::{
     BodyKind, Details, Event, EventKind, Priority, Received, Recipient, Refusal, Reply, RoomId,
     State, Timestamp,
@@ -74,6 +75,7 @@ fn queued(recipient: &Recipient, due_at: Timestamp, leased_until: Timestamp) -> 
         wishes: recipient.wishes.clone(),
         state: State::Queued,
         next_attempt_at: due_at,
+        look_at: Schedule::first_look(due_at),
         leased_until,
     }
 }

@@ -1,27 +1,33 @@
-//! What an attempt comes to for each of its recipients, and what the clock alone decides.
+//! What an attempt comes to for each of its recipients, and how a recipient ends without one.
 
 use std::time::Duration;
 
 use crate::delivery::outcome::{Attempt, Cause, Handover, Outcome};
 use crate::mail::{ByMode, Details, Event, EventKind, Notify, State, Timestamp};
-use crate::spool::store::{Change, RecipientChange, Told, Waiting};
+use crate::spool::store::{Change, NextLook, OfLate, RecipientChange, Told, Waiting};
 
 use super::news;
 use super::report::{Failure, Last, News, Notice, Outlook};
 use super::retry::Next;
-use super::{ACTIVE, Occasion, WAITING, is_own_report};
+use super::{ACTIVE, Occasion, UNDELIVERED, WAITING, is_own_report};
 
-/// What one outcome comes to: the move, and what the sender may want to know of it.
-struct Settled {
-    step: RecipientChange,
-    notice: Option<Notice>,
+/// What one recipient comes to: the move, and what the sender may want to know of it.
+pub(super) struct Settled {
+    pub step: RecipientChange,
+    pub notice: Option<Notice>,
+}
+
+impl Settled {
+    /// Nothing to be told.
+    pub(super) const fn silently(step: RecipientChange) -> Self {
+        Self { step, notice: None }
+    }
 }
 
 /// One attempt was made for these recipients of one message.
-pub fn attempted(tried: Vec<(Waiting, Attempt)>, occasion: &Occasion<'_>) -> Change {
-    let settled = tried
-        .into_iter()
-        .map(|(waiting, attempt)| settle(waiting, &attempt, occasion));
+pub fn attempted(tried: &[(Waiting, Attempt)], occasion: &Occasion<'_>) -> Change {
+    let tried = tried.iter();
+    let settled = tried.map(|(waiting, attempt)| settle(waiting, attempt, occasion));
     let mut change = summed_up(settled.collect(), occasion);
     let steps = change.recipients.iter_mut();
     if let Some(rule) = occasion.redirect {
@@ -41,24 +47,21 @@ pub fn overdue(waiting: &Waiting, now: Timestamp) -> bool {
 }
 
 /// These recipients of one message are [`overdue`]; those that are not stay as they are.
-pub fn expired(rows: Vec<Waiting>, occasion: &Occasion<'_>) -> Change {
-    let rows = rows.into_iter().filter(|row| overdue(row, occasion.now));
-    let settled = rows.map(|waiting| expire(waiting, occasion));
+pub fn expired(rows: &[Waiting], occasion: &Occasion<'_>) -> Change {
+    let rows = rows.iter().filter(|row| overdue(row, occasion.now));
+    let settled = rows.map(|waiting| {
+        let at = waiting.terms.deliver_by.map_or(occasion.now, |by| by.at);
+        ended(waiting, Failure::Expired(at), occasion)
+    });
     summed_up(settled.collect(), occasion)
 }
 
-fn expire(waiting: Waiting, occasion: &Occasion<'_>) -> Settled {
-    let at = waiting.terms.deliver_by.map_or(occasion.now, |by| by.at);
-    let failure = Failure::Expired(at);
+/// It ends here, without another attempt.
+pub(super) fn ended(waiting: &Waiting, failure: Failure, occasion: &Occasion<'_>) -> Settled {
     let reason = failed_because(&failure, waiting.last_reply.as_deref());
     let step = RecipientChange {
-        id: waiting.id,
-        from: WAITING,
-        to: State::Failed,
-        attempts: None,
-        next_attempt_at: None,
+        to: Some(State::Failed),
         last_reply: reason.clone(),
-        told: Told::default(),
         event: Some(Event {
             reference: waiting.id.reference,
             at: occasion.now,
@@ -70,13 +73,13 @@ fn expire(waiting: Waiting, occasion: &Occasion<'_>) -> Settled {
                 ..Details::default()
             },
         }),
+        ..RecipientChange::of(waiting.id, WAITING)
     };
-    let last = Last::remembered(&waiting);
-    let notice = Some(Notice::new(waiting, News::Failed(failure), last));
-    Settled { step, notice }
+    let last = Last::remembered(waiting);
+    failed_for_good(step, waiting, failure, last)
 }
 
-fn summed_up(settled: Vec<Settled>, occasion: &Occasion<'_>) -> Change {
+pub(super) fn summed_up(settled: Vec<Settled>, occasion: &Occasion<'_>) -> Change {
     let mut change = Change::default();
     let mut notices = Vec::new();
     for one in settled {
@@ -87,7 +90,7 @@ fn summed_up(settled: Vec<Settled>, occasion: &Occasion<'_>) -> Change {
     change
 }
 
-fn settle(waiting: Waiting, attempt: &Attempt, occasion: &Occasion<'_>) -> Settled {
+fn settle(waiting: &Waiting, attempt: &Attempt, occasion: &Occasion<'_>) -> Settled {
     let kind = match attempt.outcome {
         Outcome::Delivered(_) => return delivered(waiting, attempt, occasion),
         Outcome::Failed(_) => return failed(waiting, attempt, Failure::Refused, occasion),
@@ -95,8 +98,8 @@ fn settle(waiting: Waiting, attempt: &Attempt, occasion: &Occasion<'_>) -> Settl
         Outcome::PossiblyDelivered(_) => EventKind::PossiblyDelivered,
     };
     let noise = occasion.noise.wrapping_add(u64::from(waiting.id.number));
-    let number = waiting.attempts.saturating_add(1);
-    let course = occasion.course(&waiting);
+    let number = waiting.of_late.since(occasion.start).saturating_add(1);
+    let course = occasion.course(waiting);
     match course.after(number, occasion.now, noise) {
         Next::At(due_at) => put_off(waiting, attempt, kind, due_at, occasion),
         Next::GiveUp(tried_for) => failed(waiting, attempt, Failure::GivenUp(tried_for), occasion),
@@ -104,16 +107,17 @@ fn settle(waiting: Waiting, attempt: &Attempt, occasion: &Occasion<'_>) -> Settl
     }
 }
 
-fn delivered(waiting: Waiting, attempt: &Attempt, occasion: &Occasion<'_>) -> Settled {
+fn delivered(waiting: &Waiting, attempt: &Attempt, occasion: &Occasion<'_>) -> Settled {
     let step = moved(
-        &waiting,
+        waiting,
         attempt,
         EventKind::Delivered,
         State::Delivered,
         occasion.now,
     );
-    let notice = receipt(&waiting, attempt.handover)
-        .map(|news| Notice::new(waiting, news, Some(Last::of(attempt, occasion.now))));
+    let last = Last::of(attempt, waiting, occasion.now);
+    let news = receipt(waiting, attempt.handover);
+    let notice = news.map(|news| Notice::new(waiting.clone(), news, Some(last)));
     Settled { step, notice }
 }
 
@@ -131,70 +135,86 @@ fn receipt(waiting: &Waiting, handover: Handover) -> Option<News> {
 }
 
 fn put_off(
-    waiting: Waiting,
+    waiting: &Waiting,
     attempt: &Attempt,
     kind: EventKind,
     due_at: Timestamp,
     occasion: &Occasion<'_>,
 ) -> Settled {
     let now = occasion.now;
-    let mut step = moved(&waiting, attempt, kind, State::Deferred, now);
+    let mut step = moved(waiting, attempt, kind, State::Deferred, now);
     step.next_attempt_at = Some(due_at);
+    step.of_late = Some(OfLate {
+        start: occasion.start,
+        attempts: waiting.of_late.since(occasion.start).saturating_add(1),
+    });
     if let Some(event) = &mut step.event {
         event.details.next_attempt_at = Some(due_at.to_string());
     }
-    let course = occasion.course(&waiting);
+    let course = occasion.course(waiting);
     let overdue = course.overdue(now);
     // One report says both where both times have passed; what nobody wants or may be told counts
     // as told, so that the log says so once.
-    step.told = Told {
-        late: course.is_late(now),
-        overdue: overdue.is_some(),
-    };
-    let is_told = step.told != Told::default();
+    step.told = course.news(now);
+    step.next_look = NextLook::At(course.next_look(step.told, now));
+    let is_told = step.told != Told::NOTHING;
     let notice = is_told.then(|| {
         let news = News::Delayed(Outlook {
             overdue,
-            next: due_at,
+            next: Some(due_at),
             until: course.until(now),
         });
-        Notice::new(waiting, news, Some(Last::of(attempt, now)))
+        let last = Last::of(attempt, waiting, now);
+        Notice::new(waiting.clone(), news, Some(last))
     });
     Settled { step, notice }
 }
 
 fn failed(
-    waiting: Waiting,
+    waiting: &Waiting,
     attempt: &Attempt,
     failure: Failure,
     occasion: &Occasion<'_>,
 ) -> Settled {
     let now = occasion.now;
-    let (kind, state) = if is_own_report(&waiting) {
-        // Never a report on a report; it waits for an operator.
-        (EventKind::Held, State::Held)
-    } else {
-        (EventKind::Failed, State::Failed)
-    };
-    let mut step = moved(&waiting, attempt, kind, state, now);
+    let mut step = moved(waiting, attempt, EventKind::Failed, State::Failed, now);
     step.from = WAITING;
     if let Some(reason) = failed_because(&failure, step.last_reply.as_deref()) {
         explain(&mut step, reason);
     }
-    if state == State::Held {
-        let last = step.last_reply.take().unwrap_or_default();
+    let last = Last::of(attempt, waiting, now);
+    failed_for_good(step, waiting, failure, Some(last))
+}
+
+/// Never a report on a report: a report of our own that fails waits for an operator.
+fn failed_for_good(
+    mut step: RecipientChange,
+    waiting: &Waiting,
+    failure: Failure,
+    last: Option<Last>,
+) -> Settled {
+    if last.as_ref().is_some_and(|last| last.is_unsure) {
+        let words = step.last_reply.take().unwrap_or_default();
         explain(
             &mut step,
-            format!("a report that could not be delivered: {last}"),
+            format!("{words}; it may have arrived all the same"),
         );
-        step.told.late = true; // so that it is not looked at again while it is held
-        return Settled { step, notice: None };
     }
-    let last = Some(Last::of(attempt, now));
-    Settled {
-        step,
-        notice: Some(Notice::new(waiting, News::Failed(failure), last)),
+    if !is_own_report(waiting) {
+        let notice = Some(Notice::new(waiting.clone(), News::Failed(failure), last));
+        return Settled { step, notice };
     }
+    let words = step.last_reply.take().unwrap_or_default();
+    explain(
+        &mut step,
+        format!("a report that could not be delivered: {words}"),
+    );
+    step.to = Some(State::Held);
+    step.next_look = NextLook::Never;
+    if let Some(event) = &mut step.event {
+        event.kind = EventKind::Held;
+    }
+    Settled::silently(step)
 }
 
 fn explain(step: &mut RecipientChange, reason: String) {
@@ -207,7 +227,7 @@ fn explain(step: &mut RecipientChange, reason: String) {
 /// Why it was ended, where the last answer does not say it.
 fn failed_because(failure: &Failure, last: Option<&str>) -> Option<String> {
     let ended = match failure {
-        Failure::Refused | Failure::Cancelled => return None,
+        Failure::Refused | Failure::Cancelled(_) => return None,
         Failure::GivenUp(tried_for) => format!("tried for {}", span(*tried_for)),
         Failure::Expired(at) => format!("not delivered by {at}, as the sender demanded"),
     };
@@ -240,19 +260,16 @@ fn moved(
         EventKind::PossiblyDelivered => words.map(|words| format!("{kind}: {words}")),
         _ => words.cloned(),
     };
+    // A deferral leaves a hold alone.
+    let from = match to {
+        State::Delivered => UNDELIVERED,
+        _ => ACTIVE,
+    };
     RecipientChange {
-        id: waiting.id,
-        // A delivery is a fact, whatever was decided meanwhile; a deferral leaves a hold alone.
-        from: if to == State::Delivered {
-            WAITING
-        } else {
-            ACTIVE
-        },
-        to,
+        to: Some(to),
         attempts: Some(attempts),
-        next_attempt_at: None,
         last_reply,
-        told: Told::default(),
+        is_doubtful: kind == EventKind::PossiblyDelivered,
         event: Some(Event {
             reference: waiting.id.reference,
             at: now,
@@ -269,6 +286,7 @@ fn moved(
                 ..Details::default()
             },
         }),
+        ..RecipientChange::of(waiting.id, from)
     }
 }
 

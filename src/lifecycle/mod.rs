@@ -8,6 +8,7 @@
 
 mod acceptance;
 mod attempts;
+mod lateness;
 mod news;
 mod operations;
 pub mod report;
@@ -15,16 +16,19 @@ pub mod retry;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use crate::mail::{Content, Reference, State, Timestamp};
 use crate::policy::table::{Room, RoutingTable};
-use crate::spool::store::{Change, RecipientId, Waiting};
+use crate::spool::store::{Change, RecipientChange, RecipientId, Waiting};
 
 use report::Letterhead;
 use retry::{Course, Schedule};
 
 pub use acceptance::accepted;
 pub use attempts::{attempted, expired, overdue};
-pub use operations::{Operation, cancelled, held_too_long, operated};
+pub use lateness::{Look, has_news, looked_at};
+pub use operations::{Operation, Order, operated};
 
 /// States in which a recipient still waits.
 const WAITING: &[State] = &[
@@ -35,6 +39,18 @@ const WAITING: &[State] = &[
 ];
 /// States in which the queue may work on a recipient.
 const ACTIVE: &[State] = &[State::Queued, State::Deferred];
+
+/// Where a recipient may be once an operator, or its time, was faster than an attempt.
+const OVERTAKING: &[State] = &[State::Held, State::Cancelled, State::Failed];
+/// From where a delivery leads: it is a fact, whatever was decided meanwhile.
+const UNDELIVERED: &[State] = &[
+    State::Unscanned,
+    State::Queued,
+    State::Deferred,
+    State::Held,
+    State::Cancelled,
+    State::Failed,
+];
 
 /// How many reports one move may write: of failure, of delay, of success.
 pub const REPORTS: usize = 3;
@@ -54,6 +70,10 @@ pub struct Occasion<'a> {
     pub reports: [Reference; REPORTS],
     /// The rule that sent it to another room's next hops, while a redirect is open.
     pub redirect: Option<&'a str>,
+    /// Names this start of the relay: what attempts were made before it does not count.
+    pub start: Timestamp,
+    /// For how long the relay has been up since.
+    pub up_for: Duration,
 }
 
 impl<'a> Occasion<'a> {
@@ -76,14 +96,20 @@ fn is_own_report(waiting: &Waiting) -> bool {
 }
 
 /// Moves that came too late, since somebody had decided otherwise: nothing moves, but what
-/// happened is told.
+/// happened is told, and that it may have arrived is remembered.
 pub fn overtaken(change: &Change, skipped: &[RecipientId]) -> Change {
-    let late = change
-        .recipients
-        .iter()
-        .filter(|it| skipped.contains(&it.id));
+    let late = change.recipients.iter();
+    let late = late.filter(|it| skipped.contains(&it.id));
+    let doubtful = late.clone().filter(|it| it.is_doubtful);
     Change {
         events: late.filter_map(|it| it.event.clone()).collect(),
+        recipients: doubtful
+            .map(|it| RecipientChange {
+                is_doubtful: true,
+                last_reply: it.last_reply.clone(),
+                ..RecipientChange::of(it.id, OVERTAKING)
+            })
+            .collect(),
         ..Change::default()
     }
 }

@@ -1,10 +1,9 @@
-//! What people do to what waits, and what its senders are told of that.
+//! What people do to what waits.
 
+use super::retry::Schedule;
+use super::{ACTIVE, WAITING};
 use crate::mail::{Details, Event, EventKind, State, Timestamp};
-use crate::spool::store::{Change, RecipientChange, Told, Waiting};
-
-use super::report::{Failure, Last, News, Notice};
-use super::{ACTIVE, Occasion, WAITING, is_own_report, news};
+use crate::spool::store::{Change, NextLook, OfLate, RecipientChange, Waiting};
 
 /// What an operator asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,8 +13,20 @@ pub enum Operation {
     /// Keep, and try no more until released.
     Hold,
     Release,
-    /// Give up, silently.
+    /// Give up.
     Cancel,
+}
+
+/// An operator's wish.
+#[derive(Debug, Clone, Copy)]
+pub struct Order<'a> {
+    pub operation: Operation,
+    /// Login name.
+    pub by: &'a str,
+    pub reason: Option<&'a str>,
+    /// Of what is cancelled the sender is told; whoever was told that it is late, always.
+    pub report: bool,
+    pub now: Timestamp,
 }
 
 impl Operation {
@@ -47,89 +58,54 @@ impl Operation {
     }
 }
 
-/// An operator's move. Recipients in a state that the operation does not start from are left out.
-pub fn operated(
-    operation: Operation,
-    waiting: &[Waiting],
-    by: &str,
-    now: Timestamp,
-    reason: Option<&str>,
-) -> Change {
-    let meant = |row: &&Waiting| operation.starts_from().contains(&row.state);
-    Change {
-        recipients: waiting
-            .iter()
-            .filter(meant)
-            .map(|row| RecipientChange {
-                id: row.id,
-                from: operation.starts_from(),
-                to: operation.leads_to(row.state),
-                attempts: None,
-                next_attempt_at: matches!(operation, Operation::Retry | Operation::Release)
-                    .then_some(now),
-                last_reply: None,
-                told: Told::default(),
-                event: Some(Event {
-                    reference: row.id.reference,
-                    at: now,
-                    kind: operation.event(),
-                    recipient: Some(row.recipient.clone()),
-                    details: Details {
-                        by: Some(by.to_owned()),
-                        reason: reason.map(str::to_owned),
-                        ..Details::default()
-                    },
-                }),
-            })
-            .collect(),
-        ..Change::default()
+impl Order<'_> {
+    /// Whether the sender is told: by the relay, once no attempt can deliver it any more. Who was
+    /// promised word of the end gets it, asked or not.
+    fn tells(&self, row: &Waiting) -> bool {
+        self.operation == Operation::Cancel && (self.report || row.told.late)
     }
-}
 
-/// An operator cancels recipients of one message, and its sender is told.
-pub fn cancelled(
-    rows: &[Waiting],
-    by: &str,
-    reason: Option<&str>,
-    occasion: &Occasion<'_>,
-) -> Change {
-    let mut change = operated(Operation::Cancel, rows, by, occasion.now, reason);
-    let starts = Operation::Cancel.starts_from();
-    let meant = rows.iter().filter(|row| starts.contains(&row.state));
-    let notices = meant.map(|row| {
-        let last = Last::remembered(row);
-        Notice::new(row.clone(), News::Failed(Failure::Cancelled), last)
-    });
-    news::tell(&mut change, notices.collect(), occasion);
-    change
-}
-
-/// Senders hear that what is held is late, once, and as soon as for what is tried in vain. Recipients
-/// of one message; those that are not late yet, or not held, stay as they are.
-pub fn held_too_long(rows: Vec<Waiting>, occasion: &Occasion<'_>) -> Change {
-    let mut change = Change::default();
-    let mut notices = Vec::new();
-    let is_meant =
-        |row: &Waiting| row.state == State::Held && occasion.course(row).is_late(occasion.now);
-    for row in rows.into_iter().filter(is_meant) {
-        change.recipients.push(RecipientChange {
-            id: row.id,
-            from: &[State::Held],
-            to: State::Held,
-            attempts: None,
-            next_attempt_at: None,
-            last_reply: None,
-            told: Told {
-                late: true,
-                overdue: false,
-            },
-            event: None,
-        });
-        if !is_own_report(&row) {
-            let last = Last::remembered(&row);
-            notices.push(Notice::new(row, News::Held, last));
+    fn next_look(&self, row: &Waiting) -> NextLook {
+        match self.operation {
+            Operation::Cancel if self.tells(row) => NextLook::At(self.now),
+            Operation::Cancel => NextLook::Never,
+            Operation::Release => NextLook::At(Schedule::first_look(self.now)),
+            Operation::Hold => NextLook::At(self.now),
+            Operation::Retry => NextLook::AsBefore,
         }
     }
-    news::tell(&mut change, notices, occasion);
-    change
+
+    fn step(&self, row: &Waiting) -> RecipientChange {
+        let is_due = matches!(self.operation, Operation::Retry | Operation::Release);
+        RecipientChange {
+            to: Some(self.operation.leads_to(row.state)),
+            next_attempt_at: is_due.then_some(self.now),
+            of_late: (self.operation == Operation::Release).then(OfLate::default),
+            next_look: self.next_look(row),
+            event: Some(Event {
+                reference: row.id.reference,
+                at: self.now,
+                kind: self.operation.event(),
+                recipient: Some(row.recipient.clone()),
+                details: Details {
+                    by: Some(self.by.to_owned()),
+                    reason: self.reason.map(str::to_owned),
+                    ..Details::default()
+                },
+            }),
+            ..RecipientChange::of(row.id, self.operation.starts_from())
+        }
+    }
+}
+
+/// An operator's move. Recipients in a state that the operation does not start from are left out.
+pub fn operated(order: Order<'_>, waiting: &[Waiting]) -> Change {
+    let starts_from = order.operation.starts_from();
+    let meant = waiting
+        .iter()
+        .filter(|row| starts_from.contains(&row.state));
+    Change {
+        recipients: meant.map(|row| order.step(row)).collect(),
+        ..Change::default()
+    }
 }

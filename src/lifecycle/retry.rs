@@ -6,9 +6,11 @@
 
 use std::time::Duration;
 
+use super::Occasion;
+use super::report::Failure;
 use crate::mail::{ByMode, DeliverBy, Timestamp};
-use crate::policy::table::{Room, RoutingTable};
-use crate::spool::store::{Told, Waiting};
+use crate::policy::table::Room;
+use crate::spool::store::{NextLook, Told, Waiting};
 
 /// `delivery.retry`, `warn_after` and `give_up_after` of the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +50,10 @@ const FALLBACK: Duration = Duration::from_secs(300);
 /// Each wait varies by up to this many hundredths to either side, so that what failed together
 /// does not come back together.
 const JITTER: u64 = 10;
+/// What an attempt would decide at a milestone is decided without one this long after it.
+const ATTEMPTS_FIRST: Duration = Duration::from_secs(5);
+/// How often what is past all milestones is looked at.
+const NOW_AND_THEN: Duration = Duration::from_secs(60);
 
 impl Schedule {
     /// The course of a recipient in `room`, which may have times of its own.
@@ -68,26 +74,74 @@ impl Schedule {
         own.unwrap_or(self.warn_after)
     }
 
-    /// The shortest time after which a sender to any room is told that it is late.
-    pub fn first_warning(&self, table: &RoutingTable) -> Duration {
-        let rooms = table.rooms().map(|room| self.warning(Some(room)));
-        rooms.fold(self.warn_after, Duration::min)
+    /// When what was accepted at `now` is first looked at: by then most is delivered.
+    pub fn first_look(now: Timestamp) -> Timestamp {
+        now.after(ATTEMPTS_FIRST)
     }
 }
 
 impl Course<'_> {
-    /// What follows attempt number `attempt`, which ended at `now`.
+    /// What follows attempt number `attempt` of late, which ended at `now`.
     pub fn after(&self, attempt: u32, now: Timestamp, noise: u64) -> Next {
-        if let Some(at) = self.last_moment().filter(|at| *at <= now) {
+        if let Some(at) = self.expired(now) {
             return Next::Expired(at);
         }
-        let tried_for = now.since(self.since);
-        if tried_for >= self.give_up_after && attempt >= self.fewest_attempts() {
-            return Next::GiveUp(tried_for);
+        let age = now.since(self.since);
+        if age >= self.give_up_after && attempt >= self.fewest_attempts() {
+            return Next::GiveUp(age);
         }
         let next = now.after(self.wait(attempt, noise));
         let ahead = self.milestones().into_iter().flatten();
         Next::At(ahead.filter(|at| now < *at).fold(next, Timestamp::min))
+    }
+
+    /// Until when the sender wanted it delivered or not at all (RFC 2852 §4.1.1, mode R), where that
+    /// has passed.
+    pub fn expired(&self, now: Timestamp) -> Option<Timestamp> {
+        self.last_moment().filter(|at| *at <= now)
+    }
+
+    /// Whether its time is over without another attempt. What was due for as long as it takes to be
+    /// given up, in a relay that was up all the while, needs no attempt at all for that.
+    pub fn over(&self, waiting: &Waiting, occasion: &Occasion<'_>) -> Option<Failure> {
+        let now = occasion.now;
+        if let Some(at) = self.expired(now) {
+            return Some(Failure::Expired(at));
+        }
+        let age = now.since(self.since);
+        let in_line_for = now.since(waiting.next_attempt_at).min(occasion.up_for);
+        let was_tried = waiting.of_late.since(occasion.start) >= self.fewest_attempts();
+        let is_over = self.give_up_after <= age
+            && (was_tried || self.give_up_after <= in_line_for)
+            && self.end().after(ATTEMPTS_FIRST) <= now;
+        is_over.then_some(Failure::GivenUp(age))
+    }
+
+    /// What the sender is to be told now, for the first time.
+    pub fn news(&self, now: Timestamp) -> Told {
+        Told {
+            late: self.is_late(now),
+            overdue: self.overdue(now).is_some(),
+        }
+    }
+
+    /// When it is looked at next, once the sender was told `also`.
+    pub fn next_look(&self, also: Told, now: Timestamp) -> Timestamp {
+        let told = self.told.and(also);
+        let ahead = Self { told, ..*self }.milestones();
+        let ahead = ahead.into_iter().flatten();
+        let looks = ahead.map(|at| at.after(ATTEMPTS_FIRST));
+        let next = looks.filter(|at| now < *at).min();
+        next.unwrap_or_else(|| now.after(NOW_AND_THEN))
+    }
+
+    /// What is held is never given up, so that it may be that nothing is left to tell.
+    pub fn next_look_while_held(&self, also: Told, now: Timestamp) -> NextLook {
+        let told = self.told.and(also);
+        let [late, named, _] = Self { told, ..*self }.milestones();
+        let ahead = [late, named].into_iter().flatten();
+        let next = ahead.filter(|at| now < *at).min();
+        next.map_or(NextLook::Never, NextLook::At)
     }
 
     /// Whether the sender is to be told now, for the first time, that it is late.

@@ -12,10 +12,11 @@ use crate::mail::{
     Notify, Origin, Peer, Priority, Protocol, Received, Recipient, RoomId, Terms, TlsSession,
     Wishes,
 };
-use crate::spool::store::Told;
+use crate::spool::store::{NextLook, OfLate, Told};
 use bytes::Bytes;
 
 const NOW: Timestamp = Timestamp::from_millis(1_795_345_200_000);
+const START: Timestamp = Timestamp::from_millis(1_795_000_000_000);
 
 fn table() -> RoutingTable {
     let text = r#"
@@ -39,11 +40,16 @@ fn waiting(state: State, age: Duration) -> Waiting {
         room: RoomId::new("room-a"),
         state,
         attempts: 2,
+        of_late: OfLate {
+            start: START,
+            attempts: 2,
+        },
         accepted_at: NOW.before(age),
         next_attempt_at: NOW,
         last_reply: None,
         waits_since: NOW.before(age),
         told: Told::default(),
+        is_doubtful: false,
         wishes: Wishes::default(),
         terms: Terms::default(),
         sender: Some(Address::parse("leder@a.nodnett.test").unwrap()),
@@ -95,11 +101,13 @@ fn on_occasion<T>(decide: impl FnOnce(&Occasion<'_>) -> T) -> T {
         content: None,
         reports: [9, 10, 11].map(Reference::from_number),
         redirect: None,
+        start: START,
+        up_for: Duration::from_secs(86_400),
     })
 }
 
 fn move_after(outcome: Outcome, row: Waiting) -> Change {
-    on_occasion(|occasion| attempted(vec![(row, attempt(outcome))], occasion))
+    on_occasion(|occasion| attempted(&[(row, attempt(outcome))], occasion))
 }
 
 fn said(code: u16) -> Cause {
@@ -164,7 +172,7 @@ fn each_outcome_makes_its_move() {
             old,
             State::Failed,
             EventKind::Failed,
-            "tried for 60 min; at last: gone",
+            "tried for 60 min; at last: gone; it may have arrived all the same",
             1,
         ),
     ] {
@@ -178,7 +186,7 @@ fn each_outcome_makes_its_move() {
                 step.last_reply.as_deref(),
                 change.messages.len()
             ),
-            (to, kind, Some(last_reply), messages),
+            (Some(to), kind, Some(last_reply), messages),
             "{outcome:?} after {age:?}"
         );
         assert_eq!(step.attempts, Some(3));
@@ -200,7 +208,10 @@ fn a_delivery_overrules_a_hold_and_a_deferral_does_not() {
         let change = move_after(outcome.clone(), row());
         let from = change.recipients[0].from;
         assert_eq!(from.contains(&State::Held), held, "{outcome:?}");
-        assert!(from.iter().all(|state| !state.is_final()), "{outcome:?}");
+        // Nobody can take a delivery back.
+        let cancelled = matches!(outcome, Outcome::Delivered(_));
+        assert_eq!(from.contains(&State::Cancelled), cancelled, "{outcome:?}");
+        assert!(!from.contains(&State::Delivered), "{outcome:?}");
     }
 }
 
@@ -271,7 +282,14 @@ fn operations_start_only_where_they_may() {
         let mut moves = Vec::new();
         for state in all {
             let row = waiting(state, Duration::ZERO);
-            let change = operated(operation, &[row], "kari", NOW, Some("flom"));
+            let order = Order {
+                operation,
+                by: "kari",
+                reason: Some("flom"),
+                report: false,
+                now: NOW,
+            };
+            let change = operated(order, &[row]);
             for step in change.recipients {
                 let event = step.event.unwrap();
                 assert_eq!(event.details.by.as_deref(), Some("kari"));
@@ -280,7 +298,7 @@ fn operations_start_only_where_they_may() {
                 assert_eq!(step.attempts, None);
                 let due = matches!(operation, Operation::Retry | Operation::Release);
                 assert_eq!(step.next_attempt_at, due.then_some(NOW));
-                moves.push((state, step.to));
+                moves.push((state, step.to.unwrap()));
             }
         }
         assert_eq!(moves, expected, "{operation:?}");
@@ -434,7 +452,7 @@ fn a_sender_is_told_once_that_it_is_late() {
         let change = move_after(Outcome::Deferred(said(451)), row);
         assert_eq!(story(&change), expected, "{age:?} {told}");
         let step = &change.recipients[0];
-        assert_eq!(step.to, state);
+        assert_eq!(step.to, Some(state));
         assert_eq!(
             step.told.late,
             expected.len() == 2 && state == State::Deferred
@@ -536,11 +554,11 @@ fn what_is_overdue_is_ended_before_it_is_tried() {
     row.last_reply = Some("451 4.3.2 busy".into());
     assert!(overdue(&row, NOW) && !overdue(&row, NOW.before(minutes(1))));
     let untouched = waiting(State::Deferred, minutes(1));
-    let change = on_occasion(|occasion| expired(vec![row, untouched], occasion));
+    let change = on_occasion(|occasion| expired(&[row, untouched], occasion));
     assert_eq!(story(&change), ["failed", "bounced: 0000-0000-0009"]);
     let reason = format!("not delivered by {NOW}, as the sender demanded; at last: 451 4.3.2 busy");
     assert_eq!(change.recipients[0].last_reply.as_deref(), Some(&*reason));
-    assert_eq!(change.recipients[0].to, State::Failed);
+    assert_eq!(change.recipients[0].to, Some(State::Failed));
 }
 
 #[test]
@@ -575,7 +593,7 @@ fn a_delivery_is_confirmed_to_who_asked() {
             handover,
             ..attempt(Outcome::Delivered(answer(250)))
         };
-        let change = on_occasion(|occasion| attempted(vec![(row, attempt)], occasion));
+        let change = on_occasion(|occasion| attempted(&[(row, attempt)], occasion));
         assert_eq!(&story(&change), expected, "{handover:?} {notify:?} {trace}");
     }
 }
@@ -599,7 +617,8 @@ fn one_step_can_bring_news_of_every_kind() {
         row.wishes = wishes(success);
         (row, attempt(outcome))
     });
-    let change = on_occasion(|occasion| attempted(tried.collect(), occasion));
+    let tried: Vec<_> = tried.collect();
+    let change = on_occasion(|occasion| attempted(&tried, occasion));
     assert_eq!(
         story(&change),
         [
@@ -644,7 +663,10 @@ fn a_report_that_cannot_be_delivered_waits_for_an_operator() {
         let reason = format!("a report that could not be delivered: {reason}");
         assert_eq!(story(&change), [format!("held: {reason}")]);
         let step = &change.recipients[0];
-        assert_eq!((step.to, step.told.late), (State::Held, true));
+        assert_eq!(
+            (step.to, step.next_look),
+            (Some(State::Held), NextLook::Never)
+        );
         assert_eq!(step.last_reply.as_deref(), Some(&*reason));
     }
 }
@@ -659,49 +681,168 @@ fn a_foreign_report_that_fails_is_over() {
     assert_eq!(story(&change), ["failed", unsaid]);
 }
 
+/// What a look at one recipient comes to.
+fn look(waiting: Waiting, is_under_way: bool, reason: Option<&str>) -> Change {
+    let look = Look {
+        waiting,
+        is_under_way,
+        reason: reason.map(str::to_owned),
+    };
+    on_occasion(|occasion| looked_at(&[look], occasion))
+}
+
+const LATE: Told = Told {
+    late: true,
+    overdue: false,
+};
+
+/// So many seconds from now, and back.
+fn at(seconds: i64) -> NextLook {
+    NextLook::At(Timestamp::from_millis(NOW.as_millis() + seconds * 1000))
+}
+
 #[test]
-fn a_sender_hears_that_it_is_held() {
-    let held = |age| waiting(State::Held, age);
-    let own = Waiting {
+fn what_the_clock_decides_of_what_waits() {
+    use NextLook::{AsBefore, Never};
+    use State::{Cancelled, Deferred, Failed, Held, Queued};
+    let row = |state, age| waiting(state, minutes(age));
+    let told = |state, age| Waiting {
+        told: LATE,
+        ..row(state, age)
+    };
+    let tried = |age, attempts| Waiting {
+        of_late: OfLate {
+            start: START,
+            attempts,
+        },
+        ..told(Deferred, age)
+    };
+    // Due for as long as it waits, and never tried.
+    let in_line = |age| Waiting {
+        next_attempt_at: NOW.before(minutes(age)),
+        ..tried(age, 0)
+    };
+    let own = |state, age| Waiting {
         sender: None,
         message_id: Some("0000-0000-0005@relay.nodnett.test".into()),
-        ..held(minutes(5))
+        ..row(state, age)
     };
-    let told = Waiting {
-        told: Told {
-            late: true,
-            overdue: false,
+    let by_now = |row, mode| by_row(row, by(NOW, mode, false));
+    const WARNED: &[&str] = &["warned: 0000-0000-000A"];
+    const FAILED: &[&str] = &["failed", "bounced: 0000-0000-0009"];
+    const UNDELIVERABLE: &str = "held: a report that could not be delivered: tried for 62 min";
+    type Case = (
+        Waiting,
+        bool,
+        &'static [&'static str],
+        Option<State>,
+        NextLook,
+    );
+    #[rustfmt::skip]
+    let cases: [Case; 18] = [
+        // What waits, whether an attempt is under way; the story, the new state, the next look.
+        (row(Queued, 4),    false, &[],    None, at(65)),
+        (row(Queued, 5),    false, WARNED, None, at(55 * 60 + 5)),
+        (row(Queued, 5),    true,  WARNED, None, at(55 * 60 + 5)),
+        (told(Deferred, 5), false, &[],    None, at(55 * 60 + 5)),
+        (tried(62, 1),      false, FAILED, Some(Failed), AsBefore),
+        (tried(62, 1),      true,  &[],    None, at(60)),
+        (tried(62, 0),      false, &[],    None, at(60)),
+        (in_line(62),       false, FAILED, Some(Failed), AsBefore),
+        (own(Deferred, 62), false, &[UNDELIVERABLE], Some(Held), Never),
+        (by_now(row(Queued, 1), ByMode::Return), false, FAILED, Some(Failed), AsBefore),
+        (by_now(row(Queued, 5), ByMode::Notify), false, WARNED, None, at(55 * 60 + 5)),
+        (row(Held, 5),      false, WARNED, None, Never),
+        (row(Held, 4),      false, &[],    None, at(60)),
+        (told(Held, 62),    false, &[],    None, Never),
+        (own(Held, 5),      false, &[],    None, Never),
+        (by_now(row(Held, 1), ByMode::Notify), false, WARNED, None, at(4 * 60)),
+        (row(Cancelled, 1), false, &["bounced: 0000-0000-0009"], None, Never),
+        (row(Cancelled, 1), true,  &[],    None, at(1)),
+    ];
+    for (number, (row, is_under_way, expected, to, next_look)) in cases.into_iter().enumerate() {
+        let change = look(row, is_under_way, None);
+        assert_eq!(story(&change), expected, "case {number}");
+        let step = &change.recipients[0];
+        assert_eq!((step.to, step.next_look), (to, next_look), "case {number}");
+    }
+}
+
+fn by_row(row: Waiting, deliver_by: Option<DeliverBy>) -> Waiting {
+    Waiting {
+        terms: Terms {
+            deliver_by,
+            ..row.terms
         },
-        ..held(minutes(5))
-    };
-    for (row, moves, expected) in [
-        (held(minutes(5)), 1, vec!["warned: 0000-0000-000A"]),
-        (held(minutes(4)), 0, vec![]),
-        (told, 0, vec![]),
-        (own, 1, vec![]),
-        (waiting(State::Deferred, minutes(5)), 0, vec![]),
-    ] {
-        let change = on_occasion(|occasion| held_too_long(vec![row], occasion));
-        assert_eq!(story(&change), expected);
-        assert_eq!(change.recipients.len(), moves);
-        for step in change.recipients {
-            assert_eq!((step.to, step.told.late), (State::Held, true));
-            assert_eq!(step.from, [State::Held]);
-        }
+        ..row
     }
 }
 
 #[test]
-fn a_cancellation_can_be_told() {
-    let rows = [
-        waiting(State::Deferred, minutes(1)),
-        waiting(State::Delivered, minutes(1)),
+fn an_operator_s_move_says_when_to_look_again() {
+    use NextLook::{AsBefore, Never};
+    use Operation::{Cancel, Hold, Release, Retry};
+    use State::{Deferred, Held, Queued};
+    let anew = Some(OfLate::default());
+    #[rustfmt::skip]
+    let cases = [
+        // From where, was told that it is late, to be told; looked at when, schedule anew.
+        (Retry,   Deferred, false, false, AsBefore, None),
+        (Hold,    Queued,   false, false, at(0),    None),
+        (Release, Held,     false, false, at(5),    anew),
+        (Cancel,  Deferred, false, false, Never,    None),
+        (Cancel,  Deferred, false, true,  at(0),    None),
+        // It was promised word of the end.
+        (Cancel,  Held,     true,  false, at(0),    None),
     ];
-    let change = on_occasion(|occasion| cancelled(&rows, "kari", Some("flom"), occasion));
-    assert_eq!(story(&change), ["cancelled", "bounced: 0000-0000-0009"]);
-    assert_eq!(change.recipients[0].to, State::Cancelled);
-    let details = &change.recipients[0].event.as_ref().unwrap().details;
-    assert_eq!(details.by.as_deref(), Some("kari"));
+    for (operation, from, late, report, next_look, of_late) in cases {
+        let order = Order {
+            operation,
+            by: "kari",
+            reason: None,
+            report,
+            now: NOW,
+        };
+        let row = Waiting {
+            told: Told {
+                late,
+                overdue: false,
+            },
+            ..waiting(from, minutes(1))
+        };
+        let change = operated(order, &[row]);
+        let step = &change.recipients[0];
+        let found = (step.next_look, step.of_late);
+        assert_eq!(found, (next_look, of_late), "{operation:?} {late} {report}");
+    }
+}
+
+#[test]
+fn a_doubt_is_remembered() {
+    let gone = Cause::Found("the connection was closed without an answer".into());
+    let change = move_after(
+        Outcome::PossiblyDelivered(gone),
+        waiting(State::Queued, minutes(1)),
+    );
+    assert!(change.recipients[0].is_doubtful);
+    let doubtful = |age| Waiting {
+        is_doubtful: true,
+        last_reply: Some("451 busy".into()),
+        ..waiting(State::Deferred, minutes(age))
+    };
+    for change in [
+        move_after(Outcome::Deferred(said(451)), doubtful(60)),
+        move_after(Outcome::Failed(said(550)), doubtful(1)),
+        look(doubtful(62), false, None),
+    ] {
+        let subject = change.messages[0].facts.subject.as_deref();
+        assert_eq!(subject, Some("Perhaps not delivered: (no subject)"));
+        let reason = change.recipients[0].last_reply.as_deref().unwrap();
+        assert!(
+            reason.ends_with("; it may have arrived all the same"),
+            "{reason}"
+        );
+    }
 }
 
 #[test]

@@ -38,6 +38,10 @@ impl Reading {
         }
     }
 
+    pub(super) const fn wall(self) -> Timestamp {
+        self.wall
+    }
+
     /// What the wall clock would say at `later`, had nobody set it since.
     fn expected(self, later: Self) -> Timestamp {
         self.wall

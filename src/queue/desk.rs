@@ -10,6 +10,7 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::RandomState;
 use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,7 +27,7 @@ use crate::lifecycle::report::Letterhead;
 use crate::lifecycle::retry::Schedule;
 use crate::mail::{Content, Priority, Reference, RoomId, Timestamp};
 use crate::policy::table::RoutingTable;
-use crate::spool::store::{Portion, RecipientId, Waiting};
+use crate::spool::store::{Portion, RecipientId, Told, Waiting};
 use crate::spool::{BodyPermit, Fresh, SMALL_BODY, Spool};
 
 /// How long the store gives out to nobody else what we took.
@@ -64,13 +65,42 @@ pub(super) struct Desk {
     pub wake: Arc<Notify>,
     pub stop: watch::Receiver<bool>,
     pub dial: watch::Receiver<Dial>,
+    /// Names this start of the relay.
+    pub start: Timestamp,
+    pub up_since: Instant,
+    /// How often others were seen to have changed the store.
+    pub foreign: AtomicU64,
+}
+
+/// How far a recipient in hand has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// In a lane.
+    InLine,
+    /// A worker has it. What its sender was told meanwhile, beside what its row says.
+    UnderWay(Told),
+    /// What becomes of it is being written.
+    Settling,
+}
+
+/// Whose it is when it is to be looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// No worker's: it is in hand for the look now.
+    Free { is_in_line: bool },
+    /// A worker's. What its sender was told meanwhile.
+    UnderWay(Told),
+    /// What becomes of it is being written, and says when to look again.
+    Settling,
 }
 
 #[derive(Default)]
 pub(super) struct Hand {
     lanes: HashMap<RoomId, Lane>,
-    /// In a lane, being tried, or with an outcome that is being written.
-    held: HashSet<RecipientId>,
+    held: HashMap<RecipientId, Phase>,
+    /// Of these, those that the store gave out once more meanwhile: it gives them to nobody until
+    /// they are given back.
+    leased_again: HashSet<RecipientId>,
     /// To be given back to the store.
     orphans: Vec<RecipientId>,
     /// The store is being asked what is due; whose outcome was written meanwhile may be named in
@@ -95,9 +125,75 @@ impl Hand {
             .into_iter()
             .partition(|it| self.written.contains(&it.id));
         self.orphans.extend(old.into_iter().map(|it| it.id));
-        due.into_iter()
-            .filter(|it| !self.held.contains(&it.id))
-            .collect()
+        let (held, free): (Vec<_>, Vec<_>) = due
+            .into_iter()
+            .partition(|it| self.held.contains_key(&it.id));
+        self.leased_again.extend(held.into_iter().map(|it| it.id));
+        free
+    }
+
+    /// A worker takes these up.
+    pub(super) fn take_up(&mut self, ids: impl Iterator<Item = RecipientId>) {
+        self.held
+            .extend(ids.map(|id| (id, Phase::UnderWay(Told::NOTHING))));
+    }
+
+    pub(super) fn put_down(&mut self, ids: impl Iterator<Item = RecipientId>) {
+        self.held.extend(ids.map(|id| (id, Phase::InLine)));
+    }
+
+    /// What becomes of these is about to be made out; what their senders were told while they were
+    /// under way is added to their rows.
+    pub(super) fn settle(&mut self, rows: &mut [Waiting]) {
+        for row in rows {
+            if let Some(Phase::UnderWay(told)) = self.held.insert(row.id, Phase::Settling) {
+                row.told = row.told.and(told);
+            }
+        }
+    }
+
+    /// What is in line comes out of it. Of what is under way both may tell the sender: who comes
+    /// first leaves word of it for the other.
+    pub(super) fn take_for_a_look(&mut self, id: RecipientId, room: &RoomId) -> Standing {
+        let is_in_line = match self.held.get(&id) {
+            None => false,
+            Some(Phase::InLine) => true,
+            Some(Phase::UnderWay(told)) => return Standing::UnderWay(*told),
+            Some(Phase::Settling) => return Standing::Settling,
+        };
+        if is_in_line {
+            self.take_out_of_line(id.reference, room);
+        }
+        self.held.insert(id, Phase::Settling);
+        Standing::Free { is_in_line }
+    }
+
+    /// The sender was told of one that is under way.
+    pub(super) fn tell(&mut self, id: RecipientId, also: Told) {
+        if let Some(Phase::UnderWay(told)) = self.held.get_mut(&id) {
+            *told = told.and(also);
+        }
+    }
+
+    /// It was not, after all.
+    pub(super) fn take_back_what_was_told(&mut self, id: RecipientId) {
+        if let Some(Phase::UnderWay(told)) = self.held.get_mut(&id) {
+            *told = Told::NOTHING;
+        }
+    }
+
+    fn take_out_of_line(&mut self, reference: Reference, room: &RoomId) {
+        let Some(lane) = self.lanes.get_mut(room) else {
+            return;
+        };
+        let of_this_message = |task: &Task| task.reference == reference;
+        for task in lane.line.take_out(of_this_message) {
+            lane.octets = lane.octets.saturating_sub(task.octets());
+            for id in task.ids() {
+                self.held.remove(&id);
+                self.orphans.push(id);
+            }
+        }
     }
 
     pub(super) fn lane(&mut self, room: &RoomId) -> Option<&mut Lane> {
@@ -107,12 +203,12 @@ impl Hand {
     pub(super) fn let_go(&mut self, ids: &[RecipientId], give_back: bool) {
         for id in ids {
             self.held.remove(id);
+            if self.leased_again.remove(id) || give_back {
+                self.orphans.push(*id);
+            }
         }
         if self.asking {
             self.written.extend(ids);
-        }
-        if give_back {
-            self.orphans.extend(ids);
         }
     }
 }
@@ -205,6 +301,18 @@ pub(super) struct Body {
     pub _share: Option<OwnedSemaphorePermit>,
 }
 
+impl Body {
+    /// As much of a message as a report quotes: too little to count.
+    pub(super) fn quoted(content: Content) -> Self {
+        Self {
+            content,
+            is_fresh: false,
+            _permit: Arc::default(),
+            _share: None,
+        }
+    }
+}
+
 impl Task {
     pub(super) fn ids(&self) -> impl Iterator<Item = RecipientId> {
         self.recipients.iter().map(|it| it.id)
@@ -254,7 +362,7 @@ impl Desk {
         let mut waiting = fresh.waiting;
         {
             let hand = self.hand();
-            waiting.retain(|it| !hand.held.contains(&it.id));
+            waiting.retain(|it| !hand.held.contains_key(&it.id));
         }
         for mut task in into_tasks(waiting) {
             let content = fresh.content.clone();
@@ -347,7 +455,7 @@ impl Desk {
         lane.octets += task.octets();
         lane.line.push(task.priority(), task.waits_since(), task);
         self.staff(lane, &room, alive);
-        hand.held.extend(ids);
+        hand.put_down(ids.into_iter());
     }
 
     /// Sees to it that the tasks in line are worked on.
@@ -372,6 +480,7 @@ impl Desk {
     /// An operator changed something: what only waits in memory is read anew from the store, and
     /// shut doors are knocked at.
     pub(super) async fn start_over(&self) {
+        self.foreign.fetch_add(1, Ordering::Relaxed);
         for lane in self.hand().lanes.values_mut() {
             lane.door.prompt();
         }
@@ -390,6 +499,7 @@ impl Desk {
             }
             for id in &hand.orphans {
                 hand.held.remove(id);
+                hand.leased_again.remove(id);
             }
         }
         self.give_back_orphans().await;

@@ -122,6 +122,23 @@ impl<T> Line<T> {
         Some((urgency, place.task))
     }
 
+    /// Takes out those that are meant.
+    pub(super) fn take_out(&mut self, is_meant: impl Fn(&T) -> bool) -> Vec<T> {
+        let mut taken = Vec::new();
+        for (rank, places) in &mut self.ranks {
+            let all = std::mem::take(places).into_iter();
+            let (out, left): (Vec<_>, Vec<_>) = all.partition(|place| is_meant(&place.task));
+            *places = left.into();
+            match Urgency::of(rank.0) {
+                Urgency::Urgent => self.urgent -= out.len(),
+                Urgency::Routine => self.routine -= out.len(),
+            }
+            taken.extend(out.into_iter().map(|place| place.task));
+        }
+        self.ranks.retain(|_, places| !places.is_empty());
+        taken
+    }
+
     /// Takes all of them out, in order.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = T> + use<T> {
         let line = std::mem::take(self);

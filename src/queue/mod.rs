@@ -10,7 +10,7 @@
 //!    attempt (`delivery`). Its outcome becomes a change (`lifecycle`) and goes to the store.
 //! 4. At a shut door one knocker ([`knock`]) tries until it opens; then all that waits is due.
 //!
-//! Beside the road: [`ways`] sees when a room's mail goes elsewhere, [`clock`] when the wall clock
+//! Beside the road: [`look`] sees what waits too long, whatever becomes of attempts, [`ways`] when a room's mail goes elsewhere, [`clock`] when the wall clock
 //! was set. What the queue holds in memory it may drop at any time: the store has it, under a lease
 //! that is given back. It decides neither where mail goes (`policy`) nor what an outcome means
 //! (`lifecycle`). It fails never: trouble with the store is told, and tried again.
@@ -20,12 +20,15 @@ mod desk;
 mod door;
 mod knock;
 mod lane;
+mod look;
+mod settle;
 mod ways;
 mod work;
 
 use std::collections::VecDeque;
 use std::hash::RandomState;
 use std::pin::{Pin, pin};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -46,8 +49,6 @@ use ways::Ways;
 
 /// How often the store is asked for what is due.
 const LOOK: Duration = Duration::from_millis(250);
-/// How often what is held is looked at.
-const LOOK_AT_HELD: Duration = Duration::from_secs(5);
 /// The pause before the store is asked again for what it could not do.
 const WRITE_AGAIN: Duration = Duration::from_millis(100);
 /// How long attempts in hand may take when the relay stops.
@@ -97,12 +98,15 @@ pub async fn run(parts: Parts) {
         wake: Arc::clone(&wake),
         stop: stop.clone(),
         dial: dial.subscribe(),
+        start: Timestamp::now(),
+        up_since: Instant::now(),
+        foreign: AtomicU64::new(0),
     });
     let mut foreign = desk.spool.store().foreign_changes();
     let mut starting = pin!(make_all_due(&desk, parts.last));
     let mut started = false;
     let mut watcher = Watcher::new(Arc::clone(&desk), alive.clone(), dial);
-    let mut held = pin!(tell_of_what_is_held(&desk));
+    let mut looking = pin!(look::run(&desk));
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -113,7 +117,7 @@ pub async fn run(parts: Parts) {
             () = &mut starting, if !started => started = true,
             Ok(()) = foreign.changed() => desk.start_over().await,
             () = watcher.moved() => {}
-            () = &mut held => {}
+            () = &mut looking => {}
             () = wake.notified() => watcher.look(false).await,
             _ = look.tick() => watcher.look(true).await,
         }
@@ -153,15 +157,6 @@ async fn make_all_due(desk: &Desk, last: Option<Reference>) {
         tokio::time::sleep(begun.elapsed()).await;
     }
     desk.wake.notify_one();
-}
-
-/// For as long as the queue runs.
-async fn tell_of_what_is_held(desk: &Desk) {
-    let mut look = tokio::time::interval(LOOK_AT_HELD);
-    loop {
-        look.tick().await;
-        desk.tell_of_what_is_held().await;
-    }
 }
 
 /// What is looked at again and again: both clocks, where mail goes, and what is due.

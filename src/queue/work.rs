@@ -6,10 +6,10 @@
 //! meanwhile. An attempt that panics costs its recipients a deferral, anything else that panics
 //! costs them nothing: they are given back.
 
-use std::hash::BuildHasher;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -17,40 +17,38 @@ use super::clock::{self, Reading};
 use super::desk::{Alive, Body, Desk, Found, Lane, Task};
 use super::knock::Knocker;
 use super::lane::Urgency;
-use super::{WRITE_AGAIN, stopped};
+use super::settle::{Grip, Ruling, Settlement};
+use super::stopped;
 use crate::delivery::outcome::{Attempt, Cause, Handover, Outcome};
 use crate::delivery::{self, Job, Kept};
-use crate::lifecycle::{self, Occasion, REPORTS};
-use crate::mail::{Content, RoomId, Timestamp};
+use crate::lifecycle;
+use crate::mail::{RoomId, State, Timestamp};
 use crate::policy::decide::{self, Route};
 use crate::policy::table::{NextHop, RoutingTable};
-use crate::spool::store::{Applied, Change, RecipientId, StoreError, Waiting};
+use crate::spool::store::{RecipientId, Waiting};
 
 /// How long a worker keeps a connection with nothing to send.
 const IDLE: Duration = Duration::from_secs(5);
 /// How long a job waits for memory before it goes back to the store.
 const MEMORY_WAIT: Duration = Duration::from_secs(10);
-/// Held recipients looked at, at a time.
-const HELD: usize = 1000;
-/// The longest pause before an outcome that could not be written is written again.
-const WRITE_AGAIN_AT_MOST: Duration = Duration::from_secs(5);
 
 /// A worker's place in its lane; free again when dropped, also by a panic.
 pub(super) struct Place {
-    desk: Arc<Desk>,
-    room: RoomId,
-    alive: Alive,
+    pub desk: Arc<Desk>,
+    pub room: RoomId,
+    pub alive: Alive,
     /// What it is working on.
     on: Option<Urgency>,
     connected: bool,
 }
 
 /// A task, and what was known of its room's door when it was picked.
-struct Picked {
-    task: Task,
-    finding: Option<Arc<Attempt>>,
+pub(super) struct Picked {
+    pub task: Task,
+    pub finding: Option<Arc<Attempt>>,
     turn: u64,
     is_proven: bool,
+    foreign: u64,
 }
 
 /// What a task has shown of the room's door.
@@ -86,7 +84,9 @@ impl Place {
         if shown == Shown::Open {
             self.opened(lane);
         }
-        self.pick(lane)
+        let picked = self.pick(lane)?;
+        hand.take_up(picked.task.ids());
+        Some(picked)
     }
 
     fn pick(&mut self, lane: &mut Lane) -> Option<Picked> {
@@ -104,6 +104,7 @@ impl Place {
             finding,
             turn: lane.door.turn(),
             is_proven: lane.door.is_proven(),
+            foreign: self.desk.foreign.load(Ordering::Relaxed),
         })
     }
 
@@ -114,6 +115,7 @@ impl Place {
             let hand = &mut *desk.hand();
             let lane = hand.lane(&self.room)?;
             if let Some(picked) = self.pick(lane) {
+                hand.take_up(picked.task.ids());
                 return Some(picked);
             }
             if std::mem::take(&mut lane.more) {
@@ -131,7 +133,9 @@ impl Place {
         let hand = &mut *desk.hand();
         let lane = hand.lane(&self.room)?;
         lane.crew.idle = lane.crew.idle.saturating_sub(1);
-        self.pick(lane)
+        let picked = self.pick(lane)?;
+        hand.take_up(picked.task.ids());
+        Some(picked)
     }
 
     /// A connection was opened: others may come too.
@@ -205,6 +209,7 @@ impl Place {
 
     fn put_back(&self, task: Task) {
         let hand = &mut *self.desk.hand();
+        hand.put_down(task.ids());
         if let Some(lane) = hand.lane(&self.room) {
             lane.octets += task.octets();
             let (priority, since) = (task.priority(), task.waits_since());
@@ -235,56 +240,6 @@ impl Drop for Place {
             self.desk.wake.notify_one();
         }
         self.desk.staff(lane, &self.room, &self.alive);
-    }
-}
-
-/// Recipients in hand; let go of when dropped. Unless their outcome was written they are given
-/// back to the store, so that a panic costs them one attempt and no more.
-struct Grip {
-    desk: Arc<Desk>,
-    room: RoomId,
-    ids: Vec<RecipientId>,
-    written: bool,
-    /// They are counted among those that share a finding.
-    shares: bool,
-    alive: Alive,
-}
-
-impl Drop for Grip {
-    fn drop(&mut self) {
-        let mut hand = self.desk.hand();
-        hand.let_go(&self.ids, !self.written);
-        if self.shares
-            && let Some(lane) = hand.lane(&self.room)
-        {
-            lane.sharing = lane.sharing.saturating_sub(1);
-        }
-    }
-}
-
-impl Grip {
-    fn on(place: &Place, picked: &Picked) -> Self {
-        Self {
-            desk: Arc::clone(&place.desk),
-            room: place.room.clone(),
-            ids: picked.task.ids().collect(),
-            written: false,
-            shares: picked.finding.is_some(),
-            alive: place.alive.clone(),
-        }
-    }
-
-    /// The task goes back into its lane, still in hand.
-    fn loosen(mut self) {
-        self.ids.clear();
-        self.written = true;
-    }
-
-    /// Better not tried again before the next start than delivered over and over.
-    fn keep_for_ever(mut self, why: &str) {
-        tracing::error!("{why}; it stays as it is until the relay is started again");
-        self.ids.clear();
-        self.written = true;
     }
 }
 
@@ -320,6 +275,7 @@ async fn try_task(place: &mut Place, picked: Picked, kept: &mut Option<Kept>) ->
     let route = decide::route(&place.room, &table, Timestamp::now());
     let mut errand = Errand {
         grip: Grip::on(place, &picked),
+        foreign: picked.foreign,
         task: picked.task,
         table,
         route,
@@ -362,6 +318,8 @@ async fn try_task(place: &mut Place, picked: Picked, kept: &mut Option<Kept>) ->
 /// One task in a worker's hands.
 struct Errand {
     grip: Grip,
+    /// What others had changed in the store when it was picked.
+    foreign: u64,
     task: Task,
     table: Arc<RoutingTable>,
     route: Option<Route>,
@@ -387,19 +345,9 @@ impl Errand {
     }
 
     /// They fail without another attempt.
-    async fn expire(mut self) {
-        let body = match self.task.body.take() {
-            Some(body) => Ok(body),
-            None => self.grip.desk.fetch(&self.task).await,
-        };
-        let body = match body {
-            Err(Absent::NoMemory) => return,
-            body => body.ok(),
-        };
-        let content = body.as_ref().map(|body| &body.content);
-        self.make_out(content, |rows, occasion| {
-            lifecycle::expired(rows.collect(), occasion)
-        });
+    async fn expire(self) {
+        let quoted = self.grip.desk.quoted(self.task.reference).await;
+        self.make_out(quoted.map(Body::quoted), Ruling::Expired);
     }
 
     async fn send(
@@ -409,6 +357,9 @@ impl Errand {
         turn: u64,
         kept: &mut Option<Kept>,
     ) -> Shown {
+        if !self.is_still_meant().await {
+            return Shown::Nothing;
+        }
         let body = match self.task.body.take() {
             Some(body) => Ok(body),
             None => place.desk.fetch(&self.task).await,
@@ -425,7 +376,7 @@ impl Errand {
         let recipients = &self.task.recipients;
         let Some(attempts) = place.desk.attempt(recipients, &body, route, kept).await else {
             let broke_down = deferral("the attempt broke down: our fault");
-            self.settle_alike(&broke_down, Some(&body.content));
+            self.settle_alike(&broke_down, Some(body));
             return Shown::Nothing;
         };
         let shown = if attempts.iter().any(|it| it.reached) {
@@ -436,66 +387,68 @@ impl Errand {
             self.grip.shares = matches!(found, Some(Found::Shut(_)));
             Shown::Nothing
         };
-        self.settle(attempts, Some(&body.content));
+        self.settle(attempts, Some(body));
         shown
+    }
+
+    /// An operator may have held or cancelled some of them since they were picked: those are let go
+    /// of. `false` where that is all of them, or where nobody knows.
+    async fn is_still_meant(&mut self) -> bool {
+        let desk = &self.grip.desk;
+        if desk.foreign.load(Ordering::Relaxed) == self.foreign {
+            return true;
+        }
+        let ids = self.task.ids().collect();
+        let Ok(rows) = desk.spool.store().waiting(ids).await else {
+            return false;
+        };
+        let is_active = |row: &&Waiting| matches!(row.state, State::Queued | State::Deferred);
+        let meant: Vec<RecipientId> = rows.iter().filter(is_active).map(|it| it.id).collect();
+        self.task.recipients.retain(|it| meant.contains(&it.id));
+        !self.task.recipients.is_empty()
     }
 
     /// The finding answers for all of them. Their message is read only if senders are to be told.
     async fn put_off(mut self, finding: &Attempt) {
         self.task.body = None;
         let desk = Arc::clone(&self.grip.desk);
-        let body = match desk.news_is_due(&self.task, &self.table) {
-            true => desk.fetch(&self.task).await.map(Some),
-            false => Ok(None),
+        let quoted = match desk.news_is_due(&self.task, &self.table) {
+            true => desk.quoted(self.task.reference).await,
+            false => None,
         };
-        let body = match body {
-            Ok(body) => body,
-            Err(Absent::NoMemory) => return,
-            Err(Absent::Unreadable(_)) => None,
-        };
-        self.settle_alike(finding, body.as_ref().map(|body| &body.content));
+        self.settle_alike(finding, quoted.map(Body::quoted));
     }
 
-    fn settle_alike(self, attempt: &Attempt, content: Option<&Content>) {
+    fn settle_alike(self, attempt: &Attempt, body: Option<Body>) {
         let attempts = vec![attempt.clone(); self.task.recipients.len()];
-        self.settle(attempts, content);
+        self.settle(attempts, body);
     }
 
-    fn settle(self, attempts: Vec<Attempt>, content: Option<&Content>) {
-        self.make_out(content, |rows, occasion| {
-            lifecycle::attempted(rows.zip(attempts).collect(), occasion)
+    fn settle(self, attempts: Vec<Attempt>, body: Option<Body>) {
+        self.make_out(body, |rows| {
+            Ruling::Tried(rows.into_iter().zip(attempts).collect())
         });
     }
 
-    /// Makes out what becomes of the recipients, and has it written.
-    fn make_out(
-        self,
-        content: Option<&Content>,
-        decide: impl FnOnce(&mut dyn Iterator<Item = Waiting>, &Occasion<'_>) -> Change,
-    ) {
-        let Self {
-            grip,
-            task,
-            table,
-            route,
-        } = self;
-        let redirect = route.as_ref().filter(|route| route.via != task.room);
-        let redirect = redirect.map(|route| route.rule.as_str());
-        let (reference, since) = (task.reference, Reading::now());
-        let made_out = catch_unwind(AssertUnwindSafe(|| {
-            let mut rows = task.by_todays_clock();
-            let decide = |occasion: &Occasion<'_>| decide(&mut rows, occasion);
-            grip.desk.on_occasion(content, &table, redirect, decide)
-        }));
-        match made_out {
-            Ok(change) => {
-                let alive = grip.alive.clone();
-                tokio::spawn(write(grip, change, since, alive));
-            }
-            Err(_) => {
-                grip.keep_for_ever(&format!("{reference}: its outcome could not be made out"));
-            }
-        }
+    /// Has what becomes of the recipients made out and written, while the worker goes on.
+    fn make_out(self, body: Option<Body>, ruling: impl FnOnce(Vec<Waiting>) -> Ruling) {
+        let redirect = self.route.filter(|route| route.via != self.task.room);
+        let since = Reading::now();
+        let mut rows: Vec<Waiting> = self.task.by_todays_clock().collect();
+        self.grip.desk.hand().settle(&mut rows);
+        let alive = self.grip.alive.clone();
+        let settlement = Settlement {
+            grip: self.grip,
+            ruling: ruling(rows),
+            body,
+            table: self.table,
+            redirect: redirect.map(|route| route.rule),
+            since,
+        };
+        tokio::spawn(async move {
+            let _alive = alive;
+            settlement.write().await;
+        });
     }
 }
 
@@ -587,29 +540,6 @@ impl Desk {
         rows.any(|row| self.schedule.course(row, room).has_news(now))
     }
 
-    /// Senders of what is held are told that it is late.
-    pub(super) async fn tell_of_what_is_held(&self) {
-        let table = Arc::clone(&self.table.borrow());
-        let before = Timestamp::now().before(self.schedule.first_warning(&table));
-        let held = match self.spool.store().held_since(before, HELD).await {
-            Ok(held) => held,
-            Err(fault) => return tracing::warn!(%fault, "the store cannot say what is held"),
-        };
-        for rows in held.chunk_by(|a, b| a.id.reference == b.id.reference) {
-            let Some(first) = rows.first() else { continue };
-            let content = self.spool.store().content(first.id.reference).await;
-            let content = content.ok().flatten();
-            let change = self.on_occasion(content.as_ref(), &table, None, |occasion| {
-                lifecycle::held_too_long(rows.to_vec(), occasion)
-            });
-            if !change.recipients.is_empty()
-                && let Err(fault) = self.spool.apply(Arc::new(change)).await
-            {
-                return tracing::warn!(%fault, "senders of what is held cannot be told yet");
-            }
-        }
-    }
-
     /// A message's bytes from the store, under a share of the memory for bodies.
     async fn fetch(&self, task: &Task) -> Result<Body, Absent> {
         let first = task.recipients.first();
@@ -630,87 +560,6 @@ impl Desk {
             Err(fault) => Err(Absent::Unreadable(format!(
                 "the message cannot be read: {fault}"
             ))),
-        }
-    }
-
-    /// A change, with all that it may depend on.
-    fn on_occasion(
-        &self,
-        content: Option<&Content>,
-        table: &RoutingTable,
-        redirect: Option<&str>,
-        decide: impl FnOnce(&Occasion<'_>) -> Change,
-    ) -> Change {
-        let reports = [(); REPORTS].map(|()| self.spool.next_reference());
-        decide(&Occasion {
-            now: Timestamp::now(),
-            noise: self.noise.hash_one(reports),
-            schedule: &self.schedule,
-            letterhead: &self.letterhead,
-            table,
-            content,
-            reports,
-            redirect,
-        })
-    }
-}
-
-/// Writes an outcome, however long it takes: it must not be lost, nor the message sent again.
-/// It was made out by the clock of `since`.
-async fn write(mut grip: Grip, mut change: Change, since: Reading, _alive: Alive) {
-    clock::steady(&grip.desk.dial).await;
-    let step = since.step_until(Reading::now());
-    for due in change
-        .recipients
-        .iter_mut()
-        .filter_map(|it| it.next_attempt_at.as_mut())
-    {
-        *due = clock::moved(*due, step);
-    }
-    let change = Arc::new(change);
-    let mut applied = grip.desk.apply(&change).await;
-    if let Err(fault) = &applied {
-        tracing::error!(%fault, "an outcome contradicts the store; written without its report");
-        let recipients = change.recipients.clone();
-        let bare = Change {
-            recipients,
-            ..Change::default()
-        };
-        applied = grip.desk.apply(&Arc::new(bare)).await;
-    }
-    match applied {
-        Ok(applied) => {
-            grip.written = true;
-            grip.desk.tell_overtaken(&change, &applied).await;
-        }
-        Err(fault) => grip.keep_for_ever(&format!("an outcome contradicts the store: {fault}")),
-    }
-}
-
-impl Desk {
-    /// Somebody decided otherwise meanwhile; what happened is told all the same.
-    async fn tell_overtaken(&self, change: &Change, applied: &Applied) {
-        if applied.skipped.is_empty() {
-            return;
-        }
-        let late = Arc::new(lifecycle::overtaken(change, &applied.skipped));
-        if let Err(fault) = self.apply(&late).await {
-            tracing::error!(%fault, "what came too late cannot be told");
-        }
-    }
-
-    /// Applies a change as soon as the store can; fails only where trying again cannot help.
-    async fn apply(&self, change: &Arc<Change>) -> Result<Applied, StoreError> {
-        let mut pause = WRITE_AGAIN;
-        loop {
-            match self.spool.apply(Arc::clone(change)).await {
-                Err(fault) if !matches!(fault, StoreError::Conflict(_)) => {
-                    tracing::warn!(%fault, "an outcome waits to be written");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(WRITE_AGAIN_AT_MOST);
-                }
-                outcome => return outcome,
-            }
         }
     }
 }

@@ -87,6 +87,8 @@ pub struct NewRecipient {
     pub state: State,
     /// When it is first due.
     pub next_attempt_at: Timestamp,
+    /// When it is first looked at, should it still wait then.
+    pub look_at: Timestamp,
     /// Not given out by `take_due` before this: the lease of who holds it in memory.
     pub leased_until: Timestamp,
 }
@@ -97,7 +99,8 @@ pub struct NewRecipient {
 pub struct RecipientChange {
     pub id: RecipientId,
     pub from: &'static [State],
-    pub to: State,
+    /// `None` keeps the state, and with it the time when it is due and any lease.
+    pub to: Option<State>,
     /// Attempts made so far; `None` keeps what is there.
     pub attempts: Option<u32>,
     /// When it is next due; `None` keeps what is there.
@@ -106,11 +109,47 @@ pub struct RecipientChange {
     pub last_reply: Option<String>,
     /// What the sender was told in this step, beside what it was told before.
     pub told: Told,
+    /// It may have arrived all the same; stays so.
+    pub is_doubtful: bool,
+    /// `None` keeps what is there.
+    pub of_late: Option<OfLate>,
+    pub next_look: NextLook,
     pub event: Option<Event>,
 }
 
-/// All that one step does, in one transaction. Where every recipient's step is skipped, the messages
-/// and events that come with it are too.
+impl RecipientChange {
+    /// A step that changes nothing yet.
+    pub const fn of(id: RecipientId, from: &'static [State]) -> Self {
+        Self {
+            id,
+            from,
+            to: None,
+            attempts: None,
+            next_attempt_at: None,
+            last_reply: None,
+            told: Told::NOTHING,
+            is_doubtful: false,
+            of_late: None,
+            next_look: NextLook::AsBefore,
+            event: None,
+        }
+    }
+}
+
+/// When a recipient is next looked at for what the clock decides, whatever attempts come to: that
+/// its sender is to be told something, or that its time is over. What is finished is looked at no
+/// more unless the step says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NextLook {
+    #[default]
+    AsBefore,
+    At(Timestamp),
+    Never,
+}
+
+/// All that one step does, in one transaction. Where every recipient's step is skipped, the events
+/// that come with it are too. With messages it is made whole or not at all: a report names all of the
+/// recipients.
 #[derive(Debug, Clone, Default)]
 pub struct Change {
     pub recipients: Vec<RecipientChange>,
@@ -125,6 +164,15 @@ pub struct Change {
 pub struct Applied {
     /// Recipients that were no longer in a state the change could start from.
     pub skipped: Vec<RecipientId>,
+    /// Nothing at all was changed, because of them.
+    pub is_undone: bool,
+}
+
+impl Applied {
+    /// Whether what was told to senders in the change is told.
+    pub const fn is_made(&self) -> bool {
+        !self.is_undone
+    }
 }
 
 /// What a sender was told about one recipient that waits, each at most once.
@@ -134,6 +182,40 @@ pub struct Told {
     pub late: bool,
     /// That it was not delivered by the time the sender named (RFC 2852, mode N).
     pub overdue: bool,
+}
+
+impl Told {
+    pub const NOTHING: Self = Self {
+        late: false,
+        overdue: false,
+    };
+
+    /// Both together.
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            late: self.late || other.late,
+            overdue: self.overdue || other.overdue,
+        }
+    }
+}
+
+/// Attempts since the schedule last began anew: with a start of the relay, or when it was released.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OfLate {
+    /// Names the start of the relay that made them; the default is no start.
+    pub start: Timestamp,
+    pub attempts: u32,
+}
+
+impl OfLate {
+    /// How many were made since this start.
+    pub fn since(self, start: Timestamp) -> u32 {
+        if self.start == start {
+            self.attempts
+        } else {
+            0
+        }
+    }
 }
 
 /// The clock was set by so many milliseconds, and what waits from before has to move along.
@@ -161,6 +243,7 @@ pub struct Waiting {
     pub room: RoomId,
     pub state: State,
     pub attempts: u32,
+    pub of_late: OfLate,
     pub accepted_at: Timestamp,
     /// The acceptance, by today's clock: steps of the clock since then are taken out of it. Ages
     /// are counted from here.
@@ -168,6 +251,8 @@ pub struct Waiting {
     pub next_attempt_at: Timestamp,
     pub last_reply: Option<String>,
     pub told: Told,
+    /// An attempt may have delivered it, and nobody knows.
+    pub is_doubtful: bool,
     pub wishes: Wishes,
     pub terms: Terms,
     pub sender: Option<Address>,
@@ -334,10 +419,12 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Moves the times of a portion of what waits, after `after`. Returns where to go on; `None` at
     /// the end.
     fn shift(&self, shift: Shift, after: Option<RecipientId>) -> Pending<Option<RecipientId>>;
-    /// Held recipients that wait since before `before` and whose senders were not told that they
-    /// are late, oldest first.
-    fn held_since(&self, before: Timestamp, limit: usize) -> Pending<Vec<Waiting>>;
+    /// Recipients that are to be looked at by `now`, those whose time came first before the others.
+    /// Cancelled ones too, where the sender is still to be told.
+    fn to_look_at(&self, now: Timestamp, limit: usize) -> Pending<Vec<Waiting>>;
     fn content(&self, reference: Reference) -> Pending<Option<Content>>;
+    /// The first `octets` of a message.
+    fn beginning(&self, reference: Reference, octets: usize) -> Pending<Option<Content>>;
     fn message(&self, reference: Reference) -> Pending<Option<MessageRecord>>;
     fn search(&self, search: Search) -> Pending<Vec<LogRow>>;
     fn events(&self, reference: Reference) -> Pending<Vec<LoggedEvent>>;
@@ -354,7 +441,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     ) -> Pending<Vec<RecipientId>>;
     /// The same, summed up by room, state and reason; what waits longest first.
     fn waiting_groups(&self, filter: WaitingFilter) -> Pending<Vec<WaitingGroup>>;
-    /// These recipients, those left out that wait no longer.
+    /// These recipients, those left out that are finished, and not to be looked at either.
     fn waiting(&self, ids: Vec<RecipientId>) -> Pending<Vec<Waiting>>;
     /// The routing table in force.
     fn routes(&self) -> Pending<Option<Revision>>;

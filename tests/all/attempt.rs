@@ -10,7 +10,7 @@ use ilbud::delivery::trust::Trust;
 use ilbud::delivery::{self, Job, Kept};
 use ilbud::mail::{Address, Content, Reference, RoomId, State, Terms, Timestamp, Wishes};
 use ilbud::policy::table::{HopServer, HopTls, NextHop};
-use ilbud::spool::store::{RecipientId, Told, Waiting};
+use ilbud::spool::store::{OfLate, RecipientId, Told, Waiting};
 
 use crate::fake_hop;
 
@@ -62,6 +62,8 @@ pub fn rows(recipients: &[&str]) -> Vec<Waiting> {
         last_reply: None,
         waits_since: Timestamp::from_millis(0),
         told: Told::default(),
+        is_doubtful: false,
+        of_late: OfLate::default(),
         wishes: Wishes::default(),
         terms: Terms::default(),
         sender: Some(Address::parse("vakt@a.nodnett.test").unwrap()),

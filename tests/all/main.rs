@@ -36,6 +36,7 @@ mod hop_extensions;
 mod hop_login;
 mod hop_security;
 mod house;
+mod lateness;
 mod lifetime;
 mod limits;
 mod live_redirects;

@@ -14,7 +14,7 @@ use ilbud::mail::{
     Wishes,
 };
 use ilbud::policy::table::RoutingTable;
-use ilbud::spool::store::{NewMessage, RecipientId, Told, Waiting};
+use ilbud::spool::store::{NewMessage, OfLate, RecipientId, Told, Waiting};
 use serde_json::{Value, json};
 
 use crate::client::{Reply, letter, vakt};
@@ -68,6 +68,8 @@ fn tried(number: u32, outcome: Outcome) -> (Waiting, Attempt) {
         next_attempt_at: NOW,
         last_reply: None,
         told: Told::default(),
+        is_doubtful: false,
+        of_late: OfLate::default(),
         wishes: Wishes {
             notify: Some(Notify {
                 success: true,
@@ -137,8 +139,10 @@ fn written(tried: Vec<(Waiting, Attempt)>) -> Vec<NewMessage> {
         content: Some(&content),
         reports: [9, 10, 11].map(Reference::from_number),
         redirect: None,
+        start: NOW,
+        up_for: Duration::ZERO,
     };
-    attempted(tried, &occasion).messages
+    attempted(&tried, &occasion).messages
 }
 
 #[test]

@@ -48,7 +48,7 @@ impl Gate {
         self.opened.notify_all();
     }
 
-    fn pass(&self) {
+    pub fn pass(&self) {
         let open = self.open.lock().unwrap();
         drop(
             self.opened

@@ -13,8 +13,8 @@ use ilbud::mail::{
 };
 use ilbud::spool::sqlite::{Settings, Sqlite};
 use ilbud::spool::store::{
-    Change, NewMessage, NewRecipient, Portion, RecipientChange, RecipientId, Revision, Search,
-    Shift, Store, StoreError, Told, WaitingFilter, WaitingOrder,
+    Change, NewMessage, NewRecipient, NextLook, OfLate, Portion, RecipientChange, RecipientId,
+    Revision, Search, Shift, Store, StoreError, Told, WaitingFilter, WaitingOrder,
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
@@ -73,6 +73,7 @@ fn message(number: u64, rooms: &[&str]) -> NewMessage {
         wishes: Wishes::default(),
         state: State::Queued,
         next_attempt_at: NOW,
+        look_at: NOW,
         leased_until: NOW,
     };
     NewMessage {
@@ -112,14 +113,11 @@ fn portion(limit: usize) -> Portion {
 
 fn step(id: RecipientId, from: &'static [State], to: State) -> RecipientChange {
     RecipientChange {
-        id,
-        from,
-        to,
+        to: Some(to),
         attempts: Some(1),
-        next_attempt_at: None,
         last_reply: Some("250 kept".to_owned()),
-        told: Told::default(),
         event: Some(event(id.reference.number(), EventKind::Delivered)),
+        ..RecipientChange::of(id, from)
     }
 }
 
@@ -465,45 +463,154 @@ async fn when_the_clock_was_set_what_waited_moves_along() {
 }
 
 #[tokio::test]
-async fn what_is_held_too_long_is_found_until_its_sender_was_told() {
+async fn what_is_to_be_looked_at_is_found_in_order_of_time() {
     let (store, _folder) = store();
-    for number in 1..=3 {
-        let mut held = message(number, &["b"]);
-        held.recipients[0].state = State::Held;
-        store.accept(held).await.unwrap();
+    for (number, look_at) in [(1, later(3)), (2, later(1)), (3, later(2))] {
+        let mut one = message(number, &["b"]);
+        one.recipients[0].look_at = look_at;
+        store.accept(one).await.unwrap();
     }
-    store.accept(message(4, &["b"])).await.unwrap();
-    let found = async |before, limit| {
-        let held = store.held_since(before, limit).await.unwrap();
-        held.iter()
+    let found = async |now, limit| {
+        let rows = store.to_look_at(now, limit).await.unwrap();
+        rows.iter()
             .map(|it| it.id.reference.number())
             .collect::<Vec<_>>()
     };
     assert!(found(NOW, 9).await.is_empty());
-    assert_eq!(found(later(1), 2).await, [1, 2]);
-    let told = RecipientChange {
+    assert_eq!(found(later(3), 2).await, [2, 3]);
+    let touch = |number, next_look| RecipientChange {
+        next_look,
         told: Told {
             late: true,
             overdue: false,
         },
-        ..step(id(1, 0), &[State::Held], State::Held)
+        ..RecipientChange::of(id(number, 0), &[State::Queued])
+    };
+    let again = NextLook::At(later(9));
+    store.apply(change(vec![touch(2, again)])).await.unwrap();
+    store
+        .apply(change(vec![touch(3, NextLook::Never)]))
+        .await
+        .unwrap();
+    assert_eq!(found(later(8), 9).await, [1]);
+    assert_eq!(found(later(9), 9).await, [1, 2]);
+    let row = store.waiting(vec![id(2, 0)]).await.unwrap();
+    assert_eq!((row[0].state, row[0].told.late), (State::Queued, true));
+    // What is finished is looked at no more, unless it is to be told.
+    let delivered = step(id(1, 0), &[State::Queued], State::Delivered);
+    let cancelled = RecipientChange {
+        next_look: NextLook::At(later(4)),
+        ..step(id(2, 0), &[State::Queued], State::Cancelled)
+    };
+    store
+        .apply(change(vec![delivered, cancelled]))
+        .await
+        .unwrap();
+    assert_eq!(found(later(9), 9).await, [2]);
+    assert!(store.content(reference(1)).await.unwrap().is_none());
+    assert!(store.content(reference(2)).await.unwrap().is_some());
+    let told = RecipientChange {
+        next_look: NextLook::Never,
+        ..RecipientChange::of(id(2, 0), &[State::Cancelled])
     };
     store.apply(change(vec![told])).await.unwrap();
-    assert_eq!(found(later(1), 9).await, [2, 3]);
-    let now_overdue = RecipientChange {
+    assert!(found(later(9), 9).await.is_empty());
+    assert!(store.content(reference(2)).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_look_leaves_a_lease_alone() {
+    let (store, _folder) = store();
+    store.accept(message(1, &["b"])).await.unwrap();
+    assert_eq!(due_at(&store, NOW, portion(1), &[]).await, [1]);
+    let look = RecipientChange {
+        next_look: NextLook::At(later(9)),
+        ..RecipientChange::of(id(1, 0), &[State::Queued])
+    };
+    store.apply(change(vec![look])).await.unwrap();
+    assert!(due_at(&store, NOW, portion(1), &[]).await.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_remembered_of_a_recipient_stays_with_it() {
+    let (store, _folder) = store();
+    store.accept(message(1, &["b"])).await.unwrap();
+    let row = async || store.waiting(vec![id(1, 0)]).await.unwrap().remove(0);
+    let of_late = OfLate {
+        start: later(1),
+        attempts: 3,
+    };
+    let doubtful = RecipientChange {
+        is_doubtful: true,
+        of_late: Some(of_late),
+        told: Told {
+            late: true,
+            overdue: false,
+        },
+        ..step(id(1, 0), &[State::Queued], State::Deferred)
+    };
+    store.apply(change(vec![doubtful])).await.unwrap();
+    let overdue = RecipientChange {
         told: Told {
             late: false,
             overdue: true,
         },
-        ..step(id(1, 0), &[State::Held], State::Queued)
+        ..step(id(1, 0), &[State::Deferred], State::Deferred)
     };
-    store.apply(change(vec![now_overdue])).await.unwrap();
-    let row = store.waiting(vec![id(1, 0)]).await.unwrap();
+    store.apply(change(vec![overdue])).await.unwrap();
+    let found = row().await;
     let both = Told {
         late: true,
         overdue: true,
     };
-    assert_eq!(row[0].told, both);
+    assert_eq!((found.told, found.is_doubtful), (both, true));
+    assert_eq!(found.of_late, of_late);
+    assert_eq!((of_late.since(later(1)), of_late.since(NOW)), (3, 0));
+    let released = RecipientChange {
+        of_late: Some(OfLate::default()),
+        ..step(id(1, 0), &[State::Deferred], State::Queued)
+    };
+    store.apply(change(vec![released])).await.unwrap();
+    assert_eq!(row().await.of_late, OfLate::default());
+}
+
+#[tokio::test]
+async fn a_report_is_written_with_all_of_its_steps_or_not_at_all() {
+    let (store, _folder) = store();
+    store.accept(message(1, &["b", "b"])).await.unwrap();
+    let cancelled = step(id(1, 0), &[State::Queued], State::Cancelled);
+    store.apply(change(vec![cancelled])).await.unwrap();
+    let failed = |number| step(id(1, number), &[State::Queued], State::Failed);
+    let with_report = |steps| Change {
+        recipients: steps,
+        messages: vec![message(2, &["a"])],
+        events: Vec::new(),
+    };
+    let both = with_report(vec![failed(0), failed(1)]);
+    let applied = store.apply(Arc::new(both)).await.unwrap();
+    assert_eq!(
+        (applied.is_made(), applied.skipped),
+        (false, vec![id(1, 0)])
+    );
+    assert!(store.message(reference(2)).await.unwrap().is_none());
+    let rows = store.waiting(vec![id(1, 1)]).await.unwrap();
+    assert_eq!(rows[0].state, State::Queued);
+    let one = with_report(vec![failed(1)]);
+    assert!(store.apply(Arc::new(one)).await.unwrap().is_made());
+    assert!(store.message(reference(2)).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn the_beginning_of_a_message_is_read_without_the_rest() {
+    let (store, _folder) = store();
+    store.accept(message(1, &["b"])).await.unwrap();
+    let whole = store.content(reference(1)).await.unwrap().unwrap();
+    let begins = store.beginning(reference(1), 5).await.unwrap().unwrap();
+    assert_eq!(begins.trace, whole.trace.slice(..5));
+    assert_eq!(begins.bytes, whole.bytes.slice(..5));
+    let all = store.beginning(reference(1), 1000).await.unwrap();
+    assert_eq!(all, Some(whole));
+    assert_eq!(store.beginning(reference(2), 5).await.unwrap(), None);
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use ilbud::spool::store::{Portion, Store, Told};
 use rusqlite::Connection;
 
 const FIRST: &str = include_str!("../../src/spool/schema/sqlite/001_main_job.sql");
+const SECOND: &str = include_str!("../../src/spool/schema/sqlite/002_delivery.sql");
 const NOW: i64 = 1_800_000_000_000;
 
 /// One message with octets beyond ASCII, deferred, as schema 1 kept it.
@@ -23,6 +24,36 @@ fn left_behind(path: &std::path::Path) {
          PRAGMA user_version = 1;"
     ))
     .unwrap();
+}
+
+/// The same, as the schema after it kept it: in doubt, and another that an operator holds.
+fn left_behind_by_the_second(path: &std::path::Path) {
+    left_behind(path);
+    let old = Connection::open(path).unwrap();
+    old.execute_batch(SECOND).unwrap();
+    old.execute_batch(&format!(
+        "UPDATE recipient SET last_reply = 'possibly delivered: no answer', told = 1;
+         INSERT INTO recipient (reference, number, address, room, state, attempts, next_attempt_at)
+             VALUES (7, 1, 'leder@b.test', 'b', 'held', 0, {NOW});
+         PRAGMA user_version = 2;"
+    ))
+    .unwrap();
+}
+
+#[tokio::test]
+async fn what_was_known_in_an_older_store_is_known_still() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ilbud.db");
+    left_behind_by_the_second(&path);
+    let keep_bodies = Duration::ZERO;
+    let store = Sqlite::open(&Settings { path, keep_bodies }).unwrap();
+    let now = Timestamp::from_millis(NOW);
+    let rows = store.to_look_at(now, 9).await.unwrap();
+    let known: Vec<_> = rows
+        .iter()
+        .map(|row| (row.state.word(), row.is_doubtful, row.told.late))
+        .collect();
+    assert_eq!(known, [("deferred", true, true), ("held", false, false)]);
 }
 
 #[tokio::test]

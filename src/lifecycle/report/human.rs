@@ -86,7 +86,7 @@ impl Letter<'_> {
                 "Meldingen din er IKKE levert.",
                 "Your message was NOT delivered.",
             ),
-            Kind::Delay if all(|news| matches!(news, News::Held)) => self.say(
+            Kind::Delay if all(|news| matches!(news, News::Held(_))) => self.say(
                 "Meldingen din er forsinket. Den holdes tilbake av driftspersonell.",
                 "Your message is delayed. It is being held by the service desk.",
             ),
@@ -198,10 +198,13 @@ impl Letter<'_> {
 
     fn why(&self, notice: &Notice) -> String {
         let cause = Why::of(notice).sentence(self.occasion.letterhead.language);
-        match notice.news {
+        match &notice.news {
             News::Failed(Failure::GivenUp(length)) => {
-                let tried = self.say("Vi prøvde i", "We tried for");
-                format!("{tried} {}. {cause}", self.length(length))
+                let tried = match notice.last {
+                    Some(_) => self.say("Vi prøvde i", "We tried for"),
+                    None => self.say("Den ventet i", "It waited for"),
+                };
+                format!("{tried} {}. {cause}", self.length(*length))
             }
             News::Failed(Failure::Expired(at)) => {
                 let demand = self.say(
@@ -210,15 +213,24 @@ impl Letter<'_> {
                 );
                 // Of what was never tried there is no more to say.
                 let cause = notice.last.as_ref().map_or("", |_| cause);
-                let words = format!("{demand} {}. {cause}", self.moment(at));
+                let words = format!("{demand} {}. {cause}", self.moment(*at));
                 words.trim_end().to_owned()
             }
-            News::Failed(Failure::Cancelled) if notice.is_unsure() => {
+            News::Failed(Failure::Cancelled(reason)) => {
                 let unsure = Why::Unsure.sentence(self.occasion.letterhead.language);
-                format!("{cause} {unsure}")
+                let unsure = notice.is_unsure().then(|| unsure.to_owned());
+                let reason = reason.as_deref().map(|words| self.in_their_words(words));
+                let parts = [Some(cause.to_owned()), reason, unsure];
+                parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
             }
             _ => cause.to_owned(),
         }
+    }
+
+    /// What an operator wrote.
+    fn in_their_words(&self, words: &str) -> String {
+        let wrote = self.say("De skriver:", "They write:");
+        format!("{wrote} {}", one_line(words))
     }
 
     /// Since when it waits, when it is tried next, and until when.
@@ -231,13 +243,10 @@ impl Letter<'_> {
             self.say("Har ventet:", "Waiting for:"),
             &format!("{waited} ({since} {sent})"),
         );
-        let News::Delayed(Outlook {
-            overdue,
-            next,
-            until,
-        }) = notice.news
-        else {
-            return;
+        let (overdue, outlook) = match notice.news {
+            News::Delayed(outlook) => (outlook.overdue, Some(outlook)),
+            News::Held(overdue) => (overdue, None),
+            _ => (None, None),
         };
         if let Some(at) = overdue {
             let asked = self.say("Du ba om levering innen", "You asked for delivery by");
@@ -246,9 +255,16 @@ impl Letter<'_> {
                 &format!("{asked} {}.", self.moment(at)),
             );
         }
+        let Some(Outlook { next, until, .. }) = outlook else {
+            return;
+        };
+        let turn = self.say(
+            "så snart det er denne meldingens tur",
+            "as soon as it is this message's turn",
+        );
         page.entry(
             self.say("Neste forsøk:", "Next attempt:"),
-            &self.moment(next),
+            &next.map_or_else(|| turn.to_owned(), |at| self.moment(at)),
         );
         if let Some(until) = until {
             page.entry(

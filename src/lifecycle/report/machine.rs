@@ -93,7 +93,7 @@ impl Notice {
     const fn action(&self) -> &'static str {
         match self.news {
             News::Failed(_) => "failed",
-            News::Delayed(_) | News::Held => "delayed",
+            News::Delayed(_) | News::Held(_) => "delayed",
             News::Delivered => "delivered",
             News::Relayed => "relayed",
         }
@@ -104,8 +104,9 @@ impl Notice {
         let fixed = match self.news {
             News::Failed(Failure::GivenUp(_)) => "4.4.7",
             News::Failed(Failure::Expired(_)) => "5.4.7", // RFC 2852 §4.1.1
-            News::Failed(Failure::Cancelled) => "5.3.0",
-            News::Held => "4.3.0",
+            News::Failed(Failure::Cancelled(_)) => "5.3.0",
+            News::Held(None) => "4.3.0",
+            News::Held(Some(_)) => "4.4.7", // RFC 2852 §4.1.2
             News::Delayed(Outlook {
                 overdue: Some(_), ..
             }) => "4.4.7", // RFC 2852 §4.1.2

@@ -21,6 +21,7 @@ use mail_builder::headers::raw::Raw;
 use mail_builder::mime::{BodyPart, MimePart};
 
 use super::acceptance::urgency;
+use super::retry::Schedule;
 use super::{Occasion, REPORTS};
 use crate::delivery::outcome::{Attempt, Cause, Outcome};
 use crate::mail::headers::header_section;
@@ -50,8 +51,9 @@ pub enum News {
     Failed(Failure),
     /// Not delivered yet, and tried on.
     Delayed(Outlook),
-    /// Not delivered yet, and not tried while an operator holds it.
-    Held,
+    /// Not delivered yet, and not tried while an operator holds it; with the time by which the sender
+    /// wanted it delivered, where that has just passed (RFC 2852, mode N).
+    Held(Option<Timestamp>),
     /// In the mailbox.
     Delivered,
     /// With a server that tells the sender nothing.
@@ -59,7 +61,7 @@ pub enum News {
 }
 
 /// How it came to fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
     /// By the last answer.
     Refused,
@@ -67,8 +69,8 @@ pub enum Failure {
     GivenUp(Duration),
     /// The sender did not want it delivered after this time (RFC 2852, mode R).
     Expired(Timestamp),
-    /// By an operator.
-    Cancelled,
+    /// By an operator, who may have said why.
+    Cancelled(Option<String>),
 }
 
 /// What comes next for what is late.
@@ -76,7 +78,8 @@ pub enum Failure {
 pub struct Outlook {
     /// By when the sender wanted it delivered, where that has just passed (RFC 2852, mode N).
     pub overdue: Option<Timestamp>,
-    pub next: Timestamp,
+    /// `None`: as soon as its turn comes.
+    pub next: Option<Timestamp>,
     pub until: Option<Timestamp>,
 }
 
@@ -85,7 +88,7 @@ pub struct Outlook {
 pub struct Last {
     pub cause: Cause,
     /// It may have been delivered.
-    is_unsure: bool,
+    pub(super) is_unsure: bool,
     hop: Option<Arc<str>>,
     at: Option<Timestamp>,
 }
@@ -141,7 +144,7 @@ impl Notice {
     pub const fn kind(&self) -> Kind {
         match self.news {
             News::Failed(_) => Kind::Failure,
-            News::Delayed(_) | News::Held => Kind::Delay,
+            News::Delayed(_) | News::Held(_) => Kind::Delay,
             News::Delivered | News::Relayed => Kind::Success,
         }
     }
@@ -170,8 +173,9 @@ impl Notice {
 }
 
 impl Last {
-    pub fn of(attempt: &Attempt, at: Timestamp) -> Self {
-        let is_unsure = matches!(attempt.outcome, Outcome::PossiblyDelivered(_));
+    pub fn of(attempt: &Attempt, waiting: &Waiting, at: Timestamp) -> Self {
+        let is_unsure =
+            waiting.is_doubtful || matches!(attempt.outcome, Outcome::PossiblyDelivered(_));
         let cause = match &attempt.outcome {
             Outcome::Delivered(answer) => Cause::Said(answer.clone()),
             Outcome::Deferred(cause)
@@ -194,7 +198,7 @@ impl Last {
             .and_then(|rest| rest.strip_prefix(": "));
         Some(Self {
             cause: why::read(possibly.unwrap_or(words)),
-            is_unsure: possibly.is_some(),
+            is_unsure: waiting.is_doubtful,
             hop: None,
             at: None,
         })
@@ -268,6 +272,7 @@ impl Letter<'_> {
                 },
                 state: State::Queued,
                 next_attempt_at: now,
+                look_at: Schedule::first_look(now),
                 leased_until: now,
             }],
             events: vec![self.acceptance(room, bytes.len())],

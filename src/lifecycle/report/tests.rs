@@ -8,7 +8,7 @@ use super::*;
 use crate::delivery::outcome::{Handover, Stage, Trouble, judge};
 use crate::mail::{ByMode, DeliverBy};
 use crate::policy::table::RoutingTable;
-use crate::spool::store::{RecipientId, Told};
+use crate::spool::store::{OfLate, RecipientId, Told};
 
 const SENT: Timestamp = Timestamp::from_millis(1_795_345_200_000);
 
@@ -45,6 +45,8 @@ fn waiting(recipient: &str) -> Waiting {
         last_reply: None,
         waits_since: SENT,
         told: Told::default(),
+        is_doubtful: false,
+        of_late: OfLate::default(),
         wishes: Wishes::default(),
         terms: Terms::default(),
         sender: Some(Address::parse("vakt@a.nodnett.test").unwrap()),
@@ -89,7 +91,7 @@ fn unsure(cause: Cause) -> Option<Last> {
 fn outlook(overdue: Option<Timestamp>) -> News {
     News::Delayed(Outlook {
         overdue,
-        next: now().after(Duration::from_secs(30)),
+        next: Some(now().after(Duration::from_secs(30))),
         until: Some(SENT.after(Duration::from_secs(14_400))),
     })
 }
@@ -131,6 +133,8 @@ fn write(notices: &[Notice], content: &Content, language: Language) -> (NewMessa
         content: Some(content),
         reports: [9, 10, 11].map(Reference::from_number),
         redirect: None,
+        start: Timestamp::default(),
+        up_for: Duration::from_secs(86_400),
     };
     let kind = notices[0].kind();
     let first = &notices[0].waiting;
@@ -452,7 +456,7 @@ Give the reference when you contact the service desk.
 #[test]
 fn what_an_operator_did_is_told_without_a_name() {
     is_read(
-        &[notice(News::Held, None)],
+        &[notice(News::Held(None), None)],
         Language::Nb,
         "
 Forsinket: prøve
@@ -477,7 +481,7 @@ Oppgi referansen når du kontakter brukerstøtten.
 ",
     );
     is_read(
-        &[notice(News::Failed(Failure::Cancelled), None)],
+        &[notice(News::Failed(Failure::Cancelled(None)), None)],
         Language::Nb,
         "
 Ikke levert: prøve
@@ -689,7 +693,10 @@ fn each_trouble_has_a_plain_sentence() {
             handover: Handover::Relayed,
             duration: Duration::ZERO,
         };
-        let notice = notice(outlook(None), Some(Last::of(&attempt, now())));
+        let notice = notice(
+            outlook(None),
+            Some(Last::of(&attempt, &waiting("vakt@b.nodnett.test"), now())),
+        );
         let told = (Why::of(&notice), notice.status());
         assert_eq!(told, (why, status.to_owned()), "{stage:?} {trouble:?}");
     }
@@ -697,30 +704,31 @@ fn each_trouble_has_a_plain_sentence() {
 
 #[test]
 fn a_listed_reply_is_read_back() {
-    for (reply, expected, is_unsure) in [
+    for (reply, is_doubtful, expected) in [
         (
             "451 4.3.2 try later",
-            said(451, Some("4.3.2"), "try later"),
             false,
+            said(451, Some("4.3.2"), "try later"),
         ),
-        ("550 no user", said(550, None, "no user"), false),
+        ("550 no user", true, said(550, None, "no user")),
         (
             "possibly delivered: 451 busy",
-            said(451, None, "busy"),
             true,
+            said(451, None, "busy"),
         ),
         (
             "connection refused (while connecting)",
-            found("connection refused (while connecting)"),
             false,
+            found("connection refused (while connecting)"),
         ),
-        ("127 hosts", said(127, None, "hosts"), false),
-        ("4511 hosts", found("4511 hosts"), false),
+        ("127 hosts", false, said(127, None, "hosts")),
+        ("4511 hosts", false, found("4511 hosts")),
     ] {
         let mut row = waiting("vakt@b.nodnett.test");
         row.last_reply = Some(reply.into());
+        row.is_doubtful = is_doubtful;
         let last = Last::remembered(&row).unwrap();
-        assert_eq!((last.cause, last.is_unsure), (expected, is_unsure));
+        assert_eq!((last.cause, last.is_unsure), (expected, is_doubtful));
     }
     assert_eq!(read("250"), said(250, None, ""));
 }
@@ -777,7 +785,7 @@ fn a_machine_reads_each_kind() {
     for (news, last, action, status, retries) in [
         (outlook(None), later(), "delayed", "4.3.2", true),
         (outlook(Some(by)), later(), "delayed", "4.4.7", true),
-        (News::Held, None, "delayed", "4.3.0", false),
+        (News::Held(None), None, "delayed", "4.3.0", false),
         (
             News::Failed(Failure::Expired(by)),
             later(),
@@ -786,7 +794,7 @@ fn a_machine_reads_each_kind() {
             false,
         ),
         (
-            News::Failed(Failure::Cancelled),
+            News::Failed(Failure::Cancelled(None)),
             None,
             "failed",
             "5.3.0",

@@ -88,6 +88,9 @@ causes! {
         Unknown:
             "Vi får ikke levert til mottakerens e-postsystem.",
             "We cannot deliver to the recipient's mail system.";
+        InLine:
+            "Det er kø av meldinger til denne mottakeren.",
+            "Many messages are waiting for this recipient.";
         Held:
             "Meldingen holdes tilbake av driftspersonell. Den sendes når de frigir den.",
             "The message is being held by the service desk. It will be sent when they release it.";
@@ -100,8 +103,10 @@ causes! {
 impl Why {
     pub(super) fn of(notice: &Notice) -> Self {
         match (&notice.news, &notice.last) {
-            (News::Held, _) => Self::Held,
-            (News::Failed(Failure::Cancelled), _) => Self::Cancelled,
+            (News::Held(_), _) => Self::Held,
+            (News::Failed(Failure::Cancelled(_)), _) => Self::Cancelled,
+            // Nobody has tried it yet.
+            (News::Delayed(_) | News::Failed(Failure::GivenUp(_)), None) => Self::InLine,
             (_, None) => Self::Unknown,
             // A 5xx before the message was spoken of, as in a greeting, refuses nothing.
             (News::Failed(Failure::Refused), Some(last)) => Self::of_last(last, true),
@@ -128,6 +133,7 @@ impl Why {
             Self::Nonsense => "4.5.0",
             Self::Tls => "4.7.5",
             Self::NotLetIn => "4.7.0",
+            Self::InLine => "4.4.5", // congestion
             Self::Ours => "4.3.0",
             _ => return None,
         })

@@ -32,6 +32,7 @@ use writer::Writer;
 const MIGRATIONS: &[&str] = &[
     include_str!("../schema/sqlite/001_main_job.sql"),
     include_str!("../schema/sqlite/002_delivery.sql"),
+    include_str!("../schema/sqlite/003_time.sql"),
 ];
 /// How long a change waits for another process that holds the file.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -185,12 +186,16 @@ impl Store for Sqlite {
             .submit(move |connection| write::shift(connection, shift, after))
     }
 
-    fn held_since(&self, before: Timestamp, limit: usize) -> Pending<Vec<Waiting>> {
-        self.read(move |connection| read::held_since(connection, before, limit))
+    fn to_look_at(&self, now: Timestamp, limit: usize) -> Pending<Vec<Waiting>> {
+        self.read(move |connection| read::to_look_at(connection, now, limit))
     }
 
     fn content(&self, reference: Reference) -> Pending<Option<Content>> {
         self.read(move |connection| read::content(connection, reference))
+    }
+
+    fn beginning(&self, reference: Reference, octets: usize) -> Pending<Option<Content>> {
+        self.read(move |connection| read::beginning(connection, reference, octets))
     }
 
     fn message(&self, reference: Reference) -> Pending<Option<MessageRecord>> {

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 use std::str::FromStr;
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, Row, params, params_from_iter};
+use rusqlite::{Connection, MAIN_DB, OptionalExtension, Row, params, params_from_iter};
 
 use super::super::store::{
-    LogRow, LoggedEvent, MessageRecord, RecipientId, Revision, Search, StoreError, Told, Waiting,
-    WaitingFilter, WaitingGroup, WaitingOrder,
+    LogRow, LoggedEvent, MessageRecord, OfLate, RecipientId, Revision, Search, StoreError, Told,
+    Waiting, WaitingFilter, WaitingGroup, WaitingOrder,
 };
 use crate::mail::{
     Address, Attachment, ByMode, Content, DeliverBy, Priority, Reference, RoomId, Terms, Timestamp,
@@ -20,7 +20,7 @@ const WAITING: &str = "SELECT r.reference, r.number, r.address, r.room, r.state,
         m.accepted_at, r.next_attempt_at, r.last_reply, m.sender, m.sender_room, m.smtputf8,
         m.eight_bit, m.size, m.subject, m.message_id, coalesce(r.waits_since, m.accepted_at),
         r.told, r.notify, r.original, r.priority, m.require_tls, m.deliver_by, m.deliver_by_mode,
-        m.ret, m.envelope_id
+        m.ret, m.envelope_id, r.doubtful, r.start, r.of_late
     FROM recipient r JOIN message m ON m.reference = r.reference";
 
 /// What waits for one room with one priority.
@@ -67,21 +67,20 @@ pub(super) fn waiting_lanes(connection: &Connection) -> Result<Vec<WaitingLane>,
     Ok(lanes)
 }
 
-pub(super) fn held_since(
+pub(super) fn to_look_at(
     connection: &Connection,
-    before: Timestamp,
+    now: Timestamp,
     limit: usize,
 ) -> Result<Vec<Waiting>, StoreError> {
     let mut statement = connection.prepare_cached(&format!(
-        "{WAITING} WHERE r.state = 'held' AND r.told & 1 = 0
-             AND coalesce(r.waits_since, m.accepted_at) < ?1 ORDER BY r.reference LIMIT ?2"
+        "{WAITING} WHERE r.look_at <= ?1 ORDER BY r.look_at LIMIT ?2"
     ))?;
-    let mut rows = statement.query(params![before.as_millis(), limit as i64])?;
-    let mut held = Vec::new();
+    let mut rows = statement.query(params![now.as_millis(), limit as i64])?;
+    let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        held.extend(readable(row));
+        found.extend(readable(row));
     }
-    Ok(held)
+    Ok(found)
 }
 
 pub(super) fn due_in_lane(
@@ -120,6 +119,29 @@ pub(super) fn content(
             })
         })
         .optional()?)
+}
+
+/// Reads no more of a large message than is asked for.
+pub(super) fn beginning(
+    connection: &Connection,
+    reference: Reference,
+    octets: usize,
+) -> Result<Option<Content>, StoreError> {
+    let row = reference.number() as i64;
+    let mut is_there = connection.prepare_cached("SELECT 1 FROM content WHERE reference = ?1")?;
+    if !is_there.exists([row])? {
+        return Ok(None);
+    }
+    let first = |column: &str| -> rusqlite::Result<_> {
+        let blob = connection.blob_open(MAIN_DB, "content", column, row, true)?;
+        let mut bytes = vec![0; octets.min(blob.len())];
+        blob.read_at_exact(&mut bytes, 0)?;
+        Ok(bytes.into())
+    };
+    Ok(Some(Content {
+        trace: first("trace")?,
+        bytes: first("bytes")?,
+    }))
 }
 
 pub(super) fn message(
@@ -368,7 +390,8 @@ pub(super) fn waiting(
     ids: &[RecipientId],
 ) -> Result<Vec<Waiting>, StoreError> {
     let mut statement = connection.prepare_cached(&format!(
-        "{WAITING} WHERE r.reference = ?1 AND r.number = ?2 AND r.finished_at IS NULL"
+        "{WAITING} WHERE r.reference = ?1 AND r.number = ?2
+             AND (r.finished_at IS NULL OR r.look_at IS NOT NULL)"
     ))?;
     let mut found = Vec::with_capacity(ids.len());
     for id in ids {
@@ -405,6 +428,10 @@ fn to_waiting(row: &Row<'_>) -> Result<Waiting, StoreError> {
             .parse()
             .map_err(|()| StoreError::Corrupt(format!("state {state:?}")))?,
         attempts: row.get(5)?,
+        of_late: OfLate {
+            start: Timestamp::from_millis(row.get(27)?),
+            attempts: row.get(28)?,
+        },
         accepted_at,
         next_attempt_at: Timestamp::from_millis(row.get(7)?),
         last_reply: row.get(8)?,
@@ -420,6 +447,7 @@ fn to_waiting(row: &Row<'_>) -> Result<Waiting, StoreError> {
         message_id: row.get(15)?,
         waits_since,
         told: to_told(row.get(17)?),
+        is_doubtful: row.get(26)?,
         wishes: Wishes {
             notify: word(row, 18)?,
             original: row.get(19)?,

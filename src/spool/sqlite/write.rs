@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::super::store::{
-    Applied, Change, NewMessage, NewRecipient, Portion, RecipientChange, RecipientId, Revision,
-    Shift, StoreError, Waiting,
+    Applied, Change, NewMessage, NewRecipient, NextLook, Portion, RecipientChange, RecipientId,
+    Revision, Shift, StoreError, Waiting,
 };
 use super::read::{self, WaitingLane};
 use crate::mail::event::State;
@@ -103,8 +103,8 @@ fn insert_recipient(
     connection
         .prepare_cached(
             "INSERT INTO recipient (reference, number, address, room, state, attempts,
-                 next_attempt_at, due_at, priority, notify, original)
-             VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8, ?9, ?10)",
+                 next_attempt_at, due_at, priority, notify, original, look_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8, ?9, ?10, ?11)",
         )?
         .execute(params![
             number(message.reference),
@@ -117,6 +117,7 @@ fn insert_recipient(
             message.terms.priority.level(),
             recipient.wishes.notify.map(|it| it.to_string()),
             recipient.wishes.original,
+            recipient.look_at.as_millis(),
         ])?;
     Ok(())
 }
@@ -166,6 +167,13 @@ pub(super) fn apply(
     keep_bodies: bool,
 ) -> Result<Applied, StoreError> {
     let mut applied = Applied::default();
+    if !change.messages.is_empty() {
+        applied.skipped = overtaken(connection, change)?;
+        applied.is_undone = !applied.skipped.is_empty();
+        if applied.is_undone {
+            return Ok(applied);
+        }
+    }
     let mut finished = BTreeSet::new();
     for step in &change.recipients {
         if !move_recipient(connection, step)? {
@@ -175,7 +183,7 @@ pub(super) fn apply(
         if let Some(event) = &step.event {
             insert_event(connection, event)?;
         }
-        if step.to.is_final() {
+        if is_over(step) {
             finished.insert(step.id.reference);
         }
     }
@@ -185,6 +193,7 @@ pub(super) fn apply(
         }
     }
     if !change.recipients.is_empty() && applied.skipped.len() == change.recipients.len() {
+        applied.is_undone = true;
         return Ok(applied);
     }
     change
@@ -198,40 +207,127 @@ pub(super) fn apply(
     Ok(applied)
 }
 
+/// Recipients that are no longer in a state that their step may start from.
+fn overtaken(connection: &Connection, change: &Change) -> Result<Vec<RecipientId>, StoreError> {
+    let mut state = connection
+        .prepare_cached("SELECT state FROM recipient WHERE reference = ?1 AND number = ?2")?;
+    let mut late = Vec::new();
+    for step in &change.recipients {
+        let now: Option<String> = state
+            .query_row(params![number(step.id.reference), step.id.number], |row| {
+                row.get(0)
+            })
+            .optional()?;
+        if !step
+            .from
+            .iter()
+            .any(|from| now.as_deref() == Some(from.word()))
+        {
+            late.push(step.id);
+        }
+    }
+    Ok(late)
+}
+
+/// Whether nothing more is to become of the recipient, so that its message's bytes may go.
+fn is_over(step: &RecipientChange) -> bool {
+    step.to.is_some_and(State::is_final) || (step.to.is_none() && step.next_look == NextLook::Never)
+}
+
 /// Whether the recipient was in a state that the step may start from.
 fn move_recipient(connection: &Connection, step: &RecipientChange) -> Result<bool, StoreError> {
+    let changed = match step.to {
+        Some(to) => move_to(connection, step, to)?,
+        None => touch(connection, step)?,
+    };
+    Ok(changed == 1)
+}
+
+fn move_to(
+    connection: &Connection,
+    step: &RecipientChange,
+    to: State,
+) -> Result<usize, StoreError> {
     let finished_at = step
         .event
         .as_ref()
         .map_or_else(Timestamp::now, |event| event.at);
     let from = |place: usize| step.from.get(place).map(|state| state.word());
-    let changed = connection
+    let (look_at, keeps_look) = match step.next_look {
+        NextLook::AsBefore => (None, !to.is_final()),
+        NextLook::At(at) => (Some(at.as_millis()), false),
+        NextLook::Never => (None, false),
+    };
+    Ok(connection
         .prepare_cached(
             "UPDATE recipient SET state = ?3, attempts = coalesce(?4, attempts),
                  next_attempt_at = coalesce(?5, next_attempt_at),
                  due_at = CASE WHEN ?6 THEN coalesce(?5, next_attempt_at) END,
-                 last_reply = coalesce(?7, last_reply), finished_at = ?8, told = told | ?15
+                 last_reply = coalesce(?7, last_reply), finished_at = ?8, told = told | ?15,
+                 doubtful = doubtful | ?16,
+                 start = coalesce(?17, start), of_late = coalesce(?18, of_late),
+                 look_at = CASE WHEN ?19 THEN look_at ELSE ?20 END
              WHERE reference = ?1 AND number = ?2
                  AND state IN (?9, ?10, ?11, ?12, ?13, ?14)",
         )?
         .execute(params![
             number(step.id.reference),
             step.id.number,
-            step.to.word(),
+            to.word(),
             step.attempts,
             step.next_attempt_at.map(Timestamp::as_millis),
-            is_due_some_day(step.to),
+            is_due_some_day(to),
             step.last_reply,
-            step.to.is_final().then(|| finished_at.as_millis()),
+            to.is_final().then(|| finished_at.as_millis()),
             from(0),
             from(1),
             from(2),
             from(3),
             from(4),
             from(5),
-            u8::from(step.told.late) | u8::from(step.told.overdue) << 1,
-        ])?;
-    Ok(changed == 1)
+            told_bits(step),
+            step.is_doubtful,
+            step.of_late.map(|it| it.start.as_millis()),
+            step.of_late.map(|it| it.attempts),
+            keeps_look,
+            look_at,
+        ])?)
+}
+
+/// A step that leaves the recipient in its state, and under whatever lease it is.
+fn touch(connection: &Connection, step: &RecipientChange) -> Result<usize, StoreError> {
+    let from = |place: usize| step.from.get(place).map(|state| state.word());
+    let (look_at, keeps_look) = match step.next_look {
+        NextLook::AsBefore => (None, true),
+        NextLook::At(at) => (Some(at.as_millis()), false),
+        NextLook::Never => (None, false),
+    };
+    Ok(connection
+        .prepare_cached(
+            "UPDATE recipient SET last_reply = coalesce(?3, last_reply), told = told | ?10,
+                 doubtful = doubtful | ?11, look_at = CASE WHEN ?12 THEN look_at ELSE ?13 END
+             WHERE reference = ?1 AND number = ?2
+                 AND state IN (?4, ?5, ?6, ?7, ?8, ?9)",
+        )?
+        .execute(params![
+            number(step.id.reference),
+            step.id.number,
+            step.last_reply,
+            from(0),
+            from(1),
+            from(2),
+            from(3),
+            from(4),
+            from(5),
+            told_bits(step),
+            step.is_doubtful,
+            keeps_look,
+            look_at,
+        ])?)
+}
+
+const fn told_bits(step: &RecipientChange) -> u8 {
+    step.told.late as u8 | (step.told.overdue as u8) << 1
 }
 
 fn delete_finished_content(
@@ -241,7 +337,8 @@ fn delete_finished_content(
     connection
         .prepare_cached(
             "DELETE FROM content WHERE reference = ?1 AND NOT EXISTS
-                 (SELECT 1 FROM recipient WHERE reference = ?1 AND finished_at IS NULL)",
+                 (SELECT 1 FROM recipient WHERE reference = ?1
+                     AND (finished_at IS NULL OR look_at IS NOT NULL))",
         )?
         .execute([number(reference)])?;
     Ok(())
@@ -378,7 +475,8 @@ fn make_lane_due(
 ) -> Result<usize, StoreError> {
     Ok(connection
         .prepare_cached(
-            "UPDATE recipient SET next_attempt_at = min(next_attempt_at, ?3), due_at = ?3
+            "UPDATE recipient SET next_attempt_at = min(next_attempt_at, ?3), due_at = ?3,
+                 look_at = min(look_at, ?3)
              WHERE (reference, number) IN (
                  SELECT reference, number FROM recipient
                  WHERE room = ?1 AND priority = ?2 AND finished_at IS NULL AND due_at > ?3
@@ -464,6 +562,7 @@ pub(super) fn shift(
         .collect::<Result<Vec<(RecipientId, bool)>, _>>()?;
     let mut move_one = connection.prepare_cached(
         "UPDATE recipient SET next_attempt_at = next_attempt_at + ?3, due_at = due_at + ?3,
+             look_at = look_at + ?3,
              waits_since = ?3 + coalesce(waits_since, (SELECT accepted_at FROM message m
                  WHERE m.reference = recipient.reference))
          WHERE reference = ?1 AND number = ?2",
@@ -521,7 +620,7 @@ pub(super) fn purge(
         .prepare_cached(
             "DELETE FROM content WHERE reference > ?1 AND reference <= ?2 AND NOT EXISTS
                  (SELECT 1 FROM recipient WHERE recipient.reference = content.reference
-                     AND (finished_at IS NULL OR finished_at >= ?3))",
+                     AND (finished_at IS NULL OR finished_at >= ?3 OR look_at IS NOT NULL))",
         )?
         .execute([after, last, finished_before.as_millis()])?;
     Ok(Some(Reference::from_number(last.unsigned_abs())))

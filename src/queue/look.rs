@@ -1,0 +1,232 @@
+//! What waits is looked at when its time comes, whatever attempts come to.
+//!
+//! The store knows of each recipient when that is: its sender is to hear that it is late, or its
+//! time is over. What is in line is taken out of it for the look, and comes back; of an attempt
+//! under way nothing is taken, and only lateness is told. It decides nothing (`lifecycle` does) and
+//! fails never: what cannot be read or written is looked at again.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::clock;
+use super::desk::{Desk, Standing};
+use crate::lifecycle::{self, Look, Occasion};
+use crate::mail::{Content, EventKind, Reference, State, Timestamp};
+use crate::policy::table::RoutingTable;
+use crate::spool::store::{Applied, Change, RecipientId, StoreError, Told, Waiting};
+
+/// How often the store is asked who is to be looked at.
+const LOOK: Duration = Duration::from_secs(1);
+/// Recipients looked at, at a time.
+const PORTION: usize = 200;
+/// As much of a message as a report may quote.
+pub(super) const QUOTED: usize = (1 << 20) + 1;
+
+/// Who was told of, and what came of writing it.
+type Written = (Vec<RecipientId>, Result<Applied, StoreError>);
+
+/// For as long as the queue runs. The store has as long a rest after each portion as that took.
+pub(super) async fn run(desk: &Desk) {
+    let mut tick = tokio::time::interval(LOOK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tick.tick().await;
+        loop {
+            let begun = Instant::now();
+            clock::steady(&desk.dial).await;
+            match desk.look_at_a_portion().await {
+                Ok(PORTION) => tokio::time::sleep(begun.elapsed()).await,
+                Ok(_) => break,
+                Err(fault) => {
+                    tracing::warn!(%fault, "what waits cannot be looked at yet");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Recipients that are being looked at: nobody else takes them in hand until this is dropped.
+struct InView<'a> {
+    desk: &'a Desk,
+    /// What their senders were told while they were under way; `None`: they are not.
+    standing: HashMap<RecipientId, Option<Told>>,
+    taken: Vec<RecipientId>,
+    taken_from_line: Vec<RecipientId>,
+}
+
+impl<'a> InView<'a> {
+    fn take(desk: &'a Desk, rows: &[Waiting]) -> Self {
+        let mut view = Self {
+            desk,
+            standing: HashMap::new(),
+            taken: Vec::new(),
+            taken_from_line: Vec::new(),
+        };
+        let hand = &mut *desk.hand();
+        for row in rows {
+            let told = match hand.take_for_a_look(row.id, &row.room) {
+                Standing::Settling => continue,
+                Standing::UnderWay(told) => Some(told),
+                Standing::Free { is_in_line: true } => {
+                    view.taken_from_line.push(row.id);
+                    None
+                }
+                Standing::Free { is_in_line: false } => {
+                    view.taken.push(row.id);
+                    None
+                }
+            };
+            view.standing.insert(row.id, told);
+        }
+        view
+    }
+
+    /// As they are now that nobody else changes them, message by message.
+    async fn looks(&self) -> Result<Vec<Look>, StoreError> {
+        let mut ids: Vec<RecipientId> = self.standing.keys().copied().collect();
+        ids.sort();
+        let rows = self.desk.spool.store().waiting(ids).await?;
+        let looks = rows.into_iter().filter_map(|mut waiting| {
+            let under_way = *self.standing.get(&waiting.id)?;
+            waiting.told = waiting.told.and(under_way.unwrap_or_default());
+            Some(Look {
+                waiting,
+                is_under_way: under_way.is_some(),
+                reason: None,
+            })
+        });
+        Ok(looks.collect())
+    }
+}
+
+impl Drop for InView<'_> {
+    fn drop(&mut self) {
+        let hand = &mut *self.desk.hand();
+        hand.let_go(&self.taken, false);
+        hand.let_go(&self.taken_from_line, true);
+    }
+}
+
+impl Desk {
+    /// How many were to be looked at.
+    async fn look_at_a_portion(&self) -> Result<usize, StoreError> {
+        let store = self.spool.store();
+        let rows = store.to_look_at(Timestamp::now(), PORTION).await?;
+        let view = InView::take(self, &rows);
+        let looks = view.looks().await?;
+        let table = Arc::clone(&self.table.borrow());
+        let mut silent = Change::default();
+        let mut writing = JoinSet::new();
+        let mut looks = looks.into_iter().peekable();
+        while let Some(first) = looks.next() {
+            let reference = first.waiting.id.reference;
+            let mut message = vec![first];
+            while let Some(next) = looks.next_if(|it| it.waiting.id.reference == reference) {
+                message.push(next);
+            }
+            let change = self.look_at(reference, message, &table).await?;
+            if change.messages.is_empty() && change.events.is_empty() {
+                silent.recipients.extend(change.recipients);
+            } else {
+                // Each by itself: what it tells is told only if it is written whole.
+                self.tell(&mut writing, change);
+            }
+        }
+        if !silent.recipients.is_empty() {
+            self.tell(&mut writing, silent);
+        }
+        self.written(writing).await?;
+        Ok(rows.len())
+    }
+
+    /// Writes a change. Of what its senders are told in it they are told by nobody else meanwhile.
+    fn tell(&self, writing: &mut JoinSet<Written>, change: Change) {
+        let steps = change.recipients.iter();
+        let told = steps.filter(|step| step.told != Told::NOTHING);
+        let hand = &mut *self.hand();
+        let ids = told.map(|step| {
+            hand.tell(step.id, step.told);
+            step.id
+        });
+        let ids = ids.collect();
+        let (spool, change) = (self.spool.clone(), Arc::new(change));
+        writing.spawn(async move { (ids, spool.apply(change).await) });
+    }
+
+    async fn written(&self, mut writing: JoinSet<Written>) -> Result<(), StoreError> {
+        let mut outcome = Ok(());
+        while let Some(written) = writing.join_next().await {
+            let (told, written) = written.map_err(|it| StoreError::Down(it.to_string()))?;
+            if !matches!(&written, Ok(applied) if applied.is_made()) {
+                let hand = &mut *self.hand();
+                told.into_iter()
+                    .for_each(|id| hand.take_back_what_was_told(id));
+            }
+            outcome = outcome.and(written.map(drop));
+        }
+        outcome
+    }
+
+    async fn look_at(
+        &self,
+        reference: Reference,
+        mut message: Vec<Look>,
+        table: &RoutingTable,
+    ) -> Result<Change, StoreError> {
+        let mut content = None;
+        let occasion = self.occasion(table);
+        if message
+            .iter()
+            .any(|look| lifecycle::has_news(look, &occasion))
+        {
+            content = self.quoted(reference).await;
+            self.learn_reasons(reference, &mut message).await?;
+        }
+        let content = content.as_ref();
+        Ok(lifecycle::looked_at(
+            &message,
+            &Occasion {
+                content,
+                ..occasion
+            },
+        ))
+    }
+
+    /// As much of a message as a report quotes; a report says what it can without it.
+    pub(super) async fn quoted(&self, reference: Reference) -> Option<Content> {
+        match self.spool.store().beginning(reference, QUOTED).await {
+            Ok(content) => content,
+            Err(fault) => {
+                tracing::warn!(%fault, %reference, "a report cannot quote its message");
+                None
+            }
+        }
+    }
+
+    /// Why an operator cancelled them, from the log.
+    async fn learn_reasons(
+        &self,
+        reference: Reference,
+        message: &mut [Look],
+    ) -> Result<(), StoreError> {
+        let is_cancelled = |look: &Look| look.waiting.state == State::Cancelled;
+        if !message.iter().any(is_cancelled) {
+            return Ok(());
+        }
+        let events = self.spool.store().events(reference).await?;
+        for look in message.iter_mut().filter(|look| is_cancelled(look)) {
+            let recipient = look.waiting.recipient.to_string();
+            let cancelled = events.iter().rev().find(|event| {
+                event.event == EventKind::Cancelled.word()
+                    && event.recipient.as_ref() == Some(&recipient)
+            });
+            look.reason = cancelled.and_then(|event| event.details.reason.clone());
+        }
+        Ok(())
+    }
+}

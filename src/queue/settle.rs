@@ -1,0 +1,239 @@
+//! What a task came to goes back to the store, however long that takes.
+//!
+//! An outcome must not be lost, nor its message sent again: while the store cannot write, it is kept
+//! and written later, and its recipients stay in hand. A report goes with it that names those
+//! recipients that are still as the outcome found them; of the others what happened is told. It
+//! decides nothing (`lifecycle` does). An outcome that cannot be made out stays as it is until the
+//! relay is started again.
+
+use std::hash::BuildHasher;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::WRITE_AGAIN;
+use super::clock::{self, Reading};
+use super::desk::{Alive, Body, Desk};
+use super::work::{Picked, Place};
+use crate::delivery::outcome::Attempt;
+use crate::lifecycle::{self, Occasion, REPORTS};
+use crate::mail::{RoomId, Timestamp};
+use crate::policy::table::RoutingTable;
+use crate::spool::store::{Applied, Change, NextLook, RecipientId, StoreError, Waiting};
+
+/// The longest pause before an outcome that could not be written is written again.
+const WRITE_AGAIN_AT_MOST: Duration = Duration::from_secs(5);
+
+/// Recipients in hand; let go of when dropped. Unless their outcome was written they are given
+/// back to the store, so that a panic costs them one attempt and no more.
+pub(super) struct Grip {
+    pub desk: Arc<Desk>,
+    room: RoomId,
+    ids: Vec<RecipientId>,
+    written: bool,
+    /// They are counted among those that share a finding.
+    pub shares: bool,
+    pub alive: Alive,
+}
+
+impl Drop for Grip {
+    fn drop(&mut self) {
+        let mut hand = self.desk.hand();
+        hand.let_go(&self.ids, !self.written);
+        if self.shares
+            && let Some(lane) = hand.lane(&self.room)
+        {
+            lane.sharing = lane.sharing.saturating_sub(1);
+        }
+    }
+}
+
+impl Grip {
+    pub(super) fn on(place: &Place, picked: &Picked) -> Self {
+        Self {
+            desk: Arc::clone(&place.desk),
+            room: place.room.clone(),
+            ids: picked.task.ids().collect(),
+            written: false,
+            shares: picked.finding.is_some(),
+            alive: place.alive.clone(),
+        }
+    }
+
+    /// The task goes back into its lane, still in hand.
+    pub(super) fn loosen(mut self) {
+        self.ids.clear();
+        self.written = true;
+    }
+
+    /// Better not tried again before the next start than delivered over and over.
+    fn keep_for_ever(mut self, why: &str) {
+        tracing::error!("{why}; it stays as it is until the relay is started again");
+        self.ids.clear();
+        self.written = true;
+    }
+}
+
+/// What a task came to.
+pub(super) enum Ruling {
+    Tried(Vec<(Waiting, Attempt)>),
+    /// The time that the sender named has passed.
+    Expired(Vec<Waiting>),
+}
+
+impl Ruling {
+    fn decide(&self, occasion: &Occasion<'_>) -> Change {
+        match self {
+            Self::Tried(tried) => lifecycle::attempted(tried, occasion),
+            Self::Expired(rows) => lifecycle::expired(rows, occasion),
+        }
+    }
+
+    /// Leaves these out.
+    fn without(&mut self, ids: &[RecipientId]) {
+        match self {
+            Self::Tried(tried) => tried.retain(|(row, _)| !ids.contains(&row.id)),
+            Self::Expired(rows) => rows.retain(|row| !ids.contains(&row.id)),
+        }
+    }
+
+    const fn is_empty(&self) -> bool {
+        match self {
+            Self::Tried(tried) => tried.is_empty(),
+            Self::Expired(rows) => rows.is_empty(),
+        }
+    }
+}
+
+/// What a task came to, until it is written.
+pub(super) struct Settlement {
+    pub grip: Grip,
+    pub ruling: Ruling,
+    /// What a report quotes.
+    pub body: Option<Body>,
+    pub table: Arc<RoutingTable>,
+    /// The rule that sent it elsewhere.
+    pub redirect: Option<String>,
+    /// Both clocks when it was settled.
+    pub since: Reading,
+}
+
+impl Settlement {
+    pub(super) async fn write(mut self) {
+        let desk = Arc::clone(&self.grip.desk);
+        while let Some(change) = self.change() {
+            if change.messages.is_empty() {
+                self.body = None;
+            }
+            let applied = match desk.settle(&change, self.since).await {
+                Ok(applied) => applied,
+                Err(fault) => {
+                    let why = format!("an outcome contradicts the store: {fault}");
+                    return self.grip.keep_for_ever(&why);
+                }
+            };
+            desk.tell_overtaken(&change, &applied).await;
+            self.grip.written = true;
+            self.ruling.without(&applied.skipped);
+            if applied.is_made() || self.ruling.is_empty() {
+                return;
+            }
+        }
+        self.grip.keep_for_ever("an outcome could not be made out");
+    }
+
+    fn change(&self) -> Option<Arc<Change>> {
+        let content = self.body.as_ref().map(|body| &body.content);
+        let occasion = self.grip.desk.occasion(&self.table);
+        let occasion = Occasion {
+            now: self.since.wall(),
+            content,
+            redirect: self.redirect.as_deref(),
+            ..occasion
+        };
+        let decided = catch_unwind(AssertUnwindSafe(|| self.ruling.decide(&occasion)));
+        decided.ok().map(Arc::new)
+    }
+}
+
+impl Desk {
+    /// All that a decision may depend on, but for the message.
+    pub(super) fn occasion<'a>(&'a self, table: &'a RoutingTable) -> Occasion<'a> {
+        let reports = [(); REPORTS].map(|()| self.spool.next_reference());
+        Occasion {
+            now: Timestamp::now(),
+            noise: self.noise.hash_one(reports),
+            schedule: &self.schedule,
+            letterhead: &self.letterhead,
+            table,
+            content: None,
+            reports,
+            redirect: None,
+            start: self.start,
+            up_for: self.up_since.elapsed(),
+        }
+    }
+
+    /// Writes what was made out by the clock of `since`, and without its report where that is what
+    /// the store cannot take.
+    async fn settle(&self, change: &Arc<Change>, since: Reading) -> Result<Applied, StoreError> {
+        match self.insist(change, since).await {
+            Err(fault) if !change.messages.is_empty() => {
+                tracing::error!(%fault, "an outcome contradicts the store; written without its report");
+                let recipients = change.recipients.clone();
+                let bare = Change {
+                    recipients,
+                    ..Change::default()
+                };
+                self.insist(&Arc::new(bare), since).await
+            }
+            applied => applied,
+        }
+    }
+
+    /// Somebody decided otherwise meanwhile; what happened is told all the same.
+    async fn tell_overtaken(&self, change: &Change, applied: &Applied) {
+        if applied.skipped.is_empty() {
+            return;
+        }
+        let late = Arc::new(lifecycle::overtaken(change, &applied.skipped));
+        if let Err(fault) = self.insist(&late, Reading::now()).await {
+            tracing::error!(%fault, "what came too late cannot be told");
+        }
+    }
+
+    /// Applies a change as soon as the store can, never while the times in it are being moved; fails
+    /// only where trying again cannot help.
+    async fn insist(&self, change: &Arc<Change>, since: Reading) -> Result<Applied, StoreError> {
+        let mut pause = WRITE_AGAIN;
+        loop {
+            clock::steady(&self.dial).await;
+            let step = since.step_until(Reading::now());
+            match self.spool.apply(moved_along(change, step)).await {
+                Err(fault) if !matches!(fault, StoreError::Conflict(_)) => {
+                    tracing::warn!(%fault, "an outcome waits to be written");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(WRITE_AGAIN_AT_MOST);
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+}
+
+/// The change by today's clock, which was set by so many milliseconds since it was made out.
+fn moved_along(change: &Arc<Change>, step: i64) -> Arc<Change> {
+    if step == 0 {
+        return Arc::clone(change);
+    }
+    let mut change = Change::clone(change);
+    for recipient in &mut change.recipients {
+        if let Some(due) = &mut recipient.next_attempt_at {
+            *due = clock::moved(*due, step);
+        }
+        if let NextLook::At(at) = &mut recipient.next_look {
+            *at = clock::moved(*at, step);
+        }
+    }
+    Arc::new(change)
+}
