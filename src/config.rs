@@ -317,7 +317,7 @@ fn scan(mut table: Table<'_>) -> ScanSettings {
 
 fn delivery(mut table: Table<'_>) -> delivery::Settings {
     let default = delivery::Settings::default();
-    let duration = |value: Option<Value<'_>>, default| value.and_then(positive).unwrap_or(default);
+    let duration = |value: Option<Value<'_>>, default| value.and_then(Value::positive_duration).unwrap_or(default);
     delivery::Settings {
         retry: table.take("retry").and_then(retry).unwrap_or(default.retry),
         warn_after: duration(table.take("warn_after"), default.warn_after),
@@ -333,7 +333,7 @@ fn delivery(mut table: Table<'_>) -> delivery::Settings {
 
 fn timeouts(mut table: Table<'_>) -> Timeouts {
     let default = Timeouts::default();
-    let mut wait = |key, default| table.take(key).and_then(positive).unwrap_or(default);
+    let mut wait = |key, default| table.take(key).and_then(Value::positive_duration).unwrap_or(default);
     Timeouts {
         connect: wait("connect", default.connect),
         greeting: wait("greeting", default.greeting),
@@ -356,7 +356,7 @@ fn resolver(mut table: Table<'_>) -> resolve::Settings {
             .unwrap_or_default(),
         timeout: table
             .take("timeout")
-            .and_then(positive)
+            .and_then(Value::positive_duration)
             .unwrap_or(default.timeout),
         attempts: table
             .take("attempts")
@@ -393,15 +393,7 @@ fn retry(value: Value<'_>) -> Option<Vec<Duration>> {
         value.fault("must name at least one wait, such as [\"5s\", \"1m\"]");
         return None;
     }
-    value.list()?.into_iter().map(positive).collect()
-}
-
-fn positive(value: Value<'_>) -> Option<Duration> {
-    value.parse(|text| match document::duration(text) {
-        Some(Duration::ZERO) => Err("must be more than nothing"),
-        Some(duration) => Ok(duration),
-        None => Err("must be a length of time such as \"10s\", \"5m\", \"4h\" or \"1d\""),
-    })
+    value.list()?.into_iter().map(Value::positive_duration).collect()
 }
 
 fn console(mut table: Table<'_>) -> Option<SocketAddr> {

@@ -311,6 +311,15 @@ impl<'d> Value<'d> {
         })
     }
 
+    /// The same, where nothing makes no sense.
+    pub fn positive_duration(self) -> Option<Duration> {
+        self.parse(|text| match duration(text) {
+            Some(Duration::ZERO) => Err("must be more than nothing"),
+            Some(duration) => Ok(duration),
+            None => Err("must be a length of time such as \"10s\", \"5m\", \"4h\" or \"1d\""),
+        })
+    }
+
     /// `25 MiB`, in octets.
     pub fn size(self) -> Option<u64> {
         self.parse(|text| size(text).ok_or("must be a size such as \"512 KiB\" or \"25 MiB\""))

@@ -138,7 +138,7 @@ impl Draft {
 
     fn read_times(&mut self, entry: &mut Table<'_>, room: &str) -> Times {
         let line = entry.line();
-        let mut time = |key| entry.take(key).and_then(Value::duration);
+        let mut time = |key| entry.take(key).and_then(Value::positive_duration);
         let times = Times {
             warn_after: time("warn_after"),
             give_up_after: time("give_up_after"),
@@ -836,6 +836,9 @@ mod tests {
             (format!("{HEAD}warn_after = \"soon\"\npriority_ceiling = 10\n"), vec![
                 "line 6: \"warn_after\": must be a length of time such as \"10s\", \"5m\", \"4h\" or \"1d\"",
                 "line 7: \"priority_ceiling\": must be from 0 to 9"]),
+            (format!("{HEAD}warn_after = \"0s\"\ngive_up_after = \"0m\"\n"), vec![
+                "line 6: \"warn_after\": must be more than nothing",
+                "line 7: \"give_up_after\": must be more than nothing"]),
             (HEAD.replace("[\"a.test\"]", "[]"), vec!["line 4: \"domains\": name at least one domain"]),
             (HEAD.replace("a.test", "a..test"), vec!["line 4: \"domains\": \"a..test\" is no domain name"]),
             (HEAD.replace("[\"a.test\"]", "[\"ålesund.test\", \"XN--LESUND-HUA.test\"]"), vec![
