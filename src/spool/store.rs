@@ -170,6 +170,8 @@ pub struct Waiting {
     pub told: Told,
     pub wishes: Wishes,
     pub terms: Terms,
+    /// The relay wrote it itself: a report.
+    pub is_ours: bool,
     pub sender: Option<Address>,
     pub sender_room: Option<RoomId>,
     pub smtputf8: bool,

@@ -64,6 +64,7 @@ pub fn rows(recipients: &[&str]) -> Vec<Waiting> {
         told: Told::default(),
         wishes: Wishes::default(),
         terms: Terms::default(),
+        is_ours: false,
         sender: Some(Address::parse("vakt@a.nodnett.test").unwrap()),
         sender_room: None,
         smtputf8: false,
