@@ -24,6 +24,7 @@ use retry::{Course, Schedule};
 
 pub use acceptance::accepted;
 pub use attempts::{attempted, expired, overdue};
+pub use news::without_reports;
 pub use operations::{Operation, cancelled, held_too_long, operated};
 
 /// States in which a recipient still waits.

@@ -772,3 +772,40 @@ fn an_acceptance_tells_what_was_asked_for() {
     assert_eq!(details.require_tls, Some(true));
     assert_eq!(details.deliver_by, Some(NOW.to_string()));
 }
+
+#[test]
+fn where_reports_cannot_be_kept_that_is_told() {
+    let all = Notify {
+        success: true,
+        failure: true,
+        delay: true,
+    };
+    let outcomes = [
+        Outcome::Delivered(answer(250)),
+        Outcome::Deferred(said(451)),
+        Outcome::Failed(said(550)),
+        Outcome::Failed(said(554)),
+    ];
+    let tried = outcomes.into_iter().zip(0..).map(|(outcome, number)| {
+        let mut row = waiting(State::Queued, minutes(5));
+        row.id.number = number;
+        row.wishes = wishes(if number < 3 { all } else { Notify::NEVER });
+        (row, attempt(outcome))
+    });
+    let change = on_occasion(|occasion| attempted(tried.collect(), occasion));
+    let bare = without_reports(&change, "changed in the meantime");
+    assert_eq!(
+        story(&bare),
+        [
+            "delivered",
+            "deferred",
+            "failed",
+            "failed",
+            "not bounced: the sender asked not to be told (NOTIFY)",
+            "not bounced: changed in the meantime",
+            "not bounced: not told that it is late: changed in the meantime",
+            "not bounced: not told that it was delivered: changed in the meantime",
+        ]
+    );
+    assert!(bare.messages.is_empty());
+}
