@@ -28,6 +28,7 @@ use retry::{Course, Schedule};
 pub use acceptance::accepted;
 pub use attempts::{attempted, expired, overdue};
 pub use lateness::{Look, has_news, looked_at};
+pub use news::without_reports;
 pub use operations::{Operation, Order, operated};
 
 /// States in which a recipient still waits.
@@ -87,12 +88,10 @@ impl<'a> Occasion<'a> {
     }
 }
 
-/// Whether the relay wrote it itself: only its own reports have an id made of their own reference,
-/// which nobody can know before it is given.
-fn is_own_report(waiting: &Waiting) -> bool {
-    let id = waiting.message_id.as_deref().unwrap_or_default();
-    let own = id.split_once('@').map(|(left, _)| left);
-    waiting.sender.is_none() && own == Some(waiting.id.reference.to_string().as_str())
+/// Whether it is a report that the relay wrote itself. Nothing in a message tells that, for a client
+/// can write what we write.
+const fn is_own_report(waiting: &Waiting) -> bool {
+    waiting.is_ours
 }
 
 /// Moves that came too late, since somebody had decided otherwise: nothing moves, but what

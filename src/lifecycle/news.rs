@@ -35,6 +35,29 @@ pub(super) fn tell(change: &mut Change, notices: Vec<Notice>, occasion: &Occasio
     }
 }
 
+/// The same moves where the reports to senders cannot be kept: that nobody was told, and why, stands
+/// in their place.
+pub fn without_reports(change: &Change, why: &str) -> Change {
+    let events = change.events.iter().map(|event| {
+        let Some(kind) = Kind::ALL.into_iter().find(|it| told(*it) == event.kind) else {
+            return event.clone();
+        };
+        Event {
+            kind: EventKind::NotBounced,
+            details: Details {
+                reason: Some(untold_because(kind, why)),
+                ..Details::default()
+            },
+            ..event.clone()
+        }
+    });
+    Change {
+        recipients: change.recipients.clone(),
+        messages: Vec::new(),
+        events: events.collect(),
+    }
+}
+
 const fn told(kind: Kind) -> EventKind {
     match kind {
         Kind::Failure => EventKind::Bounced,
@@ -50,16 +73,19 @@ fn untold(
     reason: &str,
     occasion: &Occasion<'_>,
 ) {
-    let reason = match kind {
-        Kind::Failure => reason.to_owned(),
-        Kind::Delay => format!("not told that it is late: {reason}"),
-        Kind::Success => format!("not told that it was delivered: {reason}"),
-    };
     let details = Details {
-        reason: Some(reason),
+        reason: Some(untold_because(kind, reason)),
         ..Details::default()
     };
     note(change, EventKind::NotBounced, notices, &details, occasion);
+}
+
+fn untold_because(kind: Kind, reason: &str) -> String {
+    match kind {
+        Kind::Failure => reason.to_owned(),
+        Kind::Delay => format!("not told that it is late: {reason}"),
+        Kind::Success => format!("not told that it was delivered: {reason}"),
+    }
 }
 
 fn note(

@@ -52,6 +52,7 @@ fn waiting(state: State, age: Duration) -> Waiting {
         is_doubtful: false,
         wishes: Wishes::default(),
         terms: Terms::default(),
+        is_ours: false,
         sender: Some(Address::parse("leder@a.nodnett.test").unwrap()),
         sender_room: Some(RoomId::new("room-a")),
         smtputf8: false,
@@ -647,8 +648,8 @@ fn a_report_that_cannot_be_delivered_waits_for_an_operator() {
             reference: report.reference,
             number: 0,
         },
+        is_ours: report.client.is_empty(),
         sender: report.sender.clone(),
-        message_id: report.facts.message_id.clone(),
         ..waiting(State::Queued, age)
     };
     for (outcome, age, reason) in [
@@ -675,7 +676,8 @@ fn a_report_that_cannot_be_delivered_waits_for_an_operator() {
 fn a_foreign_report_that_fails_is_over() {
     let mut row = waiting(State::Queued, Duration::ZERO);
     row.sender = None;
-    row.message_id = Some("0000-0000-0006@relay.nodnett.test".into());
+    // As ours would be: its reference was in the reply to MAIL already.
+    row.message_id = Some("0000-0000-0005@relay.nodnett.test".into());
     let change = move_after(Outcome::Failed(said(550)), row);
     let unsaid = "not bounced: the message has the null sender";
     assert_eq!(story(&change), ["failed", unsaid]);
@@ -724,7 +726,7 @@ fn what_the_clock_decides_of_what_waits() {
     };
     let own = |state, age| Waiting {
         sender: None,
-        message_id: Some("0000-0000-0005@relay.nodnett.test".into()),
+        is_ours: true,
         ..row(state, age)
     };
     let by_now = |row, mode| by_row(row, by(NOW, mode, false));
@@ -910,4 +912,42 @@ fn an_acceptance_tells_what_was_asked_for() {
     assert_eq!(details.priority, Some(4));
     assert_eq!(details.require_tls, Some(true));
     assert_eq!(details.deliver_by, Some(NOW.to_string()));
+}
+
+#[test]
+fn where_reports_cannot_be_kept_that_is_told() {
+    let all = Notify {
+        success: true,
+        failure: true,
+        delay: true,
+    };
+    let outcomes = [
+        Outcome::Delivered(answer(250)),
+        Outcome::Deferred(said(451)),
+        Outcome::Failed(said(550)),
+        Outcome::Failed(said(554)),
+    ];
+    let tried = outcomes.into_iter().zip(0..).map(|(outcome, number)| {
+        let mut row = waiting(State::Queued, minutes(5));
+        row.id.number = number;
+        row.wishes = wishes(if number < 3 { all } else { Notify::NEVER });
+        (row, attempt(outcome))
+    });
+    let tried: Vec<_> = tried.collect();
+    let change = on_occasion(|occasion| attempted(&tried, occasion));
+    let bare = without_reports(&change, "changed in the meantime");
+    assert_eq!(
+        story(&bare),
+        [
+            "delivered",
+            "deferred",
+            "failed",
+            "failed",
+            "not bounced: the sender asked not to be told (NOTIFY)",
+            "not bounced: changed in the meantime",
+            "not bounced: not told that it is late: changed in the meantime",
+            "not bounced: not told that it was delivered: changed in the meantime",
+        ]
+    );
+    assert!(bare.messages.is_empty());
 }

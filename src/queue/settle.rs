@@ -180,11 +180,8 @@ impl Desk {
         match self.insist(change, since).await {
             Err(fault) if !change.messages.is_empty() => {
                 tracing::error!(%fault, "an outcome contradicts the store; written without its report");
-                let recipients = change.recipients.clone();
-                let bare = Change {
-                    recipients,
-                    ..Change::default()
-                };
+                let why = format!("the report could not be kept: {fault}");
+                let bare = lifecycle::without_reports(change, &why);
                 self.insist(&Arc::new(bare), since).await
             }
             applied => applied,

@@ -432,6 +432,7 @@ fn waiting(message: &NewMessage) -> Vec<Waiting> {
         is_doubtful: false,
         wishes: recipient.wishes.clone(),
         terms: message.terms.clone(),
+        is_ours: message.client.is_empty(),
         sender: message.sender.clone(),
         sender_room: message.sender_room.clone(),
         smtputf8: message.smtputf8,

@@ -255,6 +255,8 @@ pub struct Waiting {
     pub is_doubtful: bool,
     pub wishes: Wishes,
     pub terms: Terms,
+    /// The relay wrote it itself: a report.
+    pub is_ours: bool,
     pub sender: Option<Address>,
     pub sender_room: Option<RoomId>,
     pub smtputf8: bool,

@@ -66,6 +66,7 @@ pub fn rows(recipients: &[&str]) -> Vec<Waiting> {
         of_late: OfLate::default(),
         wishes: Wishes::default(),
         terms: Terms::default(),
+        is_ours: false,
         sender: Some(Address::parse("vakt@a.nodnett.test").unwrap()),
         sender_room: None,
         smtputf8: false,

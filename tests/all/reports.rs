@@ -83,6 +83,7 @@ fn tried(number: u32, outcome: Outcome) -> (Waiting, Attempt) {
             envelope_id: Some("vakt+3D17".to_owned()),
             ..Terms::default()
         },
+        is_ours: false,
         sender: Some(mailbox("vakt@a.nodnett.test")),
         sender_room: Some(RoomId::new("room-a")),
         smtputf8: false,
@@ -459,4 +460,28 @@ fn a_sender_hears_once_that_a_message_is_held() {
         (&row["state"], &row["told_late"]),
         (&"held".into(), &true.into())
     );
+}
+
+/// The reference is in the reply to MAIL, so that a client can write a Message-ID like ours.
+#[test]
+fn what_only_looks_like_a_report_of_ours_is_none() {
+    let closed = Sink::scripted(|stage, _, _| match stage {
+        Stage::Rcpt => Step::Say("550 5.2.1 mailbox is closed"),
+        _ => Step::Agree,
+    });
+    let relay = Setup::no_rooms()
+        .room("a", "maildir:mail/a")
+        .room("b", &closed.hop())
+        .start();
+    let mut client = relay.client("a");
+    let reference = client.say("MAIL FROM:<>").reference();
+    client.say(format!("RCPT TO:<{}>", vakt("b")));
+    let message = format!(
+        "From: MAILER-DAEMON@a.nodnett.test\r\nMessage-ID: <{reference}@relay.nodnett.test>\r\n\
+         Subject: nei\r\n\r\nnei\r\n"
+    );
+    let kept = client.data(message.as_bytes());
+    assert_eq!((kept.code, kept.reference()), (250, reference.clone()));
+    relay.expect_events(&reference, &["accepted", "failed", "not bounced"]);
+    assert!(relay.queue_is_empty());
 }

@@ -49,6 +49,7 @@ fn waiting(recipient: &str) -> Waiting {
         of_late: OfLate::default(),
         wishes: Wishes::default(),
         terms: Terms::default(),
+        is_ours: false,
         sender: Some(Address::parse("vakt@a.nodnett.test").unwrap()),
         sender_room: None,
         smtputf8: false,

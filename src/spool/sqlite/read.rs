@@ -20,7 +20,7 @@ const WAITING: &str = "SELECT r.reference, r.number, r.address, r.room, r.state,
         m.accepted_at, r.next_attempt_at, r.last_reply, m.sender, m.sender_room, m.smtputf8,
         m.eight_bit, m.size, m.subject, m.message_id, coalesce(r.waits_since, m.accepted_at),
         r.told, r.notify, r.original, r.priority, m.require_tls, m.deliver_by, m.deliver_by_mode,
-        m.ret, m.envelope_id, r.doubtful, r.start, r.of_late
+        m.ret, m.envelope_id, r.doubtful, r.start, r.of_late, m.client = ''
     FROM recipient r JOIN message m ON m.reference = r.reference";
 
 /// What waits for one room with one priority.
@@ -435,6 +435,7 @@ fn to_waiting(row: &Row<'_>) -> Result<Waiting, StoreError> {
         accepted_at,
         next_attempt_at: Timestamp::from_millis(row.get(7)?),
         last_reply: row.get(8)?,
+        is_ours: row.get(29)?,
         sender: row
             .get::<_, Option<String>>(9)?
             .map(|text| to_address(&text))
