@@ -6,6 +6,7 @@
 //! meanwhile. An attempt that panics costs its recipients a deferral, anything else that panics
 //! costs them nothing: they are given back.
 
+use std::collections::HashSet;
 use std::hash::BuildHasher;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -13,8 +14,11 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use tokio::sync::watch;
+use tokio::time::Instant;
+
 use super::clock::{self, Reading};
-use super::desk::{Alive, Body, Desk, Found, Lane, Task};
+use super::desk::{Alive, Body, Desk, Found, Hand, Lane, Task};
 use super::knock::Knocker;
 use super::lane::Urgency;
 use super::{WRITE_AGAIN, stopped};
@@ -40,6 +44,8 @@ pub(super) struct Place {
     desk: Arc<Desk>,
     room: RoomId,
     alive: Alive,
+    /// The way that the room's mail went when it was taken on: it works for no other.
+    way: watch::Receiver<u64>,
     /// What it is working on.
     on: Option<Urgency>,
     connected: bool,
@@ -51,6 +57,8 @@ struct Picked {
     finding: Option<Arc<Attempt>>,
     turn: u64,
     is_proven: bool,
+    /// More waits behind the shut door than comes round again soon.
+    is_outpaced: bool,
 }
 
 /// What a task has shown of the room's door.
@@ -68,9 +76,24 @@ impl Place {
             desk: Arc::clone(desk),
             room: room.clone(),
             alive: alive.clone(),
+            way: lane.way.subscribe(),
             on: None,
             connected: false,
         }
+    }
+
+    /// Its lane, for as long as the room's mail goes the same way.
+    fn lane<'a>(&self, hand: &'a mut Hand) -> Option<&'a mut Lane> {
+        hand.lane(&self.room).filter(|_| !self.has_turned())
+    }
+
+    fn has_turned(&self) -> bool {
+        self.way.has_changed().unwrap_or(true)
+    }
+
+    /// Ready when the room's mail goes elsewhere.
+    async fn turned(&self) {
+        drop(self.way.clone().changed().await);
     }
 
     /// Puts down what it worked on, and takes the next task; `None` when there is none for it or
@@ -78,7 +101,7 @@ impl Place {
     fn next(&mut self, shown: Shown, connected: bool) -> Option<Picked> {
         let desk = Arc::clone(&self.desk);
         let hand = &mut *desk.hand();
-        let lane = hand.lane(&self.room)?;
+        let lane = self.lane(hand)?;
         if let Some(urgency) = self.on.take() {
             lane.crew.ends(urgency);
         }
@@ -93,9 +116,8 @@ impl Place {
         if self.desk.is_stopping() || lane.door.is_awaited() {
             return None;
         }
-        let (urgency, task) = lane.line.pick(lane.crew.choice())?;
+        let (urgency, task) = lane.pick(lane.crew.choice())?;
         lane.crew.starts(urgency);
-        lane.octets = lane.octets.saturating_sub(task.octets());
         self.on = Some(urgency);
         let finding = lane.door.finding();
         lane.sharing += usize::from(finding.is_some());
@@ -104,6 +126,7 @@ impl Place {
             finding,
             turn: lane.door.turn(),
             is_proven: lane.door.is_proven(),
+            is_outpaced: lane.is_outpaced(),
         })
     }
 
@@ -112,7 +135,7 @@ impl Place {
         let desk = Arc::clone(&self.desk);
         let bell = {
             let hand = &mut *desk.hand();
-            let lane = hand.lane(&self.room)?;
+            let lane = self.lane(hand)?;
             if let Some(picked) = self.pick(lane) {
                 return Some(picked);
             }
@@ -127,40 +150,61 @@ impl Place {
             () = bell.notified() => {}
             () = tokio::time::sleep(IDLE) => {}
             () = stopped(&mut stop) => {}
+            () = self.turned() => {}
         }
         let hand = &mut *desk.hand();
-        let lane = hand.lane(&self.room)?;
+        let lane = self.lane(hand)?;
         lane.crew.idle = lane.crew.idle.saturating_sub(1);
         self.pick(lane)
     }
 
     /// A connection was opened: others may come too.
     fn came_through(&mut self) {
-        let hand = &mut *self.desk.hand();
-        if let Some(lane) = hand.lane(&self.room) {
+        let desk = Arc::clone(&self.desk);
+        let hand = &mut *desk.hand();
+        if let Some(lane) = self.lane(hand) {
             self.connected = count_connection(lane, self.connected, true);
             self.opened(lane);
         }
     }
 
     fn opened(&self, lane: &mut Lane) {
-        let is_news = !lane.door.is_proven();
+        lane.is_alive();
         if lane.door.open() {
-            self.desk.make_room_due(&self.room, &self.alive);
+            self.desk.make_room_due(lane, &self.room, &self.alive);
         }
-        if is_news {
-            self.desk.staff(lane, &self.room, &self.alive);
+        self.desk.staff(lane, &self.room, &self.alive);
+    }
+
+    /// What the hops said of each recipient, kept in mind for the time when they say otherwise.
+    fn heard(&self, recipients: &[Waiting], attempts: &[Attempt]) {
+        let hand = &mut *self.desk.hand();
+        let Some(lane) = self.lane(hand) else { return };
+        let mut took_one = false;
+        for (row, attempt) in recipients.iter().zip(attempts) {
+            match &attempt.outcome {
+                Outcome::Delivered(_) => took_one = true,
+                Outcome::Deferred(cause) if attempt.reached => {
+                    lane.mood.put_off(&row.recipient, cause);
+                }
+                _ => {}
+            }
+        }
+        if took_one && lane.mood.took_one(Instant::now()) {
+            tracing::info!(room = %self.room, "its next hop takes mail again");
+            self.desk.make_room_due(lane, &self.room, &self.alive);
         }
     }
 
     /// Nobody was reached by one who has no connection.
     fn found_nobody(&mut self, turn: u64, finding: Attempt) -> Found {
-        let hand = &mut *self.desk.hand();
-        let Some(lane) = hand.lane(&self.room) else {
+        let desk = Arc::clone(&self.desk);
+        let hand = &mut *desk.hand();
+        let Some(lane) = self.lane(hand) else {
             return Found::Outdated;
         };
         self.connected = count_connection(lane, self.connected, false);
-        if lane.crew.connected > 0 {
+        if lane.speaks() {
             lane.take_no_more_workers();
             return Found::Crowded;
         }
@@ -168,6 +212,7 @@ impl Place {
             return Found::Outdated;
         }
         let finding = Arc::new(finding);
+        let knocks = lane.door.knocks();
         let Some(bell) = lane.door.shut(turn, Arc::clone(&finding)) else {
             return Found::Outdated;
         };
@@ -176,46 +221,52 @@ impl Place {
             desk: Arc::clone(&self.desk),
             room: self.room.clone(),
             turn: lane.door.turn(),
+            knocks,
             bell,
             alive: self.alive.clone(),
         };
         tokio::spawn(knocker.work());
+        lane.outpaced = 0;
         lane.sharing += 1;
         Found::Shut(finding)
     }
 
-    /// Sees to it that there is somebody to speak with.
+    /// Sees to it that there is somebody to speak with. Whether there is, as far as can be told
+    /// before a message is tried.
     async fn come_through(
         &mut self,
         route: &Route,
         (turn, is_proven): (u64, bool),
         kept: &mut Option<Kept>,
-    ) -> Result<(), Found> {
+    ) -> Result<bool, Found> {
         // There is no connection to a Maildir: it is there as long as nothing else is found.
         let is_folder = matches!(route.next_hops.first(), Some(NextHop::Maildir(_)));
         if kept.is_none() && !(is_folder && is_proven) {
-            let knocked = self.desk.knock(route, kept).await;
+            let desk = Arc::clone(&self.desk);
+            let knocked = tokio::select! {
+                knocked = desk.knock(route, kept) => Some(knocked),
+                () = self.turned() => None,
+            };
+            let knocked = knocked.ok_or(Found::Outdated)?;
             knocked.map_err(|nobody| self.found_nobody(turn, nobody))?;
         }
         if kept.is_some() && !self.connected {
             self.came_through();
         }
-        Ok(())
+        Ok(kept.is_some())
     }
 
     fn put_back(&self, task: Task) {
         let hand = &mut *self.desk.hand();
         if let Some(lane) = hand.lane(&self.room) {
-            lane.octets += task.octets();
-            let (priority, since) = (task.priority(), task.waits_since());
-            lane.line.put_back(priority, since, task);
+            lane.put_back(task);
         }
     }
 }
 
 /// Keeps count of the workers that hold a connection.
 fn count_connection(lane: &mut Lane, before: bool, now: bool) -> bool {
-    let others = lane.crew.connected - usize::from(before);
+    let others = lane.crew.connected.saturating_sub(usize::from(before));
     lane.crew.connected = others + usize::from(now);
     now
 }
@@ -226,11 +277,15 @@ impl Drop for Place {
         let Some(lane) = hand.lane(&self.room) else {
             return;
         };
-        if let Some(urgency) = self.on.take() {
-            lane.crew.ends(urgency);
+        if self.has_turned() {
+            lane.crew.is_left();
+        } else {
+            if let Some(urgency) = self.on.take() {
+                lane.crew.ends(urgency);
+            }
+            count_connection(lane, self.connected, false);
+            lane.crew.workers = lane.crew.workers.saturating_sub(1);
         }
-        count_connection(lane, self.connected, false);
-        lane.crew.workers = lane.crew.workers.saturating_sub(1);
         if std::mem::take(&mut lane.more) {
             self.desk.wake.notify_one();
         }
@@ -243,6 +298,8 @@ impl Drop for Place {
 struct Grip {
     desk: Arc<Desk>,
     room: RoomId,
+    /// The way that the room's mail went when they were taken in hand.
+    way: u64,
     ids: Vec<RecipientId>,
     written: bool,
     /// They are counted among those that share a finding.
@@ -267,6 +324,7 @@ impl Grip {
         Self {
             desk: Arc::clone(&place.desk),
             room: place.room.clone(),
+            way: *place.way.borrow(),
             ids: picked.task.ids().collect(),
             written: false,
             shares: picked.finding.is_some(),
@@ -278,6 +336,17 @@ impl Grip {
     fn loosen(mut self) {
         self.ids.clear();
         self.written = true;
+    }
+
+    /// All that a change says is written. What it does not speak of is given back.
+    fn is_written(&mut self, change: &Change) {
+        let spoken_of: HashSet<RecipientId> = change.recipients.iter().map(|it| it.id).collect();
+        let (written, left): (Vec<_>, Vec<_>) = std::mem::take(&mut self.ids)
+            .into_iter()
+            .partition(|id| spoken_of.contains(id));
+        let mut hand = self.desk.hand();
+        hand.let_go(&written, false);
+        hand.let_go(&left, true);
     }
 
     /// Better not tried again before the next start than delivered over and over.
@@ -323,6 +392,7 @@ async fn try_task(place: &mut Place, picked: Picked, kept: &mut Option<Kept>) ->
         task: picked.task,
         table,
         route,
+        is_patient: false,
     };
     if errand.is_too_late() {
         errand.expire().await;
@@ -342,9 +412,13 @@ async fn try_task(place: &mut Place, picked: Picked, kept: &mut Option<Kept>) ->
         }
     };
     match found {
-        Ok(()) => Some(errand.send(place, &route, picked.turn, kept).await),
+        Ok(is_open) => {
+            let known = (picked.turn, is_open);
+            Some(errand.send(place, &route, known, kept).await)
+        }
         Err(Found::Shut(finding)) => {
             errand.grip.shares = true;
+            errand.is_patient = picked.is_outpaced;
             errand.put_off(&finding).await;
             Some(Shown::Nothing)
         }
@@ -365,6 +439,8 @@ struct Errand {
     task: Task,
     table: Arc<RoutingTable>,
     route: Option<Route>,
+    /// It is tried again after the longest wait.
+    is_patient: bool,
 }
 
 /// Why there are no bytes to send.
@@ -406,7 +482,7 @@ impl Errand {
         mut self,
         place: &mut Place,
         route: &Route,
-        turn: u64,
+        (turn, is_open): (u64, bool),
         kept: &mut Option<Kept>,
     ) -> Shown {
         let body = match self.task.body.take() {
@@ -428,8 +504,13 @@ impl Errand {
             self.settle_alike(&broke_down, Some(&body.content));
             return Shown::Nothing;
         };
+        place.heard(recipients, &attempts);
         let shown = if attempts.iter().any(|it| it.reached) {
             Shown::Open
+        } else if is_open {
+            // Somebody was there just now: what this message found out says nothing to others. The
+            // next one knocks.
+            Shown::Nothing
         } else {
             let nobody = attempts.first().cloned();
             let found = nobody.map(|nobody| place.found_nobody(turn, nobody));
@@ -478,22 +559,51 @@ impl Errand {
             task,
             table,
             route,
+            is_patient,
         } = self;
         let redirect = route.as_ref().filter(|route| route.via != task.room);
         let redirect = redirect.map(|route| route.rule.as_str());
         let (reference, since) = (task.reference, Reading::now());
         let made_out = catch_unwind(AssertUnwindSafe(|| {
             let mut rows = task.by_todays_clock();
-            let decide = |occasion: &Occasion<'_>| decide(&mut rows, occasion);
+            let decide = |occasion: &Occasion<'_>| {
+                let schedule = match is_patient {
+                    true => &grip.desk.patient,
+                    false => occasion.schedule,
+                };
+                decide(
+                    &mut rows,
+                    &Occasion {
+                        schedule,
+                        ..*occasion
+                    },
+                )
+            };
             grip.desk.on_occasion(content, &table, redirect, decide)
         }));
         match made_out {
-            Ok(change) => {
+            Ok(mut change) => {
+                if grip.desk.has_turned(&grip.room, grip.way) {
+                    make_due_at_once(&mut change);
+                }
                 let alive = grip.alive.clone();
                 tokio::spawn(write(grip, change, since, alive));
             }
             Err(_) => {
                 grip.keep_for_ever(&format!("{reference}: its outcome could not be made out"));
+            }
+        }
+    }
+}
+
+/// What could not be delivered where the room's mail does not go any more is tried anew at once.
+fn make_due_at_once(change: &mut Change) {
+    let now = Timestamp::now();
+    for step in &mut change.recipients {
+        if let Some(at) = &mut step.next_attempt_at {
+            *at = now;
+            if let Some(event) = &mut step.event {
+                event.details.next_attempt_at = Some(now.to_string());
             }
         }
     }
@@ -614,9 +724,17 @@ impl Desk {
     async fn fetch(&self, task: &Task) -> Result<Body, Absent> {
         let first = task.recipients.first();
         let size = first.map_or(0, |it| usize::try_from(it.size).unwrap_or(usize::MAX));
-        let share = self.share(&task.room, size).await;
-        let permit = self.spool.reserve(size, MEMORY_WAIT).await;
-        let permit = permit.ok_or(Absent::NoMemory)?;
+        let mut stop = self.stop.clone();
+        let memory = async {
+            let share = self.share(&task.room, size).await;
+            let permit = self.spool.reserve(size, MEMORY_WAIT).await;
+            permit.map(|permit| (permit, share))
+        };
+        let memory = tokio::select! {
+            memory = memory => memory,
+            () = stopped(&mut stop) => None,
+        };
+        let (permit, share) = memory.ok_or(Absent::NoMemory)?;
         match self.spool.store().content(task.reference).await {
             Ok(Some(content)) => Ok(Body {
                 content,
@@ -658,15 +776,12 @@ impl Desk {
 /// Writes an outcome, however long it takes: it must not be lost, nor the message sent again.
 /// It was made out by the clock of `since`.
 async fn write(mut grip: Grip, mut change: Change, since: Reading, _alive: Alive) {
-    clock::steady(&grip.desk.dial).await;
-    let step = since.step_until(Reading::now());
-    for due in change
-        .recipients
-        .iter_mut()
-        .filter_map(|it| it.next_attempt_at.as_mut())
-    {
-        *due = clock::moved(*due, step);
+    // Times are right in a row that waits only once all have been moved. What is over waits for
+    // nothing: it must not be sent again, whatever comes.
+    if change.recipients.iter().any(|it| !it.to.is_final()) {
+        clock::steady(&grip.desk.dial).await;
     }
+    move_times(&mut change, since.step_until(Reading::now()));
     let change = Arc::new(change);
     let mut applied = grip.desk.apply(&change).await;
     if let Err(fault) = &applied {
@@ -680,10 +795,28 @@ async fn write(mut grip: Grip, mut change: Change, since: Reading, _alive: Alive
     }
     match applied {
         Ok(applied) => {
-            grip.written = true;
+            grip.is_written(&change);
             grip.desk.tell_overtaken(&change, &applied).await;
         }
         Err(fault) => grip.keep_for_ever(&format!("an outcome contradicts the store: {fault}")),
+    }
+}
+
+/// The clock was set by `step` since a change was made out.
+fn move_times(change: &mut Change, step: i64) {
+    if step == 0 {
+        return;
+    }
+    let move_one = |at: &mut Timestamp| *at = clock::moved(*at, step);
+    for row in &mut change.recipients {
+        row.next_attempt_at.iter_mut().for_each(move_one);
+    }
+    for message in &mut change.messages {
+        move_one(&mut message.accepted_at);
+        for row in &mut message.recipients {
+            move_one(&mut row.next_attempt_at);
+            move_one(&mut row.leased_until);
+        }
     }
 }
 
