@@ -106,7 +106,8 @@ impl Place {
             lane.crew.ends(urgency);
         }
         self.connected = count_connection(lane, self.connected, connected);
-        if shown == Shown::Open {
+        // A connection that broke says nothing of a door that was found shut meanwhile.
+        if shown == Shown::Open && (connected || !lane.door.is_shut()) {
             self.opened(lane);
         }
         self.pick(lane)
@@ -447,6 +448,8 @@ struct Errand {
 enum Absent {
     NoMemory,
     Unreadable(String),
+    /// They were to go another way than the room's mail goes now.
+    NoLonger,
 }
 
 impl Errand {
@@ -487,10 +490,17 @@ impl Errand {
     ) -> Shown {
         let body = match self.task.body.take() {
             Some(body) => Ok(body),
-            None => place.desk.fetch(&self.task).await,
+            None => tokio::select! {
+                body = place.desk.fetch(&self.task) => body,
+                () = place.turned() => Err(Absent::NoLonger),
+            },
         };
         let body = match body {
             Ok(body) => body,
+            Err(Absent::NoLonger) => {
+                self.back_into_line(place);
+                return Shown::Nothing;
+            }
             // It goes back to the store, and comes again.
             Err(Absent::NoMemory) => return Shown::Nothing,
             Err(Absent::Unreadable(reason)) => {
@@ -531,7 +541,7 @@ impl Errand {
         };
         let body = match body {
             Ok(body) => body,
-            Err(Absent::NoMemory) => return,
+            Err(Absent::NoMemory | Absent::NoLonger) => return,
             Err(Absent::Unreadable(_)) => None,
         };
         self.settle_alike(finding, body.as_ref().map(|body| &body.content));

@@ -197,3 +197,32 @@ fn an_urgent_stream_leaves_room_for_routine_mail_in_the_store() {
     let place = order.iter().position(|it| it == "older").unwrap();
     assert!(place < 40, "{place}");
 }
+
+#[test]
+fn routine_mail_moves_while_urgent_mail_keeps_coming() {
+    let sink = Sink::scripted(|stage, _, _| match stage {
+        Stage::Dot => Step::AfterAWhile(Duration::from_millis(20)),
+        _ => Step::Agree,
+    });
+    let relay = Setup::from_a_to(&sink.hop())
+        .delivery("connections_per_room = 3")
+        .start();
+    put(&relay, &vakt("a"), &[(URGENT, "urgent"); 100]);
+    let mut client = relay.client("a");
+    let mut say = |mark: &str, text: &str| {
+        let from = vakt("a");
+        let text = format!("From: {from}\r\n{mark}Subject: x\r\n\r\n{text}\r\n");
+        client.send(&from, &[&vakt("b")], text.as_bytes());
+    };
+    say("", "routine");
+    let mut said = 101;
+    let arrived = wait::within(Duration::from_secs(30), || {
+        for _ in 0..10 {
+            say("Importance: High\r\n", "urgent");
+        }
+        said += 10;
+        texts(&sink.kept()).iter().any(|it| it == "routine")
+    });
+    assert!(arrived, "{} of {said} were taken", sink.count());
+    assert!(sink.count() < said, "urgent mail waited all the time");
+}

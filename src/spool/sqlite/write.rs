@@ -307,11 +307,12 @@ pub(super) fn take_due(
     usual: Portion,
     other: &HashMap<RoomId, Portion>,
 ) -> Result<Vec<Waiting>, StoreError> {
-    let lanes = read::waiting_lanes(connection)?;
+    let mut lanes = read::waiting_lanes(connection)?;
     let mut taken: Vec<Waiting> = Vec::new();
     let mut left: HashMap<RoomId, Portion> = HashMap::new();
     for part in [FAIR, 1] {
-        for lane in &lanes {
+        let mut with_more = Vec::new();
+        for lane in lanes {
             let room = RoomId::new(&lane.room);
             let portion = other.get(&room).copied().unwrap_or(usual);
             let left = left.entry(room).or_insert(portion);
@@ -321,11 +322,15 @@ pub(super) fn take_due(
             };
             let most = whole.div_ceil(part).min(*left);
             if most > 0 {
-                let due = lease_due(connection, lane, now, leased_until, most)?;
+                let due = lease_due(connection, &lane, now, leased_until, most)?;
                 *left = left.saturating_sub(due.len());
+                if due.len() == most {
+                    with_more.push(lane);
+                }
                 taken.extend(due);
             }
         }
+        lanes = with_more;
     }
     taken.sort_by_key(|waiting| {
         let urgency = std::cmp::Reverse(waiting.terms.priority);
