@@ -165,3 +165,19 @@ fn prompts_do_not_keep_a_slow_hop_from_answering() {
     });
     assert!(arrived, "cut short for ever");
 }
+
+#[test]
+fn a_folder_that_can_be_written_to_again_gets_all_that_waits() {
+    let setup = Setup::from_a_to("maildir:mail/b").delivery(SLOW_RETRY);
+    let mut relay = setup.prepare();
+    let folder = relay.path("mail").join("b");
+    std::fs::create_dir(relay.path("mail")).unwrap();
+    std::fs::write(&folder, "in the way").unwrap();
+    relay.start();
+    send(&relay, 5, "b");
+    wait::until("five deferrals", || deferred(&relay).len() == 5);
+    std::fs::remove_file(&folder).unwrap();
+    let arrived = wait::within(SOON, || relay.maildir("b", "vakt").len() == 5);
+    assert!(arrived, "{:?}", deferred(&relay));
+    wait::until("an empty queue", || relay.queue_is_empty());
+}
