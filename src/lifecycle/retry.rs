@@ -69,6 +69,16 @@ impl Schedule {
         }
     }
 
+    /// The same with the longest wait after every attempt.
+    #[must_use]
+    pub fn patient(&self) -> Self {
+        let longest = self.retry.iter().max().copied();
+        Self {
+            retry: self.retry.iter().filter_map(|_| longest).collect(),
+            ..self.clone()
+        }
+    }
+
     fn warning(&self, room: Option<&Room>) -> Duration {
         let own = room.and_then(|room| room.warn_after);
         own.unwrap_or(self.warn_after)

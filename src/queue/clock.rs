@@ -5,11 +5,15 @@
 //! the wall clock was set by that much, and the times of what was accepted before are moved along.
 //! A pause of the whole machine counts as a step forward: what could not be tried does not age.
 //!
-//! Which messages came before the step? Forward, the reference tells: it holds the moment it was
-//! made, and nothing was made between the two clocks. Back, references go on counting up from the
-//! last one, so those up to the previous look are older, and of later ones those that were accepted
-//! at a time which has yet to come. An outcome made out by the old clock and not yet written moves
-//! along with the rest; none is written between a step and the end of the moving ([`Dial`]).
+//! Which messages came before the step? Forward, their age tells: nothing was accepted between the
+//! two clocks. Back, the same times come twice. What was begun after this look is told by its
+//! reference, which always grows; of the rest, what was moved by an earlier step, or was accepted at
+//! a time that only the old clock can have shown, came before; and so did what was begun before the
+//! previous look, unless it was accepted earlier than begun, by their times: then it was open when
+//! the step came. [`Shift::moves`] decides it. Steps are followed one after the other, in order. A
+//! restart forgets what had not been moved yet; then everything is due, and nothing is from the
+//! future. An outcome made out by the old clock and not yet written moves along with the rest; none
+//! that goes on waiting is written between a step and the end of the moving ([`Dial`]).
 //!
 //! Pure but for [`Reading::now`] and the waiting. Fails never.
 
@@ -22,6 +26,8 @@ use crate::spool::store::Shift;
 
 /// Less than this is drift, not a step.
 const STEP: Duration = Duration::from_secs(2);
+/// A transaction that was open at a step is over by then.
+const TRANSACTION: Duration = Duration::from_secs(600);
 
 /// Both clocks, read together.
 #[derive(Debug, Clone, Copy)]
@@ -78,18 +84,16 @@ impl Clock {
         if millis == 0 {
             return None;
         }
-        // Halfway between what the clock would say and what it says.
-        let expected = before.seen.expected(now);
-        let midway = moved(expected, millis / 2);
-        let (last, or_since) = if millis > 0 {
-            (Reference::first_at(midway), None)
-        } else {
-            (before.reference, Some(midway))
-        };
+        let since = now.steady.saturating_duration_since(before.seen.steady);
+        let elapsed = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
         Some(Shift {
             millis,
-            last,
-            or_since,
+            known: before.reference,
+            until: reference,
+            // Halfway between the two clocks, wherever in between the step was.
+            parting: moved(before.seen.wall, elapsed.saturating_add(millis) / 2),
+            earliest: moved(before.seen.wall, millis),
+            closed_by: now.wall.after(TRANSACTION),
         })
     }
 
@@ -130,6 +134,7 @@ pub(super) const fn moved(moment: Timestamp, millis: i64) -> Timestamp {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::mail::References;
 
     const START: i64 = 1_800_000_000_000;
     const HOUR: i64 = 3_600_000;
@@ -162,37 +167,239 @@ mod tests {
         }
     }
 
+    /// What happens, in order.
+    #[derive(Debug, Clone, Copy)]
+    enum Deed {
+        /// A message is accepted, or one that takes so many milliseconds is begun.
+        Accept,
+        Begin(i64),
+        Pass(i64),
+        Set(i64),
+        Look,
+        /// All that the looks so far have seen is moved.
+        Move,
+        /// Half of what waits is moved by the first step seen, and the rest later.
+        MoveHalf,
+    }
+
+    #[derive(Debug)]
+    struct Row {
+        reference: Reference,
+        /// By the steady clock, and by the wall clock.
+        truly_at: i64,
+        accepted_at: Timestamp,
+        waits_since: Option<Timestamp>,
+    }
+
+    struct World {
+        start: Instant,
+        steady: i64,
+        offset: i64,
+        references: References,
+        clock: Clock,
+        open: Vec<(i64, Reference)>,
+        rows: Vec<Row>,
+        steps: Vec<Shift>,
+        half: Option<usize>,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let start = Instant::now();
+            let references = References::after(None);
+            let first = references.next(Timestamp::from_millis(START), 0);
+            Self {
+                start,
+                steady: 0,
+                offset: 0,
+                references,
+                clock: Clock::at(reading(start, 0, 0), first),
+                open: Vec::new(),
+                rows: Vec::new(),
+                steps: Vec::new(),
+                half: None,
+            }
+        }
+
+        fn now(&self) -> Timestamp {
+            Timestamp::from_millis(START + self.steady + self.offset)
+        }
+
+        fn reference(&self) -> Reference {
+            self.references.next(self.now(), 0)
+        }
+
+        fn accept(&mut self, reference: Reference) {
+            self.rows.push(Row {
+                reference,
+                truly_at: self.steady,
+                accepted_at: self.now(),
+                waits_since: None,
+            });
+        }
+
+        fn pass(&mut self, millis: i64) {
+            for _ in 0..millis / 50 {
+                self.steady += 50;
+                let now = self.steady;
+                let (done, open) = std::mem::take(&mut self.open)
+                    .into_iter()
+                    .partition(|it| it.0 <= now);
+                self.open = open;
+                let done: Vec<(i64, Reference)> = done;
+                done.into_iter().for_each(|it| self.accept(it.1));
+            }
+        }
+
+        fn shift(&mut self, places: std::ops::Range<usize>) {
+            let Some(step) = self.steps.first() else {
+                return;
+            };
+            self.rows.sort_by_key(|row| row.reference);
+            for row in self.rows.get_mut(places).unwrap() {
+                if step.moves(row.reference, row.accepted_at, row.waits_since) {
+                    let since = row.waits_since.unwrap_or(row.accepted_at);
+                    row.waits_since = Some(moved(since, step.millis));
+                }
+            }
+        }
+
+        fn act(&mut self, deed: Deed) {
+            match deed {
+                Deed::Accept => self.accept(self.reference()),
+                Deed::Begin(millis) => {
+                    let reference = self.reference();
+                    self.open.push((self.steady + millis, reference));
+                }
+                Deed::Pass(millis) => self.pass(millis),
+                Deed::Set(millis) => self.offset += millis,
+                Deed::Look => {
+                    let steady = u64::try_from(self.steady).unwrap();
+                    let now = reading(self.start, self.steady + self.offset, steady);
+                    let reference = self.reference();
+                    self.steps.extend(self.clock.look(now, reference));
+                }
+                Deed::MoveHalf => {
+                    let half = self.rows.len() / 2;
+                    self.half = Some(half);
+                    self.shift(0..half);
+                }
+                Deed::Move => {
+                    while !self.steps.is_empty() {
+                        let from = self.half.take().unwrap_or(0);
+                        self.shift(from..self.rows.len());
+                        self.steps.remove(0);
+                    }
+                }
+            }
+        }
+    }
+
+    /// After all that, every message is as old as it truly is.
     #[test]
-    fn a_step_forward_parts_the_references_exactly() {
-        let start = Instant::now();
-        let made = |wall| Reference::first_at(Timestamp::from_millis(START + wall));
-        let mut clock = Clock::at(reading(start, 0, 0), made(0));
-        let now = reading(start, HOUR + 250, 250);
-        let step = clock.look(now, made(HOUR + 250)).unwrap();
-        assert_eq!(step.millis, HOUR);
-        assert!(made(249) < step.last, "accepted just before");
-        assert!(made(HOUR + 1) > step.last, "accepted just after");
-        assert_eq!(
-            clock.look(reading(start, HOUR + 500, 500), made(HOUR + 500)),
-            None
-        );
+    fn exactly_what_was_accepted_before_a_step_moves_along() {
+        use Deed::{Accept, Begin, Look, Move, MoveHalf, Pass, Set};
+        const MINUTE: i64 = 60_000;
+        let back_and_put_right = |between: i64| {
+            vec![
+                Accept,
+                Pass(20 * MINUTE),
+                Look,
+                Accept,
+                Pass(10 * MINUTE),
+                Accept,
+                Look,
+                Pass(100),
+                Accept,
+                Set(-HOUR),
+                Accept,
+                Pass(100),
+                Accept,
+                Look,
+                Accept,
+                Move,
+                Pass(between / 2),
+                Look,
+                Move,
+                Accept,
+                Pass(between / 2),
+                Accept,
+                Look,
+                Move,
+                Pass(50),
+                Accept,
+                Set(HOUR),
+                Accept,
+                Pass(50),
+                Look,
+                Accept,
+                Move,
+                Pass(MINUTE),
+                Accept,
+                Look,
+                Move,
+            ]
+        };
+        let forward_and_put_right = |between: i64| {
+            let turned = |deed| match deed {
+                Set(millis) => Set(-millis),
+                other => other,
+            };
+            back_and_put_right(between)
+                .into_iter()
+                .map(turned)
+                .collect()
+        };
+        #[rustfmt::skip]
+        let cases: Vec<(&str, Vec<Deed>)> = vec![
+            ("back, put right in a moment", back_and_put_right(1000)),
+            ("back, put right after ten minutes", back_and_put_right(10 * MINUTE)),
+            ("back, put right after fifty minutes", back_and_put_right(50 * MINUTE)),
+            ("back, put right after two hours", back_and_put_right(2 * HOUR)),
+            ("forward, put right in a moment", forward_and_put_right(1000)),
+            ("forward, put right after ten minutes", forward_and_put_right(10 * MINUTE)),
+            ("forward, put right after fifty minutes", forward_and_put_right(50 * MINUTE)),
+            ("forward, put right after two hours", forward_and_put_right(2 * HOUR)),
+            ("two steps within one look", vec![
+                Accept, Look, Pass(100), Accept, Set(HOUR), Pass(50), Set(-HOUR / 2), Accept, Pass(50),
+                Look, Move, Accept, Look, Move]),
+            ("a step while another is followed", vec![
+                Accept, Accept, Pass(250), Look, Accept, Accept, Set(-HOUR), Pass(250), Look, Accept,
+                MoveHalf, Pass(200), Accept, Set(HOUR), Accept, Pass(50), Look, Accept, Move, Accept]),
+            ("the same the other way round", vec![
+                Accept, Accept, Pass(250), Look, Accept, Accept, Set(HOUR), Pass(250), Look, Accept,
+                MoveHalf, Pass(200), Accept, Set(-HOUR), Accept, Pass(50), Look, Accept, Move, Accept]),
+            ("transactions that are open at a step back", vec![
+                Begin(500), Begin(60_000), Pass(250), Look, Begin(200), Begin(MINUTE), Pass(100),
+                Set(-HOUR), Pass(50), Begin(100), Begin(MINUTE), Pass(50), Look, Pass(2 * MINUTE), Move]),
+            ("transactions that are open at a step forward", vec![
+                Begin(500), Begin(60_000), Pass(250), Look, Begin(200), Begin(MINUTE), Pass(100),
+                Set(HOUR), Pass(50), Begin(100), Begin(MINUTE), Pass(50), Look, Pass(2 * MINUTE), Move]),
+            ("back and back again", vec![
+                Accept, Look, Pass(250), Set(-HOUR), Look, Move, Accept, Pass(20 * MINUTE), Accept, Look,
+                Pass(250), Set(-HOUR), Accept, Look, Move, Pass(MINUTE), Accept]),
+            ("a long time without a look", vec![
+                Accept, Look, Pass(10 * MINUTE), Accept, Set(-HOUR), Pass(10 * MINUTE), Accept, Look, Move,
+                Look, Pass(10 * MINUTE), Accept, Set(HOUR), Pass(10 * MINUTE), Accept, Look, Move]),
+            ("small steps", vec![
+                Accept, Pass(250), Look, Accept, Set(-3000), Accept, Pass(250), Look, Accept, Move,
+                Pass(250), Accept, Set(3000), Pass(100), Accept, Look, Move, Accept]),
+        ];
+        for (name, deeds) in cases {
+            let mut world = World::new();
+            deeds.iter().for_each(|deed| world.act(*deed));
+            assert!(world.open.is_empty() && world.rows.len() > 2, "{name}");
+            for row in &world.rows {
+                let truly_at = Timestamp::from_millis(START + row.truly_at + world.offset);
+                let since = row.waits_since.unwrap_or(row.accepted_at);
+                assert_eq!(since, truly_at, "{name}: {row:?}");
+            }
+        }
     }
 
     #[test]
-    fn a_step_back_moves_what_the_last_look_knew() {
-        let start = Instant::now();
-        let reference = |number| Reference::from_number(number);
-        let mut clock = Clock::at(reading(start, 0, 0), reference(5));
-        let step = clock.look(reading(start, 250 - HOUR, 250), reference(9));
-        let expected = Shift {
-            millis: -HOUR,
-            last: reference(5),
-            or_since: Some(Timestamp::from_millis(START + 250 - HOUR / 2)),
-        };
-        assert_eq!(step, Some(expected));
-        assert_eq!(
-            moved(Timestamp::from_millis(START), -HOUR).as_millis(),
-            START - HOUR
-        );
+    fn times_move_with_the_clock() {
+        let moment = Timestamp::from_millis(START);
+        assert_eq!(moved(moment, -HOUR).as_millis(), START - HOUR);
     }
 }

@@ -19,7 +19,8 @@ use tokio::time::Instant;
 
 use super::clock::{Dial, Reading};
 use super::door::Door;
-use super::lane::{Call, Crew, Line, Urgency};
+use super::lane::{Call, Choice, Crew, Line, Urgency};
+use super::mood::Mood;
 use super::work::{self, Place};
 use crate::delivery::client::Caller;
 use crate::delivery::outcome::Attempt;
@@ -31,8 +32,9 @@ use crate::spool::store::{Portion, RecipientId, Told, Waiting};
 use crate::spool::{BodyPermit, Fresh, SMALL_BODY, Spool};
 
 /// How long the store gives out to nobody else what we took.
-const LEASE: Duration = Duration::from_secs(1800);
-/// Urgent tasks of one room in memory, and as many routine ones; more stay in the store.
+pub(super) const LEASE: Duration = Duration::from_secs(1800);
+/// Urgent tasks of one room that came fresh and are in memory, and as many routine ones; more go to
+/// the store, from which as many of either kind may come in beside them.
 const LANE: usize = 400;
 /// Recipients of one room taken from the store at a time, of either kind: the fewer, the more rooms
 /// have a backlog, so that one look does not keep the store for long.
@@ -46,8 +48,13 @@ const GIVEN_BACK: usize = 1000;
 /// One lane's part of the memory for bodies: one in so many.
 const LANE_SHARE: usize = 16;
 const KIB: usize = 1024;
+/// So many looks in a row at which more was due behind a shut door than its portion: more waits there
+/// than can come round again in the first waits of a schedule.
+const OUTPACED: u32 = 20;
 /// How long no worker is added where the hop took no more connections.
 const CROWDED: Duration = Duration::from_secs(5);
+/// A connection on which nothing has come to an end for so long does not speak for its hop.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(60);
 
 /// Proof that someone still works; the queue waits for all of them when it stops.
 pub(super) type Alive = mpsc::Sender<()>;
@@ -58,6 +65,8 @@ pub(super) struct Desk {
     pub table: watch::Receiver<Arc<RoutingTable>>,
     pub caller: Caller,
     pub schedule: Schedule,
+    /// The same with the longest wait after every attempt, for what is more than the pace allows.
+    pub patient: Schedule,
     pub workers_per_room: usize,
     pub letterhead: Letterhead,
     pub noise: RandomState,
@@ -186,9 +195,7 @@ impl Hand {
         let Some(lane) = self.lanes.get_mut(room) else {
             return;
         };
-        let of_this_message = |task: &Task| task.reference == reference;
-        for task in lane.line.take_out(of_this_message) {
-            lane.octets = lane.octets.saturating_sub(task.octets());
+        for task in lane.take_out(reference) {
             for id in task.ids() {
                 self.held.remove(&id);
                 self.orphans.push(id);
@@ -203,6 +210,7 @@ impl Hand {
     pub(super) fn let_go(&mut self, ids: &[RecipientId], give_back: bool) {
         for id in ids {
             self.held.remove(id);
+            // Whatever was written, its time is in the row: that is when it is due.
             if self.leased_again.remove(id) || give_back {
                 self.orphans.push(*id);
             }
@@ -215,36 +223,134 @@ impl Hand {
 
 /// One room's tasks in memory, those who work on them, and what is known of its next hops.
 pub(super) struct Lane {
-    pub line: Line<Task>,
+    line: Line<Task>,
+    /// Of the tasks in line, those that came from the store.
+    stored: Stored,
     pub crew: Crew,
     pub door: Door,
+    pub mood: Mood,
+    /// Counts up when the room's mail goes elsewhere: a worker belongs to the way it was taken on for.
+    pub way: watch::Sender<u64>,
     /// Rings for an idle worker.
     pub bell: Arc<Notify>,
     /// The lane's part of the memory for bodies that are read from the store: a room that holds
     /// its mail for long must not take everybody's.
     share: Option<Arc<Semaphore>>,
     /// Octets of bodies in the line.
-    pub octets: usize,
+    octets: usize,
     /// The store has more for this room than there was place for.
     pub more: bool,
+    /// Looks in a row at which more was due than a shut door's portion.
+    pub outpaced: u32,
     /// Tasks that share the finding at the door, and whose outcome is not written yet.
     pub sharing: usize,
+    /// Somebody makes due what is deferred in the room, and should do so once more.
+    pub makes_due: bool,
+    pub makes_due_again: bool,
     crowded_until: Option<Instant>,
+    seen_alive_at: Instant,
+}
+
+#[derive(Debug, Default)]
+struct Stored {
+    urgent: usize,
+    routine: usize,
+}
+
+impl Stored {
+    const fn of(&mut self, urgency: Urgency) -> &mut usize {
+        match urgency {
+            Urgency::Urgent => &mut self.urgent,
+            Urgency::Routine => &mut self.routine,
+        }
+    }
 }
 
 impl Lane {
     fn new(most: usize) -> Self {
         Self {
             line: Line::default(),
+            stored: Stored::default(),
             crew: Crew::of_at_most(most),
             door: Door::default(),
+            mood: Mood::default(),
+            way: watch::Sender::new(0),
             bell: Arc::default(),
             share: None,
             octets: 0,
             more: false,
+            outpaced: 0,
             sharing: 0,
+            makes_due: false,
+            makes_due_again: false,
             crowded_until: None,
+            seen_alive_at: Instant::now(),
         }
+    }
+
+    /// Nothing is known of the next hops any more, and nobody who works for the old ones counts.
+    fn turn(&mut self) {
+        self.door.forget();
+        self.mood = Mood::default();
+        self.crew.turn();
+        self.way.send_modify(|way| *way += 1);
+        self.bell = Arc::default();
+        self.share = None;
+        self.crowded_until = None;
+        self.outpaced = 0;
+    }
+
+    fn push(&mut self, task: Task) {
+        let (priority, since) = (task.priority(), task.waits_since());
+        self.count(&task);
+        self.line.push(priority, since, task);
+    }
+
+    pub(super) fn put_back(&mut self, task: Task) {
+        let (priority, since) = (task.priority(), task.waits_since());
+        self.count(&task);
+        self.line.put_back(priority, since, task);
+    }
+
+    fn count(&mut self, task: &Task) {
+        self.octets += task.octets();
+        *self.stored.of(Urgency::of(task.priority())) += usize::from(task.is_stored);
+    }
+
+    pub(super) fn pick(&mut self, choice: Choice) -> Option<(Urgency, Task)> {
+        let (urgency, task) = self.line.pick(choice)?;
+        self.count_out(&task);
+        Some((urgency, task))
+    }
+
+    /// Takes one message out of the line.
+    fn take_out(&mut self, reference: Reference) -> Vec<Task> {
+        let taken = self.line.take_out(|task| task.reference == reference);
+        taken.iter().for_each(|task| self.count_out(task));
+        taken
+    }
+
+    fn count_out(&mut self, task: &Task) {
+        self.octets = self.octets.saturating_sub(task.octets());
+        let stored = self.stored.of(Urgency::of(task.priority()));
+        *stored = stored.saturating_sub(usize::from(task.is_stored));
+    }
+
+    fn drain(&mut self) -> impl Iterator<Item = Task> + use<> {
+        self.octets = 0;
+        self.stored = Stored::default();
+        self.line.drain()
+    }
+
+    /// What came fresh never takes the place of what comes from the store, nor the other way round.
+    fn has_place_for(&mut self, task: &Task) -> bool {
+        let urgency = Urgency::of(task.priority());
+        let stored = *self.stored.of(urgency);
+        let same = match task.is_stored {
+            true => stored,
+            false => self.line.len(urgency).saturating_sub(stored),
+        };
+        same < LANE
     }
 
     /// Whether a body of so many octets is worth its memory while its task waits.
@@ -258,28 +364,56 @@ impl Lane {
         self.crowded_until = Some(Instant::now() + CROWDED);
     }
 
-    /// While nobody was spoken with, one worker goes alone.
+    /// Something came to a good end.
+    pub(super) fn is_alive(&mut self) {
+        self.seen_alive_at = Instant::now();
+    }
+
+    /// Somebody is being spoken with, and not in vain.
+    pub(super) fn speaks(&self) -> bool {
+        self.crew.connected > 0 && self.seen_alive_at.elapsed() < SIGN_OF_LIFE
+    }
+
+    /// While nobody was spoken with, one worker goes alone. So does one more, after a while, where the
+    /// hop took no more connections.
     fn may_hire(&self) -> bool {
         let alone = self.crew.workers == 0;
-        let is_crowded = self.crowded_until.is_some_and(|end| Instant::now() < end);
-        alone || self.door.is_shut() || (self.door.is_proven() && !is_crowded)
+        let more = match self.crowded_until {
+            None => true,
+            Some(end) => end <= Instant::now() && self.crew.workers <= self.crew.connected,
+        };
+        alone || self.door.is_shut() || (self.door.is_proven() && more)
     }
 
     /// How much to take from the store for this room now, where `usual` is taken for others and
     /// `paced` for those with a shut door.
     fn portion(&self, usual: usize, paced: usize) -> Portion {
-        let place = |urgency| {
-            let waiting = self.line.len(urgency);
-            match self.door.is_shut() {
-                true => paced.saturating_sub(waiting),
-                false if LANE - PORTIONS.end() < waiting => 0,
-                false => usual,
-            }
+        let place = |urgency, stored| match self.door.is_shut() {
+            true => paced.saturating_sub(self.line.len(urgency)),
+            false if LANE - PORTIONS.end() < stored => 0,
+            false => usual,
         };
         Portion {
-            urgent: place(Urgency::Urgent),
-            routine: place(Urgency::Routine),
+            urgent: place(Urgency::Urgent, self.stored.urgent),
+            routine: place(Urgency::Routine, self.stored.routine),
         }
+    }
+
+    /// Notes whether all of a shut door's portion was due.
+    fn note_pace(&mut self, portion: Portion, urgent: usize, routine: usize) {
+        let is_full = |due, most| most > 0 && due == most;
+        if !self.door.is_shut() {
+            self.outpaced = 0;
+        } else if is_full(urgent, portion.urgent) || is_full(routine, portion.routine) {
+            self.outpaced = self.outpaced.saturating_add(1);
+        } else if portion.urgent > 0 && portion.routine > 0 {
+            self.outpaced = 0;
+        }
+    }
+
+    /// More waits behind the door than comes round again soon.
+    pub(super) const fn is_outpaced(&self) -> bool {
+        self.outpaced >= OUTPACED
     }
 }
 
@@ -289,7 +423,9 @@ pub(super) struct Task {
     pub reference: Reference,
     pub recipients: Vec<Waiting>,
     pub body: Option<Body>,
-    /// Both clocks when the recipients were read.
+    /// It came from the store.
+    pub is_stored: bool,
+    /// Both clocks when, at the latest, the recipients were read.
     pub since: Reading,
 }
 
@@ -345,11 +481,24 @@ impl Desk {
         for room in rooms {
             let hand = &mut *self.hand();
             if let Some(lane) = hand.lane(room) {
-                lane.door.forget();
-                lane.crowded_until = None;
+                lane.turn();
                 self.staff(lane, room, alive);
-                self.make_room_due(room, alive);
+                self.make_room_due(lane, room, alive);
             }
+        }
+    }
+
+    /// Whether the mail of a room goes elsewhere since `way`.
+    pub(super) fn has_turned(&self, room: &RoomId, way: u64) -> bool {
+        self.hand()
+            .lane(room)
+            .is_some_and(|it| *it.way.borrow() != way)
+    }
+
+    /// What waits in line is worked on again where that has rested for a while.
+    pub(super) fn look_at_lanes(self: &Arc<Self>, alive: &Alive) {
+        for (room, lane) in &mut self.hand().lanes {
+            self.staff(lane, room, alive);
         }
     }
 
@@ -364,7 +513,7 @@ impl Desk {
             let hand = self.hand();
             waiting.retain(|it| !hand.held.contains_key(&it.id));
         }
-        for mut task in into_tasks(waiting) {
+        for mut task in into_tasks(waiting, Reading::now(), false) {
             let content = fresh.content.clone();
             task.body = Some(Body {
                 content,
@@ -377,21 +526,23 @@ impl Desk {
     }
 
     /// Takes what is due from the store. Rooms with a shut door have their small portion only at a
-    /// `look`, so that a million waiting for dead rooms cost the store little.
-    pub(super) async fn take_due(self: &Arc<Self>, look: bool, alive: &Alive) {
+    /// `look`, so that a million waiting for dead rooms cost the store little. `since`: the clocks, by
+    /// which the times in the store are right.
+    pub(super) async fn take_due(self: &Arc<Self>, look: bool, since: Reading, alive: &Alive) {
         self.give_back_orphans().await;
         let now = Timestamp::now();
         let (usual, other) = self.portions(look);
         self.hand().ask();
         let store = self.spool.store();
-        let taken = store.take_due(now, now.after(LEASE), usual, other).await;
-        let due = match taken {
+        let leased_until = now.after(LEASE);
+        let taken = store.take_due(now, leased_until, usual, other.clone());
+        let due = match taken.await {
             Ok(due) => due,
             Err(fault) => return tracing::warn!(%fault, "the store cannot say what is due"),
         };
-        self.note_rooms_with_more(&due, usual.routine);
+        self.note_rooms_with_more(&due, usual, &other, look);
         let free = self.hand().sort_out(due);
-        for task in into_tasks(free) {
+        for task in into_tasks(free, since, true) {
             self.enqueue(task, alive);
         }
     }
@@ -411,23 +562,40 @@ impl Desk {
         let paced = if look { each.clamp(1, SHUT_PORTION) } else { 0 };
         let other = hand.lanes.iter();
         let other = other
-            .map(|(room, lane)| (room, lane.portion(most, paced)))
-            .filter(|(_, portion)| *portion != usual)
-            .map(|(room, portion)| (room.clone(), portion));
+            .map(|(room, lane)| (room, lane, lane.portion(most, paced)))
+            .filter(|(_, lane, portion)| lane.door.is_shut() || *portion != usual)
+            .map(|(room, _, portion)| (room.clone(), portion));
         (usual, other.collect())
     }
 
-    fn note_rooms_with_more(&self, due: &[Waiting], portion: usize) {
-        let mut count: HashMap<(&RoomId, bool), usize> = HashMap::new();
+    fn note_rooms_with_more(
+        &self,
+        due: &[Waiting],
+        usual: Portion,
+        other: &HashMap<RoomId, Portion>,
+        look: bool,
+    ) {
+        let mut counts: HashMap<&RoomId, (usize, usize)> = HashMap::new();
         for waiting in due {
-            let kind = (&waiting.room, waiting.terms.priority.is_urgent());
-            *count.entry(kind).or_default() += 1;
+            let (urgent, routine) = counts.entry(&waiting.room).or_default();
+            match Urgency::of(waiting.terms.priority) {
+                Urgency::Urgent => *urgent += 1,
+                Urgency::Routine => *routine += 1,
+            }
         }
-        count.retain(|_, count| *count == portion);
-        let mut hand = self.hand();
-        hand.backlogs = Some(count.len());
-        for (room, _) in count.into_keys() {
-            self.lane_of(&mut hand, room).more = true;
+        let hand = &mut *self.hand();
+        if look {
+            for (room, portion) in other {
+                let (urgent, routine) = counts.get(room).copied().unwrap_or_default();
+                if let Some(lane) = hand.lane(room) {
+                    lane.note_pace(*portion, urgent, routine);
+                }
+            }
+        }
+        counts.retain(|_, (urgent, routine)| *urgent == usual.urgent || *routine == usual.routine);
+        hand.backlogs = Some(counts.len());
+        for room in counts.into_keys() {
+            self.lane_of(hand, room).more = true;
         }
     }
 
@@ -442,7 +610,7 @@ impl Desk {
         let room = task.room.clone();
         let hand = &mut *self.hand();
         let lane = self.lane_of(hand, &room);
-        if LANE <= lane.line.len(Urgency::of(task.priority())) {
+        if !lane.has_place_for(&task) {
             // Goes back to the store, and comes again when there is place.
             lane.more = true;
             hand.orphans.extend(task.ids());
@@ -452,8 +620,7 @@ impl Desk {
             task.body = None;
         }
         let ids: Vec<RecipientId> = task.ids().collect();
-        lane.octets += task.octets();
-        lane.line.push(task.priority(), task.waits_since(), task);
+        lane.push(task);
         self.staff(lane, &room, alive);
         hand.put_down(ids.into_iter());
     }
@@ -492,8 +659,7 @@ impl Desk {
         {
             let hand = &mut *self.hand();
             for lane in hand.lanes.values_mut() {
-                lane.octets = 0;
-                for task in lane.line.drain() {
+                for task in lane.drain() {
                     hand.orphans.extend(task.ids());
                 }
             }
@@ -547,8 +713,7 @@ pub(super) enum Found {
 }
 
 /// Recipients of one message that share a room become one task.
-fn into_tasks(waiting: Vec<Waiting>) -> Vec<Task> {
-    let since = Reading::now();
+fn into_tasks(waiting: Vec<Waiting>, since: Reading, is_stored: bool) -> Vec<Task> {
     let mut tasks: Vec<Task> = Vec::new();
     let mut places: HashMap<(Reference, RoomId), usize> = HashMap::new();
     for one in waiting {
@@ -563,10 +728,150 @@ fn into_tasks(waiting: Vec<Waiting>) -> Vec<Task> {
                     reference,
                     recipients: vec![one],
                     body: None,
+                    is_stored,
                     since,
                 });
             }
         }
     }
     tasks
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::mail::event::State;
+    use crate::mail::{Address, Terms, Wishes};
+    use crate::spool::store::{OfLate, Told};
+
+    fn waiting(number: u64) -> Waiting {
+        let now = Timestamp::from_millis(0);
+        Waiting {
+            id: id(number),
+            recipient: Address::parse("vakt@b.nodnett.test").unwrap(),
+            room: RoomId::new("b"),
+            state: State::Queued,
+            attempts: 0,
+            accepted_at: now,
+            waits_since: now,
+            next_attempt_at: now,
+            last_reply: None,
+            told: Told::default(),
+            is_doubtful: false,
+            is_ours: false,
+            of_late: OfLate::default(),
+            wishes: Wishes::default(),
+            terms: Terms::default(),
+            sender: None,
+            sender_room: None,
+            smtputf8: false,
+            eight_bit: false,
+            size: 0,
+            subject: None,
+            message_id: None,
+        }
+    }
+
+    const fn id(number: u64) -> RecipientId {
+        RecipientId {
+            reference: Reference::from_number(number),
+            number: 0,
+        }
+    }
+
+    fn sorted_out(hand: &mut Hand, due: &[u64]) -> Vec<RecipientId> {
+        let due = due.iter().map(|it| waiting(*it)).collect();
+        let free = hand.sort_out(due).into_iter();
+        free.map(|it| it.id).collect()
+    }
+
+    #[test]
+    fn what_the_store_gives_out_while_it_is_in_hand_goes_back_when_it_is_let_go() {
+        for is_given_back in [true, false] {
+            let mut hand = Hand::default();
+            hand.put_down([id(1), id(2)].into_iter());
+            hand.ask();
+            assert_eq!(sorted_out(&mut hand, &[1, 3]), [id(3)]);
+            assert!(hand.orphans.is_empty());
+            hand.let_go(&[id(1)], is_given_back);
+            assert_eq!(hand.orphans, [id(1)]);
+            hand.let_go(&[id(2)], false);
+            assert_eq!(hand.orphans, [id(1)]);
+        }
+    }
+
+    #[test]
+    fn what_was_written_while_the_store_was_asked_goes_back() {
+        let mut hand = Hand::default();
+        hand.put_down([id(1)].into_iter());
+        hand.ask();
+        hand.let_go(&[id(1)], false);
+        assert!(sorted_out(&mut hand, &[1]).is_empty());
+        assert_eq!(hand.orphans, [id(1)]);
+        hand.ask();
+        assert_eq!(sorted_out(&mut hand, &[1]), [id(1)]);
+    }
+
+    fn task(number: u64, is_stored: bool) -> Task {
+        let tasks = into_tasks(vec![waiting(number)], Reading::now(), is_stored);
+        tasks.into_iter().next().unwrap()
+    }
+
+    #[test]
+    fn what_comes_fresh_leaves_the_store_its_place() {
+        let mut lane = Lane::new(1);
+        let (usual, numbers) = (*PORTIONS.end(), 1..);
+        for number in numbers.take(LANE) {
+            assert!(lane.has_place_for(&task(number, false)));
+            lane.push(task(number, false));
+        }
+        assert!(!lane.has_place_for(&task(0, false)));
+        assert!(lane.has_place_for(&task(0, true)));
+        assert_eq!(lane.portion(usual, 0).routine, usual);
+        for number in 1000..1000 + LANE as u64 {
+            lane.push(task(number, true));
+        }
+        assert_eq!(lane.portion(usual, 0).routine, 0);
+        while let Some((_, task)) = lane.pick(Choice::Any) {
+            if task.reference.number() == 1300 {
+                lane.put_back(task);
+                break;
+            }
+        }
+        assert_eq!(lane.portion(usual, 0).routine, usual);
+        assert_eq!(lane.drain().count(), lane.drain().count() + 100);
+    }
+
+    #[test]
+    fn a_crowded_lane_hires_one_at_a_time_after_a_while() {
+        let mut lane = Lane::new(5);
+        lane.door.open();
+        lane.crew.workers = 2;
+        lane.crew.connected = 1;
+        assert!(lane.may_hire());
+        lane.take_no_more_workers();
+        assert!(!lane.may_hire());
+        lane.crowded_until = Some(Instant::now());
+        assert!(!lane.may_hire(), "one is on its way");
+        lane.crew.connected = 2;
+        assert!(lane.may_hire());
+    }
+
+    #[test]
+    fn a_door_is_outpaced_when_more_is_due_for_a_while() {
+        let pace = |urgent, routine| Portion { urgent, routine };
+        let mut lane = Lane::new(1);
+        let nobody = super::work::deferral("nobody");
+        lane.door.shut(0, Arc::new(nobody));
+        for _ in 1..OUTPACED {
+            lane.note_pace(pace(25, 25), 0, 25);
+        }
+        lane.note_pace(pace(25, 0), 0, 0);
+        assert!(!lane.is_outpaced());
+        lane.note_pace(pace(25, 20), 3, 20);
+        assert!(lane.is_outpaced());
+        lane.note_pace(pace(25, 25), 24, 24);
+        assert!(!lane.is_outpaced());
+    }
 }

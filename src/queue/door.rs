@@ -2,8 +2,10 @@
 //!
 //! Pure. A door is shut by one attempt that reached nobody. While it is shut the finding answers for
 //! every task that comes due, and one knocker tries it at growing intervals. An operator's prompt
-//! makes it knock at once, and until that knock has been answered no task shares the old finding. A
-//! door that moved on since (`turn`) is not shut or opened by what was learned before. Fails never.
+//! makes it knock at once, and until that knock has been answered no task shares the old finding.
+//! Where nobody answers and yet nothing stands in the way (a first next hop that takes no mail at
+//! all) it is left ajar: one task tries. A door that moved on since (`turn`) is not shut or opened
+//! by what was learned before. Fails never.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +23,16 @@ const PAUSES: [Duration; 3] = [
 /// A pause is shorter than that by up to one in so many, so that doors are not knocked at together.
 const JITTER: u64 = 5;
 
+/// A prompt ends a knock that has gone on for this long; a younger one is waited for. Twice as long
+/// for each knock in a row that was cut short, so that one ends by itself at last.
+const OWN_TIME: Duration = Duration::from_secs(1);
+const DOUBLINGS: u32 = 10;
+
+/// How long a knock has for itself, after so many that were cut short.
+pub(super) fn own_time(cut_short: u32) -> Duration {
+    OWN_TIME * (1 << cut_short.min(DOUBLINGS))
+}
+
 /// How long to wait before knock number `knocks`, counted from 0.
 pub(super) fn pause(knocks: u32, noise: u64) -> Duration {
     let place = usize::try_from(knocks).unwrap_or(usize::MAX);
@@ -35,6 +47,8 @@ pub(super) struct Door {
     /// Counts up whenever what is known changes.
     turn: u64,
     state: State,
+    /// It was shut since it was last open: something may wait behind it.
+    was_shut: bool,
 }
 
 #[derive(Debug, Default)]
@@ -55,6 +69,15 @@ enum State {
 impl Door {
     pub(super) const fn turn(&self) -> u64 {
         self.turn
+    }
+
+    /// How many knocks count as made where it is shut now: one that was left ajar is not knocked at
+    /// as quickly as before.
+    pub(super) const fn knocks(&self) -> u32 {
+        match self.was_shut {
+            true => PAUSES.len() as u32,
+            false => 0,
+        }
     }
 
     pub(super) const fn is_shut(&self) -> bool {
@@ -100,6 +123,7 @@ impl Door {
         }
         let bell = Arc::new(Notify::new());
         self.turn += 1;
+        self.was_shut = true;
         self.state = State::Shut {
             finding,
             bell: Arc::clone(&bell),
@@ -121,22 +145,27 @@ impl Door {
         }
     }
 
-    /// Somebody was reached. Whether the door was shut.
+    /// Somebody was reached. Whether something may wait because nobody was before.
     pub(super) fn open(&mut self) -> bool {
-        let was_shut = self.is_shut();
-        if was_shut {
+        if self.is_shut() {
             self.turn += 1;
             self.ring();
         }
         self.state = State::Open;
-        was_shut
+        std::mem::take(&mut self.was_shut)
     }
 
-    /// The room's mail goes elsewhere now: nothing is known.
-    pub(super) fn forget(&mut self) {
+    /// Nothing stands in the way, as far as a knock can tell, but nobody was spoken with.
+    pub(super) fn leave_ajar(&mut self) {
         self.ring();
         self.turn += 1;
         self.state = State::Unknown;
+    }
+
+    /// The room's mail goes elsewhere now, or nothing waits for it any more: nothing is known.
+    pub(super) fn forget(&mut self) {
+        self.leave_ajar();
+        self.was_shut = false;
     }
 
     /// Knock at once.
@@ -202,6 +231,27 @@ mod tests {
         // An attempt from before ends only now.
         assert!(door.shut(begun, found("late")).is_none());
         assert!(!door.open());
+    }
+
+    #[test]
+    fn a_door_left_ajar_is_not_forgotten() {
+        let mut door = Door::default();
+        door.shut(0, found("refused"));
+        door.leave_ajar();
+        assert!(!door.is_shut() && !door.is_proven());
+        assert_eq!(door.knocks(), 3);
+        assert!(door.shut(door.turn(), found("refused")).is_some());
+        door.leave_ajar();
+        assert!(door.open(), "something may wait");
+        assert!(!door.open());
+        assert_eq!(door.knocks(), 0);
+    }
+
+    #[test]
+    fn prompts_do_not_cut_every_knock_short() {
+        for (cut_short, seconds) in [(0, 1), (1, 2), (5, 32), (10, 1024), (u32::MAX, 1024)] {
+            assert_eq!(own_time(cut_short), Duration::from_secs(seconds));
+        }
     }
 
     #[test]

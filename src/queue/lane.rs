@@ -1,13 +1,14 @@
 //! One room's lane: which task goes next, and how many connections may work on which.
 //!
 //! Pure. The most urgent task goes first, and among equals the one that came first; but of every
-//! five picks one goes to the task that waits longest, however urgent it is. A part of the
+//! five picks one goes to the task that waits longest, however urgent it is and whether it came
+//! fresh or from the store. A part of the
 //! connections is kept free for urgent mail, and the last free one is kept for routine mail while
 //! no other works on it, so that neither ever stands still for the other. With one connection there
 //! is nothing to keep free: then the order alone decides. Fails never.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::mail::{Priority, Timestamp};
 
@@ -44,138 +45,132 @@ pub(super) enum Choice {
 /// The tasks of a lane, in order.
 #[derive(Debug)]
 pub(super) struct Line<T> {
-    /// None of them is empty.
-    ranks: BTreeMap<Reverse<Priority>, VecDeque<Place<T>>>,
-    urgent: usize,
-    routine: usize,
-    arrived: u64,
+    /// The most urgent first, and among equals the one that came first.
+    tasks: BTreeMap<Rank, Place<T>>,
+    /// Who waits longest, among the urgent and among the others.
+    urgent: BTreeSet<Age>,
+    routine: BTreeSet<Age>,
+    arrived: i64,
+    put_back: i64,
     picks: u32,
 }
+
+/// The priority, and the place in the order of arrival; what is put back has one before all others.
+type Rank = (Reverse<Priority>, i64);
+
+/// The same, those that wait longest first, and among equals the one that came first.
+type Age = (Timestamp, i64, Reverse<Priority>);
 
 #[derive(Debug)]
 struct Place<T> {
     waits_since: Timestamp,
-    arrival: u64,
     task: T,
 }
 
 impl<T> Default for Line<T> {
     fn default() -> Self {
         Self {
-            ranks: BTreeMap::new(),
-            urgent: 0,
-            routine: 0,
+            tasks: BTreeMap::new(),
+            urgent: BTreeSet::new(),
+            routine: BTreeSet::new(),
             arrived: 0,
+            put_back: 0,
             picks: 0,
         }
     }
 }
 
 impl<T> Line<T> {
-    pub(super) const fn len(&self, urgency: Urgency) -> usize {
+    pub(super) fn len(&self, urgency: Urgency) -> usize {
         match urgency {
-            Urgency::Urgent => self.urgent,
-            Urgency::Routine => self.routine,
+            Urgency::Urgent => self.urgent.len(),
+            Urgency::Routine => self.routine.len(),
         }
     }
 
     pub(super) fn push(&mut self, priority: Priority, waits_since: Timestamp, task: T) {
         self.arrived += 1;
-        let arrival = self.arrived;
-        let rank = self.ranks.entry(Reverse(priority)).or_default();
-        rank.push_back(Place {
-            waits_since,
-            arrival,
-            task,
-        });
-        *self.count(Urgency::of(priority)) += 1;
+        self.insert((Reverse(priority), self.arrived), waits_since, task);
     }
 
     /// A task that was picked and could not be worked on: the next of its kind.
     pub(super) fn put_back(&mut self, priority: Priority, waits_since: Timestamp, task: T) {
-        let rank = self.ranks.entry(Reverse(priority)).or_default();
-        rank.push_front(Place {
-            waits_since,
-            arrival: 0,
-            task,
-        });
-        *self.count(Urgency::of(priority)) += 1;
+        self.put_back -= 1;
+        self.insert((Reverse(priority), self.put_back), waits_since, task);
+    }
+
+    fn insert(&mut self, rank: Rank, waits_since: Timestamp, task: T) {
+        self.by_age(rank).insert((waits_since, rank.1, rank.0));
+        self.tasks.insert(rank, Place { waits_since, task });
     }
 
     pub(super) fn pick(&mut self, choice: Choice) -> Option<(Urgency, T)> {
         let fair = self.picks % FAIR == FAIR - 1;
         let rank = match choice {
             Choice::RoutineFirst => self.first(Urgency::Routine).or(self.first_of_all()),
-            Choice::UrgentOnly if fair => self.waits_longest(true),
+            Choice::UrgentOnly if fair => self.urgent.first().map(|it| (it.2, it.1)),
             Choice::UrgentOnly => self.first(Urgency::Urgent),
-            Choice::Any if fair => self.waits_longest(false),
+            Choice::Any if fair => self.waits_longest(),
             Choice::Any => self.first_of_all(),
         }?;
-        let places = self.ranks.get_mut(&rank)?;
-        let place = places.pop_front()?;
-        if places.is_empty() {
-            self.ranks.remove(&rank);
-        }
+        let task = self.remove(rank)?;
         self.picks = self.picks.wrapping_add(1) % FAIR;
-        let urgency = Urgency::of(rank.0);
-        *self.count(urgency) -= 1;
-        Some((urgency, place.task))
+        Some((Urgency::of(rank.0.0), task))
+    }
+
+    fn remove(&mut self, rank: Rank) -> Option<T> {
+        let Place { waits_since, task } = self.tasks.remove(&rank)?;
+        self.by_age(rank).remove(&(waits_since, rank.1, rank.0));
+        Some(task)
     }
 
     /// Takes out those that are meant.
     pub(super) fn take_out(&mut self, is_meant: impl Fn(&T) -> bool) -> Vec<T> {
-        let mut taken = Vec::new();
-        for (rank, places) in &mut self.ranks {
-            let all = std::mem::take(places).into_iter();
-            let (out, left): (Vec<_>, Vec<_>) = all.partition(|place| is_meant(&place.task));
-            *places = left.into();
-            match Urgency::of(rank.0) {
-                Urgency::Urgent => self.urgent -= out.len(),
-                Urgency::Routine => self.routine -= out.len(),
-            }
-            taken.extend(out.into_iter().map(|place| place.task));
-        }
-        self.ranks.retain(|_, places| !places.is_empty());
-        taken
+        let meant = self.tasks.iter().filter(|(_, place)| is_meant(&place.task));
+        let ranks: Vec<Rank> = meant.map(|(rank, _)| *rank).collect();
+        let taken = ranks.into_iter().filter_map(|rank| self.remove(rank));
+        taken.collect()
     }
 
     /// Takes all of them out, in order.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = T> + use<T> {
         let line = std::mem::take(self);
-        let ranks = line.ranks.into_values().flatten();
-        ranks.map(|place| place.task)
+        line.tasks.into_values().map(|place| place.task)
     }
 
-    fn count(&mut self, urgency: Urgency) -> &mut usize {
-        match urgency {
+    fn by_age(&mut self, (priority, _): Rank) -> &mut BTreeSet<Age> {
+        match Urgency::of(priority.0) {
             Urgency::Urgent => &mut self.urgent,
             Urgency::Routine => &mut self.routine,
         }
     }
 
-    fn first_of_all(&self) -> Option<Reverse<Priority>> {
-        self.ranks.keys().next().copied()
+    fn first_of_all(&self) -> Option<Rank> {
+        self.tasks.keys().next().copied()
     }
 
-    fn first(&self, urgency: Urgency) -> Option<Reverse<Priority>> {
-        let mut ranks = self.ranks.keys().copied();
-        ranks.find(|rank| Urgency::of(rank.0) == urgency)
+    fn first(&self, urgency: Urgency) -> Option<Rank> {
+        let from = match urgency {
+            Urgency::Urgent => return self.first_of_all().filter(|it| it.0.0.is_urgent()),
+            Urgency::Routine => (Reverse(Priority::ROUTINE), i64::MIN),
+        };
+        self.tasks.range(from..).next().map(|(rank, _)| *rank)
     }
 
-    fn waits_longest(&self, urgent_only: bool) -> Option<Reverse<Priority>> {
-        let ranks = self.ranks.iter();
-        ranks
-            .filter(|(rank, _)| !urgent_only || rank.0.is_urgent())
-            .filter_map(|(rank, places)| Some((rank, places.front()?)))
-            .min_by_key(|(_, place)| (place.waits_since, place.arrival))
-            .map(|(rank, _)| *rank)
+    fn waits_longest(&self) -> Option<Rank> {
+        let oldest = [self.urgent.first(), self.routine.first()];
+        let oldest = oldest.into_iter().flatten().min();
+        oldest.map(|it| (it.2, it.1))
     }
 }
 
-/// The workers of a lane, each with one connection at most.
+/// The workers of a lane, each with one connection at most. Where the room's mail turns elsewhere a
+/// new crew takes over at once: those at work finish what they have in hand, and leave.
 #[derive(Debug)]
 pub(super) struct Crew {
     most: usize,
+    /// Workers of crews before this one that have something in hand still.
+    leaving: usize,
     pub(super) workers: usize,
     /// Workers with nothing to do, each on a connection that it keeps for a while.
     pub(super) idle: usize,
@@ -200,12 +195,33 @@ impl Crew {
     pub(super) fn of_at_most(most: usize) -> Self {
         Self {
             most: most.max(1),
+            leaving: 0,
             workers: 0,
             idle: 0,
             connected: 0,
             urgent: 0,
             routine: 0,
         }
+    }
+
+    /// The room's mail goes another way now.
+    pub(super) fn turn(&mut self) {
+        *self = Self {
+            leaving: self.leaving + self.workers,
+            ..Self::of_at_most(self.most)
+        };
+    }
+
+    /// One of a crew before this one has left.
+    pub(super) fn is_left(&mut self) {
+        self.leaving = self.leaving.saturating_sub(1);
+    }
+
+    /// Connections that this crew may have: all that a room may have, unless more than twice as many
+    /// would be open together, and so many in any case that one can be kept free for urgent mail.
+    fn most(&self) -> usize {
+        let left = (2 * self.most).saturating_sub(self.leaving);
+        left.clamp(self.most.min(2), self.most)
     }
 
     pub(super) fn starts(&mut self, urgency: Urgency) {
@@ -226,7 +242,7 @@ impl Crew {
 
     /// Connections that routine mail may take.
     fn most_for_routine(&self) -> usize {
-        match self.most {
+        match self.most() {
             1 => 1,
             most => most - (most / RESERVED).max(1),
         }
@@ -235,7 +251,7 @@ impl Crew {
     pub(super) fn choice(&self) -> Choice {
         if self.routine >= self.most_for_routine() {
             Choice::UrgentOnly
-        } else if self.most > 1 && self.routine == 0 && self.urgent + 1 >= self.most {
+        } else if self.most() > 1 && self.routine == 0 && self.urgent + 1 >= self.most() {
             Choice::RoutineFirst
         } else {
             Choice::Any
@@ -251,7 +267,7 @@ impl Crew {
             Call::Nobody
         } else if wanted <= self.idle {
             Call::Idle
-        } else if self.workers < self.most && self.workers.saturating_sub(busy) < wanted {
+        } else if self.workers < self.most() && self.workers.saturating_sub(busy) < wanted {
             Call::Another
         } else {
             Call::Nobody
@@ -310,6 +326,17 @@ mod tests {
     }
 
     #[test]
+    fn an_old_one_among_equals_that_came_late_is_not_forgotten() {
+        let mut line = line(&[0; 6]);
+        line.push(priority(0), Timestamp::from_millis(-1), (0, 6));
+        let places: Vec<usize> = picks(&mut line, Choice::Any)
+            .iter()
+            .map(|it| it.1)
+            .collect();
+        assert_eq!(places, [0, 1, 2, 3, 6, 4, 5]);
+    }
+
+    #[test]
     fn what_is_put_back_is_next_of_its_kind() {
         let mut line = line(&[0, 0, 4]);
         let (_, task) = line.pick(Choice::RoutineFirst).unwrap();
@@ -356,6 +383,40 @@ mod tests {
                 ..Crew::of_at_most(most)
             };
             assert_eq!(crew.choice(), expected, "{urgent} + {routine} of {most}");
+        }
+    }
+
+    #[test]
+    fn a_new_crew_does_not_wait_for_the_old_one() {
+        // At work when the mail turned, once and again; then how many may work on the new way.
+        for (most, crews, expected) in [
+            (5, &[0][..], 5),
+            (5, &[5], 5),
+            (5, &[5, 5], 2),
+            (5, &[5, 3], 2),
+            (5, &[5, 1], 4),
+            (1, &[1], 1),
+            (1, &[1, 1, 1], 1),
+            (2, &[2, 2, 2], 2),
+        ] {
+            let mut crew = Crew::of_at_most(most);
+            for workers in crews {
+                crew.workers = *workers;
+                crew.connected = *workers;
+                crew.turn();
+                assert_eq!((crew.workers, crew.connected), (0, 0));
+            }
+            let mut hired = 0;
+            while crew.call(&line(&[4; 20])) == Call::Another {
+                crew.workers += 1;
+                crew.starts(Urgency::Urgent);
+                hired += 1;
+            }
+            assert_eq!(hired, expected, "{most} {crews:?}");
+            for _ in 0..crews.iter().sum() {
+                crew.is_left();
+            }
+            assert_eq!(crew.most(), most);
         }
     }
 

@@ -21,6 +21,7 @@ mod door;
 mod knock;
 mod lane;
 mod look;
+mod mood;
 mod settle;
 mod ways;
 mod work;
@@ -41,14 +42,18 @@ use crate::lifecycle::report::Letterhead;
 use crate::lifecycle::retry::Schedule;
 use crate::mail::{Reference, Timestamp};
 use crate::policy::table::RoutingTable;
-use crate::spool::store::Shift;
+use crate::spool::store::{Pending, Shift};
 use crate::spool::{Feed, Spool};
 use clock::{Clock, Dial, Reading};
-use desk::{Alive, Desk};
+use desk::{Alive, Desk, LEASE};
 use ways::Ways;
 
 /// How often the store is asked for what is due.
 const LOOK: Duration = Duration::from_millis(250);
+/// Recipients whose times are moved along when the clock was set: found at a time, and moved at a time,
+/// so that mail is not held up.
+const MOVED: usize = 50_000;
+const MOVED_AT_A_TIME: usize = 1000;
 /// The pause before the store is asked again for what it could not do.
 const WRITE_AGAIN: Duration = Duration::from_millis(100);
 /// How long attempts in hand may take when the relay stops.
@@ -82,15 +87,17 @@ pub async fn run(parts: Parts) {
         seen: Reading::now(),
         moving: false,
     });
+    let schedule = Schedule {
+        retry: settings.retry,
+        warn_after: settings.warn_after,
+        give_up_after: settings.give_up_after,
+    };
     let desk = Arc::new(Desk {
         spool: parts.spool,
         table: parts.table,
         caller: parts.caller,
-        schedule: Schedule {
-            retry: settings.retry,
-            warn_after: settings.warn_after,
-            give_up_after: settings.give_up_after,
-        },
+        patient: schedule.patient(),
+        schedule,
         workers_per_room: settings.connections_per_room,
         letterhead: parts.letterhead,
         noise: RandomState::new(),
@@ -144,7 +151,9 @@ async fn make_all_due(desk: &Desk, last: Option<Reference>) {
     let mut most = 0;
     loop {
         let begun = Instant::now();
-        match desk.spool.store().make_all_due(now, last).await {
+        // What is taken meanwhile is leased since then.
+        let ours = now.after(LEASE)..=Timestamp::now().after(LEASE);
+        match desk.spool.store().make_all_due(now, last, ours).await {
             // What is deferred anew meanwhile is left alone: the last portion is a smaller one.
             Ok(made) if made == 0 || made < most => break,
             Ok(made) => most = made,
@@ -193,15 +202,19 @@ impl Watcher {
             let table = Arc::clone(&self.desk.table.borrow());
             let turned = self.ways.turned(&table, Timestamp::now());
             self.desk.turn(&turned, &self.alive);
+            self.desk.look_at_lanes(&self.alive);
         }
         if self.moving.is_none() {
-            self.desk.take_due(paced, &self.alive).await;
+            let since = self.clock.seen();
+            self.desk.take_due(paced, since, &self.alive).await;
         }
     }
 
     async fn look_at_the_clock(&mut self) {
+        // In this order: whatever was accepted before the reading has a smaller reference.
+        let now = Reading::now();
         let reference = self.desk.spool.next_reference();
-        if let Some(step) = self.clock.look(Reading::now(), reference) {
+        if let Some(step) = self.clock.look(now, reference) {
             let seconds = step.millis / 1000;
             tracing::warn!(
                 seconds,
@@ -239,13 +252,27 @@ impl Watcher {
     }
 }
 
-/// Moves the times of all that was accepted before the step, a portion at a time.
+/// Moves the times of all that was accepted before the step, a portion at a time, each recipient once.
 async fn move_along(desk: &Desk, step: Shift) {
     let mut after = None;
     loop {
-        match desk.spool.store().shift(step, after).await {
-            Ok(None) => return,
-            Ok(end) => after = end,
+        let store = desk.spool.store();
+        let ids = until_done(|| store.waiting_after(after, step.until, MOVED)).await;
+        for portion in ids.chunks(MOVED_AT_A_TIME) {
+            until_done(|| store.shift(step, portion.to_vec())).await;
+        }
+        match ids.last() {
+            Some(last) if ids.len() == MOVED => after = Some(*last),
+            _ => return,
+        }
+    }
+}
+
+/// Asks the store until it has done it: what failed has changed nothing.
+async fn until_done<T>(ask: impl Fn() -> Pending<T>) -> T {
+    loop {
+        match ask().await {
+            Ok(done) => return done,
             Err(fault) => {
                 tracing::warn!(%fault, "the times of what waits cannot be moved yet");
                 tokio::time::sleep(WRITE_AGAIN).await;

@@ -6,6 +6,7 @@
 //! decides nothing (`lifecycle` does). An outcome that cannot be made out stays as it is until the
 //! relay is started again.
 
+use std::collections::HashSet;
 use std::hash::BuildHasher;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use super::desk::{Alive, Body, Desk};
 use super::work::{Picked, Place};
 use crate::delivery::outcome::Attempt;
 use crate::lifecycle::{self, Occasion, REPORTS};
-use crate::mail::{RoomId, Timestamp};
+use crate::mail::{RoomId, State, Timestamp};
 use crate::policy::table::RoutingTable;
 use crate::spool::store::{Applied, Change, NextLook, RecipientId, StoreError, Waiting};
 
@@ -29,6 +30,8 @@ const WRITE_AGAIN_AT_MOST: Duration = Duration::from_secs(5);
 pub(super) struct Grip {
     pub desk: Arc<Desk>,
     room: RoomId,
+    /// The way that the room's mail went when they were taken in hand.
+    way: u64,
     ids: Vec<RecipientId>,
     written: bool,
     /// They are counted among those that share a finding.
@@ -53,6 +56,7 @@ impl Grip {
         Self {
             desk: Arc::clone(&place.desk),
             room: place.room.clone(),
+            way: *place.way.borrow(),
             ids: picked.task.ids().collect(),
             written: false,
             shares: picked.finding.is_some(),
@@ -64,6 +68,16 @@ impl Grip {
     pub(super) fn loosen(mut self) {
         self.ids.clear();
         self.written = true;
+    }
+
+    /// All that a change says of them is written, or came too late.
+    fn are_settled(&mut self, change: &Change) {
+        let spoken_of: HashSet<RecipientId> = change.recipients.iter().map(|it| it.id).collect();
+        let (settled, left): (Vec<_>, Vec<_>) = std::mem::take(&mut self.ids)
+            .into_iter()
+            .partition(|id| spoken_of.contains(id));
+        self.ids = left;
+        self.desk.hand().let_go(&settled, false);
     }
 
     /// Better not tried again before the next start than delivered over and over.
@@ -114,6 +128,8 @@ pub(super) struct Settlement {
     pub table: Arc<RoutingTable>,
     /// The rule that sent it elsewhere.
     pub redirect: Option<String>,
+    /// More waits with it than comes round again soon.
+    pub is_patient: bool,
     /// Both clocks when it was settled.
     pub since: Reading,
 }
@@ -133,10 +149,9 @@ impl Settlement {
                 }
             };
             desk.tell_overtaken(&change, &applied).await;
-            self.grip.written = true;
             self.ruling.without(&applied.skipped);
             if applied.is_made() || self.ruling.is_empty() {
-                return;
+                return self.grip.are_settled(&change);
             }
         }
         self.grip.keep_for_ever("an outcome could not be made out");
@@ -151,8 +166,31 @@ impl Settlement {
             redirect: self.redirect.as_deref(),
             ..occasion
         };
+        let occasion = match self.is_patient {
+            true => Occasion {
+                schedule: &self.grip.desk.patient,
+                ..occasion
+            },
+            false => occasion,
+        };
         let decided = catch_unwind(AssertUnwindSafe(|| self.ruling.decide(&occasion)));
-        decided.ok().map(Arc::new)
+        let mut change = decided.ok()?;
+        if self.grip.desk.has_turned(&self.grip.room, self.grip.way) {
+            make_due_at_once(&mut change, occasion.now);
+        }
+        Some(Arc::new(change))
+    }
+}
+
+/// What could not be delivered where the room's mail does not go any more is tried anew at once.
+fn make_due_at_once(change: &mut Change, now: Timestamp) {
+    for step in &mut change.recipients {
+        if let Some(at) = &mut step.next_attempt_at {
+            *at = now;
+            if let Some(event) = &mut step.event {
+                event.details.next_attempt_at = Some(now.to_string());
+            }
+        }
     }
 }
 
@@ -199,12 +237,16 @@ impl Desk {
         }
     }
 
-    /// Applies a change as soon as the store can, never while the times in it are being moved; fails
-    /// only where trying again cannot help.
+    /// Applies a change as soon as the store can; fails only where trying again cannot help. Times
+    /// are right in a row that waits only once all have been moved; what is over waits for nothing.
     async fn insist(&self, change: &Arc<Change>, since: Reading) -> Result<Applied, StoreError> {
         let mut pause = WRITE_AGAIN;
+        let steps = &change.recipients;
+        let is_over = steps.iter().all(|it| it.to.is_some_and(State::is_final));
         loop {
-            clock::steady(&self.dial).await;
+            if !is_over {
+                clock::steady(&self.dial).await;
+            }
             let step = since.step_until(Reading::now());
             match self.spool.apply(moved_along(change, step)).await {
                 Err(fault) if !matches!(fault, StoreError::Conflict(_)) => {
@@ -224,12 +266,19 @@ fn moved_along(change: &Arc<Change>, step: i64) -> Arc<Change> {
         return Arc::clone(change);
     }
     let mut change = Change::clone(change);
-    for recipient in &mut change.recipients {
-        if let Some(due) = &mut recipient.next_attempt_at {
-            *due = clock::moved(*due, step);
+    let move_one = |at: &mut Timestamp| *at = clock::moved(*at, step);
+    for row in &mut change.recipients {
+        row.next_attempt_at.iter_mut().for_each(move_one);
+        if let NextLook::At(at) = &mut row.next_look {
+            move_one(at);
         }
-        if let NextLook::At(at) = &mut recipient.next_look {
-            *at = clock::moved(*at, step);
+    }
+    for message in &mut change.messages {
+        move_one(&mut message.accepted_at);
+        for row in &mut message.recipients {
+            move_one(&mut row.next_attempt_at);
+            move_one(&mut row.look_at);
+            move_one(&mut row.leased_until);
         }
     }
     Arc::new(change)

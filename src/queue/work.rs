@@ -13,8 +13,11 @@ use std::sync::atomic::Ordering;
 use std::task::Poll;
 use std::time::Duration;
 
+use tokio::sync::watch;
+use tokio::time::Instant;
+
 use super::clock::{self, Reading};
-use super::desk::{Alive, Body, Desk, Found, Lane, Task};
+use super::desk::{Alive, Body, Desk, Found, Hand, Lane, Task};
 use super::knock::Knocker;
 use super::lane::Urgency;
 use super::settle::{Grip, Ruling, Settlement};
@@ -37,6 +40,8 @@ pub(super) struct Place {
     pub desk: Arc<Desk>,
     pub room: RoomId,
     pub alive: Alive,
+    /// The way that the room's mail went when it was taken on: it works for no other.
+    pub way: watch::Receiver<u64>,
     /// What it is working on.
     on: Option<Urgency>,
     connected: bool,
@@ -49,6 +54,8 @@ pub(super) struct Picked {
     turn: u64,
     is_proven: bool,
     foreign: u64,
+    /// More waits behind the shut door than comes round again soon.
+    is_outpaced: bool,
 }
 
 /// What a task has shown of the room's door.
@@ -66,9 +73,24 @@ impl Place {
             desk: Arc::clone(desk),
             room: room.clone(),
             alive: alive.clone(),
+            way: lane.way.subscribe(),
             on: None,
             connected: false,
         }
+    }
+
+    /// Its lane, for as long as the room's mail goes the same way.
+    fn lane<'a>(&self, hand: &'a mut Hand) -> Option<&'a mut Lane> {
+        hand.lane(&self.room).filter(|_| !self.has_turned())
+    }
+
+    fn has_turned(&self) -> bool {
+        self.way.has_changed().unwrap_or(true)
+    }
+
+    /// Ready when the room's mail goes elsewhere.
+    async fn turned(&self) {
+        drop(self.way.clone().changed().await);
     }
 
     /// Puts down what it worked on, and takes the next task; `None` when there is none for it or
@@ -76,12 +98,13 @@ impl Place {
     fn next(&mut self, shown: Shown, connected: bool) -> Option<Picked> {
         let desk = Arc::clone(&self.desk);
         let hand = &mut *desk.hand();
-        let lane = hand.lane(&self.room)?;
+        let lane = self.lane(hand)?;
         if let Some(urgency) = self.on.take() {
             lane.crew.ends(urgency);
         }
         self.connected = count_connection(lane, self.connected, connected);
-        if shown == Shown::Open {
+        // A connection that broke says nothing of a door that was found shut meanwhile.
+        if shown == Shown::Open && (connected || !lane.door.is_shut()) {
             self.opened(lane);
         }
         let picked = self.pick(lane)?;
@@ -93,9 +116,8 @@ impl Place {
         if self.desk.is_stopping() || lane.door.is_awaited() {
             return None;
         }
-        let (urgency, task) = lane.line.pick(lane.crew.choice())?;
+        let (urgency, task) = lane.pick(lane.crew.choice())?;
         lane.crew.starts(urgency);
-        lane.octets = lane.octets.saturating_sub(task.octets());
         self.on = Some(urgency);
         let finding = lane.door.finding();
         lane.sharing += usize::from(finding.is_some());
@@ -105,6 +127,7 @@ impl Place {
             turn: lane.door.turn(),
             is_proven: lane.door.is_proven(),
             foreign: self.desk.foreign.load(Ordering::Relaxed),
+            is_outpaced: lane.is_outpaced(),
         })
     }
 
@@ -113,7 +136,7 @@ impl Place {
         let desk = Arc::clone(&self.desk);
         let bell = {
             let hand = &mut *desk.hand();
-            let lane = hand.lane(&self.room)?;
+            let lane = self.lane(hand)?;
             if let Some(picked) = self.pick(lane) {
                 hand.take_up(picked.task.ids());
                 return Some(picked);
@@ -129,9 +152,10 @@ impl Place {
             () = bell.notified() => {}
             () = tokio::time::sleep(IDLE) => {}
             () = stopped(&mut stop) => {}
+            () = self.turned() => {}
         }
         let hand = &mut *desk.hand();
-        let lane = hand.lane(&self.room)?;
+        let lane = self.lane(hand)?;
         lane.crew.idle = lane.crew.idle.saturating_sub(1);
         let picked = self.pick(lane)?;
         hand.take_up(picked.task.ids());
@@ -140,31 +164,51 @@ impl Place {
 
     /// A connection was opened: others may come too.
     fn came_through(&mut self) {
-        let hand = &mut *self.desk.hand();
-        if let Some(lane) = hand.lane(&self.room) {
+        let desk = Arc::clone(&self.desk);
+        let hand = &mut *desk.hand();
+        if let Some(lane) = self.lane(hand) {
             self.connected = count_connection(lane, self.connected, true);
             self.opened(lane);
         }
     }
 
     fn opened(&self, lane: &mut Lane) {
-        let is_news = !lane.door.is_proven();
+        lane.is_alive();
         if lane.door.open() {
-            self.desk.make_room_due(&self.room, &self.alive);
+            self.desk.make_room_due(lane, &self.room, &self.alive);
         }
-        if is_news {
-            self.desk.staff(lane, &self.room, &self.alive);
+        self.desk.staff(lane, &self.room, &self.alive);
+    }
+
+    /// What the hops said of each recipient, kept in mind for the time when they say otherwise.
+    fn heard(&self, recipients: &[Waiting], attempts: &[Attempt]) {
+        let hand = &mut *self.desk.hand();
+        let Some(lane) = self.lane(hand) else { return };
+        let mut took_one = false;
+        for (row, attempt) in recipients.iter().zip(attempts) {
+            match &attempt.outcome {
+                Outcome::Delivered(_) => took_one = true,
+                Outcome::Deferred(cause) if attempt.reached => {
+                    lane.mood.put_off(&row.recipient, cause);
+                }
+                _ => {}
+            }
+        }
+        if took_one && lane.mood.took_one(Instant::now()) {
+            tracing::info!(room = %self.room, "its next hop takes mail again");
+            self.desk.make_room_due(lane, &self.room, &self.alive);
         }
     }
 
     /// Nobody was reached by one who has no connection.
     fn found_nobody(&mut self, turn: u64, finding: Attempt) -> Found {
-        let hand = &mut *self.desk.hand();
-        let Some(lane) = hand.lane(&self.room) else {
+        let desk = Arc::clone(&self.desk);
+        let hand = &mut *desk.hand();
+        let Some(lane) = self.lane(hand) else {
             return Found::Outdated;
         };
         self.connected = count_connection(lane, self.connected, false);
-        if lane.crew.connected > 0 {
+        if lane.speaks() {
             lane.take_no_more_workers();
             return Found::Crowded;
         }
@@ -172,6 +216,7 @@ impl Place {
             return Found::Outdated;
         }
         let finding = Arc::new(finding);
+        let knocks = lane.door.knocks();
         let Some(bell) = lane.door.shut(turn, Arc::clone(&finding)) else {
             return Found::Outdated;
         };
@@ -180,47 +225,53 @@ impl Place {
             desk: Arc::clone(&self.desk),
             room: self.room.clone(),
             turn: lane.door.turn(),
+            knocks,
             bell,
             alive: self.alive.clone(),
         };
         tokio::spawn(knocker.work());
+        lane.outpaced = 0;
         lane.sharing += 1;
         Found::Shut(finding)
     }
 
-    /// Sees to it that there is somebody to speak with.
+    /// Sees to it that there is somebody to speak with. Whether there is, as far as can be told
+    /// before a message is tried.
     async fn come_through(
         &mut self,
         route: &Route,
         (turn, is_proven): (u64, bool),
         kept: &mut Option<Kept>,
-    ) -> Result<(), Found> {
+    ) -> Result<bool, Found> {
         // There is no connection to a Maildir: it is there as long as nothing else is found.
         let is_folder = matches!(route.next_hops.first(), Some(NextHop::Maildir(_)));
         if kept.is_none() && !(is_folder && is_proven) {
-            let knocked = self.desk.knock(route, kept).await;
+            let desk = Arc::clone(&self.desk);
+            let knocked = tokio::select! {
+                knocked = desk.knock(route, kept) => Some(knocked),
+                () = self.turned() => None,
+            };
+            let knocked = knocked.ok_or(Found::Outdated)?;
             knocked.map_err(|nobody| self.found_nobody(turn, nobody))?;
         }
         if kept.is_some() && !self.connected {
             self.came_through();
         }
-        Ok(())
+        Ok(kept.is_some())
     }
 
     fn put_back(&self, task: Task) {
         let hand = &mut *self.desk.hand();
         hand.put_down(task.ids());
         if let Some(lane) = hand.lane(&self.room) {
-            lane.octets += task.octets();
-            let (priority, since) = (task.priority(), task.waits_since());
-            lane.line.put_back(priority, since, task);
+            lane.put_back(task);
         }
     }
 }
 
 /// Keeps count of the workers that hold a connection.
 fn count_connection(lane: &mut Lane, before: bool, now: bool) -> bool {
-    let others = lane.crew.connected - usize::from(before);
+    let others = lane.crew.connected.saturating_sub(usize::from(before));
     lane.crew.connected = others + usize::from(now);
     now
 }
@@ -231,11 +282,15 @@ impl Drop for Place {
         let Some(lane) = hand.lane(&self.room) else {
             return;
         };
-        if let Some(urgency) = self.on.take() {
-            lane.crew.ends(urgency);
+        if self.has_turned() {
+            lane.crew.is_left();
+        } else {
+            if let Some(urgency) = self.on.take() {
+                lane.crew.ends(urgency);
+            }
+            count_connection(lane, self.connected, false);
+            lane.crew.workers = lane.crew.workers.saturating_sub(1);
         }
-        count_connection(lane, self.connected, false);
-        lane.crew.workers = lane.crew.workers.saturating_sub(1);
         if std::mem::take(&mut lane.more) {
             self.desk.wake.notify_one();
         }
@@ -279,6 +334,7 @@ async fn try_task(place: &mut Place, picked: Picked, kept: &mut Option<Kept>) ->
         task: picked.task,
         table,
         route,
+        is_patient: false,
     };
     if errand.is_too_late() {
         errand.expire().await;
@@ -298,9 +354,13 @@ async fn try_task(place: &mut Place, picked: Picked, kept: &mut Option<Kept>) ->
         }
     };
     match found {
-        Ok(()) => Some(errand.send(place, &route, picked.turn, kept).await),
+        Ok(is_open) => {
+            let known = (picked.turn, is_open);
+            Some(errand.send(place, &route, known, kept).await)
+        }
         Err(Found::Shut(finding)) => {
             errand.grip.shares = true;
+            errand.is_patient = picked.is_outpaced;
             errand.put_off(&finding).await;
             Some(Shown::Nothing)
         }
@@ -323,12 +383,16 @@ struct Errand {
     task: Task,
     table: Arc<RoutingTable>,
     route: Option<Route>,
+    /// It is tried again after the longest wait.
+    is_patient: bool,
 }
 
 /// Why there are no bytes to send.
 enum Absent {
     NoMemory,
     Unreadable(String),
+    /// They were to go another way than the room's mail goes now.
+    NoLonger,
 }
 
 impl Errand {
@@ -354,7 +418,7 @@ impl Errand {
         mut self,
         place: &mut Place,
         route: &Route,
-        turn: u64,
+        (turn, is_open): (u64, bool),
         kept: &mut Option<Kept>,
     ) -> Shown {
         if !self.is_still_meant().await {
@@ -362,10 +426,17 @@ impl Errand {
         }
         let body = match self.task.body.take() {
             Some(body) => Ok(body),
-            None => place.desk.fetch(&self.task).await,
+            None => tokio::select! {
+                body = place.desk.fetch(&self.task) => body,
+                () = place.turned() => Err(Absent::NoLonger),
+            },
         };
         let body = match body {
             Ok(body) => body,
+            Err(Absent::NoLonger) => {
+                self.back_into_line(place);
+                return Shown::Nothing;
+            }
             // It goes back to the store, and comes again.
             Err(Absent::NoMemory) => return Shown::Nothing,
             Err(Absent::Unreadable(reason)) => {
@@ -379,8 +450,13 @@ impl Errand {
             self.settle_alike(&broke_down, Some(body));
             return Shown::Nothing;
         };
+        place.heard(recipients, &attempts);
         let shown = if attempts.iter().any(|it| it.reached) {
             Shown::Open
+        } else if is_open {
+            // Somebody was there just now: what this message found out says nothing to others. The
+            // next one knocks.
+            Shown::Nothing
         } else {
             let nobody = attempts.first().cloned();
             let found = nobody.map(|nobody| place.found_nobody(turn, nobody));
@@ -443,6 +519,7 @@ impl Errand {
             body,
             table: self.table,
             redirect: redirect.map(|route| route.rule),
+            is_patient: self.is_patient,
             since,
         };
         tokio::spawn(async move {
@@ -544,9 +621,17 @@ impl Desk {
     async fn fetch(&self, task: &Task) -> Result<Body, Absent> {
         let first = task.recipients.first();
         let size = first.map_or(0, |it| usize::try_from(it.size).unwrap_or(usize::MAX));
-        let share = self.share(&task.room, size).await;
-        let permit = self.spool.reserve(size, MEMORY_WAIT).await;
-        let permit = permit.ok_or(Absent::NoMemory)?;
+        let mut stop = self.stop.clone();
+        let memory = async {
+            let share = self.share(&task.room, size).await;
+            let permit = self.spool.reserve(size, MEMORY_WAIT).await;
+            permit.map(|permit| (permit, share))
+        };
+        let memory = tokio::select! {
+            memory = memory => memory,
+            () = stopped(&mut stop) => None,
+        };
+        let (permit, share) = memory.ok_or(Absent::NoMemory)?;
         match self.spool.store().content(task.reference).await {
             Ok(Some(content)) => Ok(Body {
                 content,

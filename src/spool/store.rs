@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
+use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -218,14 +219,43 @@ impl OfLate {
     }
 }
 
-/// The clock was set by so many milliseconds, and what waits from before has to move along.
+/// The clock was set by so many milliseconds, and what was accepted before has to move along.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shift {
     pub millis: i64,
-    /// Messages up to this one are from before.
-    pub last: Reference,
-    /// So are those after it that were accepted at this time or later; `None`: none of them.
-    pub or_since: Option<Timestamp>,
+    /// Made before the step: references up to this one.
+    pub known: Reference,
+    /// Made after the step: references after this one. Of those between the two nothing is known.
+    pub until: Reference,
+    /// Lies between what the old clock said at last and what the new one says.
+    pub parting: Timestamp,
+    /// The least that the new clock can have said.
+    pub earliest: Timestamp,
+    /// Transactions that were open at the step are over by then, by the new clock.
+    pub closed_by: Timestamp,
+}
+
+impl Shift {
+    /// Whether a message was accepted before the step. `waits_since` is there when it was moved
+    /// before.
+    pub fn moves(
+        &self,
+        reference: Reference,
+        accepted_at: Timestamp,
+        waits_since: Option<Timestamp>,
+    ) -> bool {
+        if self.until < reference {
+            return false;
+        }
+        if self.millis > 0 {
+            // Nothing is accepted between the two clocks.
+            return waits_since.unwrap_or(accepted_at) < self.parting;
+        }
+        let by_the_old_clock_alone = accepted_at < self.earliest || self.parting <= accepted_at;
+        // Begun before the step and accepted after it: before it was begun, by the new clock.
+        let was_open = accepted_at < reference.made_at() && accepted_at < self.closed_by;
+        waits_since.is_some() || by_the_old_clock_alone || (reference <= self.known && !was_open)
+    }
 }
 
 /// How many recipients of one room to take from the store at a time.
@@ -413,14 +443,27 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Gives up the leases of these: they are due when their next attempt is.
     fn give_back(&self, ids: Vec<RecipientId>) -> Pending<()>;
     /// After a start: whatever waits and was accepted up to `last` is due by `now`, under whatever
-    /// lease it was. A portion at a time; returns how many were changed, 0 when all are done.
-    fn make_all_due(&self, now: Timestamp, last: Reference) -> Pending<u64>;
+    /// lease; but leases that end at a time in `ours` were given since the start, and stand. What was
+    /// accepted in the future, by today's clock, was accepted now. A portion at a time; returns how
+    /// many were changed, 0 when all are done.
+    fn make_all_due(
+        &self,
+        now: Timestamp,
+        last: Reference,
+        ours: RangeInclusive<Timestamp>,
+    ) -> Pending<u64>;
     /// What is deferred in a room and leased to nobody is due by `now`. A portion at a time; returns
     /// how many were changed, 0 when all are done.
     fn make_room_due(&self, room: RoomId, now: Timestamp) -> Pending<u64>;
-    /// Moves the times of a portion of what waits, after `after`. Returns where to go on; `None` at
-    /// the end.
-    fn shift(&self, shift: Shift, after: Option<RecipientId>) -> Pending<Option<RecipientId>>;
+    /// Recipients that wait, after `after` and up to the message `last`, in the order of their keys.
+    fn waiting_after(
+        &self,
+        after: Option<RecipientId>,
+        last: Reference,
+        limit: usize,
+    ) -> Pending<Vec<RecipientId>>;
+    /// Moves the times of those of these that the shift means and that wait still.
+    fn shift(&self, shift: Shift, ids: Vec<RecipientId>) -> Pending<()>;
     /// Recipients that are to be looked at by `now`, those whose time came first before the others.
     /// Cancelled ones too, where the sender is still to be told.
     fn to_look_at(&self, now: Timestamp, limit: usize) -> Pending<Vec<Waiting>>;

@@ -144,3 +144,32 @@ fn an_attempt_in_hand_does_not_age_by_a_step() {
     gate.open();
     relay.expect_events(&reference, &["accepted", "deferred", "delivered"]);
 }
+
+#[test]
+fn an_hour_back_that_is_put_right_ages_nothing() {
+    if !all_here(&["faketime"]) {
+        return;
+    }
+    let (clock, sink) = (Clock::new(), hop());
+    let setup = Setup::from_a_to(&sink.hop());
+    let relay = clock.run(setup.delivery("retry = [\"20m\"]\ngive_up_after = \"30m\""));
+    let full = "full@b.nodnett.test";
+    let put_off = || {
+        let reference = send(&relay, full);
+        relay.expect_events(&reference, &["accepted", "deferred"]);
+        let due = next_attempt(&relay, &reference);
+        (reference, due)
+    };
+    let (before, due_before) = put_off();
+    clock.set(-HOUR);
+    wait_until_moved(&relay, &before, due_before, -HOUR);
+    let (between, due_between) = put_off();
+    clock.set(0);
+    wait_until_moved(&relay, &between, due_between, HOUR);
+    wait_until_moved(&relay, &before, due_before, 0);
+    // Were they an hour older, these attempts would be their last.
+    for reference in [before, between] {
+        relay.done(&["queue", "retry", &reference]);
+        relay.expect_events(&reference, &["accepted", "deferred", "retried", "deferred"]);
+    }
+}

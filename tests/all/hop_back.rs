@@ -1,12 +1,13 @@
 //! A hop that was away and comes back is noticed at once, for all that waits for it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::client::{letter, vakt};
 use crate::relay::{Relay, Setup, column, free_port};
-use crate::sink::{Sink, Stage, Step};
+use crate::sink::{Gate, Sink, Stage, Step};
 use crate::wait;
 
 /// Well before the next try, and a little more than the longest pause between two knocks.
@@ -109,4 +110,74 @@ fn a_hop_that_takes_few_connections_is_not_dead() {
     for reference in sent {
         relay.expect_events(&reference, &["accepted", "delivered"]);
     }
+}
+
+#[test]
+fn a_hung_transaction_does_not_freeze_its_room() {
+    let gate = Arc::new(Gate::default());
+    let held = Arc::clone(&gate);
+    let sink = Sink::scripted(move |stage, n, _| match (stage, n) {
+        (Stage::Mail, 1) => Step::WaitFor(Arc::clone(&held)),
+        (Stage::Connect, 2) => Step::Say("421 4.7.0 one is enough"),
+        _ => Step::Agree,
+    });
+    let relay = Setup::from_a_to(&sink.hop()).delivery(SLOW_RETRY).start();
+    send(&relay, 1, "b");
+    wait::until("the transaction that hangs", || {
+        sink.reached(Stage::Mail) == 1
+    });
+    let other = send(&relay, 1, "b").remove(0);
+    assert_eq!(sink.wait_within(SOON, 1).len(), 1);
+    relay.expect_events(&other, &["accepted", "delivered"]);
+    gate.open();
+    sink.wait_for(2);
+}
+
+#[test]
+fn a_hop_that_took_nothing_for_a_while_gets_it_all_when_it_takes_one() {
+    let gate = Arc::new(Gate::default());
+    let full = Arc::clone(&gate);
+    let sink = Sink::scripted(move |stage, _, _| match stage {
+        Stage::Mail if !full.is_open() => Step::Say("452 4.3.1 no space left"),
+        _ => Step::Agree,
+    });
+    let relay = Setup::from_a_to(&sink.hop()).delivery(SLOW_RETRY).start();
+    send(&relay, 3, "b");
+    wait::until("three deferrals", || deferred(&relay).len() == 3);
+    gate.open();
+    send(&relay, 1, "b");
+    assert_eq!(sink.wait_within(SOON, 4).len(), 4);
+}
+
+#[test]
+fn prompts_do_not_keep_a_slow_hop_from_answering() {
+    let sink = Sink::scripted(|stage, n, _| match (stage, n) {
+        (Stage::Connect, 1) => Step::HangUp,
+        (Stage::Connect, _) => Step::AfterAWhile(Duration::from_millis(2500)),
+        _ => Step::Agree,
+    });
+    let relay = Setup::from_a_to(&sink.hop()).delivery(SLOW_RETRY).start();
+    send(&relay, 1, "b");
+    wait::until("a deferral", || deferred(&relay).len() == 1);
+    let arrived = wait::within(SOON, || {
+        relay.run(&["queue", "retry", "--room", "room-b"]);
+        sink.count() == 1
+    });
+    assert!(arrived, "cut short for ever");
+}
+
+#[test]
+fn a_folder_that_can_be_written_to_again_gets_all_that_waits() {
+    let setup = Setup::from_a_to("maildir:mail/b").delivery(SLOW_RETRY);
+    let mut relay = setup.prepare();
+    let folder = relay.path("mail").join("b");
+    std::fs::create_dir(relay.path("mail")).unwrap();
+    std::fs::write(&folder, "in the way").unwrap();
+    relay.start();
+    send(&relay, 5, "b");
+    wait::until("five deferrals", || deferred(&relay).len() == 5);
+    std::fs::remove_file(&folder).unwrap();
+    let arrived = wait::within(SOON, || relay.maildir("b", "vakt").len() == 5);
+    assert!(arrived, "{:?}", deferred(&relay));
+    wait::until("an empty queue", || relay.queue_is_empty());
 }

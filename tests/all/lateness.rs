@@ -193,16 +193,9 @@ fn who_was_told_that_it_is_late_is_told_of_the_end() {
 
 #[test]
 fn what_is_held_is_told_with_the_time_that_the_sender_named() {
-    let (home, hop) = (Sink::start(), Sink::start());
-    let relay = relay(&home, &hop, "");
-    let gate = Arc::<Gate>::default();
+    let (home, gate) = (Sink::start(), Arc::<Gate>::default());
     let busy = slow(&gate, Step::Agree);
-    drop(hop);
-    relay.apply(&format!(
-        "{}{}",
-        crate::relay::room("a", &home.hop(), ""),
-        crate::relay::room("b", &busy.hop(), "")
-    ));
+    let relay = relay(&home, &busy, "");
     let [_, second] = one_under_way_and_one_in_line(&relay, &busy, " BY=2;N");
     relay.done(&["queue", "hold", &second]);
     relay.expect_events(&second, &["accepted", "held", "warned"]);

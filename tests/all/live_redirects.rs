@@ -1,12 +1,13 @@
 //! A redirect or a new table takes effect for what waits, not only for what comes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ilbud::mail::Timestamp;
 
 use crate::client::{letter, vakt};
 use crate::relay::{Relay, Setup, column, free_port, room};
-use crate::sink::{Sink, Step};
+use crate::sink::{Gate, Sink, Stage, Step};
 use crate::wait;
 
 const SLOW_RETRY: &str = "retry = [\"1h\"]";
@@ -81,6 +82,66 @@ fn a_new_next_hop_is_used_for_what_waits() {
     relay.apply(&routes.concat());
     sink.wait_for(1);
     relay.expect_events(&reference, &["accepted", "deferred", "delivered"]);
+}
+
+/// A relay with so many connections to a hop that answers no MAIL, and a message on each.
+fn all_hanging(connections: usize, answer: Step) -> (Relay, Sink, Arc<Gate>) {
+    let gate = Arc::new(Gate::default());
+    let held = Arc::clone(&gate);
+    let old = Sink::scripted(move |stage, _, _| match stage {
+        Stage::Mail => Step::WaitFor(Arc::clone(&held)),
+        Stage::Rcpt => answer.clone(),
+        _ => Step::Agree,
+    });
+    let relay = Setup::from_a_to(&old.hop())
+        .delivery(&format!(
+            "{SLOW_RETRY}\nconnections_per_room = {connections}"
+        ))
+        .start();
+    send_to_b(&relay, connections);
+    wait::until("every connection in use", || {
+        old.reached(Stage::Mail) == connections
+    });
+    (relay, old, gate)
+}
+
+fn send_to_b(relay: &Relay, count: usize) {
+    let mut client = relay.client("a");
+    for _ in 0..count {
+        client.send(&vakt("a"), &[&vakt("b")], &letter(&vakt("a"), &vakt("b")));
+    }
+}
+
+#[test]
+fn a_new_next_hop_is_used_while_all_connections_hang_on_the_old_one() {
+    let (relay, old, gate) = all_hanging(1, Step::Agree);
+    send_to_b(&relay, 3);
+    let new = Sink::start();
+    let routes = [
+        room("a", "maildir:mail/a", ""),
+        room("b", &new.hop(), ""),
+        room("c", "maildir:mail/c", ""),
+    ];
+    relay.apply(&routes.concat());
+    new.wait_for(3);
+    send_to_b(&relay, 3);
+    new.wait_for(6);
+    assert_eq!(old.reached(Stage::Mail), 1, "nothing more goes the old way");
+    // What was in hand is finished where it was begun.
+    gate.open();
+    old.wait_for(1);
+    wait::until("an empty queue", || relay.queue_is_empty());
+}
+
+#[test]
+fn what_the_old_hop_puts_off_goes_the_new_way_at_once() {
+    let (relay, _old, gate) = all_hanging(1, Step::Say("451 4.3.0 not today"));
+    send_to_b(&relay, 1);
+    let new = Sink::start();
+    relay.apply(&[room("a", "maildir:mail/a", ""), room("b", &new.hop(), "")].concat());
+    new.wait_for(1);
+    gate.open();
+    new.wait_for(2);
 }
 
 #[test]

@@ -30,6 +30,8 @@ pub enum Step {
     HangUp,
     /// Says yes once the gate is open.
     WaitFor(Arc<Gate>),
+    /// Says yes, slowly.
+    AfterAWhile(Duration),
 }
 
 /// The n-th time that a stage is reached, from 1, and the line that reached it.
@@ -46,6 +48,10 @@ impl Gate {
     pub fn open(&self) {
         *self.open.lock().unwrap() = true;
         self.opened.notify_all();
+    }
+
+    pub fn is_open(&self) -> bool {
+        *self.open.lock().unwrap()
     }
 
     pub fn pass(&self) {
@@ -334,6 +340,10 @@ impl<'a> Dialogue<'a> {
             Step::HangUp => Err(std::io::ErrorKind::ConnectionAborted.into()),
             Step::WaitFor(gate) => {
                 gate.pass();
+                Ok(None)
+            }
+            Step::AfterAWhile(pause) => {
+                std::thread::sleep(pause);
                 Ok(None)
             }
         }

@@ -3,6 +3,7 @@
 //! A backend joins with one line in `fresh_store`; each test asks only what the trait promises.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -213,9 +214,10 @@ async fn what_is_due_is_given_out_once_oldest_first() {
         message.recipients[0].leased_until = NOW;
         store.accept(message).await.unwrap();
     }
-    let take = |now, limit, except: &[&str]| {
+    let take = |now: Timestamp, limit, except: &[&str]| {
         let other = except.iter().map(|room| (RoomId::new(room), portion(0)));
-        store.take_due(now, later(1000), portion(limit), other.collect())
+        let leased_until = later(1000).max(now.after(Duration::from_secs(1)));
+        store.take_due(now, leased_until, portion(limit), other.collect())
     };
     assert!(take(NOW, 9, &[]).await.unwrap().is_empty());
     assert!(take(later(9), 9, &["b"]).await.unwrap().is_empty());
@@ -322,10 +324,25 @@ async fn the_most_urgent_is_given_out_first_and_either_kind_has_its_portion() {
         routine: 0,
     };
     let of_b = [("c", none)];
-    assert_eq!(due_at(&store, NOW, portion(2), &of_b).await, [5, 4, 1, 3]);
+    assert_eq!(due_at(&store, NOW, portion(2), &of_b).await, [5, 4, 1, 2]);
     assert_eq!(due_at(&store, NOW, none, &[("c", urgent_only)]).await, [7]);
-    assert_eq!(due_at(&store, NOW, portion(9), &[]).await, [6, 8, 2]);
+    assert_eq!(due_at(&store, NOW, portion(9), &[]).await, [6, 3, 8]);
     assert!(due_at(&store, NOW, portion(9), &[]).await.is_empty());
+}
+
+#[tokio::test]
+async fn no_priority_waits_for_all_that_is_more_urgent() {
+    let (store, _folder) = store();
+    let urgent_ones = (1..=30).map(|n| urgent(message(n, &["b"]), 4));
+    accept_all(&store, urgent_ones).await;
+    accept_all(&store, (31..=60).map(|n| message(n, &["b"]))).await;
+    for (number, level) in [(61, 1), (62, -4)] {
+        let other = urgent(message(number, &["b"]), level);
+        store.accept(other).await.unwrap();
+    }
+    let due = due_at(&store, NOW, portion(10), &[]).await;
+    assert_eq!(due.len(), 20);
+    assert!(due.contains(&61) && due.contains(&62), "{due:?}");
 }
 
 #[tokio::test]
@@ -397,17 +414,29 @@ const fn portion_of_urgent() -> Portion {
     }
 }
 
+/// The clock was set an hour back just now, when message `last` was the newest.
+fn hour_back(last: u64) -> Shift {
+    let hour = Duration::from_secs(3600);
+    Shift {
+        millis: -3_600_000,
+        known: reference(last),
+        until: reference(last + 1000),
+        parting: NOW.before(hour / 2),
+        earliest: NOW.before(hour),
+        closed_by: NOW.before(hour),
+    }
+}
+
 #[tokio::test]
 async fn when_the_clock_was_set_what_waited_moves_along() {
     let (store, _folder) = store();
-    let waiting = (1..=5000).map(|n| deferred(message(n, &["b"]), later(10)));
+    let waiting = (1..=3).map(|n| deferred(message(n, &["b"]), later(10)));
     accept_all(&store, waiting).await;
     let over = step(id(3, 0), &[State::Deferred], State::Delivered);
     store.apply(change(vec![over])).await.unwrap();
-    store
-        .accept(deferred(message(5001, &["c"]), later(10)))
-        .await
-        .unwrap();
+    let mut by_the_new_clock = deferred(message(5001, &["c"]), later(10));
+    let hour_ago = NOW.before(Duration::from_secs(3600));
+    by_the_new_clock.accepted_at = hour_ago;
     let mut by_the_old_clock = deferred(message(5002, &["d"]), later(9000));
     by_the_old_clock.accepted_at = later(1);
     by_the_old_clock.terms.deliver_by = Some(DeliverBy {
@@ -415,31 +444,21 @@ async fn when_the_clock_was_set_what_waited_moves_along() {
         mode: ByMode::Notify,
         trace: false,
     });
-    store.accept(by_the_old_clock).await.unwrap();
-    let mut after = None;
-    let mut portions = 0;
-    let back = Shift {
-        millis: -3_600_000,
-        last: reference(5000),
-        or_since: Some(later(1)),
-    };
-    loop {
-        after = store.shift(back, after).await.unwrap();
-        portions += 1;
-        if after.is_none() {
-            break;
-        }
-    }
-    assert!(portions > 1, "a portion at a time");
-    let hour_ago = NOW.before(Duration::from_secs(3600));
+    accept_all(&store, [by_the_new_clock, by_the_old_clock].into_iter()).await;
+    let ids = store.waiting_after(None, reference(9999), 9).await.unwrap();
+    assert_eq!(ids, [id(1, 0), id(2, 0), id(5001, 0), id(5002, 0)]);
+    store.shift(hour_back(5000), ids).await.unwrap();
     let moved = store
-        .waiting(vec![id(1, 0), id(5000, 0), id(5001, 0)])
+        .waiting(vec![id(1, 0), id(2, 0), id(5001, 0)])
         .await
         .unwrap();
     let times = moved.iter().map(|it| (it.waits_since, it.next_attempt_at));
     let then = (hour_ago, hour_ago.after(Duration::from_secs(10)));
-    assert_eq!(times.collect::<Vec<_>>(), [then, then, (NOW, later(10))]);
-    assert!(moved.iter().all(|it| it.accepted_at == NOW));
+    assert_eq!(
+        times.collect::<Vec<_>>(),
+        [then, then, (hour_ago, later(10))]
+    );
+    assert!(moved[..2].iter().all(|it| it.accepted_at == NOW));
     let by_the_old_clock = store.waiting(vec![id(5002, 0)]).await.unwrap();
     assert_eq!(
         by_the_old_clock[0].waits_since,
@@ -448,18 +467,30 @@ async fn when_the_clock_was_set_what_waited_moves_along() {
     let by = by_the_old_clock[0].terms.deliver_by.unwrap();
     assert_eq!(by.at, hour_ago.after(Duration::from_secs(61)));
     let due = due_at(&store, then.1, portion(9999), &[]).await;
-    assert_eq!(due.len(), 4999);
-    // Twice is twice.
-    let on = Shift {
-        millis: 1000,
-        last: reference(5001),
-        or_since: None,
-    };
-    for _ in 0..2 {
-        store.shift(on, Some(id(5000, 0))).await.unwrap();
+    assert_eq!(due, [1, 2]);
+}
+
+#[tokio::test]
+async fn what_waits_is_found_a_portion_at_a_time_in_the_order_of_acceptance() {
+    let (store, _folder) = store();
+    let rooms = ["c", "b", "a"].into_iter().cycle();
+    let messages = (1..=7).zip(rooms).map(|(n, room)| message(n, &[room, "d"]));
+    accept_all(&store, messages).await;
+    let over = step(id(2, 1), &[State::Queued], State::Delivered);
+    store.apply(change(vec![over])).await.unwrap();
+    let mut found = Vec::new();
+    loop {
+        let after = found.last().copied();
+        let portion = store.waiting_after(after, reference(6), 4).await.unwrap();
+        let is_last = portion.len() < 4;
+        found.extend(portion);
+        if is_last {
+            break;
+        }
     }
-    let moved = store.waiting(vec![id(5001, 0)]).await.unwrap();
-    assert_eq!(moved[0].waits_since, later(2));
+    let all = (1..=6).flat_map(|n| [id(n, 0), id(n, 1)]);
+    let expected: Vec<_> = all.filter(|it| *it != id(2, 1)).collect();
+    assert_eq!(found, expected);
 }
 
 #[tokio::test]
@@ -613,6 +644,54 @@ async fn the_beginning_of_a_message_is_read_without_the_rest() {
     assert_eq!(store.beginning(reference(2), 5).await.unwrap(), None);
 }
 
+/// The leases of a relay that started just now.
+fn ours() -> RangeInclusive<Timestamp> {
+    later(1900)..=later(2000)
+}
+
+#[tokio::test]
+async fn what_is_taken_since_a_restart_is_not_given_out_again() {
+    let (store, _folder) = store();
+    let waiting = (1..=600).map(|n| deferred(message(n, &["b"]), later(300)));
+    accept_all(&store, waiting).await;
+    let mut leased_long = message(601, &["b"]);
+    leased_long.recipients[0].leased_until = later(9000);
+    store.accept(leased_long).await.unwrap();
+    let mut taken = 0;
+    let mut portions = Vec::new();
+    loop {
+        let made = store.make_all_due(NOW, reference(601), ours()).await;
+        portions.push(made.unwrap());
+        taken += store
+            .take_due(NOW, later(1950), portion(9999), HashMap::new())
+            .await
+            .unwrap()
+            .len();
+        if portions.last() == Some(&0) {
+            break;
+        }
+    }
+    assert_eq!((portions, taken), (vec![500, 101, 0], 601));
+}
+
+#[tokio::test]
+async fn what_was_accepted_in_the_future_was_accepted_now_after_a_restart() {
+    let (store, _folder) = store();
+    let ahead = Reference::first_at(later(3600)).number();
+    let mut from_ahead = deferred(message(ahead, &["b"]), later(3605));
+    from_ahead.accepted_at = later(3600);
+    store.accept(from_ahead).await.unwrap();
+    store.accept(message(1, &["b"])).await.unwrap();
+    let now = later(60);
+    let ours = later(1900)..=later(2000);
+    let made = store.make_all_due(now, reference(ahead), ours).await;
+    assert_eq!(made.unwrap(), 1);
+    let ids = vec![id(1, 0), id(ahead, 0)];
+    let since = store.waiting(ids).await.unwrap();
+    let since: Vec<_> = since.iter().map(|it| it.waits_since).collect();
+    assert_eq!(since, [NOW, now]);
+}
+
 #[tokio::test]
 async fn after_a_restart_no_room_waits_for_another_s_backlog() {
     let (store, _folder) = store();
@@ -626,7 +705,10 @@ async fn after_a_restart_no_room_waits_for_another_s_backlog() {
         .accept(urgent(deferred(message(1502, &["d"]), later(300)), 4))
         .await
         .unwrap();
-    let made = store.make_all_due(NOW, reference(1502)).await.unwrap();
+    let made = store
+        .make_all_due(NOW, reference(1502), ours())
+        .await
+        .unwrap();
     assert!(made < 1500, "a portion at a time: {made}");
     let due = due_at(&store, NOW, portion(1), &[]).await;
     assert_eq!(due, [1502, 1, 1501]);
@@ -652,9 +734,13 @@ async fn after_a_restart_everything_that_waits_is_due() {
             .is_empty()
     );
     // Not what was accepted since the start.
-    assert_eq!(store.make_all_due(NOW, reference(1)).await.unwrap(), 1);
-    assert_eq!(store.make_all_due(NOW, reference(3)).await.unwrap(), 1);
-    assert_eq!(store.make_all_due(NOW, reference(3)).await.unwrap(), 0);
+    let made_due = async |last| {
+        let made = store.make_all_due(NOW, reference(last), ours()).await;
+        made.unwrap()
+    };
+    assert_eq!(made_due(1).await, 1);
+    assert_eq!(made_due(3).await, 1);
+    assert_eq!(made_due(3).await, 0);
     let due = store
         .take_due(NOW, later(1800), portion(9), HashMap::new())
         .await

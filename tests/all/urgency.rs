@@ -10,7 +10,7 @@ use ilbud::spool::sqlite::{Settings, Sqlite};
 use ilbud::spool::store::{NewMessage, NewRecipient, Store};
 
 use crate::client::{letter_saying, next_id, vakt};
-use crate::relay::{Relay, Setup};
+use crate::relay::{Relay, Setup, column, free_port};
 use crate::sink::{Gate, Message, Sink, Stage, Step};
 use crate::wait;
 
@@ -177,4 +177,65 @@ fn urgent_mail_passes_a_burst_of_large_messages() {
     assert_eq!(texts(&sink.wait_for(1)), ["urgent"]);
     gate.open();
     sink.wait_for(9);
+}
+
+#[test]
+fn what_is_more_than_the_pace_at_a_dead_hop_comes_round_slowly() {
+    let relay = Setup::from_a_to(&format!("smtp://127.0.0.1:{}", free_port()))
+        .delivery("retry = [\"4s\", \"8s\", \"16s\", \"1h\"]")
+        .start();
+    put(&relay, &vakt("a"), &[(ROUTINE, "x"); 1500]);
+    let attempts = || {
+        let rows = relay.rows(&["queue", "list", "--state", "deferred"]);
+        column(&rows, "attempts")
+    };
+    wait::until("a finding for each", || attempts().len() == 1500);
+    let soon = Timestamp::now().after(Duration::from_secs(60));
+    let rows = relay.rows(&["queue", "list"]);
+    let next = column(&rows, "next_attempt_at");
+    let late = next
+        .iter()
+        .filter(|at| at.parse::<Timestamp>().unwrap() > soon);
+    assert!(late.count() > 200, "{:?}", attempts());
+}
+
+#[test]
+fn an_urgent_stream_leaves_room_for_routine_mail_in_the_store() {
+    let (relay, sink, gate) = one_connection();
+    // More of it than the relay holds in memory, and what is less urgent came first.
+    put(&relay, &vakt("a"), &[(1, "older")]);
+    put(&relay, &vakt("a"), &[(URGENT, "urgent"); 900]);
+    gate.open();
+    let order = texts(&sink.wait_for(902));
+    let place = order.iter().position(|it| it == "older").unwrap();
+    assert!(place < 40, "{place}");
+}
+
+#[test]
+fn routine_mail_moves_while_urgent_mail_keeps_coming() {
+    let sink = Sink::scripted(|stage, _, _| match stage {
+        Stage::Dot => Step::AfterAWhile(Duration::from_millis(20)),
+        _ => Step::Agree,
+    });
+    let relay = Setup::from_a_to(&sink.hop())
+        .delivery("connections_per_room = 3")
+        .start();
+    put(&relay, &vakt("a"), &[(URGENT, "urgent"); 100]);
+    let mut client = relay.client("a");
+    let mut say = |mark: &str, text: &str| {
+        let from = vakt("a");
+        let text = format!("From: {from}\r\n{mark}Subject: x\r\n\r\n{text}\r\n");
+        client.send(&from, &[&vakt("b")], text.as_bytes());
+    };
+    say("", "routine");
+    let mut said = 101;
+    let arrived = wait::within(Duration::from_secs(30), || {
+        for _ in 0..10 {
+            say("Importance: High\r\n", "urgent");
+        }
+        said += 10;
+        texts(&sink.kept()).iter().any(|it| it == "routine")
+    });
+    assert!(arrived, "{} of {said} were taken", sink.count());
+    assert!(sink.count() < said, "urgent mail waited all the time");
 }

@@ -13,6 +13,7 @@ mod writer;
 use std::collections::HashMap;
 use std::fmt;
 use std::fs::{File, TryLockError};
+use std::ops::RangeInclusive;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -171,9 +172,14 @@ impl Store for Sqlite {
             .submit(move |connection| write::give_back(connection, &ids))
     }
 
-    fn make_all_due(&self, now: Timestamp, last: Reference) -> Pending<u64> {
+    fn make_all_due(
+        &self,
+        now: Timestamp,
+        last: Reference,
+        ours: RangeInclusive<Timestamp>,
+    ) -> Pending<u64> {
         self.writer
-            .submit(move |connection| write::make_all_due(connection, now, last))
+            .submit(move |connection| write::make_all_due(connection, now, last, &ours))
     }
 
     fn make_room_due(&self, room: RoomId, now: Timestamp) -> Pending<u64> {
@@ -181,9 +187,18 @@ impl Store for Sqlite {
             .submit(move |connection| write::make_room_due(connection, &room, now))
     }
 
-    fn shift(&self, shift: Shift, after: Option<RecipientId>) -> Pending<Option<RecipientId>> {
+    fn waiting_after(
+        &self,
+        after: Option<RecipientId>,
+        last: Reference,
+        limit: usize,
+    ) -> Pending<Vec<RecipientId>> {
+        self.read(move |connection| read::waiting_after(connection, after, last, limit))
+    }
+
+    fn shift(&self, shift: Shift, ids: Vec<RecipientId>) -> Pending<()> {
         self.writer
-            .submit(move |connection| write::shift(connection, shift, after))
+            .submit(move |connection| write::shift(connection, &shift, &ids))
     }
 
     fn to_look_at(&self, now: Timestamp, limit: usize) -> Pending<Vec<Waiting>> {

@@ -67,6 +67,26 @@ pub(super) fn waiting_lanes(connection: &Connection) -> Result<Vec<WaitingLane>,
     Ok(lanes)
 }
 
+/// Reads no more than the index of what waits, however long the log is.
+pub(super) fn waiting_after(
+    connection: &Connection,
+    after: Option<RecipientId>,
+    last: Reference,
+    limit: usize,
+) -> Result<Vec<RecipientId>, StoreError> {
+    let after = after.map_or((-1, 0), |id| (id.reference.number() as i64, id.number));
+    let mut statement = connection.prepare_cached(
+        "SELECT reference, number FROM recipient INDEXED BY recipient_waiting
+         WHERE finished_at IS NULL AND (reference, number) > (?1, ?2) AND reference <= ?3
+         ORDER BY reference, number LIMIT ?4",
+    )?;
+    let ids = statement.query_map(
+        params![after.0, after.1, last.number() as i64, limit as i64],
+        recipient_id,
+    )?;
+    Ok(ids.collect::<Result<_, _>>()?)
+}
+
 pub(super) fn to_look_at(
     connection: &Connection,
     now: Timestamp,

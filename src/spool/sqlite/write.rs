@@ -1,8 +1,9 @@
 //! The verbs that change the store, as SQL. Each runs inside a savepoint of the writer's.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::RangeInclusive;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::super::store::{
     Applied, Change, NewMessage, NewRecipient, NextLook, Portion, RecipientChange, RecipientId,
@@ -21,8 +22,11 @@ const GIVEN_BACK_PAGES: u32 = 1024;
 const PURGED: u32 = 500;
 /// Rows that are made due at a time, so that mail is not held up.
 const DUE_AT_A_TIME: usize = 500;
-/// Rows that `shift` looks at, at a time; those that wait among them are moved.
-const LOOKED_AT: usize = 4000;
+/// Of each portion taken from the store, one part in so many goes to each priority that waits, so
+/// that none waits for all that is more urgent.
+const FAIR: usize = 5;
+/// Octets of contents that `purge` looks at, at a time: freeing a page costs as much as writing it.
+const PURGED_OCTETS: u64 = 32 << 20;
 
 pub(super) fn accept(connection: &Connection, message: &NewMessage) -> Result<(), StoreError> {
     insert_message(connection, message)?;
@@ -400,39 +404,56 @@ pub(super) fn take_due(
     usual: Portion,
     other: &HashMap<RoomId, Portion>,
 ) -> Result<Vec<Waiting>, StoreError> {
-    let mut taken = Vec::new();
+    let mut lanes = read::waiting_lanes(connection)?;
+    let mut taken: Vec<Waiting> = Vec::new();
     let mut left: HashMap<RoomId, Portion> = HashMap::new();
-    for lane in read::waiting_lanes(connection)? {
-        let room = RoomId::new(&lane.room);
-        let portion = other.get(&room).copied().unwrap_or(usual);
-        let left = left.entry(room).or_insert(portion);
-        let left = if lane.priority > 0 {
-            &mut left.urgent
-        } else {
-            &mut left.routine
-        };
-        if *left > 0 {
-            let due = read::due_in_lane(connection, &lane, now, *left)?;
-            *left = left.saturating_sub(due.len());
-            taken.extend(due);
+    for part in [FAIR, 1] {
+        let mut with_more = Vec::new();
+        for lane in lanes {
+            let room = RoomId::new(&lane.room);
+            let portion = other.get(&room).copied().unwrap_or(usual);
+            let left = left.entry(room).or_insert(portion);
+            let (whole, left) = match lane.priority > 0 {
+                true => (portion.urgent, &mut left.urgent),
+                false => (portion.routine, &mut left.routine),
+            };
+            let most = whole.div_ceil(part).min(*left);
+            if most > 0 {
+                let due = lease_due(connection, &lane, now, leased_until, most)?;
+                *left = left.saturating_sub(due.len());
+                if due.len() == most {
+                    with_more.push(lane);
+                }
+                taken.extend(due);
+            }
         }
-    }
-    for waiting in &taken {
-        connection
-            .prepare_cached(
-                "UPDATE recipient SET due_at = ?3 WHERE reference = ?1 AND number = ?2",
-            )?
-            .execute(params![
-                number(waiting.id.reference),
-                waiting.id.number,
-                leased_until.as_millis()
-            ])?;
+        lanes = with_more;
     }
     taken.sort_by_key(|waiting| {
         let urgency = std::cmp::Reverse(waiting.terms.priority);
         (urgency, waiting.next_attempt_at, waiting.id)
     });
     Ok(taken)
+}
+
+fn lease_due(
+    connection: &Connection,
+    lane: &WaitingLane,
+    now: Timestamp,
+    leased_until: Timestamp,
+    limit: usize,
+) -> Result<Vec<Waiting>, StoreError> {
+    let due = read::due_in_lane(connection, lane, now, limit)?;
+    let mut lease = connection
+        .prepare_cached("UPDATE recipient SET due_at = ?3 WHERE reference = ?1 AND number = ?2")?;
+    for waiting in &due {
+        lease.execute(params![
+            number(waiting.id.reference),
+            waiting.id.number,
+            leased_until.as_millis()
+        ])?;
+    }
+    Ok(due)
 }
 
 pub(super) fn give_back(connection: &Connection, ids: &[RecipientId]) -> Result<(), StoreError> {
@@ -450,7 +471,9 @@ pub(super) fn make_all_due(
     connection: &Connection,
     now: Timestamp,
     last: Reference,
+    ours: &RangeInclusive<Timestamp>,
 ) -> Result<u64, StoreError> {
+    bring_back_from_the_future(connection, now, last)?;
     let lanes = read::waiting_lanes(connection)?;
     // Every room has a share of each portion; the rest goes to the most urgent.
     let share = (DUE_AT_A_TIME / lanes.len().max(1)).max(1);
@@ -459,18 +482,41 @@ pub(super) fn make_all_due(
         for lane in &lanes {
             let left = DUE_AT_A_TIME.saturating_sub(made).min(most);
             if left > 0 {
-                made += make_lane_due(connection, lane, now, last, left)?;
+                made += make_lane_due(connection, lane, now, last, ours, left)?;
             }
         }
     }
     Ok(made as u64)
 }
 
+/// The clock was ahead when these were accepted, and was put right while the relay was down. References
+/// grow with time, so they stand at the end.
+fn bring_back_from_the_future(
+    connection: &Connection,
+    now: Timestamp,
+    last: Reference,
+) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "UPDATE recipient SET waits_since = ?1
+             WHERE reference BETWEEN ?2 AND ?3 AND finished_at IS NULL AND coalesce(waits_since,
+                 (SELECT accepted_at FROM message m WHERE m.reference = recipient.reference)) > ?1",
+        )?
+        .execute(params![
+            now.as_millis(),
+            number(Reference::first_at(now)),
+            number(last)
+        ])?;
+    Ok(())
+}
+
+/// Leases given since the start are left alone: without that there would be no end.
 fn make_lane_due(
     connection: &Connection,
     lane: &WaitingLane,
     now: Timestamp,
     last: Reference,
+    ours: &RangeInclusive<Timestamp>,
     limit: usize,
 ) -> Result<usize, StoreError> {
     Ok(connection
@@ -481,14 +527,17 @@ fn make_lane_due(
                  SELECT reference, number FROM recipient
                  WHERE room = ?1 AND priority = ?2 AND finished_at IS NULL AND due_at > ?3
                      AND reference <= ?4
-                 LIMIT ?5)",
+                     AND (due_at = next_attempt_at OR due_at < ?6 OR due_at > ?7)
+                 ORDER BY due_at LIMIT ?5)",
         )?
         .execute(params![
             lane.room,
             lane.priority,
             now.as_millis(),
             number(last),
-            limit as i64
+            limit as i64,
+            ours.start().as_millis(),
+            ours.end().as_millis()
         ])?)
 }
 
@@ -508,7 +557,8 @@ pub(super) fn make_room_due(
     Ok(made as u64)
 }
 
-/// Leaves alone what is leased: its outcome is on the way.
+/// Leaves alone what is leased: its outcome is on the way. What would wait longest comes first, and what
+/// is deferred anew meanwhile comes last, so that there is an end.
 fn make_deferred_due(
     connection: &Connection,
     lane: &WaitingLane,
@@ -522,7 +572,7 @@ fn make_deferred_due(
                  SELECT reference, number FROM recipient
                  WHERE room = ?1 AND priority = ?2 AND finished_at IS NULL AND due_at > ?3
                      AND due_at = next_attempt_at AND state = 'deferred'
-                 ORDER BY due_at LIMIT ?4)",
+                 ORDER BY due_at DESC LIMIT ?4)",
         )?
         .execute(params![
             lane.room,
@@ -532,46 +582,41 @@ fn make_deferred_due(
         ])?)
 }
 
-/// Goes through the recipients in the order of their key, so that each is moved once.
 pub(super) fn shift(
     connection: &Connection,
-    shift: Shift,
-    after: Option<RecipientId>,
-) -> Result<Option<RecipientId>, StoreError> {
-    let after = after.map_or((-1, 0), |id| (number(id.reference), id.number));
-    let last = number(shift.last);
-    let rows = connection
-        .prepare_cached(
-            "SELECT r.reference, r.number, r.finished_at IS NULL
-                 AND (r.reference <= ?3 OR m.accepted_at >= ?5)
-             FROM recipient r JOIN message m ON m.reference = r.reference
-             WHERE (r.reference, r.number) > (?1, ?2) AND r.reference <= ?4
-             ORDER BY r.reference, r.number LIMIT ?6",
-        )?
-        .query_map(
-            params![
-                after.0,
-                after.1,
-                last,
-                shift.or_since.map_or(last, |_| i64::MAX),
-                shift.or_since.map_or(i64::MAX, Timestamp::as_millis),
-                LOOKED_AT as i64
-            ],
-            |row| Ok((read::recipient_id(row)?, row.get(2)?)),
-        )?
-        .collect::<Result<Vec<(RecipientId, bool)>, _>>()?;
+    shift: &Shift,
+    ids: &[RecipientId],
+) -> Result<(), StoreError> {
+    let mut find = connection.prepare_cached(
+        "SELECT m.accepted_at, r.waits_since FROM recipient r
+             JOIN message m ON m.reference = r.reference
+         WHERE r.reference = ?1 AND r.number = ?2 AND r.finished_at IS NULL",
+    )?;
     let mut move_one = connection.prepare_cached(
         "UPDATE recipient SET next_attempt_at = next_attempt_at + ?3, due_at = due_at + ?3,
-             look_at = look_at + ?3,
-             waits_since = ?3 + coalesce(waits_since, (SELECT accepted_at FROM message m
-                 WHERE m.reference = recipient.reference))
+             look_at = look_at + ?3, waits_since = ?3 + ?4
          WHERE reference = ?1 AND number = ?2",
     )?;
-    for (id, _) in rows.iter().filter(|(_, waits)| *waits) {
-        move_one.execute(params![number(id.reference), id.number, shift.millis])?;
+    let time = |row: &Row<'_>, place| -> rusqlite::Result<Option<Timestamp>> {
+        let millis: Option<i64> = row.get(place)?;
+        Ok(millis.map(Timestamp::from_millis))
+    };
+    for id in ids {
+        let key = params![number(id.reference), id.number];
+        let times = find.query_row(key, |row| Ok((time(row, 0)?, time(row, 1)?)));
+        let Some((Some(accepted_at), since)) = times.optional()? else {
+            continue;
+        };
+        if shift.moves(id.reference, accepted_at, since) {
+            move_one.execute(params![
+                number(id.reference),
+                id.number,
+                shift.millis,
+                since.unwrap_or(accepted_at).as_millis()
+            ])?;
+        }
     }
-    let end = rows.last().filter(|_| rows.len() == LOOKED_AT);
-    Ok(end.map(|(id, _)| *id))
+    Ok(())
 }
 
 pub(super) fn replace_routes(
@@ -609,12 +654,7 @@ pub(super) fn purge(
     after: Option<Reference>,
 ) -> Result<Option<Reference>, StoreError> {
     let after = after.map_or(-1, number);
-    let last: Option<i64> = connection
-        .prepare_cached(
-            "SELECT max(reference) FROM
-                 (SELECT reference FROM content WHERE reference > ?1 ORDER BY reference LIMIT ?2)",
-        )?
-        .query_row(params![after, PURGED], |row| row.get(0))?;
+    let last = last_of_portion(connection, after)?;
     let Some(last) = last else { return Ok(None) };
     connection
         .prepare_cached(
@@ -624,6 +664,24 @@ pub(super) fn purge(
         )?
         .execute([after, last, finished_before.as_millis()])?;
     Ok(Some(Reference::from_number(last.unsigned_abs())))
+}
+
+/// Where a portion of the contents ends that begins after `after`.
+fn last_of_portion(connection: &Connection, after: i64) -> Result<Option<i64>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT reference, length(trace) + length(bytes) FROM content
+         WHERE reference > ?1 ORDER BY reference LIMIT ?2",
+    )?;
+    let mut rows = statement.query(params![after, PURGED])?;
+    let (mut last, mut octets) = (None, 0_u64);
+    while let Some(row) = rows.next()? {
+        last = Some(row.get(0)?);
+        octets += row.get::<_, i64>(1)?.unsigned_abs();
+        if octets >= PURGED_OCTETS {
+            break;
+        }
+    }
+    Ok(last)
 }
 
 pub(super) fn shrink(connection: &Connection) -> Result<(), StoreError> {
