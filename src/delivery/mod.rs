@@ -8,6 +8,7 @@ pub mod answers;
 pub mod client;
 pub mod maildir;
 pub mod outcome;
+pub mod patience;
 pub mod resolve;
 pub mod trust;
 
@@ -23,6 +24,7 @@ use crate::spool::store::Waiting;
 
 use client::{Call, Caller, Connection, Letter, Setback};
 use outcome::{Attempt, Fate, Handover, Outcome, Stage, Trouble};
+use patience::{Patience, Stop};
 
 /// `[delivery]` of the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,7 +60,12 @@ pub struct Job<'a> {
     /// No attempt can have been made before, not even by a process that crashed.
     pub first_try: bool,
     pub now: Timestamp,
+    /// Begins nothing more when the relay stops, and gives what is known by the end of the grace.
+    pub stop: Stop,
 }
+
+/// How long a transaction in hand may take when the relay stops; its outcome is to be written then.
+pub const GRACE: Duration = Duration::from_secs(10);
 
 /// A connection kept open for the next message.
 #[derive(Debug)]
@@ -104,6 +111,9 @@ pub async fn attempt(
     let preferred = kept.as_ref().filter(|it| it.is_preferred());
     let preferred = preferred.and_then(|it| hops.iter().position(|hop| *hop == it.hop));
     for hop in in_order(hops, preferred) {
+        if round.is_over() {
+            break;
+        }
         match hop {
             NextHop::Maildir(root) => round.keep_copies(hop, root).await,
             NextHop::Mx(domain) => round.send_to_domain(hop, domain, kept).await,
@@ -113,9 +123,6 @@ pub async fn attempt(
             NextHop::LmtpSocket(path) => {
                 round.send(Way::to(hop, Call::LmtpSocket(path)), kept).await;
             }
-        }
-        if round.is_over() {
-            break;
         }
     }
     round.attempts()
@@ -290,17 +297,28 @@ impl<'a> Round<'a> {
         self.started_at + self.caller.timeouts.whole
     }
 
+    fn patience(&self) -> Patience {
+        Patience::until(self.deadline()).with(&self.job.stop)
+    }
+
+    /// Nothing more is begun.
     fn is_over(&self) -> bool {
-        self.open.is_empty() || Instant::now() >= self.deadline()
+        let is_late = Instant::now() >= self.deadline();
+        self.open.is_empty() || is_late || self.job.stop.is_told()
     }
 
     fn attempts(self) -> Vec<Attempt> {
         let (duration, reached) = (self.started_at.elapsed(), self.reached);
+        let is_stopping = self.job.stop.is_told();
+        let unasked = match is_stopping {
+            true => stopped(duration),
+            false => unasked(duration),
+        };
         let attempts = self.attempts.into_iter();
         attempts
             .map(|attempt| Attempt {
-                reached,
-                ..attempt.unwrap_or_else(|| unasked(duration))
+                reached: reached || is_stopping,
+                ..attempt.unwrap_or_else(|| unasked.clone())
             })
             .collect()
     }
@@ -377,14 +395,14 @@ impl<'a> Round<'a> {
         let before = before.and_then(|it| it.exchanger.as_deref());
         let preferred = servers.iter().position(|it| Some(&*it.host) == before);
         for server in in_order(&servers, preferred) {
+            if self.is_over() {
+                break;
+            }
             let way = Way {
                 exchanger: Some(&server.host),
                 ..Way::to(hop, Call::Smtp(server))
             };
             self.send(way, kept).await;
-            if self.is_over() {
-                break;
-            }
         }
     }
 
@@ -412,9 +430,11 @@ impl<'a> Round<'a> {
     async fn send(&mut self, way: Way<'_>, kept: &mut Option<Kept>) {
         // Each open recipient is asked once here; those that stay open line up behind the others.
         let mut left = self.open.len();
-        while left > 0 {
+        while left > 0 && !self.is_over() {
             let mut current = match self.connection(way, kept).await {
                 Ok(current) => current,
+                // What was said before stands.
+                Err(setback) if setback.trouble == Trouble::Stopping => return,
                 Err(setback) => {
                     return self.settle_alike(left, setback, Some(&way.label()));
                 }
@@ -449,13 +469,21 @@ impl<'a> Round<'a> {
         let guarded = self.message.terms.require_tls;
         match kept.take() {
             Some(mut kept) if kept.leads(&way) && (!guarded || kept.connection.is_guarded()) => {
-                kept.connection.resume(self.deadline());
+                kept.connection.resume(self.patience());
                 return Ok(kept);
             }
             Some(other) => other.close().await,
             None => {}
         }
-        way.open(self.caller, guarded, self.deadline()).await
+        let mut stop = self.job.stop.clone();
+        let mut opened = tokio::select! {
+            biased;
+            opened = way.open(self.caller, guarded, self.deadline()) => opened?,
+            // It has heard nothing of the message yet.
+            () = stop.told() => return Err(unready(Trouble::Stopping)),
+        };
+        opened.connection.serve(self.patience());
+        Ok(opened)
     }
 }
 
@@ -475,10 +503,16 @@ fn stored(path: &Path) -> Fate {
 
 fn unasked(duration: Duration) -> Attempt {
     let words = "the room has no next hop that could be asked";
+    before_asking(Trouble::Ours(words.into()), duration)
+}
+
+fn stopped(duration: Duration) -> Attempt {
+    before_asking(Trouble::Stopping, duration)
+}
+
+fn before_asking(trouble: Trouble, duration: Duration) -> Attempt {
     Attempt {
-        outcome: Setback::new(Stage::Prepare, Trouble::Ours(words.into()))
-            .fate()
-            .outcome,
+        outcome: unready(trouble).fate().outcome,
         hop: None,
         tls: None,
         reached: false,

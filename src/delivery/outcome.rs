@@ -29,6 +29,17 @@ pub struct Attempt {
     pub duration: Duration,
 }
 
+impl Attempt {
+    /// Whether it ended because the relay stops. That tells nothing of the message or of the hop.
+    pub fn was_cut_short(&self) -> bool {
+        match &self.outcome {
+            Outcome::Deferred(Cause::Found(words))
+            | Outcome::PossiblyDelivered(Cause::Found(words)) => words.starts_with(STOPPING),
+            _ => false,
+        }
+    }
+}
+
 /// What a delivery hands over, and with it the duty to report it (RFC 3461 §6.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Handover {
@@ -111,7 +122,12 @@ pub enum Trouble {
     NotLetIn(String),
     /// Our own fault, never the message's.
     Ours(String),
+    /// The relay stops, and its grace is over.
+    Stopping,
 }
+
+/// Why something was not done, or not waited for to its end.
+pub const STOPPING: &str = "the relay is stopping";
 
 impl Trouble {
     /// In the system's words, without the number that only programmers read.
@@ -140,7 +156,7 @@ pub struct Fate {
 pub fn judge(stage: Stage, trouble: Trouble) -> Fate {
     let is_ours = matches!(
         trouble,
-        Trouble::Lacks { .. } | Trouble::Disk(_) | Trouble::Ours(_)
+        Trouble::Lacks { .. } | Trouble::Disk(_) | Trouble::Ours(_) | Trouble::Stopping
     );
     Fate {
         reached: stage >= Stage::Mail || is_ours,
@@ -161,6 +177,7 @@ fn weigh(stage: Stage, trouble: Trouble) -> Fate {
         Trouble::Disk(cause) => put_off(format!("could not be written: {cause}")),
         Trouble::NotLetIn(what) => put_off(what),
         Trouble::Ours(cause) => put_off(cause),
+        Trouble::Stopping => lost(stage, STOPPING.into()),
         Trouble::TakesNoMail(domain) => unfit(
             "5.1.10", // RFC 7505 §4.2
             format!("{domain} takes no mail (null MX)"),
@@ -357,6 +374,7 @@ mod tests {
             (Trouble::Disk("full".into()), "ddddddddddd"),
             (Trouble::NotLetIn("x".into()), "ddddddddddd"),
             (Trouble::Ours("x".into()), "ddddddddddd"),
+            (Trouble::Stopping, "ddddddddddp"),
             (lacks(), "FFFFFFFFFFF"),
         ] {
             assert_eq!(row(&trouble), expected, "{trouble:?}");
@@ -395,6 +413,7 @@ mod tests {
             (lacks(), "RRRRRRRRRRR"),
             (Trouble::Disk("full".into()), "RRRRRRRRRRR"),
             (Trouble::Ours("x".into()), "RRRRRRRRRRR"),
+            (Trouble::Stopping, "RRRRRRRRRRR"),
         ] {
             let reached = |stage| judge(stage, trouble.clone()).reached;
             let row = STAGES.map(|stage| if reached(stage) { 'R' } else { '.' });

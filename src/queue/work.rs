@@ -22,7 +22,8 @@ use super::knock::Knocker;
 use super::lane::Urgency;
 use super::settle::{Grip, Ruling, Settlement};
 use super::stopped;
-use crate::delivery::outcome::{Attempt, Cause, Handover, Outcome};
+use crate::delivery::outcome::{Attempt, Cause, Handover, Outcome, STOPPING};
+use crate::delivery::patience::Stop;
 use crate::delivery::{self, Job, Kept};
 use crate::lifecycle;
 use crate::mail::{RoomId, State, Timestamp};
@@ -445,7 +446,7 @@ impl Errand {
             }
         };
         let recipients = &self.task.recipients;
-        let Some(attempts) = place.desk.attempt(recipients, &body, route, kept).await else {
+        let Some(mut attempts) = place.desk.attempt(recipients, &body, route, kept).await else {
             let broke_down = deferral("the attempt broke down: our fault");
             self.settle_alike(&broke_down, Some(body));
             return Shown::Nothing;
@@ -463,7 +464,10 @@ impl Errand {
             self.grip.shares = matches!(found, Some(Found::Shut(_)));
             Shown::Nothing
         };
-        self.settle(attempts, Some(body));
+        self.leave_what_a_stop_would_fail(&mut attempts);
+        if !attempts.is_empty() {
+            self.settle(attempts, Some(body));
+        }
         shown
     }
 
@@ -482,6 +486,22 @@ impl Errand {
         let meant: Vec<RecipientId> = rows.iter().filter(is_active).map(|it| it.id).collect();
         self.task.recipients.retain(|it| meant.contains(&it.id));
         !self.task.recipients.is_empty()
+    }
+
+    /// Whose time is over is not given up for an attempt that the stop cut short: it has another one
+    /// after the next start.
+    fn leave_what_a_stop_would_fail(&mut self, attempts: &mut Vec<Attempt>) {
+        let (now, room) = (Timestamp::now(), self.table.room(&self.task.room));
+        let schedule = &self.grip.desk.schedule;
+        let stays = |(row, attempt): (&Waiting, &Attempt)| {
+            !attempt.was_cut_short() || schedule.course(row, room).until(now).is_some()
+        };
+        let rows = self.task.recipients.iter();
+        let stay: Vec<bool> = rows.zip(attempts.iter()).map(stays).collect();
+        let (mut of_rows, mut of_attempts) = (stay.iter(), stay.iter());
+        let recipients = &mut self.task.recipients;
+        recipients.retain(|_| *of_rows.next().unwrap_or(&true));
+        attempts.retain(|_| *of_attempts.next().unwrap_or(&true));
     }
 
     /// The finding answers for all of them. Their message is read only if senders are to be told.
@@ -584,7 +604,7 @@ impl Desk {
             outcome = unless_it_panics(knock) => {
                 outcome.unwrap_or_else(|| Err(deferral("the attempt broke down: our fault")))
             }
-            () = stopped(&mut stop) => Err(deferral("the relay is stopping")),
+            () = stopped(&mut stop) => Err(deferral(STOPPING)),
         }
     }
 
@@ -600,6 +620,7 @@ impl Desk {
             content: &body.content,
             first_try: body.is_fresh,
             now: Timestamp::now(),
+            stop: Stop::new(self.stop.clone(), delivery::GRACE),
         };
         unless_it_panics(delivery::attempt(
             &job,

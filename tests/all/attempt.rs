@@ -1,16 +1,20 @@
 //! Attempts made straight against next hops, without a relay around them.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use bytes::Bytes;
 use ilbud::delivery::client::{Caller, Timeouts};
 use ilbud::delivery::outcome::{Attempt, Outcome};
+use ilbud::delivery::patience::Stop;
 use ilbud::delivery::resolve::Resolver;
 use ilbud::delivery::trust::Trust;
 use ilbud::delivery::{self, Job, Kept};
 use ilbud::mail::{Address, Content, Reference, RoomId, State, Terms, Timestamp, Wishes};
 use ilbud::policy::table::{HopServer, HopTls, NextHop};
 use ilbud::spool::store::{OfLate, RecipientId, Told, Waiting};
+
+use tokio::sync::watch;
 
 use crate::fake_hop;
 
@@ -96,7 +100,11 @@ fn content(bytes: &[u8]) -> Content {
 pub struct Worker {
     caller: Caller,
     pub kept: Option<Kept>,
+    stopping: watch::Sender<bool>,
 }
+
+/// How long a transaction goes on after a stop.
+const GRACE: Duration = Duration::from_millis(200);
 
 impl Worker {
     pub fn new() -> Self {
@@ -110,7 +118,11 @@ impl Worker {
             resolver: Resolver::default(),
             timeouts,
         };
-        Self { caller, kept: None }
+        Self {
+            caller,
+            kept: None,
+            stopping: watch::Sender::new(false),
+        }
     }
 
     pub async fn attempt(&mut self, recipients: &[&str], hops: &[NextHop]) -> Vec<Attempt> {
@@ -129,8 +141,14 @@ impl Worker {
             content: &content,
             first_try: true,
             now: NOW,
+            stop: Stop::new(self.stopping.subscribe(), GRACE),
         };
         delivery::attempt(&job, hops, &mut self.kept, &self.caller).await
+    }
+
+    /// What stops the attempts.
+    pub fn stopping(&self) -> watch::Sender<bool> {
+        self.stopping.clone()
     }
 
     pub async fn knock(&mut self, hops: &[NextHop]) -> Result<(), Attempt> {

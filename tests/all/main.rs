@@ -15,6 +15,7 @@ mod attempt;
 mod client;
 mod dovecot;
 mod fake_hop;
+mod graceful_stop;
 mod peer;
 mod postfix;
 mod relay;

@@ -19,10 +19,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::answers::{Answers, Spoken};
 use super::outcome::{Fate, Stage, Trouble, judge};
+use super::patience::Patience;
 use super::resolve::Resolver;
 use super::trust::Trust;
 use crate::mail::{Content, Timestamp};
@@ -143,7 +144,7 @@ pub struct Connection {
     answers: Answers,
     offers: Offers,
     timeouts: Timeouts,
-    deadline: Instant,
+    patience: Patience,
     guard: Guard,
     tls: Arc<str>,
     /// A transaction was begun and not ended: RSET comes before the next.
@@ -176,7 +177,7 @@ impl Connection {
             answers: Answers::default(),
             offers: Offers::default(),
             timeouts,
-            deadline,
+            patience: Patience::until(deadline),
             guard,
             tls: "none".into(),
             begun: false,
@@ -200,16 +201,21 @@ impl Connection {
         matches!(self.guard, Guard::Local | Guard::Verified)
     }
 
+    /// Belongs to an attempt from now on.
+    pub fn serve(&mut self, patience: Patience) {
+        self.patience = patience;
+    }
+
     /// Takes up a connection that was kept.
-    pub const fn resume(&mut self, deadline: Instant) {
-        self.deadline = deadline;
+    pub fn resume(&mut self, patience: Patience) {
+        self.patience = patience;
         self.rested = true;
     }
 
     /// Says QUIT and waits a moment for the answer (RFC 5321 §4.1.1.10).
     pub async fn quit(mut self) {
         let wait = self.timeouts.quit;
-        self.deadline = Instant::now() + wait;
+        self.patience = Patience::until(Instant::now() + wait);
         if !self.broken && self.write(b"QUIT\r\n", Stage::Mail, wait).await.is_ok() {
             // Whatever it answers, this was the end.
             let _ = self.answer(Stage::Mail, wait).await;
@@ -241,30 +247,34 @@ impl Connection {
     }
 
     async fn write(&mut self, bytes: &[u8], stage: Stage, wait: Duration) -> Result<(), Setback> {
-        let until = self.deadline.min(Instant::now() + wait);
-        match timeout_at(until, self.wire.write(bytes)).await {
+        match self.patience.wait(wait, self.wire.write(bytes)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(Setback::new(stage, lost(&error))),
-            Err(_) => Err(Setback::new(stage, Trouble::Silent(wait))),
+            Err(trouble) => Err(Setback::new(stage, trouble)),
         }
     }
 
     async fn answer(&mut self, stage: Stage, wait: Duration) -> Result<Spoken, Setback> {
-        let until = self.deadline.min(Instant::now() + wait);
-        loop {
-            match self.answers.complete() {
-                Ok(Some(answer)) => return Ok(answer),
-                Ok(None) => {}
-                Err(what) => return Err(Setback::new(stage, Trouble::Nonsense(what))),
-            }
-            let unread = self.answers.unread();
-            unread.reserve(1024);
-            match timeout_at(until, self.wire.read(unread)).await {
-                Ok(Ok(0)) => return Err(Setback::new(stage, Trouble::Closed)),
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => return Err(Setback::new(stage, lost(&error))),
-                Err(_) => return Err(Setback::new(stage, Trouble::Silent(wait))),
-            }
+        let (wire, answers) = (&mut self.wire, &mut self.answers);
+        let heard = self.patience.wait(wait, hear(wire, answers)).await;
+        heard
+            .and_then(|it| it)
+            .map_err(|it| Setback::new(stage, it))
+    }
+}
+
+/// The next answer, however long it takes.
+async fn hear(wire: &mut Wire, answers: &mut Answers) -> Result<Spoken, Trouble> {
+    loop {
+        if let Some(answer) = answers.complete().map_err(Trouble::Nonsense)? {
+            return Ok(answer);
+        }
+        let unread = answers.unread();
+        unread.reserve(1024);
+        match wire.read(unread).await {
+            Ok(0) => return Err(Trouble::Closed),
+            Ok(_) => {}
+            Err(error) => return Err(lost(&error)),
         }
     }
 }
