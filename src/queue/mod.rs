@@ -8,9 +8,11 @@
 //! 3. A worker ([`work`]) takes the task. Where the [`door`] of the room is shut, since nobody at
 //!    its next hops can be spoken with, the finding answers for the task; otherwise it makes an
 //!    attempt (`delivery`). Its outcome becomes a change (`lifecycle`) and goes to the store.
-//! 4. At a shut door one knocker ([`knock`]) tries until it opens; then all that waits is due.
+//! 4. At a shut door one knocker ([`knock`]) tries until it opens; then all that waits is due. So it
+//!    is when hops that put everything off take a message again ([`mood`]).
 //!
-//! Beside the road: [`look`] sees what waits too long, whatever becomes of attempts, [`ways`] when a room's mail goes elsewhere, [`clock`] when the wall clock
+//! Beside the road: [`look`] sees what waits too long, whatever becomes of attempts; [`ways`] sees when
+//! a room's mail goes elsewhere, and then another crew takes over; [`clock`] sees when the wall clock
 //! was set. What the queue holds in memory it may drop at any time: the store has it, under a lease
 //! that is given back. It decides neither where mail goes (`policy`) nor what an outcome means
 //! (`lifecycle`). It fails never: trouble with the store is told, and tried again.
@@ -197,7 +199,7 @@ impl Watcher {
 
     /// Takes what is due; at a `paced` look also for rooms with a shut door, and looks where mail goes.
     async fn look(&mut self, paced: bool) {
-        self.look_at_the_clock().await;
+        self.look_at_the_clock();
         if paced {
             let table = Arc::clone(&self.desk.table.borrow());
             let turned = self.ways.turned(&table, Timestamp::now());
@@ -210,7 +212,7 @@ impl Watcher {
         }
     }
 
-    async fn look_at_the_clock(&mut self) {
+    fn look_at_the_clock(&mut self) {
         // In this order: whatever was accepted before the reading has a smaller reference.
         let now = Reading::now();
         let reference = self.desk.spool.next_reference();
@@ -221,8 +223,6 @@ impl Watcher {
                 "the clock was set; the times of what waits are moved along"
             );
             self.steps.push_back(step);
-            self.tell();
-            self.desk.give_back_what_waits().await;
         }
         if self.moving.is_none()
             && let Some(step) = self.steps.pop_front()

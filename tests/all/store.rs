@@ -835,6 +835,28 @@ async fn bytes_are_kept_for_a_while_when_asked() {
 }
 
 #[tokio::test]
+async fn large_messages_are_looked_at_a_few_at_a_time() {
+    let (store, _folder) = fresh_store(Duration::from_secs(60));
+    for number in 1..=3 {
+        let mut message = message(number, &["b"]);
+        message.content.bytes = vec![b'x'; 20 << 20].into();
+        store.accept(message).await.unwrap();
+    }
+    accept_all(&store, (4..=600).map(|n| message(n, &["b"]))).await;
+    let mut ends = vec![None];
+    loop {
+        let after = ends.last().copied().flatten();
+        let end = store.purge(NOW, after).await.unwrap();
+        ends.push(end);
+        if end.is_none() {
+            break;
+        }
+    }
+    let ends: Vec<_> = ends.into_iter().flatten().map(Reference::number).collect();
+    assert_eq!(ends, [2, 502, 600]);
+}
+
+#[tokio::test]
 async fn the_space_of_what_has_passed_is_used_again() {
     let (store, folder) = store();
     let size = || {
