@@ -879,7 +879,7 @@ fn ages_do_not_follow_the_clock_when_it_is_set() {
 }
 
 #[test]
-fn a_report_is_as_urgent_and_as_guarded_as_its_message() {
+fn a_report_is_as_urgent_as_its_message_and_gets_home_to_any_server() {
     let mut row = waiting(State::Queued, Duration::ZERO);
     row.terms.priority = Priority::HIGH;
     row.terms.require_tls = true;
@@ -887,16 +887,12 @@ fn a_report_is_as_urgent_and_as_guarded_as_its_message() {
     let report = &change.messages[0];
     let expected = Terms {
         priority: Priority::HIGH,
-        require_tls: true,
         ..Terms::default()
     };
     assert_eq!(report.terms, expected);
     assert_eq!(report.recipients[0].wishes, wishes(Notify::NEVER));
     let details = &report.events[0].details;
-    assert_eq!(
-        (details.priority, details.require_tls),
-        (Some(4), Some(true))
-    );
+    assert_eq!((details.priority, details.require_tls), (Some(4), None));
 }
 
 #[test]

@@ -64,6 +64,12 @@ impl Timestamp {
         )
     }
 
+    /// The zone that belongs beside [`Timestamp::local_parts`], where a reader in Norway would take them
+    /// for another time: `UTC`, `UTC-5`, or `UTC+1` in the hour that comes twice when summer time ends.
+    pub fn zone_mark(self) -> Option<String> {
+        zone_mark(&self.zoned())
+    }
+
     /// `2026-11-22 14:00`, with or without seconds, or `2026-11-22` (midnight), in local time.
     pub fn from_local(text: &str) -> Result<Self, TimestampFault> {
         let civil = text
@@ -81,6 +87,32 @@ impl Timestamp {
             .unwrap_or_default()
             .to_zoned(TimeZone::system())
     }
+}
+
+/// The time in Norway, by rule, so that it is known on a machine without a list of zones.
+const NORWAY: &str = "CET-1CEST,M3.5.0,M10.5.0/3";
+
+fn zone_mark(local: &jiff::Zoned) -> Option<String> {
+    let is_twice = local
+        .time_zone()
+        .to_ambiguous_timestamp(local.datetime())
+        .is_ambiguous();
+    let norway = TimeZone::posix(NORWAY).ok();
+    let there = norway.map(|zone| zone.to_offset(local.timestamp()));
+    if there == Some(local.offset()) && !is_twice {
+        return None;
+    }
+    let minutes = local.offset().seconds() / 60;
+    let (sign, length) = if minutes < 0 {
+        ('-', -minutes)
+    } else {
+        ('+', minutes)
+    };
+    Some(match (length / 60, length % 60) {
+        (0, 0) => "UTC".to_owned(),
+        (hours, 0) => format!("UTC{sign}{hours}"),
+        (hours, minutes) => format!("UTC{sign}{hours}:{minutes:02}"),
+    })
 }
 
 /// RFC 3339 in UTC with milliseconds: `2026-11-22T11:00:00.000Z`.
@@ -136,6 +168,31 @@ mod tests {
         let moment: Timestamp = "2026-11-22T20:00:00+01:00".parse().unwrap();
         assert_eq!(moment.to_string(), "2026-11-22T19:00:00.000Z");
         assert_eq!("soon".parse::<Timestamp>(), Err(TimestampFault));
+    }
+
+    #[test]
+    fn a_time_that_could_be_another_names_its_zone() {
+        let oslo = TimeZone::posix(NORWAY).unwrap();
+        let fixed = |seconds| TimeZone::fixed(jiff::tz::Offset::from_seconds(seconds).unwrap());
+        for (moment, zone, expected) in [
+            ("2026-11-22T11:00:00Z", oslo.clone(), None),
+            ("2026-07-22T11:00:00Z", oslo.clone(), None),
+            ("2026-07-22T11:00:00Z", fixed(7_200), None),
+            ("2026-07-22T11:00:00Z", fixed(3_600), Some("UTC+1")),
+            ("2026-11-22T11:00:00Z", TimeZone::UTC, Some("UTC")),
+            ("2026-11-22T11:00:00Z", fixed(-18_000), Some("UTC-5")),
+            ("2026-11-22T11:00:00Z", fixed(19_800), Some("UTC+5:30")),
+            // The night in which summer time ends, and the one in which it begins.
+            ("2026-10-24T23:59:59Z", oslo.clone(), None),
+            ("2026-10-25T00:30:00Z", oslo.clone(), Some("UTC+2")),
+            ("2026-10-25T01:30:00Z", oslo.clone(), Some("UTC+1")),
+            ("2026-10-25T02:00:00Z", oslo.clone(), None),
+            ("2026-03-29T00:59:59Z", oslo.clone(), None),
+            ("2026-03-29T01:00:00Z", oslo, None),
+        ] {
+            let local = moment.parse::<jiff::Timestamp>().unwrap().to_zoned(zone);
+            assert_eq!(zone_mark(&local).as_deref(), expected, "{local}");
+        }
     }
 
     #[test]

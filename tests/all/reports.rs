@@ -205,6 +205,7 @@ fn another_program_reads_each_kind() {
         assert!(original.contains("<1@ws.test>"), "{original}");
         let text = report["text"].as_str().unwrap();
         assert!(text.starts_with("Meldingen din er "), "{text}");
+        assert!(text.lines().next().unwrap().contains(" til "), "{text}");
         assert!(text.contains("Blålys på vei"), "{text}");
     }
 }
@@ -268,7 +269,7 @@ fn a_sender_hears_once_that_it_is_late_and_then_it_arrives() {
         &report,
         &[
             "Subject: =?utf-8?Q?Delayed:_pr",
-            "Your message is delayed. It is not delivered yet, but we keep trying.",
+            "Your message is delayed to vakt@b.nodnett.test. It is not delivered yet,",
             "Is it urgent? Call Rom B: +47 00 00 00 02",
             "Next attempt:",
             "Trying until:",
@@ -306,7 +307,7 @@ fn a_sender_who_asked_hears_that_it_was_delivered() {
         &report,
         &[
             "Subject: =?utf-8?Q?Delivered:_pr",
-            "Your message was delivered.",
+            "Your message was delivered to vakt@b.nodnett.test.",
             "Original-Envelope-Id: QQ+1\r\n",
             "Original-Recipient: rfc822; vakt@b.nodnett.test\r\n",
             "Action: delivered\r\nStatus: 2.",
@@ -484,4 +485,28 @@ fn what_only_looks_like_a_report_of_ours_is_none() {
     assert_eq!((kept.code, kept.reference()), (250, reference.clone()));
     relay.expect_events(&reference, &["accepted", "failed", "not bounced"]);
     assert!(relay.queue_is_empty());
+}
+
+#[test]
+fn a_report_names_the_phone_that_is_answered() {
+    let away = Sink::scripted(|stage, _, _| match stage {
+        Stage::Rcpt => Step::Say("550 5.1.1 no such user"),
+        _ => Step::Agree,
+    });
+    let home = Sink::start();
+    let relay = Setup::no_rooms()
+        .room("a", &home.hop())
+        .room("b", "maildir:mail/b")
+        .room("c", &away.hop())
+        .routes("[[redirect]]\nroom = \"room-b\"\nto = \"room-c\"\n")
+        .start();
+    let reference = send(&relay, "", "").reference();
+    has(
+        &home.wait_for(1).remove(0),
+        &[
+            "  vakt@b.nodnett.test (Rom B)\r\n  Mail to Rom B now goes to Rom C.\r\n  \
+             Is it urgent? Call Rom C: +47 00 00 00 03\r\n",
+        ],
+    );
+    relay.expect_events(&reference, &["accepted", "failed", "bounced"]);
 }

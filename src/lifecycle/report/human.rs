@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use super::why::{self, Why};
 use super::{Failure, Kind, Letter, News, Notice, Outlook, one_line};
+use crate::delivery::outcome::Cause;
 use crate::mail::{Language, Timestamp};
+use crate::policy::decide;
 use crate::policy::table::Room;
+use crate::spool::store::Waiting;
 
 /// How long lines get, where words can be parted.
 const WIDTH: usize = 76;
@@ -17,8 +20,6 @@ const COLUMN: usize = 18;
 
 impl Letter<'_> {
     pub(super) fn subject(&self) -> String {
-        let subject = self.first.subject.as_deref().unwrap_or_default();
-        let subject: String = subject.trim().chars().take(SUBJECT).collect();
         let what = match self.kind {
             Kind::Failure if self.is_unsure() => {
                 self.say("Kanskje ikke levert", "Perhaps not delivered")
@@ -27,32 +28,32 @@ impl Letter<'_> {
             Kind::Delay => self.say("Forsinket", "Delayed"),
             Kind::Success => self.say("Levert", "Delivered"),
         };
-        if subject.is_empty() {
-            format!("{what}: {}", self.no_subject())
-        } else {
-            format!("{what}: {subject}")
+        let subject: String = self.about().chars().take(SUBJECT).collect();
+        format!("{what}: {subject}")
+    }
+
+    /// The original's subject, as far as it may be told.
+    fn about(&self) -> String {
+        let subject = self.first.subject.as_deref().unwrap_or_default().trim();
+        match subject {
+            _ if self.is_redacted() => self.say("(emnet er utelatt)", "(subject left out)").into(),
+            "" => self.say("(uten emne)", "(no subject)").into(),
+            subject => one_line(subject),
         }
     }
 
     pub(super) fn human(&self) -> String {
         let mut page = Page::default();
-        page.line(self.opening());
+        page.paragraph(&self.opening());
         page.line("");
-        let subject = self.first.subject.as_deref().map(one_line);
-        let subject = subject.unwrap_or_else(|| self.no_subject().into());
-        let reference = self.first.id.reference;
-        let at = self.say("kl.", "at");
-        let (date, time) = self.first.accepted_at.local_parts();
-        page.line(&format!("{:<12}{subject}", self.say("Emne:", "Subject:")));
-        let sent = self.say("Sendt:", "Sent:");
-        page.line(&format!("{sent:<12}{date} {at} {time}"));
-        let label = self.say("Referanse:", "Reference:");
-        page.line(&format!("{label:<12}{reference}"));
-        page.line("");
-        page.line(self.heading());
-        for notice in self.notices {
+        self.identify(&mut page);
+        for (heading, notices) in self.groups() {
             page.line("");
-            self.describe(&mut page, notice);
+            page.line(heading);
+            for notice in notices {
+                page.line("");
+                self.describe(&mut page, notice);
+            }
         }
         page.line("");
         for line in self.closing() {
@@ -61,12 +62,19 @@ impl Letter<'_> {
         page.text
     }
 
-    fn say<'a>(&self, nb: &'a str, en: &'a str) -> &'a str {
-        self.occasion.letterhead.language.choose(nb, en)
+    /// Which message it is about.
+    fn identify(&self, page: &mut Page) {
+        let mut fact = |label: &str, words: &str| page.line(&format!("{label:<12}{words}"));
+        fact(self.say("Emne:", "Subject:"), &self.about());
+        let sent = self.first.accepted_at;
+        let sent = format!("{} {}", self.date(sent), self.time(sent));
+        fact(self.say("Sendt:", "Sent:"), &sent);
+        let reference = self.first.id.reference.to_string();
+        fact(self.say("Referanse:", "Reference:"), &reference);
     }
 
-    fn no_subject(&self) -> &'static str {
-        self.say("(uten emne)", "(no subject)")
+    fn say<'a>(&self, nb: &'a str, en: &'a str) -> &'a str {
+        self.occasion.letterhead.language.choose(nb, en)
     }
 
     /// Nobody knows whether it arrived, for any recipient.
@@ -74,49 +82,115 @@ impl Letter<'_> {
         self.notices.iter().all(Notice::is_unsure)
     }
 
-    /// The first line says it all.
-    fn opening(&self) -> &'static str {
-        let all = |of: fn(&News) -> bool| self.notices.iter().all(|it| of(&it.news));
+    /// The first line says it all, and no more than is known: others may have got the message, so
+    /// that it names whom this is about.
+    fn opening(&self) -> String {
+        let whom = match self.notices {
+            [only] => only.waiting.recipient.to_string(),
+            several => self.recipients(several.len()),
+        };
         match self.kind {
-            Kind::Failure if self.is_unsure() => self.say(
-                "Vi vet ikke om meldingen din kom fram.",
-                "We do not know whether your message arrived.",
-            ),
-            Kind::Failure => self.say(
-                "Meldingen din er IKKE levert.",
-                "Your message was NOT delivered.",
-            ),
-            Kind::Delay if all(|news| matches!(news, News::Held(_))) => self.say(
-                "Meldingen din er forsinket. Den holdes tilbake av driftspersonell.",
-                "Your message is delayed. It is being held by the service desk.",
-            ),
-            Kind::Delay if self.is_unsure() => self.say(
-                "Meldingen din er forsinket. Vi vet ikke om den kom fram, og prøver igjen.",
-                "Your message is delayed. We do not know whether it arrived, and try again.",
-            ),
-            Kind::Delay => self.say(
-                "Meldingen din er forsinket. Den er ikke levert ennå, men vi prøver fortsatt.",
-                "Your message is delayed. It is not delivered yet, but we keep trying.",
-            ),
-            Kind::Success if all(|news| matches!(news, News::Delivered)) => {
-                self.say("Meldingen din er levert.", "Your message was delivered.")
+            Kind::Failure => self.failed(&whom),
+            Kind::Delay => {
+                let what = self.say(
+                    "Meldingen din er forsinket til",
+                    "Your message is delayed to",
+                );
+                format!("{what} {whom}. {}", self.what_now())
             }
-            Kind::Success => self.say(
-                "Meldingen din er levert til mottakerens e-postsystem.",
-                "Your message was delivered to the recipient's mail system.",
-            ),
+            Kind::Success => self.arrived(&whom),
         }
     }
 
-    fn heading(&self) -> &'static str {
-        match self.kind {
-            Kind::Failure if self.is_unsure() => {
-                self.say("Kanskje ikke levert til:", "Perhaps not delivered to:")
-            }
+    fn failed(&self, whom: &str) -> String {
+        let not = self.say(
+            "Meldingen din er IKKE levert til",
+            "Your message was NOT delivered to",
+        );
+        let unsure = self.notices.iter().filter(|it| it.is_unsure()).count();
+        if unsure == 0 {
+            return format!("{not} {whom}.");
+        }
+        if unsure == self.notices.len() {
+            let unknown = self.say(
+                "Vi vet ikke om meldingen din kom fram til",
+                "We do not know whether your message arrived at",
+            );
+            return format!("{unknown} {whom}.");
+        }
+        let sure = self.recipients(self.notices.len() - unsure);
+        let (of, unknown) = match self.occasion.letterhead.language {
+            Language::Nb => ("For", "vet vi ikke om den kom fram"),
+            Language::En => ("For", "we do not know whether it arrived"),
+        };
+        let unsure = self.recipients(unsure);
+        format!("{not} {sure}. {of} {unsure} {unknown}.")
+    }
+
+    fn arrived(&self, whom: &str) -> String {
+        let in_mailbox = |it: &&Notice| matches!(it.news, News::Delivered);
+        let is_there = self.notices.iter().filter(in_mailbox).count();
+        let all = self.notices.len();
+        let what = self.say(
+            "Meldingen din er levert til",
+            "Your message was delivered to",
+        );
+        if is_there == all {
+            return format!("{what} {whom}.");
+        }
+        if is_there == 0 {
+            let system = self.say("e-postsystemet til", "the mail system of");
+            return format!("{what} {system} {whom}.");
+        }
+        let or = self.say("eller til e-postsystemet deres", "or to their mail system");
+        format!("{what} {whom}, {or}.")
+    }
+
+    /// What becomes of what is late, where that is the same for all.
+    fn what_now(&self) -> &'static str {
+        let all = |is: fn(&Notice) -> bool| self.notices.iter().all(is);
+        if all(Notice::is_held) {
+            self.say(
+                "Brukerstøtten holder den tilbake.",
+                "It is being held by the service desk.",
+            )
+        } else if all(|it| !it.is_held() && it.is_unsure()) {
+            self.say(
+                "Vi vet ikke om den kom fram, og prøver igjen.",
+                "We do not know whether it arrived, and try again.",
+            )
+        } else if all(|it| !it.is_held() && !it.is_unsure()) {
+            self.say(
+                "Den er ikke levert ennå, men vi prøver fortsatt.",
+                "It is not delivered yet, but we keep trying.",
+            )
+        } else {
+            self.say("Se hvorfor nedenfor.", "See below why.")
+        }
+    }
+
+    /// `3 mottakere`.
+    fn recipients(&self, count: usize) -> String {
+        let word = match count {
+            1 => self.say("mottaker", "recipient"),
+            _ => self.say("mottakere", "recipients"),
+        };
+        format!("{count} {word}")
+    }
+
+    /// What is known and what is not, apart.
+    fn groups(&self) -> Vec<(&'static str, Vec<&Notice>)> {
+        let is_doubt = |it: &&Notice| self.kind == Kind::Failure && it.is_unsure();
+        let (unsure, sure): (Vec<_>, Vec<_>) = self.notices.iter().partition(is_doubt);
+        let heading = match self.kind {
             Kind::Failure => self.say("Ikke levert til:", "Not delivered to:"),
             Kind::Delay => self.say("Forsinket til:", "Delayed to:"),
             Kind::Success => self.say("Levert til:", "Delivered to:"),
-        }
+        };
+        let perhaps = self.say("Kanskje ikke levert til:", "Perhaps not delivered to:");
+        let mut groups = vec![(heading, sure), (perhaps, unsure)];
+        groups.retain(|(_, notices)| !notices.is_empty());
+        groups
     }
 
     fn closing(&self) -> Vec<&'static str> {
@@ -124,66 +198,115 @@ impl Letter<'_> {
             "Oppgi referansen når du kontakter brukerstøtten.",
             "Give the reference when you contact the service desk.",
         );
-        let wants_failure = |notice: &Notice| notice.waiting.wishes.wants_failure();
-        match self.kind {
-            Kind::Failure if self.is_unsure() => vec![
-                self.say(
-                    "Vi prøver ikke flere ganger. Ring og spør før du sender meldingen på nytt.",
-                    "We will not try again. Call and ask before you send the message again.",
-                ),
-                desk,
-            ],
-            Kind::Failure => vec![
-                self.say(
-                    "Vi prøver ikke flere ganger. Skal meldingen fram, må den sendes på nytt.",
-                    "We will not try again. If the message is still needed, it must be sent anew.",
-                ),
-                desk,
-            ],
-            Kind::Delay => {
-                let stay = self.say(
-                    "Du trenger ikke sende meldingen på nytt.",
-                    "There is no need to send the message again.",
-                );
-                let more = self.say(
-                    "Du får beskjed hvis den ikke kan leveres.",
-                    "You will be told if it cannot be delivered.",
-                );
-                let promise = self.notices.iter().all(wants_failure).then_some(more);
-                [Some(stay), promise, Some(desk)]
-                    .into_iter()
-                    .flatten()
-                    .collect()
-            }
+        let mut lines = match self.kind {
+            Kind::Failure => self.after_a_failure(),
+            Kind::Delay => self.after_a_delay(),
             Kind::Success => vec![self.say(
                 "Dette er kvitteringen du ba om. Den sier ikke om meldingen er lest.",
                 "This is the receipt you asked for. It does not say whether it was read.",
             )],
+        };
+        lines.push(match self.notices {
+            [_] => self.say(
+                "Sendte du til flere, gjelder dette bare mottakeren over.",
+                "If you sent it to others too, this is only about the recipient above.",
+            ),
+            _ => self.say(
+                "Sendte du til flere, gjelder dette bare mottakerne over.",
+                "If you sent it to others too, this is only about the recipients above.",
+            ),
+        });
+        if self.kind != Kind::Success {
+            lines.push(desk);
+        }
+        lines
+    }
+
+    fn after_a_failure(&self) -> Vec<&'static str> {
+        let over = self.say("Vi prøver ikke flere ganger.", "We will not try again.");
+        let anew = self.say(
+            "Skal meldingen fram, må den sendes på nytt.",
+            "If the message is still needed, it must be sent anew.",
+        );
+        let ask = self.say(
+            "Ring og spør før du sender den på nytt der det står «kanskje».",
+            "Where it says \"perhaps\", call and ask before you send it again.",
+        );
+        let ask_all = self.say(
+            "Ring og spør før du sender meldingen på nytt.",
+            "Call and ask before you send the message again.",
+        );
+        if self.is_unsure() {
+            vec![over, ask_all]
+        } else if self.notices.iter().any(Notice::is_unsure) {
+            vec![over, anew, ask]
+        } else {
+            vec![over, anew]
+        }
+    }
+
+    fn after_a_delay(&self) -> Vec<&'static str> {
+        let stay = self.say(
+            "Du trenger ikke sende meldingen på nytt.",
+            "There is no need to send the message again.",
+        );
+        let more = self.say(
+            "Du får beskjed hvis den ikke kan leveres.",
+            "You will be told if it cannot be delivered.",
+        );
+        let mut wishes = self.notices.iter().map(|it| &it.waiting.wishes);
+        match wishes.all(|it| it.wants_failure()) {
+            true => vec![stay, more],
+            false => vec![stay],
         }
     }
 
     fn describe(&self, page: &mut Page, notice: &Notice) {
         let waiting = &notice.waiting;
-        let room = self.occasion.room(waiting);
-        let name = room.map_or_else(|| waiting.room.to_string(), |room| room.name.clone());
+        let name = self.name(waiting);
         page.line(&format!("  {} ({name})", waiting.recipient));
+        let elsewhere = self.redirected_to(waiting);
+        if let Some(other) = elsewhere {
+            let [mail, now] = match self.occasion.letterhead.language {
+                Language::Nb => ["E-post til", "går nå til"],
+                Language::En => ["Mail to", "now goes to"],
+            };
+            page.line(&format!("  {mail} {name} {now} {}.", other.name));
+        }
         if self.kind == Kind::Success {
             return self.receipt(page, notice);
         }
-        page.line(&format!("  {}", self.call(room, &name)));
+        page.line(&format!("  {}", self.call(waiting, elsewhere)));
         page.entry(self.say("Hvorfor:", "Why:"), &self.why(notice));
         if self.kind == Kind::Delay {
             self.prospect(page, notice);
         }
-        if let Some(words) = notice.last.as_ref().and_then(why::words) {
-            page.line(&format!("  {}", self.say("Siste svar:", "Last answer:")));
+        if let Some(last) = &notice.last
+            && let Some(words) = why::words(last)
+        {
+            page.line(&format!("  {}", self.whose_words(&last.cause)));
             page.line(&format!("    {}", one_line(&words)));
         }
     }
 
+    fn name(&self, waiting: &Waiting) -> String {
+        let room = self.occasion.room(waiting);
+        room.map_or_else(|| waiting.room.to_string(), |room| room.name.clone())
+    }
+
+    /// The room that takes this recipient's mail, and the telephone, while its own is redirected.
+    fn redirected_to(&self, waiting: &Waiting) -> Option<&Room> {
+        let (table, now) = (self.occasion.table, self.occasion.now);
+        let route = decide::route(&waiting.room, table, now)?;
+        let elsewhere = route.via != waiting.room;
+        elsewhere.then(|| table.room(&route.via)).flatten()
+    }
+
     /// What to do now: call.
-    fn call(&self, room: Option<&Room>, name: &str) -> String {
+    fn call(&self, waiting: &Waiting, elsewhere: Option<&Room>) -> String {
         let urgent = self.say("Haster det? Ring", "Is it urgent? Call");
+        let room = elsewhere.or_else(|| self.occasion.room(waiting));
+        let name = elsewhere.map_or_else(|| self.name(waiting), |room| room.name.clone());
         match room.and_then(|room| room.phone.as_deref()) {
             Some(phone) => format!("{urgent} {name}: {phone}"),
             None => {
@@ -193,6 +316,15 @@ impl Letter<'_> {
                 );
                 format!("{urgent} {name}. {unknown}")
             }
+        }
+    }
+
+    /// Nobody answered where the words are our own.
+    const fn whose_words(&self, cause: &Cause) -> &'static str {
+        let language = self.occasion.letterhead.language;
+        match cause {
+            Cause::Said(_) => language.choose("Siste svar:", "Last answer:"),
+            Cause::Found(_) | Cause::Unfit { .. } => language.choose("Teknisk:", "Technical:"),
         }
     }
 
@@ -287,16 +419,28 @@ impl Letter<'_> {
 
     /// `kl. 12:00:00`, with the date where it is not today's.
     fn moment(&self, at: Timestamp) -> String {
-        let (date, time) = at.local_parts();
+        let (date, _) = at.local_parts();
         let (today, _) = self.occasion.now.local_parts();
-        let time = match self.occasion.letterhead.language {
-            Language::Nb => format!("kl. {time}"),
-            Language::En => time,
-        };
-        if date == today {
-            time
-        } else {
-            format!("{date} {time}")
+        match self.occasion.letterhead.language {
+            _ if date != today => format!("{} {}", self.date(at), self.time(at)),
+            Language::Nb => self.time(at),
+            Language::En => self.bare_time(at),
+        }
+    }
+
+    fn date(&self, at: Timestamp) -> String {
+        at.local_parts().0
+    }
+
+    fn time(&self, at: Timestamp) -> String {
+        format!("{} {}", self.say("kl.", "at"), self.bare_time(at))
+    }
+
+    fn bare_time(&self, at: Timestamp) -> String {
+        let (_, time) = at.local_parts();
+        match at.zone_mark() {
+            Some(zone) => format!("{time} ({zone})"),
+            None => time,
         }
     }
 
@@ -329,15 +473,25 @@ impl Page {
         self.text.push_str("\r\n");
     }
 
+    /// Over as many lines as it takes.
+    fn paragraph(&mut self, words: &str) {
+        self.wrap(String::new(), 0, words);
+    }
+
     /// A label and what it is about, over as many lines as it takes.
     fn entry(&mut self, label: &str, words: &str) {
-        let mut line = format!("  {label:<width$}", width = COLUMN - 2);
+        let label = format!("  {label:<width$}", width = COLUMN - 2);
+        self.wrap(label, COLUMN, words);
+    }
+
+    fn wrap(&mut self, label: String, indent: usize, words: &str) {
+        let mut line = label;
         let mut is_empty = true;
         for word in words.split(' ') {
             let room = WIDTH.saturating_sub(line.chars().count());
             if !is_empty && room <= word.chars().count() {
                 self.line(&line);
-                line = " ".repeat(COLUMN);
+                line = " ".repeat(indent);
                 is_empty = true;
             }
             if !is_empty {

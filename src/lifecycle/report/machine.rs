@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use super::why::{self, Why};
 use super::{Failure, Kind, Letter, News, Notice, Outlook, one_line};
 use crate::delivery::outcome::Cause;
-use crate::mail::{Answer, Wishes};
+use crate::mail::{Address, Answer, Wishes};
 use crate::smtp::xtext;
 
 /// What fits a line beside the field's name (RFC 5322 §2.1.1).
@@ -39,12 +39,10 @@ impl Letter<'_> {
         if let Some(original) = original(&notice.waiting.wishes, self.speaks_utf8()) {
             block.field("Original-Recipient", &original);
         }
-        let kind = if recipient.needs_smtputf8() {
-            "utf-8"
-        } else {
-            "rfc822"
-        };
-        block.field("Final-Recipient", &format!("{kind}; {}", recipient.wire()));
+        block.field(
+            "Final-Recipient",
+            &final_recipient(recipient, self.speaks_utf8()),
+        );
         block.field("Action", notice.action());
         block.field("Status", &notice.status());
         let remote = notice.answer().and_then(|_| remote(notice));
@@ -120,7 +118,9 @@ impl Notice {
     fn status_of_class(&self, class: char, otherwise: &str) -> String {
         let cause = self.last.as_ref().map(|last| &last.cause);
         let said = match cause {
-            Some(Cause::Said(answer)) => given(answer, class).or_else(|| usual(answer)),
+            Some(Cause::Said(answer)) => given(answer, class)
+                .or_else(|| Why::of(self).status_in(class))
+                .or_else(|| usual(answer)),
             Some(Cause::Unfit { status, .. }) => Some(*status),
             Some(Cause::Found(_)) => Why::of(self).status(),
             None => None,
@@ -144,12 +144,21 @@ fn given(answer: &Answer, class: char) -> Option<&str> {
 /// What a reply without a code of its own usually means.
 const fn usual(answer: &Answer) -> Option<&'static str> {
     match answer.code {
-        550 | 551 | 553 => Some("5.1.1"),
-        552 => Some("5.3.4"),
         421 => Some("4.3.2"),
         450..=459 => Some("4.0.0"),
         _ => None,
     }
+}
+
+/// RFC 3464 §2.3.2, and RFC 6533 §3 for letters: as they are where the whole part may have them.
+fn final_recipient(recipient: &Address, is_utf8: bool) -> String {
+    let wire = recipient.wire();
+    if !recipient.needs_smtputf8() {
+        return format!("rfc822; {wire}");
+    }
+    let written = xtext::original(&wire);
+    let in_ascii = written.split_once(';').map_or("", |(_, address)| address);
+    format!("utf-8; {}", if is_utf8 { &wire } else { in_ascii })
 }
 
 /// ORCPT (RFC 3461 §4.2) as `Original-Recipient`: the kind as it came, the address decoded. Letters
@@ -189,22 +198,30 @@ fn decoded(xtext: &str) -> Option<String> {
     (is_printable && !text.is_empty() && text.len() <= VALUE).then_some(text)
 }
 
-/// The host of the hop that answered: `smtp://10.1.0.5:25` is `[10.1.0.5]`.
+/// The host of the hop that answered: `smtp://10.1.0.5:25` is `[10.1.0.5]`, and of `mx:b.test
+/// (mx1.b.test)` it is the one in brackets.
 fn remote(notice: &Notice) -> Option<String> {
     let hop = notice.last.as_ref()?.hop.as_deref()?;
-    let (_, rest) = hop.split_once("://")?;
+    let host = match hop.strip_prefix("mx:") {
+        Some(servers) => servers.split_once(" (")?.1.strip_suffix(')')?,
+        None => host_of(hop)?,
+    };
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    Some(match bare.parse() {
+        Ok(IpAddr::V4(address)) => format!("[{address}]"),
+        Ok(IpAddr::V6(address)) => format!("[IPv6:{address}]"), // RFC 5321 §4.1.3
+        Err(_) if bare.is_empty() => return None,
+        Err(_) => ascii(bare),
+    })
+}
+
+fn host_of(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
     let rest = rest.split(['/', '?']).next()?;
     let host = rest.rsplit('@').next()?;
-    let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let literal = bare.parse::<IpAddr>().is_ok();
-    (!bare.is_empty()).then(|| {
-        if literal {
-            format!("[{bare}]")
-        } else {
-            ascii(bare)
-        }
-    })
+    let has_port = !host.ends_with(']');
+    let without = host.rsplit_once(':').filter(|_| has_port);
+    Some(without.map_or(host, |(host, _)| host))
 }
 
 fn ascii(text: &str) -> String {

@@ -1,7 +1,8 @@
 //! The report to a sender: its message failed, is late, or was delivered (RFC 3464, RFC 3461).
 //!
 //! Decides to whom a report may go: to a sender in a registered room, never outside and never for
-//! a report. It is as urgent and as guarded as the message it is about. `human` writes for an
+//! a report. It is as urgent as the message it is about. Of a message that must travel guarded it
+//! tells nothing but the envelope, so that it gets home to any server. `human` writes for an
 //! operator in a hurry, `machine` for programs, and `why` knows the causes in plain words. Pure, the
 //! MIME boundary included. The crate `mail-builder` lives here.
 
@@ -164,6 +165,11 @@ impl Notice {
         self.last.as_ref().is_some_and(|last| last.is_unsure)
     }
 
+    /// An operator holds it.
+    const fn is_held(&self) -> bool {
+        matches!(self.news, News::Held(_))
+    }
+
     fn answer(&self) -> Option<&Answer> {
         match &self.last.as_ref()?.cause {
             Cause::Said(answer) => Some(answer),
@@ -250,11 +256,10 @@ impl Letter<'_> {
             sender: None,
             sender_room: None,
             client: String::new(),
-            smtputf8: self.sender.needs_smtputf8() || self.speaks_utf8(),
+            smtputf8: self.speaks_utf8(),
             eight_bit: false, // so that a home server that knows only ASCII gets it too
             terms: Terms {
                 priority: self.first.terms.priority,
-                require_tls: self.first.terms.require_tls, // RFC 8689 §5
                 ..Terms::default()
             },
             facts: Facts {
@@ -298,7 +303,6 @@ impl Letter<'_> {
                 size: u64::try_from(size).ok(),
                 reason: Some(format!("{} {}", self.first.id.reference, self.kind.word())),
                 priority: urgency(terms.priority),
-                require_tls: terms.require_tls.then_some(true),
                 ..Details::default()
             },
         }
@@ -325,8 +329,16 @@ impl Letter<'_> {
         bytes
     }
 
+    /// RFC 8689 §5: what quotes a message that asked for REQUIRETLS must be guarded like it. Servers
+    /// that promise that are rare, and a report that finds none would tell nobody; so it quotes
+    /// nothing, and goes as any other.
+    const fn is_redacted(&self) -> bool {
+        self.first.terms.require_tls
+    }
+
     fn original_id(&self) -> Option<String> {
-        let id = self.first.message_id.as_deref()?;
+        let id = self.first.message_id.as_deref();
+        let id = id.filter(|_| !self.is_redacted())?;
         let bare = id.trim().trim_start_matches('<').trim_end_matches('>');
         let sound = bare.len() < 250 && bare.bytes().all(|octet| octet.is_ascii_graphic());
         (sound && !bare.is_empty()).then(|| bare.to_owned())
@@ -338,10 +350,10 @@ impl Letter<'_> {
         format!("{}@{hostname}", self.reference)
     }
 
-    /// Whether the machine-readable part names an address that is not ASCII (RFC 6533 §3).
+    /// Whether it needs SMTPUTF8 on its way in any case, so that other addresses may stand in it as
+    /// they are. For their sake alone it does not: it must get home.
     fn speaks_utf8(&self) -> bool {
-        let mut recipients = self.notices.iter().map(|it| &it.waiting.recipient);
-        recipients.any(Address::needs_smtputf8)
+        self.sender.needs_smtputf8()
     }
 
     fn parts(&self) -> MimePart<'static> {
@@ -352,7 +364,9 @@ impl Letter<'_> {
             ContentType::new("text/plain").attribute("charset", "utf-8"),
             BodyPart::Text(self.human().into()),
         );
-        MimePart::new(kind, vec![human, self.machine_part(), self.returned_part()])
+        let returned = (!self.is_redacted()).then(|| self.returned_part());
+        let parts = [Some(human), Some(self.machine_part()), returned];
+        MimePart::new(kind, parts.into_iter().flatten().collect::<Vec<_>>())
     }
 
     fn machine_part(&self) -> MimePart<'static> {

@@ -22,8 +22,11 @@ causes! {
     /// What stands in the way, as a person would say it.
     Why {
         NoMailbox:
-            "Adressen finnes ikke hos mottakeren.",
-            "The recipient's mail system has no such address.";
+            "Adressen finnes ikke hos mottakeren. Sjekk at den er riktig skrevet.",
+            "The recipient's mail system has no such address. Check the spelling.";
+        MailboxClosed:
+            "Postkassen til mottakeren er stengt.",
+            "The recipient's mailbox is closed.";
         MailboxFull:
             "Postkassen til mottakeren er full.",
             "The recipient's mailbox is full.";
@@ -44,12 +47,27 @@ causes! {
         Unfit:
             "Mottakerens e-postsystem kan ikke ta imot en slik melding.",
             "The recipient's mail system cannot take such a message.";
+        Sender:
+            "Mottakerens e-postsystem godtar ikke adressen din som avsender.",
+            "The recipient's mail system does not accept your address as a sender.";
+        Suspect:
+            "Mottakerens e-postsystem stoppet meldingen som søppelpost eller skadelig innhold.",
+            "The recipient's mail system stopped the message as junk or harmful.";
+        Rules:
+            "Mottakerens e-postsystem har regler som stoppet meldingen.",
+            "The recipient's mail system has rules that stopped the message.";
         Refused:
             "Mottakerens e-postsystem avviste meldingen.",
             "The recipient's mail system refused the message.";
         Busy:
             "Mottakerens e-postsystem kan ikke ta imot meldingen akkurat nå.",
             "The recipient's mail system cannot take the message just now.";
+        Later:
+            "Mottakerens e-postsystem ber oss prøve igjen om litt.",
+            "The recipient's mail system asks us to try again in a while.";
+        NoSpace:
+            "Mottakerens e-postsystem har ikke plass til meldingen akkurat nå.",
+            "The recipient's mail system has no space for the message just now.";
         NoContact:
             "Vi får ikke kontakt med mottakerens e-postsystem.",
             "We cannot get in touch with the recipient's mail system.";
@@ -81,8 +99,8 @@ causes! {
             "Feilen ligger hos oss, ikke hos mottakeren.",
             "The fault is ours, not the recipient's.";
         Unsure:
-            "Forbindelsen ble brutt rett etter at meldingen var sendt. Vi vet ikke om den kom \
-             fram.",
+            "Forbindelsen ble brutt rett etter at vi hadde sendt meldingen. Vi vet ikke om den \
+             kom fram.",
             "The connection was lost just after the message had been sent. We do not know \
              whether it arrived.";
         Unknown:
@@ -92,11 +110,11 @@ causes! {
             "Det er kø av meldinger til denne mottakeren.",
             "Many messages are waiting for this recipient.";
         Held:
-            "Meldingen holdes tilbake av driftspersonell. Den sendes når de frigir den.",
+            "Brukerstøtten holder meldingen tilbake. Den sendes når de frigir den.",
             "The message is being held by the service desk. It will be sent when they release it.";
         Cancelled:
-            "Sendingen ble stoppet av driftspersonell.",
-            "The message was cancelled by the service desk.";
+            "Brukerstøtten stoppet sendingen.",
+            "The service desk cancelled the message.";
     }
 }
 
@@ -123,9 +141,15 @@ impl Why {
         }
     }
 
-    /// RFC 3463, for a delay whose cause no hop put a number on.
+    /// RFC 3463, for a cause that no hop put a number on.
     pub(super) const fn status(self) -> Option<&'static str> {
         Some(match self {
+            Self::NoMailbox => "5.1.1",
+            Self::Sender => "5.1.8",
+            Self::TooLarge => "5.3.4",
+            Self::Suspect | Self::Rules => "5.7.1",
+            Self::Later => "4.7.0",
+            Self::NoSpace => "4.3.1",
             Self::NoContact | Self::Silent => "4.4.1",
             Self::BrokenOff | Self::Unsure => "4.4.2",
             Self::NoNames => "4.4.3",
@@ -137,6 +161,15 @@ impl Why {
             Self::Ours => "4.3.0",
             _ => return None,
         })
+    }
+
+    /// The same, where there is one of this class.
+    pub(super) fn status_in(self, class: char) -> Option<&'static str> {
+        match (self, class) {
+            (Self::MailboxFull, '4') => Some("4.2.2"),
+            (Self::MailboxFull, _) => Some("5.2.2"),
+            _ => self.status().filter(|status| status.starts_with(class)),
+        }
     }
 }
 
@@ -150,17 +183,86 @@ pub(super) fn words(last: &Last) -> Option<String> {
 /// By the hop's own code (RFC 3463), or else by its reply.
 fn said(answer: &Answer, is_final: bool) -> Why {
     let enhanced = answer.enhanced.as_deref().unwrap_or_default();
-    let subject = enhanced.split_once('.').map_or("", |(_, rest)| rest);
-    match (subject, answer.code) {
-        ("2.2", _) => Why::MailboxFull,
-        ("2.3" | "3.4", _) => Why::TooLarge,
-        ("1.0" | "1.1" | "1.6" | "1.10" | "2.1", _) if is_final => Why::NoMailbox,
-        ("6.7", _) if is_final => Why::Letters,
-        ("", 550 | 551 | 553) if is_final => Why::NoMailbox,
-        ("", 552) if is_final => Why::TooLarge,
+    let detail = enhanced.split_once('.').map_or("", |(_, rest)| rest);
+    let is_about = |subject: &str| detail.starts_with(subject);
+    match detail {
+        "" => by_words(answer, is_final),
+        "2.2" => Why::MailboxFull,
+        "2.3" | "3.4" => Why::TooLarge,
+        "3.1" if !is_final => Why::NoSpace,
+        _ if !is_final && is_about("7.") => Why::Later,
+        _ if !is_final => Why::Busy,
+        "1.0" | "1.1" | "1.2" | "1.3" | "1.6" => Why::NoMailbox,
+        "1.7" | "1.8" => Why::Sender,
+        "1.10" => Why::NoMail,
+        "2.1" => Why::MailboxClosed,
+        "6.7" => Why::Letters,
+        "7.30" => Why::Unguarded, // RFC 8689 §7
+        _ if is_about("7.") && has(answer, &SUSPECT) => Why::Suspect,
+        _ if is_about("7.") => Why::Rules,
+        _ => Why::Refused,
+    }
+}
+
+const SUSPECT: [&str; 7] = [
+    "spam",
+    "junk",
+    "virus",
+    "malware",
+    "infected",
+    "phish",
+    "søppelpost",
+];
+const RULES: [&str; 9] = [
+    "relay",
+    "policy",
+    "denied",
+    "not allowed",
+    "not permitted",
+    "prohibit",
+    "blocked",
+    "blacklist",
+    "blocklist",
+];
+const FULL: [&str; 4] = ["quota", "mailbox full", "mailbox is full", "storage alloc"];
+const ADDRESS: [&str; 11] = [
+    "unknown",
+    "no such",
+    "not found",
+    "does not exist",
+    "doesn't exist",
+    "mailbox",
+    "recipient",
+    "user",
+    "address",
+    "ukjent",
+    "finnes ikke",
+];
+
+/// A reply without a code of its own is used for anything: what it says about an address, about the
+/// sender, or about the content is told by its words alone.
+fn by_words(answer: &Answer, is_final: bool) -> Why {
+    let of_size = ["size", "too large", "too big"];
+    match answer.code {
+        _ if has(answer, &FULL) => Why::MailboxFull,
+        552 if is_final => Why::TooLarge,
+        _ if is_final && has(answer, &of_size) => Why::TooLarge,
+        _ if is_final && has(answer, &SUSPECT) => Why::Suspect,
+        _ if is_final && has(answer, &RULES) => Why::Rules,
+        _ if is_final && has(answer, &["sender"]) => Why::Sender,
+        // RFC 5321 §3.4: the user is not there.
+        551 if is_final => Why::NoMailbox,
+        _ if is_final && has(answer, &ADDRESS) => Why::NoMailbox,
         _ if is_final => Why::Refused,
+        _ if has(answer, &["greylist", "graylist", "grey-list"]) => Why::Later,
+        _ if has(answer, &["disk full", "insufficient"]) => Why::NoSpace,
         _ => Why::Busy,
     }
+}
+
+fn has(answer: &Answer, words: &[&str]) -> bool {
+    let text = answer.text.to_lowercase();
+    words.iter().any(|word| text.contains(word))
 }
 
 fn unfit(status: &str) -> Why {
