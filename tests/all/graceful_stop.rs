@@ -114,7 +114,7 @@ fn a_stop_begins_no_further_hop() {
 fn a_stop_gives_nothing_up() {
     for stage in [Stage::Mail, Stage::Dot] {
         let (sink, gate) = held_up_at(stage, 1);
-        let short = format!("{SLOW_RETRY}\nwarn_after = \"1s\"\ngive_up_after = \"1s\"");
+        let short = format!("{SLOW_RETRY}\nwarn_after = \"1h\"\ngive_up_after = \"1s\"");
         let mut relay = Setup::from_a_to(&sink.hop()).delivery(&short).start();
         let reference = send(&relay, &[&vakt("b")]);
         wait::until("the stage", || sink.reached(stage) == 1);
