@@ -5,8 +5,9 @@
 //! when its bytes and its name are on the disk. Local parts come from outside: what they are called
 //! on disk is decided here. Trouble with the disk is temporary.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, IoSlice, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::mail::{Content, Reference};
@@ -73,7 +74,7 @@ fn write(folder: &Path, copy: &Copy) -> io::Result<PathBuf> {
         folder.join("new").join(&name),
     );
     // An older draft is what a crash left; it is written anew.
-    let mut file = File::create(&draft)?;
+    let mut file = for_nobody_else(&draft)?;
     write_whole(&mut file, &copy.content)?;
     file.sync_all()?;
     drop(file);
@@ -82,12 +83,22 @@ fn write(folder: &Path, copy: &Copy) -> io::Result<PathBuf> {
     Ok(kept)
 }
 
+/// Whatever the umask is: mail is nobody's on this machine but the relay's and root's.
+fn for_nobody_else(draft: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    options.open(draft)
+}
+
 fn make_folders(folder: &Path) -> io::Result<()> {
     if folder.join("cur").is_dir() && folder.join("new").is_dir() && folder.join("tmp").is_dir() {
         return Ok(());
     }
     for part in ["tmp", "new", "cur"] {
-        fs::create_dir_all(folder.join(part))?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder.join(part))?;
     }
     // The folders' own names must outlive a power cut, too.
     let above = folder.ancestors().take(3);
@@ -268,6 +279,19 @@ mod tests {
         let kept = keep(root.path().to_owned(), vec![copy("vakt", 0)]).await;
         assert!(kept.iter().all(Result::is_ok), "{kept:?}");
         assert_eq!(files(root.path()), ["vakt/new/0000-0000-0007.0.ilbud"]);
+    }
+
+    #[tokio::test]
+    async fn nobody_else_on_the_machine_can_read_mail() {
+        use std::os::unix::fs::PermissionsExt;
+        let root = tempfile::tempdir().unwrap();
+        let kept = keep(root.path().to_owned(), vec![copy("vakt", 0)]).await;
+        let file = kept.into_iter().next().unwrap().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&file), 0o600);
+        for folder in ["vakt", "vakt/new", "vakt/cur", "vakt/tmp"] {
+            assert_eq!(mode(&root.path().join(folder)), 0o700, "{folder}");
+        }
     }
 
     #[tokio::test]

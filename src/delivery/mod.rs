@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::mail::{Answer, Content, Timestamp};
+use crate::mail::{Answer, ByMode, Content, Timestamp};
 use crate::policy::table::{HopServer, NextHop};
 use crate::spool::store::Waiting;
 
@@ -59,6 +59,7 @@ pub struct Job<'a> {
     pub content: &'a Content,
     /// No attempt can have been made before, not even by a process that crashed.
     pub first_try: bool,
+    /// When the attempt begins.
     pub now: Timestamp,
     /// Begins nothing more when the relay stops, and gives what is known by the end of the grace.
     pub stop: Stop,
@@ -297,6 +298,16 @@ impl<'a> Round<'a> {
         self.started_at + self.caller.timeouts.whole
     }
 
+    fn now(&self) -> Timestamp {
+        self.job.now.after(self.started_at.elapsed())
+    }
+
+    /// The sender does not want it delivered any more (RFC 2852, mode R).
+    fn is_too_late(&self) -> bool {
+        let named = self.message.terms.deliver_by;
+        named.is_some_and(|by| by.mode == ByMode::Return && by.at <= self.now())
+    }
+
     fn patience(&self) -> Patience {
         Patience::until(self.deadline()).with(&self.job.stop)
     }
@@ -304,7 +315,7 @@ impl<'a> Round<'a> {
     /// Nothing more is begun.
     fn is_over(&self) -> bool {
         let is_late = Instant::now() >= self.deadline();
-        self.open.is_empty() || is_late || self.job.stop.is_told()
+        self.open.is_empty() || is_late || self.is_too_late() || self.job.stop.is_told()
     }
 
     fn attempts(self) -> Vec<Attempt> {
@@ -460,7 +471,7 @@ impl<'a> Round<'a> {
             message: self.message,
             recipients: rows.filter_map(|&place| job.waiting.get(place)).collect(),
             content: job.content,
-            now: job.now,
+            now: self.now(),
         }
     }
 

@@ -57,6 +57,10 @@ pub enum Fault {
     Split,
     /// The right answer, and then hang up.
     SayAndDrop,
+    /// This, and then neither a word nor an ear until [`FakeHop::go_on`].
+    SayAndStall(&'static str),
+    /// The right answer after [`FakeHop::go_on`].
+    Late,
     /// A line that never ends.
     Long,
     /// A reply that never ends, as fast as it is read.
@@ -523,6 +527,18 @@ impl Conversation {
             Fault::SayAndDrop => {
                 self.say(right).await?;
                 Err(Over)
+            }
+            Fault::SayAndStall(text) => {
+                let go_on = Arc::clone(&self.go_on);
+                self.say(text).await?;
+                go_on.notified().await;
+                Err(Over)
+            }
+            Fault::Late => {
+                let go_on = Arc::clone(&self.go_on);
+                go_on.notified().await;
+                self.say(right).await?;
+                Ok(right.starts_with(['2', '3']))
             }
             Fault::Long => loop {
                 self.send(&[b'2'; 1024]).await?;

@@ -1,13 +1,16 @@
 //! What a message asks for is said to a hop that offers it, and fails clearly where a hop that it
 //! needs it from does not.
 
+use std::time::Duration;
+
+use ilbud::delivery::client::Timeouts;
 use ilbud::delivery::outcome::Handover;
 use ilbud::mail::{Address, ByMode, DeliverBy, Notify, Priority, Return, Terms, Timestamp, Wishes};
 use ilbud::policy::table::{HopServer, HopTls, NextHop};
 use ilbud::spool::store::Waiting;
 
 use crate::attempt::{BYTES, NOW, Worker, hop, rows, rows_under, server, told, words};
-use crate::fake_hop::{ALL, FakeHop, Manner, Offers};
+use crate::fake_hop::{ALL, At, FakeHop, Fault, Manner, Offers};
 
 const TO: &[&str] = &["vakt@b.nodnett.test"];
 const NONE: &[&str] = &[];
@@ -98,6 +101,33 @@ async fn what_is_asked_is_said_where_it_is_offered() {
         assert_eq!(taken.mail, format!("{FROM}{mail}"), "{offers:?}");
         let expected = format!("RCPT TO:<vakt@b.nodnett.test>{rcpt}");
         assert_eq!(taken.recipients, [expected], "{offers:?}");
+    }
+}
+
+/// A hop that is asked late hears of less time, and one that would be asked too late is not asked.
+#[tokio::test]
+async fn time_that_another_hop_took_is_not_promised_again() {
+    let timeouts = Timeouts {
+        envelope: Duration::from_millis(1600),
+        quit: Duration::from_millis(50),
+        ..Timeouts::default()
+    };
+    for (seconds, mode, asked) in [
+        (600, ByMode::Return, true),
+        (1, ByMode::Return, false),
+        (1, ByMode::Notify, true),
+    ] {
+        let slow = FakeHop::start(NONE, &[(At::Mail, Fault::Stall)]).await;
+        let quick = FakeHop::start(&["DELIVERBY"], &[]).await;
+        let rows = rows_under(&by(seconds, mode), TO);
+        let hops = [hop(slow.port), hop(quick.port)];
+        let mut worker = Worker::with(timeouts);
+        let attempts = worker.carry(&rows, BYTES, &hops).await;
+        assert_eq!(words(&attempts) == ["delivered"], asked, "{attempts:?}");
+        assert_eq!(quick.count("connect"), usize::from(asked));
+        let promised = format!("BY={seconds};");
+        assert!(!format!("{:?}", quick.taken()).contains(&promised));
+        slow.go_on();
     }
 }
 

@@ -6,7 +6,7 @@ use ilbud::delivery::client::Timeouts;
 use ilbud::delivery::outcome::Attempt;
 use ilbud::policy::table::{HopTls, NextHop};
 
-use crate::attempt::{Worker, hop, known, rows, server, word, words};
+use crate::attempt::{Worker, hop, known, rows, server, told, word, words};
 use crate::fake_hop::{ALL, At, FakeHop, Fault, Manner, Offers};
 
 const PLAIN: &[&str] = &[];
@@ -210,6 +210,109 @@ async fn each_fault_while_a_large_message_is_sent_has_its_outcome() {
             }
         }
     }
+}
+
+/// Whose answer the next one would be, nobody knows: it must not pass for that to the message.
+#[tokio::test]
+async fn an_answer_to_nothing_delivers_nothing() {
+    let refused = (At::Dot, Fault::Say("554 5.6.0 no"));
+    for (stage, twice) in [
+        (At::Greeting, "220 fake\r\n220 again"),
+        (At::Ehlo, "250 fake\r\n250 again"),
+        (At::Mail, "250 2.1.0 ok\r\n250 2.1.0 again"),
+        (At::Rcpt, "250 2.1.5 ok\r\n250 2.1.5 again"),
+        (At::Data, "354 go\r\n250 2.0.0 kept"),
+    ] {
+        for variant in [DATA, ONE_BY_ONE, BDAT, BDAT_ONE_BY_ONE, LMTP, LMTP_BDAT] {
+            if stage == At::Data && variant.offers.contains(&"CHUNKING") {
+                continue;
+            }
+            let faults = [(stage, Fault::Say(twice)), refused.clone()];
+            let fake = FakeHop::with(plain(variant), &variant.offers[2..], &faults).await;
+            let mut worker = Worker::new();
+            let hops = [called(variant, &fake)];
+            let attempts = worker.attempt(&["vakt@b.nodnett.test"], &hops).await;
+            let what = format!("{stage:?}, {variant:?}: {attempts:?}");
+            assert!(matches!(letter(&attempts[0]), 'd' | 'f'), "{what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_word_too_many_is_not_the_answer_to_the_next_message() {
+    for variant in [DATA, ONE_BY_ONE, BDAT, BDAT_ONE_BY_ONE, LMTP, LMTP_BDAT] {
+        let faults = [
+            (At::Dot, Fault::Say("250 2.0.0 kept\r\n250 2.0.0 again")),
+            (At::Dot, Fault::Say("554 5.6.0 no")),
+        ];
+        let fake = FakeHop::with(plain(variant), &variant.offers[2..], &faults).await;
+        let mut worker = Worker::new();
+        let hops = [called(variant, &fake)];
+        let first = worker.attempt(&["vakt@b.nodnett.test"], &hops).await;
+        let second = worker.attempt(&["vakt@b.nodnett.test"], &hops).await;
+        let given = (letter(&first[0]), letter(&second[0]));
+        assert_eq!(given, ('D', 'f'), "{variant:?}: {second:?}");
+        assert_eq!(fake.count("connect"), 2);
+    }
+}
+
+fn plain(variant: Variant) -> Manner {
+    Manner {
+        lmtp: variant.lmtp,
+        ..Manner::default()
+    }
+}
+
+fn called(variant: Variant, fake: &FakeHop) -> NextHop {
+    let server = server(fake.port, HopTls::Off);
+    match variant.lmtp {
+        true => NextHop::Lmtp(server),
+        false => NextHop::Smtp(server),
+    }
+}
+
+/// A hop that says why, and then reads no further.
+#[tokio::test]
+async fn why_a_message_is_refused_is_heard_even_where_the_rest_is_not_read() {
+    let bytes = [b"x".repeat(900).as_slice(), b"\r\n"]
+        .concat()
+        .repeat(6_000);
+    for (says, expected) in [("552 5.3.4 too large", 'f'), ("452 4.3.1 full", 'd')] {
+        for variant in [DATA, BDAT, BDAT_ONE_BY_ONE, LMTP] {
+            let faults = [(At::Content, Fault::SayAndStall(says))];
+            let fake = FakeHop::with(plain(variant), &variant.offers[2..], &faults).await;
+            let mut worker = Worker::with(timeouts_for(&Fault::Stall, At::Content));
+            let hops = [called(variant, &fake)];
+            let rows = rows(&["vakt@b.nodnett.test"]);
+            let attempts = worker.carry(&rows, &bytes, &hops).await;
+            assert_eq!(letter(&attempts[0]), expected, "{variant:?}: {attempts:?}");
+            assert_eq!(told(&attempts[0]), says, "{variant:?}");
+            fake.go_on();
+        }
+    }
+}
+
+/// Once a hop has the whole message, its answer is awaited for as long as it may take: whatever time
+/// the attempt has left, it would only be sent again.
+#[tokio::test]
+async fn the_final_answer_is_awaited_beyond_the_end_of_the_attempt() {
+    let whole = Duration::from_secs(2);
+    let mut worker = Worker::with(Timeouts {
+        whole,
+        ..Timeouts::default()
+    });
+    let fake = FakeHop::start(ALL, &[(At::Dot, Fault::Late)]).await;
+    let hops = [hop(fake.port)];
+    let answered = async {
+        while fake.count(".") == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        tokio::time::sleep(whole).await;
+        fake.go_on();
+    };
+    let attempt = worker.attempt(&["vakt@b.nodnett.test"], &hops);
+    let (attempts, ()) = tokio::join!(attempt, answered);
+    assert_eq!(words(&attempts), ["delivered"], "{attempts:?}");
 }
 
 #[tokio::test]
@@ -478,9 +581,12 @@ async fn opportunistic_tls_that_fails_is_done_without_and_said_so() {
     for (fault, expected) in [
         (Fault::Right, "none (STARTTLS refused)"),
         (Fault::Raw(b"220 go\r\n"), "none (handshake failed)"),
+        (Fault::Stall, "none (handshake failed)"),
+        (Fault::Say("421 4.3.2 closing"), "none (handshake failed)"),
     ] {
+        let timeouts = timeouts_for(&fault, At::StartTls);
         let fake = FakeHop::start(&["STARTTLS"], &[(At::StartTls, fault)]).await;
-        let mut worker = Worker::new();
+        let mut worker = Worker::with(timeouts);
         let attempts = worker
             .attempt(&["vakt@b.nodnett.test"], &[hop(fake.port)])
             .await;

@@ -88,11 +88,13 @@ impl Setback {
         judge(self.stage, self.trouble)
     }
 
-    /// A kept connection that the hop had closed, or closes instead of hearing MAIL.
+    /// A kept connection that the hop had closed, or closes instead of hearing MAIL, or that has
+    /// fallen out of step.
     fn is_parting(&self) -> bool {
         self.stage == Stage::Mail
             && match &self.trouble {
                 Trouble::Closed | Trouble::Network(_) => true,
+                Trouble::Nonsense(what) => what == UNASKED,
                 Trouble::Said(answer) => answer.code == 421,
                 _ => false,
             }
@@ -229,10 +231,10 @@ impl Connection {
         stage: Stage,
         wait: Duration,
     ) -> Result<Spoken, Setback> {
-        if !self.offers.pipelining {
-            self.write(command, stage, wait).await?;
+        if self.offers.pipelining {
+            return self.answer(stage, wait).await;
         }
-        self.answer(stage, wait).await
+        self.say(command, stage, wait).await
     }
 
     /// Writes a command and hears the answer.
@@ -242,6 +244,7 @@ impl Connection {
         stage: Stage,
         wait: Duration,
     ) -> Result<Spoken, Setback> {
+        self.expect_silence(stage).await?;
         self.write(command, stage, wait).await?;
         self.answer(stage, wait).await
     }
@@ -260,6 +263,39 @@ impl Connection {
         heard
             .and_then(|it| it)
             .map_err(|it| Setback::new(stage, it))
+    }
+}
+
+/// What is said of an answer to nothing.
+const UNASKED: &str = "it answered what was not asked";
+
+impl Connection {
+    /// Whoever has said more than was asked may be taken to have said yes to what comes next: then
+    /// nothing more goes out. Does not wait for anything.
+    async fn expect_silence(&mut self, stage: Stage) -> Result<(), Setback> {
+        let fault = |trouble| Err(Setback::new(stage, trouble));
+        if self.answers.is_empty() {
+            let unread = self.answers.unread();
+            unread.reserve(1024);
+            tokio::select! {
+                biased;
+                read = self.wire.read(unread) => match read {
+                    Ok(0) => return fault(Trouble::Closed),
+                    Ok(_) => {}
+                    Err(error) => return fault(lost(&error)),
+                },
+                () = std::future::ready(()) => return Ok(()),
+            }
+        }
+        match self.answers.complete() {
+            // RFC 5321 §3.8: 421 may be said at any time; and a message may be refused early.
+            Ok(Some(answer))
+                if answer.code == 421 || stage >= Stage::Data && answer.code >= 400 =>
+            {
+                fault(Trouble::Said(answer.into_answer()))
+            }
+            _ => fault(Trouble::Nonsense(UNASKED.to_owned())),
+        }
     }
 }
 

@@ -196,8 +196,8 @@ impl Caller {
             // Plain text would have done from the start.
             Err(Setback {
                 stage: Stage::StartTls,
-                trouble: Trouble::Tls(_) | Trouble::Closed | Trouble::Network(_),
-            }) if way.security == Security::Opportunistic => {
+                trouble,
+            }) if way.security == Security::Opportunistic && is_failed_start(&trouble) => {
                 let security = Security::GivenUp;
                 self.ready(address, Way { security, ..way }).await
             }
@@ -248,7 +248,7 @@ impl Caller {
         }
         let (stage, wait) = (Stage::StartTls, self.timeouts.hello);
         let answer = connection.say(b"STARTTLS\r\n", stage, wait).await?;
-        if answer.code != 220 && way.security == Security::Opportunistic {
+        if !matches!(answer.code, 220 | 421) && way.security == Security::Opportunistic {
             connection.tls = "none (STARTTLS refused)".into();
             return Ok(connection);
         }
@@ -284,6 +284,15 @@ impl Caller {
             },
             ..connection
         })
+    }
+}
+
+/// The hop does not come to TLS, as far as can be seen; not: somebody has meddled with it.
+fn is_failed_start(trouble: &Trouble) -> bool {
+    match trouble {
+        Trouble::Tls(_) | Trouble::Closed | Trouble::Network(_) | Trouble::Silent(_) => true,
+        Trouble::Said(answer) => answer.code == 421,
+        _ => false,
     }
 }
 

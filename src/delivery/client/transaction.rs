@@ -52,6 +52,7 @@ impl Connection {
         fates: &mut [Option<Fate>],
     ) -> Result<Fate, Setback> {
         let script = Script::new(letter, &self.offers, self.ground())?;
+        self.expect_silence(Stage::Mail).await?;
         if std::mem::take(&mut self.begun) {
             self.reset().await?;
         }
@@ -68,6 +69,8 @@ impl Connection {
             return Ok(nobody());
         }
         self.content(letter.content).await?;
+        // It has the whole message: whatever time is left, sooner it would only be sent again.
+        self.patience.lasts(self.timeouts.final_dot);
         match self.dialect {
             Dialect::Smtp => self.verdict().await,
             Dialect::Lmtp => self.verdicts(fates).await,
@@ -211,6 +214,7 @@ impl Connection {
     }
 
     async fn content(&mut self, content: &Content) -> Result<(), Setback> {
+        self.expect_silence(Stage::Data).await?;
         let sent = if self.offers.chunking {
             self.send_chunks(content).await
         } else {
@@ -221,7 +225,9 @@ impl Connection {
         };
         match setback.trouble {
             Trouble::Said(_) => Err(setback),
-            Trouble::Closed | Trouble::Network(_) => Err(self.last_words(setback).await),
+            Trouble::Closed | Trouble::Network(_) | Trouble::Silent(_) => {
+                Err(self.last_words(setback).await)
+            }
             _ => {
                 self.broken = true;
                 Err(setback)
@@ -229,7 +235,7 @@ impl Connection {
         }
     }
 
-    /// A hop may say why before it hangs up.
+    /// A hop may say why before it hangs up, or reads no further.
     async fn last_words(&mut self, setback: Setback) -> Setback {
         self.broken = true;
         match self.answer(Stage::Content, self.timeouts.quit).await {
@@ -276,6 +282,9 @@ impl Connection {
             let end = whole.min(start + CHUNK);
             let ahead = usize::from(self.offers.pipelining && end < whole);
             self.hear(&mut unheard, ahead).await?;
+            if end == whole {
+                self.expect_silence(Stage::Content).await?;
+            }
             self.send_chunk(content, start, end).await?;
             unheard += 1;
         }
