@@ -108,6 +108,7 @@ impl Relay {
             resolver: Resolver::new(settings.resolver.clone()),
             timeouts: settings.delivery.timeouts,
         };
+        spool.warn_no_sooner_than(settings.schedule().first_warning(&table));
         let table =
             watch::Sender::new(Arc::new(table.with_postmaster(settings.postmaster.clone())));
         Ok(Self {
@@ -217,6 +218,7 @@ async fn follow_routes(spool: Spool, table: watch::Sender<Arc<RoutingTable>>, se
         match routes::current(spool.store()).await {
             Ok(Some((_, new))) if new.revision() != table.borrow().revision() => {
                 tracing::info!(revision = new.revision(), "a new routing table is in force");
+                spool.warn_no_sooner_than(settings.schedule().first_warning(&new));
                 table.send_replace(Arc::new(new.with_postmaster(settings.postmaster.clone())));
             }
             Ok(_) => {}

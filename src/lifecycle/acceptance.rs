@@ -1,5 +1,7 @@
 //! A message as it is first kept, with the events that say how it came in.
 
+use std::time::Duration;
+
 use super::retry::Schedule;
 use crate::mail::{
     BodyKind, Details, Event, EventKind, Priority, Received, Recipient, Refusal, Reply, RoomId,
@@ -8,9 +10,15 @@ use crate::mail::{
 use crate::spool::store::{NewMessage, NewRecipient};
 
 /// A message as it is first kept: every recipient `queued` and due at once, with its events.
-/// `leased_until`: until when the queue holds it in memory.
-pub fn accepted(received: &Received, leased_until: Timestamp) -> NewMessage {
+/// `leased_until`: until when the queue holds it in memory. `first_warning`: how soon any sender may
+/// be told that its message is late.
+pub fn accepted(
+    received: &Received,
+    leased_until: Timestamp,
+    first_warning: Duration,
+) -> NewMessage {
     let envelope = &received.envelope;
+    let look_at = Schedule::first_look(envelope.received_at, first_warning, &envelope.terms);
     let client = envelope.peer.address.ip().to_string();
     let events = received.remarks.iter().cloned();
     let acceptances = envelope.recipients.iter();
@@ -27,7 +35,7 @@ pub fn accepted(received: &Received, leased_until: Timestamp) -> NewMessage {
         recipients: envelope
             .recipients
             .iter()
-            .map(|recipient| queued(recipient, envelope.received_at, leased_until))
+            .map(|recipient| queued(recipient, envelope.received_at, look_at, leased_until))
             .collect(),
         events: acceptances
             .map(|recipient| acceptance(received, recipient, &client))
@@ -68,14 +76,19 @@ fn left_out(received: &Received, event: &Event) -> Option<Refusal> {
     })
 }
 
-fn queued(recipient: &Recipient, due_at: Timestamp, leased_until: Timestamp) -> NewRecipient {
+fn queued(
+    recipient: &Recipient,
+    due_at: Timestamp,
+    look_at: Timestamp,
+    leased_until: Timestamp,
+) -> NewRecipient {
     NewRecipient {
         address: recipient.address.clone(),
         room: recipient.room.clone(),
         wishes: recipient.wishes.clone(),
         state: State::Queued,
         next_attempt_at: due_at,
-        look_at: Schedule::first_look(due_at),
+        look_at,
         leased_until,
     }
 }

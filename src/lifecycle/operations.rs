@@ -1,6 +1,5 @@
 //! What people do to what waits.
 
-use super::retry::Schedule;
 use super::{ACTIVE, WAITING};
 use crate::mail::{Details, Event, EventKind, State, Timestamp};
 use crate::spool::store::{Change, NextLook, OfLate, RecipientChange, Waiting};
@@ -69,8 +68,7 @@ impl Order<'_> {
         match self.operation {
             Operation::Cancel if self.tells(row) => NextLook::At(self.now),
             Operation::Cancel => NextLook::Never,
-            Operation::Release => NextLook::At(Schedule::first_look(self.now)),
-            Operation::Hold => NextLook::At(self.now),
+            Operation::Release | Operation::Hold => NextLook::At(self.now),
             Operation::Retry => NextLook::AsBefore,
         }
     }

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::Occasion;
 use super::report::Failure;
-use crate::mail::{ByMode, DeliverBy, Timestamp};
-use crate::policy::table::Room;
+use crate::mail::{ByMode, DeliverBy, Terms, Timestamp};
+use crate::policy::table::{Room, RoutingTable};
 use crate::spool::store::{NextLook, Told, Waiting};
 
 /// `delivery.retry`, `warn_after` and `give_up_after` of the settings.
@@ -52,6 +52,8 @@ const FALLBACK: Duration = Duration::from_secs(300);
 const JITTER: u64 = 10;
 /// What an attempt would decide at a milestone is decided without one this long after it.
 const ATTEMPTS_FIRST: Duration = Duration::from_secs(5);
+/// Within so long after a milestone the attempts that it calls for are spread.
+const MILESTONE_SPREAD: Duration = Duration::from_secs(4);
 /// How often what is past all milestones is looked at.
 const NOW_AND_THEN: Duration = Duration::from_secs(60);
 
@@ -84,9 +86,18 @@ impl Schedule {
         own.unwrap_or(self.warn_after)
     }
 
-    /// When what was accepted at `now` is first looked at: by then most is delivered.
-    pub fn first_look(now: Timestamp) -> Timestamp {
-        now.after(ATTEMPTS_FIRST)
+    /// The shortest time after which a sender to any room is told that it is late.
+    pub fn first_warning(&self, table: &RoutingTable) -> Duration {
+        let rooms = table.rooms().map(|room| self.warning(Some(room)));
+        rooms.fold(self.warn_after, Duration::min)
+    }
+
+    /// When a message is first looked at, whose sender is told nothing before `first_warning` unless
+    /// it named a time itself.
+    pub fn first_look(accepted_at: Timestamp, first_warning: Duration, terms: &Terms) -> Timestamp {
+        let warning = accepted_at.after(first_warning);
+        let named = terms.deliver_by.map_or(warning, |by| by.at);
+        warning.min(named).after(ATTEMPTS_FIRST)
     }
 }
 
@@ -100,9 +111,12 @@ impl Course<'_> {
         if age >= self.give_up_after && attempt >= self.fewest_attempts() {
             return Next::GiveUp(age);
         }
-        let next = now.after(self.wait(attempt, noise));
+        let wait = self.wait(attempt, noise);
         let ahead = self.milestones().into_iter().flatten();
-        Next::At(ahead.filter(|at| now < *at).fold(next, Timestamp::min))
+        let milestone = ahead.filter(|at| now < *at).min();
+        let milestone = milestone.map(|at| at.after(spread(wait, noise)));
+        let next = now.after(wait);
+        Next::At(milestone.map_or(next, |at| at.min(next)))
     }
 
     /// Until when the sender wanted it delivered or not at all (RFC 2852 §4.1.1, mode R), where that
@@ -221,6 +235,14 @@ impl Course<'_> {
     }
 }
 
+/// How long after a milestone it is tried, so that what was accepted together does not come together;
+/// which of them, `noise` decides.
+fn spread(wait: Duration, noise: u64) -> Duration {
+    let most = (wait / 10).min(MILESTONE_SPREAD);
+    let most = u64::try_from(most.as_millis()).unwrap_or(u64::MAX - 1);
+    Duration::from_millis(noise % (most + 1))
+}
+
 /// `wait` ± [`JITTER`] %; which of them, `noise` decides.
 fn jittered(wait: Duration, noise: u64) -> Duration {
     let millis = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX / 200);
@@ -311,7 +333,7 @@ mod tests {
             (100, None),
             (1_000, None),
         ] {
-            let next = course.after(1, at(age), 6_000);
+            let next = course.after(1, at(age), 36_009_000);
             assert_eq!(wait(next, at(age)), expected, "age {age}");
         }
     }
@@ -355,10 +377,30 @@ mod tests {
                 told,
                 ..plain
             };
-            let next = wait(course.after(5, at(age), 6_000), at(age));
+            // Noise that lands in the middle of the wait, and at the milestone itself.
+            let next = wait(course.after(5, at(age), 36_009_000), at(age));
             let due = next.map(|millis| age + millis / 1_000);
             assert_eq!(due, expected, "age {age}, {deliver_by:?}, {told:?}");
         }
+    }
+
+    #[test]
+    fn what_a_milestone_calls_for_is_spread_after_it() {
+        let retry = seconds(&[600]);
+        let plain = Course {
+            told: Told::NOTHING,
+            ..course(&retry, 14_400)
+        };
+        let due: Vec<u64> = (0..6_000)
+            .step_by(100)
+            .filter_map(|noise| wait(plain.after(1, at(1), noise), at(1)))
+            .collect();
+        assert!(
+            due.iter().all(|it| (299_000..=303_000).contains(it)),
+            "{due:?}"
+        );
+        let (least, most) = (due.iter().min(), due.iter().max());
+        assert!(least < Some(&299_500) && Some(&302_500) < most, "{due:?}");
     }
 
     #[test]

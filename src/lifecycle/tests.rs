@@ -365,6 +365,7 @@ fn an_accepted_message_is_queued_with_the_rule_that_let_it_in() {
     let message = accepted(
         &received(b"Subject: x\r\n\r\nhei\r\n", BodyKind::SevenBit),
         lease,
+        minutes(5),
     );
     assert_eq!(message.sender_room, Some(RoomId::new("room-a")));
     assert_eq!(message.client, "127.0.1.9");
@@ -403,7 +404,7 @@ fn eight_bit_content_is_what_was_declared_as_such() {
         (b"hei\r\n", BodyKind::EightBitMime, true),
         (b"bl\xe5\r\n", BodyKind::SevenBit, false),
     ] {
-        let message = accepted(&received(bytes, body), NOW);
+        let message = accepted(&received(bytes, body), NOW, minutes(5));
         assert_eq!(message.eight_bit, expected, "{bytes:?} {body:?}");
     }
 }
@@ -791,7 +792,7 @@ fn an_operator_s_move_says_when_to_look_again() {
         // From where, was told that it is late, to be told; looked at when, schedule anew.
         (Retry,   Deferred, false, false, AsBefore, None),
         (Hold,    Queued,   false, false, at(0),    None),
-        (Release, Held,     false, false, at(5),    anew),
+        (Release, Held,     false, false, at(0),    anew),
         (Cancel,  Deferred, false, false, Never,    None),
         (Cancel,  Deferred, false, true,  at(0),    None),
         // It was promised word of the end.
@@ -904,7 +905,7 @@ fn an_acceptance_tells_what_was_asked_for() {
         deliver_by: by(NOW, ByMode::Return, false),
         ..Terms::default()
     };
-    let details = &accepted(&received, NOW).events[0].details;
+    let details = &accepted(&received, NOW, minutes(5)).events[0].details;
     assert_eq!(details.priority, Some(4));
     assert_eq!(details.require_tls, Some(true));
     assert_eq!(details.deliver_by, Some(NOW.to_string()));

@@ -35,7 +35,7 @@ use crate::spool::{BodyPermit, Fresh, SMALL_BODY, Spool};
 pub(super) const LEASE: Duration = Duration::from_secs(1800);
 /// Urgent tasks of one room that came fresh and are in memory, and as many routine ones; more go to
 /// the store, from which as many of either kind may come in beside them.
-const LANE: usize = 400;
+const LANE: usize = 300;
 /// Recipients of one room taken from the store at a time, of either kind: the fewer, the more rooms
 /// have a backlog, so that one look does not keep the store for long.
 const PORTIONS: RangeInclusive<usize> = 12..=200;

@@ -14,6 +14,7 @@ pub mod store;
 use std::cmp::Reverse;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -118,6 +119,8 @@ struct Shared {
     refusals: Mutex<Refusals>,
     refused: Notify,
     duplicates: Mutex<Duplicates>,
+    /// In milliseconds.
+    first_warning: AtomicU64,
 }
 
 impl fmt::Debug for Spool {
@@ -159,6 +162,7 @@ impl Spool {
             refusals: Mutex::default(),
             refused: Notify::new(),
             duplicates: Mutex::new(Duplicates::new(RandomState::new())),
+            first_warning: AtomicU64::new(0),
         };
         (
             Self {
@@ -208,6 +212,16 @@ impl Spool {
         tokio::time::timeout(wait, either).await.ok()
     }
 
+    /// How soon any sender may be told that its message is late, from here on.
+    pub fn warn_no_sooner_than(&self, first_warning: Duration) {
+        let millis = u64::try_from(first_warning.as_millis()).unwrap_or(u64::MAX);
+        self.shared.first_warning.store(millis, Ordering::Relaxed);
+    }
+
+    fn first_warning(&self) -> Duration {
+        Duration::from_millis(self.shared.first_warning.load(Ordering::Relaxed))
+    }
+
     /// Octets set aside for bodies.
     pub fn memory(&self) -> usize {
         self.shared.pieces * PIECE
@@ -225,8 +239,8 @@ impl Spool {
         } else {
             Duration::ZERO
         };
-        let mut message =
-            lifecycle::accepted(&received, received.envelope.received_at.after(lease));
+        let leased_until = received.envelope.received_at.after(lease);
+        let mut message = lifecycle::accepted(&received, leased_until, self.first_warning());
         let remembered = self.remember(&mut message);
         let waiting = place.as_ref().map(|_| waiting(&message));
         let kept = self.shared.store.accept(message).await;

@@ -22,7 +22,6 @@ use mail_builder::headers::raw::Raw;
 use mail_builder::mime::{BodyPart, MimePart};
 
 use super::acceptance::urgency;
-use super::retry::Schedule;
 use super::{Occasion, REPORTS};
 use crate::delivery::outcome::{Attempt, Cause, Outcome};
 use crate::mail::headers::header_section;
@@ -277,7 +276,8 @@ impl Letter<'_> {
                 },
                 state: State::Queued,
                 next_attempt_at: now,
-                look_at: Schedule::first_look(now),
+                // Nobody is told that a report is late.
+                look_at: now.after(self.occasion.schedule.give_up_after),
                 leased_until: now,
             }],
             events: vec![self.acceptance(room, bytes.len())],

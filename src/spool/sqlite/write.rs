@@ -21,7 +21,7 @@ const GIVEN_BACK_PAGES: u32 = 1024;
 /// Contents that `purge` looks at, at a time.
 const PURGED: u32 = 500;
 /// Rows that are made due at a time, so that mail is not held up.
-const DUE_AT_A_TIME: usize = 500;
+const DUE_AT_A_TIME: usize = 150;
 /// Of each portion taken from the store, one part in so many goes to each priority that waits, so
 /// that none waits for all that is more urgent.
 const FAIR: usize = 5;
@@ -521,8 +521,7 @@ fn make_lane_due(
 ) -> Result<usize, StoreError> {
     Ok(connection
         .prepare_cached(
-            "UPDATE recipient SET next_attempt_at = min(next_attempt_at, ?3), due_at = ?3,
-                 look_at = min(look_at, ?3)
+            "UPDATE recipient SET next_attempt_at = min(next_attempt_at, ?3), due_at = ?3
              WHERE (reference, number) IN (
                  SELECT reference, number FROM recipient
                  WHERE room = ?1 AND priority = ?2 AND finished_at IS NULL AND due_at > ?3
