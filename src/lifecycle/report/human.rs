@@ -361,7 +361,7 @@ impl Letter<'_> {
         let sent = self.moment(waiting.accepted_at);
         page.entry(
             self.say("Har ventet:", "Waiting for:"),
-            &format!("{waited} ({since} {sent})"),
+            &format!("{waited}, {since} {sent}"),
         );
         let News::Delayed(Outlook {
             overdue,
