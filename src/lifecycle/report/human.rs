@@ -373,7 +373,7 @@ impl Letter<'_> {
         let sent = self.moment(waiting.accepted_at);
         page.entry(
             self.say("Har ventet:", "Waiting for:"),
-            &format!("{waited} ({since} {sent})"),
+            &format!("{waited}, {since} {sent}"),
         );
         let (overdue, outlook) = match notice.news {
             News::Delayed(outlook) => (outlook.overdue, Some(outlook)),

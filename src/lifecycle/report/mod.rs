@@ -106,6 +106,10 @@ const HEADERS: usize = 32 * 1024;
 /// The largest message that is returned whole where RET=FULL asks for it; of a larger one the header
 /// section is returned, as RFC 3461 §4.3 leaves to the server.
 const WHOLE: usize = 1024 * 1024;
+/// RFC 2046 §5.1.1.
+const LONGEST_BOUNDARY: usize = 70;
+/// RFC 5322 §2.1.1, without CRLF.
+const LINE: usize = 998;
 /// How much of a hop's words fits a line of the report (RFC 5322 §2.1.1 allows 998).
 const WORDS: usize = 400;
 /// How the last reply of a recipient begins that may have been delivered.
@@ -359,7 +363,7 @@ impl Letter<'_> {
     fn parts(&self) -> MimePart<'static> {
         let kind = ContentType::new("multipart/report")
             .attribute("report-type", "delivery-status")
-            .attribute("boundary", format!("report-{}", self.reference));
+            .attribute("boundary", self.boundary());
         let human = MimePart::new(
             ContentType::new("text/plain").attribute("charset", "utf-8"),
             BodyPart::Text(self.human().into()),
@@ -367,6 +371,20 @@ impl Letter<'_> {
         let returned = (!self.is_redacted()).then(|| self.returned_part());
         let parts = [Some(human), Some(self.machine_part()), returned];
         MimePart::new(kind, parts.into_iter().flatten().collect::<Vec<_>>())
+    }
+
+    /// A line that stands nowhere in the message, whatever its author thought of.
+    fn boundary(&self) -> String {
+        let mut boundary = format!("report-{}", self.reference);
+        let stands = |boundary: &str| {
+            let bytes = self.occasion.content.map(|content| &content.bytes[..]);
+            let mut places = bytes.unwrap_or_default().windows(boundary.len());
+            places.any(|place| place == boundary.as_bytes())
+        };
+        while boundary.len() < LONGEST_BOUNDARY && stands(&boundary) {
+            boundary.push('-');
+        }
+        boundary
     }
 
     fn machine_part(&self) -> MimePart<'static> {
@@ -389,11 +407,12 @@ impl Letter<'_> {
         };
         let is_whole = self.kind == Kind::Failure
             && self.first.terms.ret == Some(Return::Full)
-            && content.len() <= WHOLE;
+            && content.len() <= WHOLE
+            && is_sound(&content.bytes);
         if is_whole {
             whole_part(content, self.first.smtputf8)
         } else {
-            headers_part(header_section(content, HEADERS).to_vec())
+            headers_part(sound(&header_section(content, HEADERS)))
         }
     }
 }
@@ -417,6 +436,36 @@ fn whole_part(content: &Content, is_utf8: bool) -> MimePart<'static> {
     let encoding = if bytes.is_ascii() { "7bit" } else { "8bit" };
     MimePart::new(ContentType::new(kind), BodyPart::Binary(bytes.into()))
         .transfer_encoding(encoding)
+}
+
+/// Whether servers take it as it is (RFC 5321 §2.3.7, RFC 5322 §2.1.1): a report must not be refused
+/// for what it quotes.
+fn is_sound(bytes: &[u8]) -> bool {
+    let odd = |octet: &u8| matches!(octet, 0 | b'\r' | b'\n');
+    let mut lines = bytes.split_inclusive(|octet| *octet == b'\n');
+    lines.all(|line| {
+        let line = line.strip_suffix(b"\r\n").unwrap_or(line);
+        line.len() <= LINE && !line.iter().any(odd)
+    })
+}
+
+/// The same lines, with `?` for what no server takes.
+fn sound(bytes: &[u8]) -> Vec<u8> {
+    let plain = |octet: &u8| match octet {
+        0 | b'\r' | b'\n' => b'?',
+        other => *other,
+    };
+    let mut text = Vec::with_capacity(bytes.len());
+    for line in bytes.split_inclusive(|octet| *octet == b'\n') {
+        match line.strip_suffix(b"\r\n") {
+            Some(line) => {
+                text.extend(line.iter().map(plain));
+                text.extend(b"\r\n");
+            }
+            None => text.extend(line.iter().map(plain)),
+        }
+    }
+    text
 }
 
 /// One line without control characters, cut where it grows long.

@@ -355,7 +355,7 @@ Delayed to:
   Is it urgent? Call Rom B: +47 00 00 00 02
   Why:            The connection was lost just after the message had been
                   sent. We do not know whether it arrived.
-  Waiting for:    5 minutes (since {SENT})
+  Waiting for:    5 minutes, since {SENT}
   Next attempt:   {NEXT}
   Trying until:   {UNTIL}
   Technical:
@@ -390,7 +390,7 @@ Forsinket til:
   vakt@b.nodnett.test (Rom B)
   Haster det? Ring Rom B: +47 00 00 00 02
   Hvorfor:        Mottakerens e-postsystem svarer ikke.
-  Har ventet:     5 minutter (siden kl. {SENT})
+  Har ventet:     5 minutter, siden kl. {SENT}
   Neste forsøk:   kl. {NEXT}
   Vi prøver til:  kl. {UNTIL}
   Teknisk:
@@ -431,7 +431,7 @@ Delayed to:
   vakt@b.nodnett.test (Rom B)
   Is it urgent? Call Rom B: +47 00 00 00 02
   Why:            The recipient's mailbox is full.
-  Waiting for:    5 minutes (since {SENT})
+  Waiting for:    5 minutes, since {SENT}
   Next attempt:   {NEXT}
   Trying until:   {UNTIL}
   Last answer:
@@ -467,7 +467,7 @@ Forsinket til:
   Haster det? Ring Rom B: +47 00 00 00 02
   Hvorfor:        Mottakerens e-postsystem kan ikke ta imot meldingen
                   akkurat nå.
-  Har ventet:     5 minutter (siden kl. {SENT})
+  Har ventet:     5 minutter, siden kl. {SENT}
   Frist:          Du ba om levering innen kl. {DEADLINE}.
   Neste forsøk:   kl. {NEXT}
   Vi prøver til:  kl. {UNTIL}
@@ -530,7 +530,7 @@ Forsinket til:
   vakt@b.nodnett.test (Rom B)
   Haster det? Ring Rom B: +47 00 00 00 02
   Hvorfor:        Brukerstøtten holder meldingen tilbake. Den sendes når de frigir den.
-  Har ventet:     5 minutter (siden kl. {SENT})
+  Har ventet:     5 minutter, siden kl. {SENT}
 
 Du trenger ikke sende meldingen på nytt.
 Du får beskjed hvis den ikke kan leveres.
@@ -1174,5 +1174,45 @@ fn the_first_line_claims_no_more_than_is_known() {
         let opening = human.split("\r\n\r\n").next().unwrap();
         assert_eq!(opening.replace("\r\n", " "), expected);
         assert!(human.contains("bare mottakerne over."), "{human}");
+    }
+}
+
+/// The report's own reference could be guessed, and servers refuse what is no mail.
+#[test]
+fn a_hostile_message_cannot_break_its_report() {
+    let long = "x".repeat(999);
+    for (fields, expected) in [
+        (&b"X: 1"[..], "message/rfc822"),
+        (b"X: bl\xe5 \xff", "message/rfc822"),
+        (b"X: a\0b", "text/rfc822-headers"),
+        (b"X: a\nb", "text/rfc822-headers"),
+        (b"X: a\rb", "text/rfc822-headers"),
+        (long.as_bytes(), "text/rfc822-headers"),
+        (
+            b"--report-0000-0000-0009--\r\nContent-Type: text/html\r\n--report-0000-0000-0009-",
+            "message/rfc822",
+        ),
+    ] {
+        for ret in [Return::Full, Return::Headers] {
+            let mut notice = refused();
+            notice.waiting.terms.ret = Some(ret);
+            let content = Content {
+                trace: b"Received: by relay\r\n".as_slice().into(),
+                bytes: [fields, b"\r\n\r\nsecret\r\n"].concat().into(),
+            };
+            let (message, _) = write(&[notice], &content, Language::Nb);
+            let text = String::from_utf8_lossy(&message.content.bytes).into_owned();
+            let (_, rest) = text.split_once("boundary=\"").unwrap();
+            let line = format!("\r\n--{}", rest.split('"').next().unwrap());
+            let parts: Vec<&str> = text.split(&format!("{line}\r\n")).collect();
+            assert_eq!(parts.len(), 4, "{text}");
+            assert!(text.ends_with(&format!("{line}--\r\n")), "{text}");
+            let kind = match ret {
+                Return::Full => expected,
+                Return::Headers => "text/rfc822-headers",
+            };
+            assert!(parts[3].starts_with(&format!("Content-Type: {kind}\r\n")));
+            assert!(is_sound(&message.content.bytes), "{text}");
+        }
     }
 }
