@@ -22,7 +22,7 @@ use crate::spool::store::{Applied, Change, RecipientId, StoreError, Told, Waitin
 /// How often the store is asked who is to be looked at.
 const LOOK: Duration = Duration::from_secs(1);
 /// Recipients looked at, at a time.
-const PORTION: usize = 200;
+const PORTION: usize = 100;
 /// As much of a message as a report may quote.
 pub(super) const QUOTED: usize = (1 << 20) + 1;
 

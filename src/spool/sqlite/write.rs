@@ -21,7 +21,7 @@ const GIVEN_BACK_PAGES: u32 = 1024;
 /// Contents that `purge` looks at, at a time.
 const PURGED: u32 = 500;
 /// Rows that are made due at a time, so that mail is not held up.
-const DUE_AT_A_TIME: usize = 150;
+const DUE_AT_A_TIME: usize = 100;
 /// Of each portion taken from the store, one part in so many goes to each priority that waits, so
 /// that none waits for all that is more urgent.
 const FAIR: usize = 5;
