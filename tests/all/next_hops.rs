@@ -387,6 +387,22 @@ async fn a_hop_that_is_not_there_gives_way_to_one_that_is() {
 }
 
 #[tokio::test]
+async fn a_hop_known_to_be_silent_is_passed_over_until_it_answers() {
+    let to = &["vakt@b.nodnett.test"];
+    let one = FakeHop::start(ALL, &[(At::Greeting, Fault::Stall)]).await;
+    let two = FakeHop::start(ALL, &[]).await;
+    let hops = [hop(one.port), hop(two.port)];
+    let mut worker = Worker::with(impatient(At::Greeting));
+    while one.taken().is_empty() {
+        let attempts = worker.attempt(to, &hops).await;
+        assert_eq!(words(&attempts), ["delivered"], "{attempts:?}");
+        worker.kept = None;
+    }
+    // Found silent, knocked at, and then used; no message but the first waited for it.
+    assert_eq!(one.count("connect"), 3, "{:?}", one.heard());
+}
+
+#[tokio::test]
 async fn each_recipient_has_its_own_outcome() {
     for offers in [ALL, PLAIN] {
         let faults = [
