@@ -56,7 +56,8 @@ pub struct HopServer {
 pub enum HopTls {
     /// Plain text, whatever the server offers.
     Off,
-    /// STARTTLS when offered; the certificate is not checked, since plain text would do.
+    /// STARTTLS when offered; the certificate is not checked, since plain text would do. Usual, but
+    /// where a password is shown.
     Opportunistic,
     /// STARTTLS with a certificate that verifies, or no delivery. TLS from the first byte is always
     /// this.
@@ -104,9 +105,9 @@ impl NextHop {
 
     fn written(&self, credentials: impl Fn(&str, &str) -> String) -> String {
         match self {
-            Self::Smtp(server) => server.written("smtp", HopTls::Opportunistic, credentials),
+            Self::Smtp(server) => server.written("smtp", server.usual_tls(), credentials),
             Self::Smtps(server) => server.written("smtps", HopTls::Required, credentials),
-            Self::Lmtp(server) => server.written("lmtp", HopTls::Opportunistic, credentials),
+            Self::Lmtp(server) => server.written("lmtp", server.usual_tls(), credentials),
             Self::LmtpSocket(path) => format!("lmtp:{}", path.display()),
             Self::Mx(server) => server.domain_written(),
             Self::Maildir(path) => format!("maildir:{}", path.display()),
@@ -125,6 +126,14 @@ impl HopServer {
             client_key: None,
             ca: None,
             pin: None,
+        }
+    }
+
+    /// What holds where nothing is said: whoever stands in between must not get a password.
+    const fn usual_tls(&self) -> HopTls {
+        match self.credentials {
+            Some(_) => HopTls::Required,
+            None => HopTls::Opportunistic,
         }
     }
 
@@ -270,6 +279,9 @@ fn with_options(mut server: HopServer, query: &str) -> Result<HopServer, String>
         }
         said.push(key);
         set_option(&mut server, key, value)?;
+    }
+    if server.credentials.is_some() && !said.contains(&"tls") {
+        server.tls = server.usual_tls();
     }
     agreed(server)
 }
@@ -480,6 +492,12 @@ mod tests {
             ("smtps://a.test?tls=required",             "smtps://a.test:465",               "smtps://a.test:465"),
             ("smtp://ilbud:s%40k%3Ar%2Ft@a.test",       "smtp://ilbud@a.test:25",           "smtp://ilbud:s%40k%3Ar/t@a.test:25"),
             ("smtp://il%C3%A5:x@a.test",                "smtp://il%C3%A5@a.test:25",        "smtp://il%C3%A5:x@a.test:25"),
+            ("smtp://u:p@a.test?tls=required",          "smtp://u@a.test:25",               "smtp://u:p@a.test:25"),
+            ("smtp://u:p@a.test?tls=opportunistic",     "smtp://u@a.test:25?tls=opportunistic", "smtp://u:p@a.test:25?tls=opportunistic"),
+            ("lmtp://u:p@a.test?tls=opportunistic",     "lmtp://u@a.test:24?tls=opportunistic", "lmtp://u:p@a.test:24?tls=opportunistic"),
+            ("lmtp://u:p@a.test",                       "lmtp://u@a.test:24",               "lmtp://u:p@a.test:24"),
+            ("smtps://u:p@a.test",                      "smtps://u@a.test:465",             "smtps://u:p@a.test:465"),
+            ("smtp://u:p@a.test?ca=b.pem",              "smtp://u@a.test:25?ca=b.pem",      "smtp://u:p@a.test:25?ca=b.pem"),
             ("smtp://a.test?client_certificate=certs/a%26b.pem&tls=required",
                 "smtp://a.test:25?tls=required&client_certificate=certs/a%26b.pem",
                 "smtp://a.test:25?tls=required&client_certificate=certs/a%26b.pem"),
@@ -615,11 +633,15 @@ mod tests {
     fn never_shows_a_password() {
         let hop = NextHop::parse("smtp://ilbud:hemmelig@a.test").unwrap();
         assert!(!format!("{hop} {hop:?}").contains("hemmelig"));
-        assert!(hop.exposes_password());
-        assert!(
-            !NextHop::parse("smtps://ilbud:x@a.test")
-                .unwrap()
-                .exposes_password()
-        );
+        for (hop, expected) in [
+            ("smtp://ilbud:x@a.test", false),
+            ("lmtp://ilbud:x@a.test", false),
+            ("smtps://ilbud:x@a.test", false),
+            ("smtp://ilbud:x@a.test?tls=opportunistic", true),
+            ("smtp://ilbud:x@a.test?tls=opportunistic&ca=b.pem", false),
+        ] {
+            let exposes = NextHop::parse(hop).unwrap().exposes_password();
+            assert_eq!(exposes, expected, "{hop}");
+        }
     }
 }
