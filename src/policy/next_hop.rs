@@ -66,6 +66,10 @@ pub enum HopTls {
 
 impl NextHop {
     pub fn parse(text: &str) -> Result<Self, String> {
+        Self::read(text).map_err(|why| without_secrets(text, why))
+    }
+
+    fn read(text: &str) -> Result<Self, String> {
         let (scheme, rest) = text.split_once(':').ok_or_else(|| {
             format!("{text:?} is no next hop; write for example \"smtp://10.1.0.5:25\"")
         })?;
@@ -231,6 +235,25 @@ impl fmt::Debug for HopServer {
             .field("pin", &self.pin.as_ref().map(pin_written))
             .finish()
     }
+}
+
+/// Why a hop is not understood may be printed anywhere; what stands before an `@` may be a password.
+fn without_secrets(text: &str, why: String) -> String {
+    let Some((before, _)) = text.rsplit_once('@') else {
+        return why;
+    };
+    if format!("{text:?}") != format!("\"{text}\"") {
+        return "user, password or host is not understood; odd characters are written as %XX"
+            .into();
+    }
+    let before = before.split_once(':').map_or(before, |(_, rest)| rest);
+    let is_secret = |word: &str| word.contains('@') || !word.is_empty() && before.contains(word);
+    let quoted = why.split('"').enumerate();
+    let shown = quoted.map(|(place, word)| match place % 2 == 1 && is_secret(word) {
+        true => "…",
+        false => word,
+    });
+    shown.collect::<Vec<_>>().join("\"")
 }
 
 fn unknown(what: &str, word: &str, known: &[&str]) -> String {
@@ -566,8 +589,14 @@ mod tests {
             ("smtp://a.test?tsl=required",  "unknown option \"tsl\"; did you mean \"tls\"?"),
             ("smtp://user@a.test",          "a user needs a password: user:password@host"),
             ("smtp://:x@a.test",            "neither user nor password may be empty"),
-            ("smtp://u:%4@a.test",          "\"%4\": after % come two hexadecimal digits"),
-            ("smtp://u:%00@a.test",         "\"%00\" is not plain text"),
+            ("smtp://u:%4@a.test",          "\"…\": after % come two hexadecimal digits"),
+            ("smtp://u:%00@a.test",         "\"…\" is not plain text"),
+            ("mx:u:p@a.b",                  "\"…\" is no port; it is a number from 1 to 65535"),
+            ("hemmelig@a.b",                "\"…\" is no next hop; write for example \"smtp://10.1.0.5:25\""),
+            ("smtp://u:hem?melig@a.b",      "\"…\" is no port; it is a number from 1 to 65535"),
+            ("smtp://u:hem\"?melig@a.b",    "user, password or host is not understood; odd characters are written as %XX"),
+            ("smpt://u:p@a.b",              "unknown scheme \"smpt\"; did you mean \"smtp\"?"),
+            ("smtp://u:p@a.b:x",            "\"x\" is no port; it is a number from 1 to 65535"),
             ("lmtp:run/lmtp.sock",          "write lmtp://host:port, or lmtp: and a path that starts with /"),
             ("maildir:",                    "the path is missing"),
             ("mx:",                         "\"\" is no host name"),
