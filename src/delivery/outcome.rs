@@ -208,6 +208,8 @@ fn judge_answer(stage: Stage, answer: Answer) -> Fate {
         {
             said(answer, true)
         }
+        // We have not shown who we are, or not in the right way: nothing about the message.
+        500..=599 if stage == Stage::Mail && is_about_us(&answer) => said(answer, true),
         // A greeting, EHLO or STARTTLS refused says nothing about the message.
         500..=599 if about_message => Fate {
             outcome: Outcome::Failed(Cause::Said(answer)),
@@ -219,6 +221,14 @@ fn judge_answer(stage: Stage, answer: Answer) -> Fate {
         500..=599 => said(answer, false),
         _ => lost(stage, format!("{answer} is no answer to this")),
     }
+}
+
+/// RFC 4954 §6, RFC 3207 §4: a login or STARTTLS is wanted before MAIL.
+fn is_about_us(answer: &Answer) -> bool {
+    let words = answer.text.to_ascii_lowercase();
+    let wants = ["authenticat", "starttls", "log in", "login"];
+    answer.code == 530
+        || answer.enhanced.as_deref() == Some("5.7.0") && wants.iter().any(|it| words.contains(it))
 }
 
 fn said(answer: Answer, in_step: bool) -> Fate {
@@ -322,6 +332,14 @@ mod tests {
         enhanced(code, None)
     }
 
+    fn wanting(status: &str) -> Trouble {
+        Trouble::Said(Answer {
+            code: 554,
+            enhanced: Some(status.to_owned()),
+            text: "Authentication required".into(),
+        })
+    }
+
     fn enhanced(code: u16, enhanced: Option<&str>) -> Trouble {
         Trouble::Said(Answer {
             code,
@@ -361,6 +379,9 @@ mod tests {
             (answer(552), "ddddddFDFFF"),
             (enhanced(552, Some("5.5.3")), "ddddddFDFFF"),
             (enhanced(552, Some("5.2.2")), "ddddddFFFFF"),
+            (answer(530), "ddddddDFFFF"),
+            (wanting("5.7.0"), "ddddddDFFFF"),
+            (wanting("5.7.1"), "ddddddFFFFF"),
             (answer(220), "ddddddddddp"),
             (answer(354), "ddddddddddp"),
             (answer(250), "ddddddddddp"),
