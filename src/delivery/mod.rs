@@ -513,7 +513,14 @@ impl<'a> Round<'a> {
 
     /// The servers of a domain in turn (RFC 5321 §5.1), as if each were a next hop.
     async fn send_to_domain(&mut self, hop: &NextHop, domain: &HopServer, kept: &mut Option<Kept>) {
-        let servers = match self.servers(domain).await {
+        let mut stop = self.job.stop.clone();
+        let servers = tokio::select! {
+            biased;
+            servers = self.servers(domain) => servers,
+            // What was said before stands.
+            () = stop.told() => return,
+        };
+        let servers = match servers {
             Ok(servers) => servers,
             Err(setback) => {
                 if is_shut(&setback) {
