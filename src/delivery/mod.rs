@@ -599,9 +599,34 @@ impl<'a> Round<'a> {
             // `None`: the kept connection had gone stale, and a fresh one is opened.
             if let Some(fates) = fates {
                 left -= fates.len();
+                let (crowd, fates) = self.without_the_crowd(fates, left);
+                left += crowd;
                 self.settle(fates, Some(&label), Some(&tls));
             }
         }
+    }
+
+    /// RFC 5321 §4.5.3.1.10: where a hop takes some and has too many with the others, those others
+    /// stay in line here, behind the `left` that it has not heard of yet; how many they are, and the
+    /// fates of the rest, who are the first in line then.
+    fn without_the_crowd(&mut self, fates: Vec<Fate>, left: usize) -> (usize, Vec<Fate>) {
+        let took = |fate: &Fate| matches!(fate.outcome, Outcome::Delivered(_));
+        if !fates.iter().any(took) {
+            return (0, fates);
+        }
+        let asked: Vec<usize> = self
+            .open
+            .drain(..fates.len().min(self.open.len()))
+            .collect();
+        let asked = asked.into_iter().zip(fates);
+        let (crowd, rest): (Vec<_>, Vec<_>) = asked.partition(|(_, fate)| fate.crowd);
+        let count = crowd.len();
+        let behind = left.min(self.open.len());
+        let places = crowd.into_iter().map(|(place, _)| place);
+        self.open.splice(behind..behind, places);
+        let (places, fates): (Vec<_>, Vec<_>) = rest.into_iter().unzip();
+        self.open.splice(..0, places);
+        (count, fates)
     }
 
     fn letter(&self, count: usize) -> Letter<'a> {
@@ -647,6 +672,7 @@ fn stored(path: &Path) -> Fate {
         }),
         elsewhere: false,
         in_step: true,
+        crowd: false,
         reached: true,
         handover: Handover::Mailbox,
     }

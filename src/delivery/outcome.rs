@@ -146,6 +146,8 @@ pub struct Fate {
     pub elsewhere: bool,
     /// Whether the conversation is still in step, so that the connection can be used on.
     pub in_step: bool,
+    /// Too many recipients for one transaction: this one is for another, and nothing else is wrong.
+    pub crowd: bool,
     /// As in [`Attempt`].
     pub reached: bool,
     pub handover: Handover,
@@ -191,6 +193,7 @@ fn unfit(status: &'static str, reason: String) -> Fate {
         outcome: Outcome::Failed(Cause::Unfit { status, reason }),
         elsewhere: true,
         in_step: true,
+        crowd: false,
         reached: true,
         handover: Handover::Relayed,
     }
@@ -201,13 +204,12 @@ fn judge_answer(stage: Stage, answer: Answer) -> Fate {
     match answer.code {
         // RFC 5321 §3.8: the hop is closing the connection.
         421 => said(answer, false),
+        // RFC 5321 §4.5.3.1.10: "too many recipients" is to be taken as temporary, 552 too.
+        452 | 552 if stage == Stage::Rcpt && is_crowd(&answer) => Fate {
+            crowd: true,
+            ..said(answer, true)
+        },
         400..=499 => said(answer, about_message),
-        // RFC 5321 §4.5.3.1.10: "too many recipients" is to be taken as temporary.
-        552 if stage == Stage::Rcpt
-            && answer.enhanced.as_deref().is_none_or(|it| it == "5.5.3") =>
-        {
-            said(answer, true)
-        }
         // We have not shown who we are, or not in the right way: nothing about the message.
         500..=599 if stage == Stage::Mail && is_about_us(&answer) => said(answer, true),
         // A greeting, EHLO or STARTTLS refused says nothing about the message.
@@ -215,12 +217,19 @@ fn judge_answer(stage: Stage, answer: Answer) -> Fate {
             outcome: Outcome::Failed(Cause::Said(answer)),
             elsewhere: false,
             in_step: true,
+            crowd: false,
             reached: true,
             handover: Handover::Relayed,
         },
         500..=599 => said(answer, false),
         _ => lost(stage, format!("{answer} is no answer to this")),
     }
+}
+
+/// RFC 3463 §3.6 has X.5.3 for it, and those that give no such code may mean it.
+fn is_crowd(answer: &Answer) -> bool {
+    let status = answer.enhanced.as_deref();
+    status.is_none_or(|it| matches!(it, "4.5.3" | "5.5.3"))
 }
 
 /// RFC 4954 §6, RFC 3207 §4: a login or STARTTLS is wanted before MAIL.
@@ -236,6 +245,7 @@ fn said(answer: Answer, in_step: bool) -> Fate {
         outcome: Outcome::Deferred(Cause::Said(answer)),
         elsewhere: true,
         in_step,
+        crowd: false,
         reached: true,
         handover: Handover::Relayed,
     }
@@ -246,6 +256,7 @@ fn put_off(reason: String) -> Fate {
         outcome: Outcome::Deferred(Cause::Found(reason)),
         elsewhere: true,
         in_step: false,
+        crowd: false,
         reached: true,
         handover: Handover::Relayed,
     }
@@ -263,6 +274,7 @@ fn lost(stage: Stage, reason: String) -> Fate {
         },
         elsewhere: !sent,
         in_step: false,
+        crowd: false,
         reached: true,
         handover: Handover::Relayed,
     }

@@ -431,6 +431,35 @@ async fn each_recipient_has_its_own_outcome() {
 }
 
 #[tokio::test]
+async fn those_that_were_too_many_for_one_transaction_are_sent_in_the_next() {
+    let to = ["a@b.nodnett.test", "b@b.nodnett.test", "c@b.nodnett.test"];
+    for (second, expected, transactions) in [
+        ("452 4.5.3 too many recipients", ["delivered"; 3], 2),
+        ("452 too many recipients", ["delivered"; 3], 2),
+        ("552 too many recipients", ["delivered"; 3], 2),
+        (
+            "452 4.2.2 mailbox full",
+            ["delivered", "deferred", "delivered"],
+            1,
+        ),
+    ] {
+        for variant in [DATA, ONE_BY_ONE, BDAT, LMTP] {
+            let faults = [(At::Rcpt, Fault::Right), (At::Rcpt, Fault::Say(second))];
+            let fake = FakeHop::with(plain(variant), variant.offers, &faults).await;
+            let attempts = Worker::new().attempt(&to, &[called(variant, &fake)]).await;
+            assert_eq!(words(&attempts), expected, "{second} {variant:?}");
+            assert_eq!(fake.taken().len(), transactions, "{second} {variant:?}");
+            assert_eq!(fake.count("connect"), 1);
+        }
+    }
+    // A hop that takes nobody has more against it than a crowd.
+    let full = vec![(At::Rcpt, Fault::Say("452 4.5.3 too many")); 3];
+    let fake = FakeHop::start(ALL, &full).await;
+    let attempts = Worker::new().attempt(&to, &[hop(fake.port)]).await;
+    assert_eq!(words(&attempts), ["deferred"; 3]);
+}
+
+#[tokio::test]
 async fn only_those_without_a_final_answer_are_taken_to_the_next_hop() {
     let faults = [
         (At::Rcpt, Fault::Right),
