@@ -196,7 +196,10 @@ async fn a_name_server_that_cannot_tell_is_no_sign_that_the_name_is_missing() {
         let resolver = resolver(server);
         let asked = [
             resolver.addresses("b.elsewhere.example").await.map(|_| ()),
-            resolver.exchangers("b.elsewhere.example").await.map(|_| ()),
+            resolver
+                .exchangers("b.elsewhere.example", "relay.test")
+                .await
+                .map(|_| ()),
         ];
         for answer in asked {
             assert!(
