@@ -17,6 +17,7 @@ use crate::config::Settings;
 use crate::delivery::client::Caller;
 use crate::delivery::resolve::Resolver;
 use crate::delivery::trust::Trust;
+use crate::delivery::ways::Ways;
 use crate::limits::{Connections, Rates};
 use crate::mail::{Reference, Timestamp};
 use crate::ops::routes;
@@ -102,15 +103,16 @@ impl Relay {
             .map_err(|fault| Fault(fault.to_string()))?;
         let (spool, feed) = Spool::new(store, last, settings.limits.memory, WINDOW);
         spool.remember_recent().await;
-        let caller = Caller {
-            hostname: settings.hostname.clone(),
-            trust,
-            resolver: Resolver::new(settings.resolver.clone()),
-            timeouts: settings.delivery.timeouts,
-        };
         spool.warn_no_sooner_than(settings.schedule().first_warning(&table));
         let table =
             watch::Sender::new(Arc::new(table.with_postmaster(settings.postmaster.clone())));
+        let caller = Caller {
+            hostname: settings.hostname.clone(),
+            trust,
+            resolver: Arc::new(Resolver::new(settings.resolver.clone())),
+            timeouts: settings.delivery.timeouts,
+            ways: Ways::named_in(table.subscribe()),
+        };
         Ok(Self {
             settings,
             spool,

@@ -1,7 +1,8 @@
 //! One message, one room's next hops, one attempt.
 //!
 //! Asks the next hops in order until every recipient has an outcome that another hop could not
-//! better, and gives one [`Attempt`] per recipient. Keeps one connection for the next message.
+//! better, and gives one [`Attempt`] per recipient. Keeps one connection for the next message. A hop
+//! that is known to be silent is asked last, and looked after until it answers again.
 //! Never fails as such: whatever happens is somebody's outcome, and unknown trouble is temporary.
 
 pub mod answers;
@@ -11,6 +12,7 @@ pub mod outcome;
 pub mod patience;
 pub mod resolve;
 pub mod trust;
+pub mod ways;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -25,6 +27,7 @@ use crate::spool::store::Waiting;
 use client::{Call, Caller, Connection, Letter, Setback};
 use outcome::{Attempt, Fate, Handover, Outcome, Stage, Trouble};
 use patience::{Patience, Stop};
+use ways::{Watch, WayName};
 
 /// `[delivery]` of the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,7 +114,8 @@ pub async fn attempt(
     let mut round = Round::new(job, message, caller);
     let preferred = kept.as_ref().filter(|it| it.is_preferred());
     let preferred = preferred.and_then(|it| hops.iter().position(|hop| *hop == it.hop));
-    for hop in in_order(hops, preferred) {
+    let name = |hop: &NextHop| whole(hop);
+    for hop in round.in_order(hops, preferred, name) {
         if round.is_over() {
             break;
         }
@@ -142,7 +146,7 @@ pub async fn knock(
     let started_at = Instant::now();
     let deadline = started_at + caller.timeouts.whole;
     let mut shut = unasked(Duration::ZERO);
-    for hop in hops {
+    for hop in in_order(hops, None, |hop| caller.ways.is_silent(&whole(hop))) {
         let (setback, label) = match knock_at(hop, caller, deadline).await {
             Ok(ready) => {
                 *kept = ready;
@@ -196,6 +200,8 @@ async fn knock_at_domain(
 ) -> Result<Option<Kept>, (Setback, Arc<str>)> {
     let hosts = caller.exchangers(&domain.host, deadline).await;
     let hosts = hosts.map_err(|setback| (setback, hop.to_string().into()))?;
+    let is_silent = |host: &String| caller.ways.is_silent(&server_of(hop, host));
+    let hosts = in_order(&hosts, None, is_silent).into_iter().cloned();
     let nobody = unready(Trouble::NoSuchName(domain.host.clone()));
     let mut why = (nobody, hop.to_string().into());
     for host in hosts {
@@ -215,16 +221,94 @@ async fn knock_at_domain(
     Err(why)
 }
 
+/// Nobody there can be spoken with, whatever the message.
+fn is_shut(setback: &Setback) -> bool {
+    let fate = setback.clone().fate();
+    !fate.reached && matches!(fate.outcome, Outcome::Deferred(_))
+}
+
 const fn unready(trouble: Trouble) -> Setback {
     Setback::new(Stage::Prepare, trouble)
 }
 
-/// As listed, the preferred one before the others.
-fn in_order<T>(all: &[T], preferred: Option<usize>) -> impl Iterator<Item = &T> {
-    let first = preferred.and_then(|place| all.get(place));
-    let others = all.iter().enumerate();
-    let others = others.filter(move |(place, _)| Some(*place) != preferred);
-    first.into_iter().chain(others.map(|(_, one)| one))
+/// As listed, the preferred one before the others and the silent ones after them.
+fn in_order<T>(all: &[T], preferred: Option<usize>, is_silent: impl Fn(&T) -> bool) -> Vec<&T> {
+    let mut order: Vec<(usize, &T)> = all.iter().enumerate().collect();
+    order.sort_by_cached_key(|&(place, one)| (Some(place) != preferred, is_silent(one)));
+    order.into_iter().map(|(_, one)| one).collect()
+}
+
+fn whole(hop: &NextHop) -> WayName {
+    WayName {
+        hop: hop.clone(),
+        exchanger: None,
+    }
+}
+
+fn server_of(hop: &NextHop, host: &str) -> WayName {
+    WayName {
+        exchanger: Some(host.to_owned()),
+        ..whole(hop)
+    }
+}
+
+/// How long a silent way is left alone before each knock; the last pause repeats.
+const PAUSES: [u64; 6] = [1, 2, 5, 10, 20, 30];
+
+/// Tries a silent way, one knock at a time, until it answers, or nobody names it, or the relay stops.
+async fn look_after(watch: Watch, caller: Caller, mut stop: Stop) {
+    let label = match &watch.way.exchanger {
+        None => watch.way.hop.to_string(),
+        Some(host) => format!("{} ({host})", watch.way.hop),
+    };
+    tracing::info!(
+        next_hop = label,
+        "it does not answer; mail goes another way until it does"
+    );
+    tokio::select! {
+        () = stop.told() => {}
+        () = knock_until_it_answers(&watch, &caller) => {
+            tracing::info!(next_hop = label, "it answers again, or is not needed any more");
+        }
+    }
+}
+
+async fn knock_until_it_answers(watch: &Watch, caller: &Caller) {
+    for knocks in 0.. {
+        let pause = PAUSES.get(knocks).or(PAUSES.last());
+        tokio::time::sleep(Duration::from_secs(pause.copied().unwrap_or(1))).await;
+        if !watch.is_needed() {
+            return;
+        }
+        let deadline = Instant::now() + caller.timeouts.whole;
+        if let Ok(opened) = knock_at_way(&watch.way, caller, deadline).await {
+            caller.ways.has_answered(&watch.way);
+            if let Some(opened) = opened {
+                opened.close().await;
+            }
+            return;
+        }
+    }
+}
+
+async fn knock_at_way(
+    way: &WayName,
+    caller: &Caller,
+    deadline: Instant,
+) -> Result<Option<Kept>, (Setback, Arc<str>)> {
+    let (NextHop::Mx(domain), Some(host)) = (&way.hop, &way.exchanger) else {
+        return knock_at(&way.hop, caller, deadline).await;
+    };
+    let server = HopServer {
+        host: host.clone(),
+        ..domain.clone()
+    };
+    let way = Way {
+        exchanger: Some(host),
+        ..Way::to(&way.hop, Call::Smtp(&server))
+    };
+    let opened = way.open(caller, false, deadline).await;
+    opened.map(Some).map_err(|setback| (setback, way.label()))
 }
 
 /// How one server of a next hop is called.
@@ -244,6 +328,13 @@ impl<'a> Way<'a> {
         }
     }
 
+    fn name(&self) -> WayName {
+        WayName {
+            hop: self.hop.clone(),
+            exchanger: self.exchanger.map(str::to_owned),
+        }
+    }
+
     /// The next hop as configured, and which of its servers.
     fn label(&self) -> Arc<str> {
         match self.exchanger {
@@ -258,8 +349,17 @@ impl<'a> Way<'a> {
         guarded: bool,
         deadline: Instant,
     ) -> Result<Kept, Setback> {
+        let opened = caller.open(self.call, guarded, deadline).await;
+        match &opened {
+            Ok(_) => _ = caller.ways.has_answered(&self.name()),
+            // What only this message asks of it says nothing of the way.
+            Err(setback) if !guarded && is_shut(setback) => {
+                caller.ways.is_found_silent(self.name());
+            }
+            Err(_) => {}
+        }
         Ok(Kept {
-            connection: caller.open(self.call, guarded, deadline).await?,
+            connection: opened?,
             hop: self.hop.clone(),
             exchanger: self.exchanger.map(str::to_owned),
             label: self.label(),
@@ -316,6 +416,26 @@ impl<'a> Round<'a> {
     fn is_over(&self) -> bool {
         let is_late = Instant::now() >= self.deadline();
         self.open.is_empty() || is_late || self.is_too_late() || self.job.stop.is_told()
+    }
+
+    /// In the order in which to ask; what is passed over, since it is silent, is looked after.
+    fn in_order<'t, T>(
+        &self,
+        all: &'t [T],
+        preferred: Option<usize>,
+        name: impl Fn(&T) -> WayName,
+    ) -> Vec<&'t T> {
+        let caller = self.caller;
+        let order = in_order(all, preferred, |it| caller.ways.is_silent(&name(it)));
+        let mut passed = false;
+        for way in order.iter().map(|it| name(it)) {
+            if !caller.ways.is_silent(&way) {
+                passed = true;
+            } else if passed && let Some(watch) = caller.ways.watch(&way) {
+                tokio::spawn(look_after(watch, caller.clone(), self.job.stop.clone()));
+            }
+        }
+        order
     }
 
     fn attempts(self) -> Vec<Attempt> {
@@ -393,9 +513,19 @@ impl<'a> Round<'a> {
 
     /// The servers of a domain in turn (RFC 5321 §5.1), as if each were a next hop.
     async fn send_to_domain(&mut self, hop: &NextHop, domain: &HopServer, kept: &mut Option<Kept>) {
-        let servers = match self.servers(domain).await {
+        let mut stop = self.job.stop.clone();
+        let servers = tokio::select! {
+            biased;
+            servers = self.servers(domain) => servers,
+            // What was said before stands.
+            () = stop.told() => return,
+        };
+        let servers = match servers {
             Ok(servers) => servers,
             Err(setback) => {
+                if is_shut(&setback) {
+                    self.caller.ways.is_found_silent(whole(hop));
+                }
                 let label = hop.to_string().into();
                 return self.settle_alike(self.open.len(), setback, Some(&label));
             }
@@ -405,7 +535,8 @@ impl<'a> Round<'a> {
             .filter(|it| it.hop == *hop && it.is_preferred());
         let before = before.and_then(|it| it.exchanger.as_deref());
         let preferred = servers.iter().position(|it| Some(&*it.host) == before);
-        for server in in_order(&servers, preferred) {
+        let name = |it: &HopServer| server_of(hop, &it.host);
+        for server in self.in_order(&servers, preferred, name) {
             if self.is_over() {
                 break;
             }
@@ -414,6 +545,12 @@ impl<'a> Round<'a> {
                 ..Way::to(hop, Call::Smtp(server))
             };
             self.send(way, kept).await;
+        }
+        let ways = &self.caller.ways;
+        if servers.iter().all(|it| ways.is_silent(&name(it))) {
+            ways.is_found_silent(whole(hop));
+        } else {
+            ways.has_answered(&whole(hop));
         }
     }
 
@@ -454,14 +591,42 @@ impl<'a> Round<'a> {
             let fates = current.connection.transact(&letter).await;
             let (label, tls) = (Arc::clone(&current.label), current.connection.tls());
             if current.connection.is_usable() {
+                if fates.is_some() {
+                    self.caller.ways.has_answered(&way.name());
+                }
                 *kept = Some(current);
             }
             // `None`: the kept connection had gone stale, and a fresh one is opened.
             if let Some(fates) = fates {
                 left -= fates.len();
+                let (crowd, fates) = self.without_the_crowd(fates, left);
+                left += crowd;
                 self.settle(fates, Some(&label), Some(&tls));
             }
         }
+    }
+
+    /// RFC 5321 §4.5.3.1.10: where a hop takes some and has too many with the others, those others
+    /// stay in line here, behind the `left` that it has not heard of yet; how many they are, and the
+    /// fates of the rest, who are the first in line then.
+    fn without_the_crowd(&mut self, fates: Vec<Fate>, left: usize) -> (usize, Vec<Fate>) {
+        let took = |fate: &Fate| matches!(fate.outcome, Outcome::Delivered(_));
+        if !fates.iter().any(took) {
+            return (0, fates);
+        }
+        let asked: Vec<usize> = self
+            .open
+            .drain(..fates.len().min(self.open.len()))
+            .collect();
+        let asked = asked.into_iter().zip(fates);
+        let (crowd, rest): (Vec<_>, Vec<_>) = asked.partition(|(_, fate)| fate.crowd);
+        let count = crowd.len();
+        let behind = left.min(self.open.len());
+        let places = crowd.into_iter().map(|(place, _)| place);
+        self.open.splice(behind..behind, places);
+        let (places, fates): (Vec<_>, Vec<_>) = rest.into_iter().unzip();
+        self.open.splice(..0, places);
+        (count, fates)
     }
 
     fn letter(&self, count: usize) -> Letter<'a> {
@@ -507,6 +672,7 @@ fn stored(path: &Path) -> Fate {
         }),
         elsewhere: false,
         in_step: true,
+        crowd: false,
         reached: true,
         handover: Handover::Mailbox,
     }

@@ -146,6 +146,8 @@ pub struct Fate {
     pub elsewhere: bool,
     /// Whether the conversation is still in step, so that the connection can be used on.
     pub in_step: bool,
+    /// Too many recipients for one transaction: this one is for another, and nothing else is wrong.
+    pub crowd: bool,
     /// As in [`Attempt`].
     pub reached: bool,
     pub handover: Handover,
@@ -191,6 +193,7 @@ fn unfit(status: &'static str, reason: String) -> Fate {
         outcome: Outcome::Failed(Cause::Unfit { status, reason }),
         elsewhere: true,
         in_step: true,
+        crowd: false,
         reached: true,
         handover: Handover::Relayed,
     }
@@ -201,18 +204,20 @@ fn judge_answer(stage: Stage, answer: Answer) -> Fate {
     match answer.code {
         // RFC 5321 §3.8: the hop is closing the connection.
         421 => said(answer, false),
+        // RFC 5321 §4.5.3.1.10: "too many recipients" is to be taken as temporary, 552 too.
+        452 | 552 if stage == Stage::Rcpt && is_crowd(&answer) => Fate {
+            crowd: true,
+            ..said(answer, true)
+        },
         400..=499 => said(answer, about_message),
-        // RFC 5321 §4.5.3.1.10: "too many recipients" is to be taken as temporary.
-        552 if stage == Stage::Rcpt
-            && answer.enhanced.as_deref().is_none_or(|it| it == "5.5.3") =>
-        {
-            said(answer, true)
-        }
+        // We have not shown who we are, or not in the right way: nothing about the message.
+        500..=599 if stage == Stage::Mail && is_about_us(&answer) => said(answer, true),
         // A greeting, EHLO or STARTTLS refused says nothing about the message.
         500..=599 if about_message => Fate {
             outcome: Outcome::Failed(Cause::Said(answer)),
             elsewhere: false,
             in_step: true,
+            crowd: false,
             reached: true,
             handover: Handover::Relayed,
         },
@@ -221,11 +226,26 @@ fn judge_answer(stage: Stage, answer: Answer) -> Fate {
     }
 }
 
+/// RFC 3463 §3.6 has X.5.3 for it, and those that give no such code may mean it.
+fn is_crowd(answer: &Answer) -> bool {
+    let status = answer.enhanced.as_deref();
+    status.is_none_or(|it| matches!(it, "4.5.3" | "5.5.3"))
+}
+
+/// RFC 4954 §6, RFC 3207 §4: a login or STARTTLS is wanted before MAIL.
+fn is_about_us(answer: &Answer) -> bool {
+    let words = answer.text.to_ascii_lowercase();
+    let wants = ["authenticat", "starttls", "log in", "login"];
+    answer.code == 530
+        || answer.enhanced.as_deref() == Some("5.7.0") && wants.iter().any(|it| words.contains(it))
+}
+
 fn said(answer: Answer, in_step: bool) -> Fate {
     Fate {
         outcome: Outcome::Deferred(Cause::Said(answer)),
         elsewhere: true,
         in_step,
+        crowd: false,
         reached: true,
         handover: Handover::Relayed,
     }
@@ -236,6 +256,7 @@ fn put_off(reason: String) -> Fate {
         outcome: Outcome::Deferred(Cause::Found(reason)),
         elsewhere: true,
         in_step: false,
+        crowd: false,
         reached: true,
         handover: Handover::Relayed,
     }
@@ -253,6 +274,7 @@ fn lost(stage: Stage, reason: String) -> Fate {
         },
         elsewhere: !sent,
         in_step: false,
+        crowd: false,
         reached: true,
         handover: Handover::Relayed,
     }
@@ -322,6 +344,14 @@ mod tests {
         enhanced(code, None)
     }
 
+    fn wanting(status: &str) -> Trouble {
+        Trouble::Said(Answer {
+            code: 554,
+            enhanced: Some(status.to_owned()),
+            text: "Authentication required".into(),
+        })
+    }
+
     fn enhanced(code: u16, enhanced: Option<&str>) -> Trouble {
         Trouble::Said(Answer {
             code,
@@ -361,6 +391,9 @@ mod tests {
             (answer(552), "ddddddFDFFF"),
             (enhanced(552, Some("5.5.3")), "ddddddFDFFF"),
             (enhanced(552, Some("5.2.2")), "ddddddFFFFF"),
+            (answer(530), "ddddddDFFFF"),
+            (wanting("5.7.0"), "ddddddDFFFF"),
+            (wanting("5.7.1"), "ddddddFFFFF"),
             (answer(220), "ddddddddddp"),
             (answer(354), "ddddddddddp"),
             (answer(250), "ddddddddddp"),

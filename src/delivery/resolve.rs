@@ -99,15 +99,25 @@ impl Resolver {
     }
 
     /// The servers that take mail for `domain`, at least one, in the order in which to try them
-    /// (RFC 5321 §5.1).
-    pub async fn exchangers(&self, domain: &str) -> Result<Vec<String>, Trouble> {
+    /// (RFC 5321 §5.1). `own`: what this relay is called, which leaves out itself and all that is
+    /// preferred no more.
+    pub async fn exchangers(&self, domain: &str, own: &str) -> Result<Vec<String>, Trouble> {
         let resolver = self.resolver()?;
         match resolver.mx_lookup(complete(domain)).await {
             // Anew each time: servers that are preferred alike share the load.
-            Ok(answer) => chosen(domain, exchangers_in(&answer), &RandomState::new()),
+            Ok(answer) => {
+                let exchangers = before(exchangers_in(&answer), own);
+                let exchangers = exchangers.ok_or_else(|| itself(domain))?;
+                chosen(domain, exchangers, &RandomState::new())
+            }
             Err(error) if error.is_nx_domain() => Err(trouble(domain, &error)),
             // A domain without MX records is its own server.
-            Err(error) if error.is_no_records_found() => Ok(vec![domain.to_owned()]),
+            Err(error) if error.is_no_records_found() => {
+                let alone = before(vec![(0, domain.to_owned())], own);
+                alone
+                    .map(|_| vec![domain.to_owned()])
+                    .ok_or_else(|| itself(domain))
+            }
             Err(error) => Err(trouble(domain, &error)),
         }
     }
@@ -207,12 +217,12 @@ fn either(host: &str, six: Addresses, four: Addresses) -> Result<Vec<IpAddr>, Tr
     let mut error = None;
     for answer in [six, four] {
         match answer {
-            Ok(addresses) => found.extend(addresses),
+            // Neither kind crowds out the other.
+            Ok(addresses) => found.extend(addresses.into_iter().take(CHOICES / 2)),
             Err(no) if no.is_no_records_found() => error = error.or(Some(no)),
             Err(unknown) => error = Some(unknown),
         }
     }
-    found.truncate(CHOICES);
     match error {
         _ if !found.is_empty() => Ok(found),
         Some(error) => Err(trouble(host, &error)),
@@ -234,6 +244,25 @@ fn exchangers_in(answer: &Lookup) -> Vec<Exchanger> {
     let bare =
         exchangers.map(|(preference, host)| (preference, host.trim_end_matches('.').to_owned()));
     bare.collect()
+}
+
+/// RFC 5321 §5.1: those that are preferred to this relay itself, where it is among them. `None`:
+/// there is nobody but it.
+fn before(mut exchangers: Vec<Exchanger>, own: &str) -> Option<Vec<Exchanger>> {
+    let is_own = |host: &str| host.eq_ignore_ascii_case(own.trim_end_matches('.'));
+    let own = exchangers.iter().filter(|(_, host)| is_own(host));
+    let Some(limit) = own.map(|(preference, _)| *preference).min() else {
+        return Some(exchangers);
+    };
+    exchangers.retain(|(preference, _)| *preference < limit);
+    Some(exchangers).filter(|it| !it.is_empty())
+}
+
+fn itself(domain: &str) -> Trouble {
+    let words = "names this relay as its mail server, so that mail would come back";
+    Trouble::Ours(format!(
+        "{domain} {words}: name another next hop, or put its MX records right"
+    ))
 }
 
 /// In order of preference; those that are preferred alike in the order of the noise.
@@ -328,6 +357,36 @@ mod tests {
         let null = vec![(0, String::new())];
         let taken = Err(Trouble::TakesNoMail("x.test".into()));
         assert_eq!(chosen("x.test", null, &noise), taken);
+    }
+
+    #[test]
+    fn mail_does_not_come_back_to_the_relay() {
+        #[rustfmt::skip]
+        let cases = [
+            (&[(10, "a.test"), (20, "b.test")][..],                      Some(&["a.test", "b.test"][..])),
+            (&[(10, "a.test"), (20, "Own.test"), (30, "b.test")],        Some(&["a.test"])),
+            (&[(10, "a.test"), (20, "b.test"), (20, "own.test")],        Some(&["a.test"])),
+            (&[(10, "own.test"), (20, "b.test")],                        None),
+            (&[(10, "own.test"), (10, "b.test")],                        None),
+            (&[],                                                        Some(&[])),
+        ];
+        for (records, expected) in cases {
+            let left = before(records.iter().map(exchanger).collect(), "own.test.");
+            let left = left.map(|it| it.into_iter().map(|(_, host)| host).collect::<Vec<_>>());
+            let expected = expected.map(|it| it.iter().map(|it| (*it).to_owned()).collect());
+            assert_eq!(left, expected, "{records:?}");
+        }
+    }
+
+    #[test]
+    fn neither_kind_of_addresses_crowds_out_the_other() {
+        let six = (0..40u16)
+            .map(|n| IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, n]))
+            .collect();
+        let four: Vec<_> = (0..40u8).map(|n| IpAddr::from([10, 0, 0, n])).collect();
+        let found = either("a.test", Ok(six), Ok(four)).unwrap();
+        let of_four = found.iter().filter(|it| it.is_ipv4()).count();
+        assert_eq!((found.len(), of_four), (CHOICES, CHOICES / 2));
     }
 
     #[test]

@@ -56,7 +56,8 @@ pub struct HopServer {
 pub enum HopTls {
     /// Plain text, whatever the server offers.
     Off,
-    /// STARTTLS when offered; the certificate is not checked, since plain text would do.
+    /// STARTTLS when offered; the certificate is not checked, since plain text would do. Usual, but
+    /// where a password is shown.
     Opportunistic,
     /// STARTTLS with a certificate that verifies, or no delivery. TLS from the first byte is always
     /// this.
@@ -65,6 +66,10 @@ pub enum HopTls {
 
 impl NextHop {
     pub fn parse(text: &str) -> Result<Self, String> {
+        Self::read(text).map_err(|why| without_secrets(text, why))
+    }
+
+    fn read(text: &str) -> Result<Self, String> {
         let (scheme, rest) = text.split_once(':').ok_or_else(|| {
             format!("{text:?} is no next hop; write for example \"smtp://10.1.0.5:25\"")
         })?;
@@ -104,9 +109,9 @@ impl NextHop {
 
     fn written(&self, credentials: impl Fn(&str, &str) -> String) -> String {
         match self {
-            Self::Smtp(server) => server.written("smtp", HopTls::Opportunistic, credentials),
+            Self::Smtp(server) => server.written("smtp", server.usual_tls(), credentials),
             Self::Smtps(server) => server.written("smtps", HopTls::Required, credentials),
-            Self::Lmtp(server) => server.written("lmtp", HopTls::Opportunistic, credentials),
+            Self::Lmtp(server) => server.written("lmtp", server.usual_tls(), credentials),
             Self::LmtpSocket(path) => format!("lmtp:{}", path.display()),
             Self::Mx(server) => server.domain_written(),
             Self::Maildir(path) => format!("maildir:{}", path.display()),
@@ -125,6 +130,14 @@ impl HopServer {
             client_key: None,
             ca: None,
             pin: None,
+        }
+    }
+
+    /// What holds where nothing is said: whoever stands in between must not get a password.
+    const fn usual_tls(&self) -> HopTls {
+        match self.credentials {
+            Some(_) => HopTls::Required,
+            None => HopTls::Opportunistic,
         }
     }
 
@@ -224,6 +237,25 @@ impl fmt::Debug for HopServer {
     }
 }
 
+/// Why a hop is not understood may be printed anywhere; what stands before an `@` may be a password.
+fn without_secrets(text: &str, why: String) -> String {
+    let Some((before, _)) = text.rsplit_once('@') else {
+        return why;
+    };
+    if format!("{text:?}") != format!("\"{text}\"") {
+        return "user, password or host is not understood; odd characters are written as %XX"
+            .into();
+    }
+    let before = before.split_once(':').map_or(before, |(_, rest)| rest);
+    let is_secret = |word: &str| word.contains('@') || !word.is_empty() && before.contains(word);
+    let quoted = why.split('"').enumerate();
+    let shown = quoted.map(|(place, word)| match place % 2 == 1 && is_secret(word) {
+        true => "…",
+        false => word,
+    });
+    shown.collect::<Vec<_>>().join("\"")
+}
+
 fn unknown(what: &str, word: &str, known: &[&str]) -> String {
     match nearest(word, known.iter().copied()) {
         Some(near) => format!("unknown {what} {word:?}; did you mean {near:?}?"),
@@ -270,6 +302,9 @@ fn with_options(mut server: HopServer, query: &str) -> Result<HopServer, String>
         }
         said.push(key);
         set_option(&mut server, key, value)?;
+    }
+    if server.credentials.is_some() && !said.contains(&"tls") {
+        server.tls = server.usual_tls();
     }
     agreed(server)
 }
@@ -480,6 +515,12 @@ mod tests {
             ("smtps://a.test?tls=required",             "smtps://a.test:465",               "smtps://a.test:465"),
             ("smtp://ilbud:s%40k%3Ar%2Ft@a.test",       "smtp://ilbud@a.test:25",           "smtp://ilbud:s%40k%3Ar/t@a.test:25"),
             ("smtp://il%C3%A5:x@a.test",                "smtp://il%C3%A5@a.test:25",        "smtp://il%C3%A5:x@a.test:25"),
+            ("smtp://u:p@a.test?tls=required",          "smtp://u@a.test:25",               "smtp://u:p@a.test:25"),
+            ("smtp://u:p@a.test?tls=opportunistic",     "smtp://u@a.test:25?tls=opportunistic", "smtp://u:p@a.test:25?tls=opportunistic"),
+            ("lmtp://u:p@a.test?tls=opportunistic",     "lmtp://u@a.test:24?tls=opportunistic", "lmtp://u:p@a.test:24?tls=opportunistic"),
+            ("lmtp://u:p@a.test",                       "lmtp://u@a.test:24",               "lmtp://u:p@a.test:24"),
+            ("smtps://u:p@a.test",                      "smtps://u@a.test:465",             "smtps://u:p@a.test:465"),
+            ("smtp://u:p@a.test?ca=b.pem",              "smtp://u@a.test:25?ca=b.pem",      "smtp://u:p@a.test:25?ca=b.pem"),
             ("smtp://a.test?client_certificate=certs/a%26b.pem&tls=required",
                 "smtp://a.test:25?tls=required&client_certificate=certs/a%26b.pem",
                 "smtp://a.test:25?tls=required&client_certificate=certs/a%26b.pem"),
@@ -548,8 +589,14 @@ mod tests {
             ("smtp://a.test?tsl=required",  "unknown option \"tsl\"; did you mean \"tls\"?"),
             ("smtp://user@a.test",          "a user needs a password: user:password@host"),
             ("smtp://:x@a.test",            "neither user nor password may be empty"),
-            ("smtp://u:%4@a.test",          "\"%4\": after % come two hexadecimal digits"),
-            ("smtp://u:%00@a.test",         "\"%00\" is not plain text"),
+            ("smtp://u:%4@a.test",          "\"…\": after % come two hexadecimal digits"),
+            ("smtp://u:%00@a.test",         "\"…\" is not plain text"),
+            ("mx:u:p@a.b",                  "\"…\" is no port; it is a number from 1 to 65535"),
+            ("hemmelig@a.b",                "\"…\" is no next hop; write for example \"smtp://10.1.0.5:25\""),
+            ("smtp://u:hem?melig@a.b",      "\"…\" is no port; it is a number from 1 to 65535"),
+            ("smtp://u:hem\"?melig@a.b",    "user, password or host is not understood; odd characters are written as %XX"),
+            ("smpt://u:p@a.b",              "unknown scheme \"smpt\"; did you mean \"smtp\"?"),
+            ("smtp://u:p@a.b:x",            "\"x\" is no port; it is a number from 1 to 65535"),
             ("lmtp:run/lmtp.sock",          "write lmtp://host:port, or lmtp: and a path that starts with /"),
             ("maildir:",                    "the path is missing"),
             ("mx:",                         "\"\" is no host name"),
@@ -615,11 +662,15 @@ mod tests {
     fn never_shows_a_password() {
         let hop = NextHop::parse("smtp://ilbud:hemmelig@a.test").unwrap();
         assert!(!format!("{hop} {hop:?}").contains("hemmelig"));
-        assert!(hop.exposes_password());
-        assert!(
-            !NextHop::parse("smtps://ilbud:x@a.test")
-                .unwrap()
-                .exposes_password()
-        );
+        for (hop, expected) in [
+            ("smtp://ilbud:x@a.test", false),
+            ("lmtp://ilbud:x@a.test", false),
+            ("smtps://ilbud:x@a.test", false),
+            ("smtp://ilbud:x@a.test?tls=opportunistic", true),
+            ("smtp://ilbud:x@a.test?tls=opportunistic&ca=b.pem", false),
+        ] {
+            let exposes = NextHop::parse(hop).unwrap().exposes_password();
+            assert_eq!(exposes, expected, "{hop}");
+        }
     }
 }

@@ -213,7 +213,7 @@ impl Draft {
                 self.warn(
                     Some(line),
                     format!(
-                        "{hop} shows its password to any server that answers; add ?tls=required"
+                        "{hop} shows its password to any server that answers; leave tls=opportunistic out"
                     ),
                 );
             }
@@ -890,8 +890,8 @@ mod tests {
             (room("a", "accepts_from = []"), vec!["line 6: \"accepts_from\" is empty: no room may write to this one"]),
             (room("a", "recipients = []"), vec!["line 6: \"recipients\" is empty: no mail can reach this room"]),
             (room("a", "recipients = [\"x\", \"X\"]"), vec!["line 6: recipient \"X\" is listed twice"]),
-            (room("a", "").replace("maildir:x", "smtp://u:p@x"), vec![
-                "line 5: smtp://u@x:25 shows its password to any server that answers; add ?tls=required"]),
+            (room("a", "").replace("maildir:x", "smtp://u:p@x?tls=opportunistic"), vec![
+                "line 5: smtp://u@x:25?tls=opportunistic shows its password to any server that answers; leave tls=opportunistic out"]),
             (station("a", "network = \"0.0.0.0/0\""), vec!["line 8: network 0.0.0.0/0 is every address there is"]),
             (station("a", "network = \"10.1.0.5/24\""), vec!["line 8: network 10.1.0.5/24 is taken as 10.1.0.0/24"]),
             (station("a", "network = \"10.1.0.0/24\"") + &station("b", "network = \"10.1.0.7\""), vec![
@@ -937,7 +937,7 @@ mod tests {
         assert_eq!(again.export(), exported);
         assert_eq!(again.summary(Some(&first)), "nothing changed");
         assert!(exported.starts_with("[[room]]\nid = \"a\"\nname = \"a\"\nkind = \"other\"\n"));
-        assert!(exported.contains("next_hops = [\"smtp://u:p%40@x.test:25?tls=required\"]"));
+        assert!(exported.contains("next_hops = [\"smtp://u:p%40@x.test:25\"]"));
         assert!(exported.contains("until = 2026-01-02T00:00:00.500Z"));
         let times = "warn_after = \"90s\"\ngive_up_after = \"2h\"\npriority_ceiling = 9\n";
         assert!(exported.contains(times), "{exported}");

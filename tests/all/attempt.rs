@@ -1,14 +1,14 @@
 //! Attempts made straight against next hops, without a relay around them.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::Bytes;
 use ilbud::delivery::client::{Caller, Timeouts};
 use ilbud::delivery::outcome::{Attempt, Outcome};
 use ilbud::delivery::patience::Stop;
-use ilbud::delivery::resolve::Resolver;
 use ilbud::delivery::trust::Trust;
+use ilbud::delivery::ways::Ways;
 use ilbud::delivery::{self, Job, Kept};
 use ilbud::mail::{Address, Content, Reference, RoomId, State, Terms, Timestamp, Wishes};
 use ilbud::policy::table::{HopServer, HopTls, NextHop};
@@ -115,8 +115,9 @@ impl Worker {
         let caller = Caller {
             hostname: "relay.nodnett.test".into(),
             trust: TRUST.clone(),
-            resolver: Resolver::default(),
+            resolver: Arc::default(),
             timeouts,
+            ways: Ways::default(),
         };
         Self {
             caller,

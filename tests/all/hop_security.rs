@@ -217,10 +217,13 @@ fn a_hop_that_does_not_prove_who_it_is_gets_nothing() {
     let cases = [
         ("?tls=required".to_owned(), "certificate"),
         ("?ca=certs/ca.pem".to_owned(), "certificate"),
-        (format!("?pin=sha256:{pin}"), "not the pinned one"),
+        (
+            format!("?pin=sha256:{pin}"),
+            "TLS: the certificate is not the pinned one",
+        ),
         (
             format!("?ca=strange/ca.pem&pin=sha256:{pin}"),
-            "not the pinned one",
+            "TLS: the certificate is not the pinned one",
         ),
     ];
     let hop = Guarded::start(&strange, None);

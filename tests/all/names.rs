@@ -140,14 +140,19 @@ async fn servers_of_a_domain_come_in_its_order_of_preference() {
         ("null-and-more.test", &["mx.a.test"]),
     ] {
         assert_eq!(
-            resolver.exchangers(domain).await.unwrap(),
+            resolver.exchangers(domain, "relay.test").await.unwrap(),
             servers,
             "{domain}"
         );
     }
-    let nowhere = resolver.exchangers("null.test").await;
+    // RFC 5321 §5.1: mail must not come back.
+    let before = resolver.exchangers("a.test", "second.a.test").await;
+    assert_eq!(before, Ok(vec!["first.a.test".to_owned()]));
+    let own = resolver.exchangers("bare.test", "bare.test").await;
+    assert!(matches!(own, Err(Trouble::Ours(_))), "{own:?}");
+    let nowhere = resolver.exchangers("null.test", "relay.test").await;
     assert_eq!(nowhere, Err(Trouble::TakesNoMail("null.test".into())));
-    let missing = resolver.exchangers("missing.test").await;
+    let missing = resolver.exchangers("missing.test", "relay.test").await;
     assert_eq!(missing, Err(Trouble::NoSuchName("missing.test".into())));
 }
 
@@ -191,7 +196,10 @@ async fn a_name_server_that_cannot_tell_is_no_sign_that_the_name_is_missing() {
         let resolver = resolver(server);
         let asked = [
             resolver.addresses("b.elsewhere.example").await.map(|_| ()),
-            resolver.exchangers("b.elsewhere.example").await.map(|_| ()),
+            resolver
+                .exchangers("b.elsewhere.example", "relay.test")
+                .await
+                .map(|_| ()),
         ];
         for answer in asked {
             assert!(

@@ -387,6 +387,22 @@ async fn a_hop_that_is_not_there_gives_way_to_one_that_is() {
 }
 
 #[tokio::test]
+async fn a_hop_known_to_be_silent_is_passed_over_until_it_answers() {
+    let to = &["vakt@b.nodnett.test"];
+    let one = FakeHop::start(ALL, &[(At::Greeting, Fault::Stall)]).await;
+    let two = FakeHop::start(ALL, &[]).await;
+    let hops = [hop(one.port), hop(two.port)];
+    let mut worker = Worker::with(impatient(At::Greeting));
+    while one.taken().is_empty() {
+        let attempts = worker.attempt(to, &hops).await;
+        assert_eq!(words(&attempts), ["delivered"], "{attempts:?}");
+        worker.kept = None;
+    }
+    // Found silent, knocked at, and then used; no message but the first waited for it.
+    assert_eq!(one.count("connect"), 3, "{:?}", one.heard());
+}
+
+#[tokio::test]
 async fn each_recipient_has_its_own_outcome() {
     for offers in [ALL, PLAIN] {
         let faults = [
@@ -412,6 +428,35 @@ async fn each_recipient_has_its_own_outcome() {
             ["RCPT TO:<a@b.nodnett.test>", "RCPT TO:<d@b.nodnett.test>"]
         );
     }
+}
+
+#[tokio::test]
+async fn those_that_were_too_many_for_one_transaction_are_sent_in_the_next() {
+    let to = ["a@b.nodnett.test", "b@b.nodnett.test", "c@b.nodnett.test"];
+    for (second, expected, transactions) in [
+        ("452 4.5.3 too many recipients", ["delivered"; 3], 2),
+        ("452 too many recipients", ["delivered"; 3], 2),
+        ("552 too many recipients", ["delivered"; 3], 2),
+        (
+            "452 4.2.2 mailbox full",
+            ["delivered", "deferred", "delivered"],
+            1,
+        ),
+    ] {
+        for variant in [DATA, ONE_BY_ONE, BDAT, LMTP] {
+            let faults = [(At::Rcpt, Fault::Right), (At::Rcpt, Fault::Say(second))];
+            let fake = FakeHop::with(plain(variant), variant.offers, &faults).await;
+            let attempts = Worker::new().attempt(&to, &[called(variant, &fake)]).await;
+            assert_eq!(words(&attempts), expected, "{second} {variant:?}");
+            assert_eq!(fake.taken().len(), transactions, "{second} {variant:?}");
+            assert_eq!(fake.count("connect"), 1);
+        }
+    }
+    // A hop that takes nobody has more against it than a crowd.
+    let full = vec![(At::Rcpt, Fault::Say("452 4.5.3 too many")); 3];
+    let fake = FakeHop::start(ALL, &full).await;
+    let attempts = Worker::new().attempt(&to, &[hop(fake.port)]).await;
+    assert_eq!(words(&attempts), ["deferred"; 3]);
 }
 
 #[tokio::test]

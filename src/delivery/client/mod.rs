@@ -26,6 +26,7 @@ use super::outcome::{Fate, Stage, Trouble, judge};
 use super::patience::Patience;
 use super::resolve::Resolver;
 use super::trust::Trust;
+use super::ways::Ways;
 use crate::mail::{Content, Timestamp};
 use crate::spool::store::Waiting;
 
@@ -112,13 +113,15 @@ pub struct Letter<'a> {
 }
 
 /// What all connections share.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Caller {
     /// Said with EHLO.
     pub hostname: String,
     pub trust: Trust,
-    pub resolver: Resolver,
+    pub resolver: Arc<Resolver>,
     pub timeouts: Timeouts,
+    /// What was found out about the ways there.
+    pub ways: Ways,
 }
 
 /// What is spoken. LMTP (RFC 2033) is SMTP with another greeting and an answer per recipient.

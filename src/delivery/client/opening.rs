@@ -165,7 +165,7 @@ impl Caller {
         domain: &str,
         deadline: Instant,
     ) -> Result<Vec<String>, Setback> {
-        self.looked_up(self.resolver.exchangers(domain), deadline)
+        self.looked_up(self.resolver.exchangers(domain, &self.hostname), deadline)
             .await
     }
 

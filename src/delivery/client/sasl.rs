@@ -10,22 +10,37 @@ use crate::delivery::outcome::{Stage, Trouble};
 
 impl Connection {
     pub(super) async fn log_in(&mut self, user: &str, password: &str) -> Result<(), Setback> {
-        let answer = if self.offers.auth_plain {
-            // RFC 4616 §2: no other identity than the user's own.
-            let message = base64(format!("\0{user}\0{password}").as_bytes());
-            self.auth(&format!("AUTH PLAIN {message}\r\n")).await?
+        let secrets = [
+            password.to_owned(),
+            base64(password.as_bytes()),
+            initial(user, password),
+        ];
+        let answer = self.said_to(user, password).await;
+        let mut answer = answer.map_err(|setback| without(&secrets, setback))?;
+        if answer.code == 235 {
+            return Ok(());
+        }
+        if repeats(&secrets, &answer.lines.join(" ")) {
+            answer.lines = hidden(&answer.lines);
+        }
+        match answer.code {
+            421 => answer.expect(Stage::Auth, 235..=235).map(drop),
+            _ => Err(refused(user, answer)),
+        }
+    }
+
+    /// The last answer of a login.
+    async fn said_to(&mut self, user: &str, password: &str) -> Result<Spoken, Setback> {
+        if self.offers.auth_plain {
+            let message = initial(user, password);
+            self.auth(&format!("AUTH PLAIN {message}\r\n")).await
         } else if self.offers.auth_login {
-            self.log_in_in_turns(user, password).await?
+            self.log_in_in_turns(user, password).await
         } else {
             let words = format!(
                 "the next hop offers neither AUTH PLAIN nor AUTH LOGIN, so user {user:?} cannot log in"
             );
-            return Err(Setback::new(Stage::Auth, Trouble::NotLetIn(words)));
-        };
-        match answer.code {
-            235 => Ok(()),
-            421 => answer.expect(Stage::Auth, 235..=235).map(drop),
-            _ => Err(refused(user, password, answer)),
+            Err(Setback::new(Stage::Auth, Trouble::NotLetIn(words)))
         }
     }
 
@@ -49,11 +64,38 @@ impl Connection {
     }
 }
 
-fn refused(user: &str, password: &str, answer: Spoken) -> Setback {
-    let mut answer = answer.into_answer();
-    if answer.text.contains(password) {
-        answer.text = "(its words repeat the password)".into();
+/// RFC 4616 §2: no other identity than the user's own.
+fn initial(user: &str, password: &str) -> String {
+    base64(format!("\0{user}\0{password}").as_bytes())
+}
+
+const HIDDEN: &str = "(its words repeat the password)";
+
+fn repeats(secrets: &[String], words: &str) -> bool {
+    secrets.iter().any(|secret| words.contains(secret.as_str()))
+}
+
+/// With the status code, where the words begin with one.
+fn hidden(lines: &[String]) -> Vec<String> {
+    let status = lines.first().and_then(|line| line.split(' ').next());
+    let is_status = |word: &&str| word.bytes().all(|it| it.is_ascii_digit() || it == b'.');
+    match status.filter(is_status) {
+        Some(status) => vec![format!("{status} {HIDDEN}")],
+        None => vec![HIDDEN.to_owned()],
     }
+}
+
+fn without(secrets: &[String], setback: Setback) -> Setback {
+    match &setback.trouble {
+        Trouble::Nonsense(words) if repeats(secrets, words) => {
+            Setback::new(setback.stage, Trouble::Nonsense(HIDDEN.to_owned()))
+        }
+        _ => setback,
+    }
+}
+
+fn refused(user: &str, answer: Spoken) -> Setback {
+    let answer = answer.into_answer();
     let words = format!("the next hop does not let user {user:?} log in: {answer}");
     Setback::new(Stage::Auth, Trouble::NotLetIn(words))
 }

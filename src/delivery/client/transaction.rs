@@ -204,6 +204,7 @@ impl Connection {
             outcome: Outcome::Delivered(answer.into_answer()),
             elsewhere: false,
             in_step: true,
+            crowd: false,
             reached: true,
             handover: match self.dialect {
                 Dialect::Lmtp => Handover::Mailbox,
