@@ -113,3 +113,25 @@ fn what_is_cancelled_with_a_report_is_told() {
     assert_eq!(column(&events, "reason")[2], "told by telephone");
     assert_eq!(home.count(), 1);
 }
+
+#[test]
+fn what_is_not_found_is_not_said_to_be_nothing() {
+    let (relay, _sink) = four_waiting();
+    for arguments in [
+        &["--reason", "bussy"][..],
+        &["--state", "held"],
+        &["--older-than", "1d"],
+        &["--room", "room-a"],
+    ] {
+        let shown = relay.done(&[&["queue", "list"], arguments].concat());
+        let expected = "Nothing like that is waiting; all that waits: ilbud queue list\n";
+        assert_eq!(shown, expected, "{arguments:?}");
+    }
+    let mistyped = relay.fails(2, &["queue", "list", "--state", "hold"]);
+    assert!(mistyped.contains("held"), "{mistyped}");
+    relay.done(&["queue", "cancel", "--all"]);
+    for arguments in [&[][..], &["--state", "held"]] {
+        let shown = relay.done(&[&["queue", "list"], arguments].concat());
+        assert_eq!(shown, "Nothing is waiting.\n");
+    }
+}
