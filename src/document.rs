@@ -432,6 +432,24 @@ pub fn duration(text: &str) -> Option<Duration> {
     number.checked_mul(millis).map(Duration::from_millis)
 }
 
+/// A length of time as [`duration`] reads it, in the largest unit that it is a whole number of.
+pub fn length(time: Duration) -> String {
+    let millis = time.as_millis();
+    let units = [
+        ("d", 86_400_000),
+        ("h", 3_600_000),
+        ("m", 60_000),
+        ("s", 1000),
+    ];
+    units
+        .into_iter()
+        .find(|(_, unit)| millis > 0 && millis.is_multiple_of(*unit))
+        .map_or_else(
+            || format!("{millis}ms"),
+            |(word, unit)| format!("{}{word}", millis / unit),
+        )
+}
+
 /// A number of octets as written in settings.
 pub fn size(text: &str) -> Option<u64> {
     let (number, unit) = amount(text)?;

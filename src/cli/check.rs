@@ -29,7 +29,7 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
                 .map(|fault| format!("{}: {fault}", config.display()));
             findings.mistakes.extend(lines);
             // The table beside the settings can be read without them.
-            check_file(config, &mut findings);
+            check_file(config, None, &mut findings);
         }
     }
     for warning in &findings.warnings {
@@ -80,21 +80,21 @@ async fn check_store(config: &Path, settings: &Settings, findings: &mut Findings
     }
     match routes::current(&store).await {
         Ok(Some((revision, table))) => {
-            check_table(&revision.table, "routing table", findings);
+            check_table(&revision.table, "routing table", Some(settings), findings);
             let doubt = settings.postmaster.as_ref();
             let doubt = doubt.and_then(|it| routes::doubt_postmaster(&table, it));
             findings.warnings.extend(doubt);
         }
-        Ok(None) => check_file(config, findings),
+        Ok(None) => check_file(config, Some(settings), findings),
         Err(fault) => findings.mistakes.push(fault.to_string()),
     }
 }
 
 /// `routes.toml` beside the settings, which `serve` would import.
-fn check_file(config: &Path, findings: &mut Findings) {
+fn check_file(config: &Path, settings: Option<&Settings>, findings: &mut Findings) {
     let file = config.with_file_name("routes.toml");
     match std::fs::read_to_string(&file) {
-        Ok(text) => check_table(&text, &file.display().to_string(), findings),
+        Ok(text) => check_table(&text, &file.display().to_string(), settings, findings),
         Err(_) => findings.warnings.push(format!(
             "there is no routing table yet: put one at {}, or run ilbud route apply FILE",
             file.display()
@@ -102,7 +102,7 @@ fn check_file(config: &Path, findings: &mut Findings) {
     }
 }
 
-fn check_table(text: &str, name: &str, findings: &mut Findings) {
+fn check_table(text: &str, name: &str, settings: Option<&Settings>, findings: &mut Findings) {
     let lines = |faults: Vec<Fault>| {
         faults
             .into_iter()
@@ -113,6 +113,8 @@ fn check_table(text: &str, name: &str, findings: &mut Findings) {
         Ok((table, warnings)) => {
             findings.warnings.extend(lines(warnings));
             findings.warnings.extend(lines(doubt_files(&table)));
+            let times = settings.map(|it| routes::doubt_times(&table, &it.delivery));
+            findings.warnings.extend(times.into_iter().flatten());
         }
         Err(faults) => findings.mistakes.extend(lines(faults)),
     }

@@ -114,6 +114,12 @@ pub(super) async fn run(command: &Command, store: Arc<dyn Store>) -> Result<(), 
 
 async fn search(store: &Arc<dyn Store>, terms: &Terms) -> Result<(), Failure> {
     let rows = store.search(terms.search()).await?;
+    if let Some(room) = terms.room.as_deref().filter(|_| rows.is_empty()) {
+        // It may be a room of the past, so this is no more than a hint.
+        if let Some(missing) = ops::routes::missing_room(store, room).await? {
+            print::complaint(&format!("hint: {missing}"));
+        }
+    }
     if terms.json {
         return Ok(rows.iter().try_for_each(print::json)?);
     }

@@ -86,7 +86,7 @@ pub(super) async fn run(command: &Command, store: Arc<dyn Store>) -> Result<(), 
         Command::Show { reference, json } => show(&store, *reference, *json).await,
         Command::Retry(which) => operate(&store, order(Operation::Retry), which).await,
         Command::Hold { which, reason } => {
-            let reason = reason.as_deref();
+            let reason = said(reason);
             let order = order(Operation::Hold);
             operate(&store, Order { reason, ..order }, which).await
         }
@@ -97,13 +97,19 @@ pub(super) async fn run(command: &Command, store: Arc<dyn Store>) -> Result<(), 
             report,
         } => {
             let order = Order {
-                reason: reason.as_deref(),
+                reason: said(reason),
                 report: *report,
                 ..order(Operation::Cancel)
             };
             operate(&store, order, which).await
         }
     }
+}
+
+/// Nothing between the quotes is no reason.
+fn said(reason: &Option<String>) -> Option<&str> {
+    let reason = reason.as_deref().map(str::trim);
+    reason.filter(|reason| !reason.is_empty())
 }
 
 async fn show(store: &Arc<dyn Store>, reference: Reference, json: bool) -> Result<(), Failure> {
@@ -127,10 +133,22 @@ async fn show(store: &Arc<dyn Store>, reference: Reference, json: bool) -> Resul
 async fn operate(store: &Arc<dyn Store>, order: Order<'_>, which: &Which) -> Result<(), Failure> {
     let mut tally = Tally::default();
     for filter in which.filters() {
+        expect_room(store, &filter).await?;
         let count = ops::queue::operate(store, order, filter.clone()).await?;
         tally.add(&filter, count);
     }
     tally.tell(order.report)
+}
+
+/// A mistyped room would look like one for which nothing waits.
+async fn expect_room(store: &Arc<dyn Store>, filter: &WaitingFilter) -> Result<(), Failure> {
+    let Some(room) = &filter.room else {
+        return Ok(());
+    };
+    match ops::queue::missing_room(store, room).await? {
+        Some(missing) => Err(Failure::new(missing)),
+        None => Ok(()),
+    }
 }
 
 /// What came of an operation, and what was meant in vain.

@@ -1,7 +1,7 @@
 //! `ilbud route`: apply, export, history, explain.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Subcommand;
@@ -57,7 +57,10 @@ pub(super) async fn run(
             expect,
             reason,
             json,
-        } => apply(&store, file, *expect, reason.clone(), *json).await,
+        } => {
+            let proposal = proposal(file, *expect, reason.clone())?;
+            apply(&store, file, proposal, &settings, *json).await
+        }
         Command::Export => export(&store).await,
         Command::History { json } => history(&store, *json).await,
         Command::Explain {
@@ -69,26 +72,38 @@ pub(super) async fn run(
     }
 }
 
-async fn apply(
-    store: &Arc<dyn Store>,
-    file: &PathBuf,
+fn proposal(
+    file: &Path,
     expected: Option<u64>,
     reason: Option<String>,
-    json: bool,
-) -> Result<(), Failure> {
+) -> Result<Proposal, Failure> {
     let toml = std::fs::read_to_string(file)
         .map_err(|fault| Failure::new(format!("{}: {fault}", file.display())))?;
-    let proposal = Proposal {
+    Ok(Proposal {
         toml,
         by: operator(),
         reason,
         expected,
-    };
+    })
+}
+
+async fn apply(
+    store: &Arc<dyn Store>,
+    file: &Path,
+    proposal: Proposal,
+    settings: &Settings,
+    json: bool,
+) -> Result<(), Failure> {
     let outcome = routes::apply(store, proposal, Timestamp::now())
         .await
         .map_err(|refused| Failure::of_table(file, refused))?;
     for warning in &outcome.warnings {
         print::complaint(&format!("warning: {}: {warning}", file.display()));
+    }
+    if let Some((_, table)) = routes::current(store).await? {
+        for doubt in routes::doubt_times(&table, &settings.delivery) {
+            print::complaint(&format!("warning: {doubt}"));
+        }
     }
     if json {
         let summary = outcome.summary.unwrap_or_default();

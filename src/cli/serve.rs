@@ -129,6 +129,9 @@ async fn serve(config: &Path, settings: Settings) -> Result<(), Failure> {
             config.display()
         )));
     };
+    for doubt in routes::doubt_times(&table, &settings.delivery) {
+        tracing::warn!("{doubt}");
+    }
     let relay = Relay::start(settings, store, table)
         .await
         .map_err(Failure::new)?;

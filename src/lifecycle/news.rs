@@ -3,8 +3,8 @@
 use crate::mail::{Details, Event, EventKind};
 use crate::spool::store::Change;
 
-use super::Occasion;
 use super::report::{self, Kind, Notice};
+use super::{Occasion, is_own_report};
 
 /// Adds what the sender of one message is told, and the events that say so.
 pub(super) fn tell(change: &mut Change, notices: Vec<Notice>, occasion: &Occasion<'_>) {
@@ -13,9 +13,16 @@ pub(super) fn tell(change: &mut Change, notices: Vec<Notice>, occasion: &Occasio
         // RFC 3461 §4.1: what the sender does not want to hear is not told.
         let (wanted, unwanted): (Vec<Notice>, Vec<Notice>) =
             of_this_kind.cloned().partition(Notice::is_wanted);
-        if !unwanted.is_empty() {
-            let reason = "the sender asked not to be told (NOTIFY)";
-            untold(change, kind, &unwanted, reason, occasion);
+        // Our reports ask for none; but nobody said that, and there is nobody to tell.
+        let is_ours = |it: &Notice| is_own_report(&it.waiting);
+        let (ours, unwanted): (Vec<Notice>, Vec<Notice>) = unwanted.into_iter().partition(is_ours);
+        for (notices, reason) in [
+            (ours, "it is a report itself, and has no sender"),
+            (unwanted, "the sender asked not to be told (NOTIFY)"),
+        ] {
+            if !notices.is_empty() {
+                untold(change, kind, &notices, reason, occasion);
+            }
         }
         if wanted.is_empty() {
             continue;

@@ -1,5 +1,6 @@
 //! What people do to what waits.
 
+use super::report::POSSIBLY;
 use super::{ACTIVE, WAITING};
 use crate::mail::{Details, Event, EventKind, State, Timestamp};
 use crate::spool::store::{Change, NextLook, OfLate, RecipientChange, Waiting};
@@ -28,7 +29,33 @@ pub struct Order<'a> {
     pub now: Timestamp,
 }
 
+/// What follows an order in a row that an attempt may have delivered: the attempt's words.
+const DOUBT: &str = "; possibly delivered: ";
+
+/// The words of the last attempt, where they are what the row says, or still stand behind what
+/// somebody ordered since.
+pub(super) fn of_the_last_attempt(last_reply: &str) -> Option<&str> {
+    let is_order = Operation::ALL.iter().filter_map(|it| it.word());
+    let mut is_order = is_order.map(|word| last_reply.strip_prefix(word));
+    match is_order.any(|rest| rest.is_some_and(|rest| rest.starts_with(" by "))) {
+        false => Some(last_reply),
+        true => last_reply.rsplit_once(DOUBT).map(|(_, words)| words),
+    }
+}
+
 impl Operation {
+    const ALL: [Self; 4] = [Self::Retry, Self::Hold, Self::Release, Self::Cancel];
+
+    /// How a row says that it was done. A retry leaves no trace there: the attempt is at hand.
+    const fn word(self) -> Option<&'static str> {
+        match self {
+            Self::Retry => None,
+            Self::Hold => Some("held"),
+            Self::Release => Some("released"),
+            Self::Cancel => Some("cancelled"),
+        }
+    }
+
     /// The states it may start from.
     pub const fn starts_from(self) -> &'static [State] {
         match self {
@@ -73,12 +100,32 @@ impl Order<'_> {
         }
     }
 
+    /// What the row says from now on: who did it, and why. What the hop said last stands in the log.
+    /// Of what is cancelled that is the better reason, unless somebody's order has taken its place.
+    fn words(&self, row: &Waiting) -> Option<String> {
+        let before = row.last_reply.as_deref();
+        let attempt = before.and_then(of_the_last_attempt);
+        if self.operation == Operation::Cancel && attempt == before {
+            return None;
+        }
+        let mut words = format!("{} by {}", self.operation.word()?, self.by);
+        if let Some(reason) = self.reason {
+            words += &format!(": {reason}");
+        }
+        if let Some(attempt) = attempt.filter(|_| row.is_doubtful) {
+            let attempt = attempt.strip_prefix(POSSIBLY).unwrap_or(attempt);
+            words += &format!("{DOUBT}{attempt}");
+        }
+        Some(words)
+    }
+
     fn step(&self, row: &Waiting) -> RecipientChange {
         let is_due = matches!(self.operation, Operation::Retry | Operation::Release);
         RecipientChange {
             to: Some(self.operation.leads_to(row.state)),
             next_attempt_at: is_due.then_some(self.now),
             of_late: (self.operation == Operation::Release).then(OfLate::default),
+            last_reply: self.words(row),
             next_look: self.next_look(row),
             event: Some(Event {
                 reference: row.id.reference,

@@ -821,6 +821,44 @@ fn an_operator_s_move_says_when_to_look_again() {
 }
 
 #[test]
+fn a_row_says_who_ordered_what_and_keeps_a_doubt() {
+    use Operation::{Cancel, Hold, Release, Retry};
+    let lost = "possibly delivered: the connection was lost";
+    #[rustfmt::skip]
+    let cases = [
+        (Hold,    "451 busy", false, Some("vann"), Some("held by kari: vann"), None),
+        (Hold,    "451 busy", false, None, Some("held by kari"), None),
+        (Hold,    lost, true, Some("vann"), Some("held by kari: vann; possibly delivered: the connection was lost"), Some("the connection was lost")),
+        (Release, "held by ola", false, None, Some("released by kari"), None),
+        (Release, "held by ola; possibly delivered: gone", true, None, Some("released by kari; possibly delivered: gone"), Some("gone")),
+        (Cancel,  "held by ola: vann", false, Some("ringt"), Some("cancelled by kari: ringt"), None),
+        (Cancel,  "451 busy", false, Some("ringt"), None, None),
+        (Retry,   "451 busy", false, None, None, None),
+    ];
+    for (operation, before, is_doubtful, reason, words, attempt) in cases {
+        let order = Order {
+            operation,
+            by: "kari",
+            reason,
+            report: false,
+            now: NOW,
+        };
+        let row = Waiting {
+            is_doubtful,
+            last_reply: Some(before.into()),
+            ..waiting(operation.starts_from()[0], minutes(1))
+        };
+        let change = operated(order, &[row]);
+        let said = change.recipients[0].last_reply.as_deref();
+        assert_eq!(said, words, "{operation:?} {before}");
+        if let Some(said) = said {
+            assert_eq!(operations::of_the_last_attempt(said), attempt, "{said}");
+        }
+    }
+    assert_eq!(operations::of_the_last_attempt(lost), Some(lost));
+}
+
+#[test]
 fn a_doubt_is_remembered() {
     let gone = Cause::Found("the connection was closed without an answer".into());
     let change = move_after(

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use super::routes::{self, NoRoom};
 use crate::lifecycle::{self, Order};
-use crate::mail::State;
+use crate::mail::{RoomId, State};
 use crate::spool::store::{
     Applied, Change, NextLook, Store, StoreError, WaitingFilter, WaitingOrder,
 };
@@ -22,6 +23,23 @@ pub struct Count {
     pub changed: usize,
     /// Those cancelled whose senders the relay tells.
     pub told: usize,
+}
+
+/// What is wrong with a room that is not in the table, and that nothing waits for either: what
+/// waits for a room of the past is still handled.
+pub async fn missing_room(
+    store: &Arc<dyn Store>,
+    room: &RoomId,
+) -> Result<Option<NoRoom>, StoreError> {
+    let Some(missing) = routes::missing_room(store, room.as_str()).await? else {
+        return Ok(None);
+    };
+    let filter = WaitingFilter {
+        room: Some(room.clone()),
+        ..WaitingFilter::default()
+    };
+    let ids = store.waiting_ids(filter, WaitingOrder::Age, 1).await?;
+    Ok(ids.is_empty().then_some(missing))
 }
 
 /// Does what is ordered to all that `filter` names, a portion at a time.

@@ -2,9 +2,13 @@
 //!
 //! A table is applied whole or not at all; a table equal to the one in force makes no revision.
 
+use std::fmt;
 use std::sync::Arc;
 
+use crate::delivery;
+use crate::document::length;
 use crate::mail::{Address, Timestamp};
+use crate::nearest::nearest;
 use crate::policy::table::{Fault, RoutingTable};
 use crate::spool::store::{Revision, Store, StoreError};
 
@@ -108,6 +112,78 @@ pub fn doubt_postmaster(table: &RoutingTable, postmaster: &Address) -> Option<St
         )),
         Some(_) => None,
     }
+}
+
+/// Rooms whose senders would hear that a message failed and never that it is late, `[delivery]`
+/// taken into account.
+pub fn doubt_times(table: &RoutingTable, settings: &delivery::Settings) -> Vec<String> {
+    let (warn, give_up) = (settings.warn_after, settings.give_up_after);
+    let of_all = (give_up <= warn).then(|| {
+        format!(
+            "[delivery]: nobody is warned, since warn_after ({}) is not before give_up_after ({})",
+            length(warn),
+            length(give_up)
+        )
+    });
+    let of_rooms = table.rooms().filter_map(|room| {
+        let why = match (room.warn_after, room.give_up_after) {
+            (Some(warn), Some(give_up)) if give_up <= warn => format!(
+                "its warn_after ({}) is not before its give_up_after ({})",
+                length(warn),
+                length(give_up)
+            ),
+            (Some(own), None) if give_up <= own => format!(
+                "its warn_after ({}) is not before the give_up_after of the settings ({})",
+                length(own),
+                length(give_up)
+            ),
+            (None, Some(own)) if own <= warn => format!(
+                "its give_up_after ({}) is not after the warn_after of the settings ({})",
+                length(own),
+                length(warn)
+            ),
+            _ => return None,
+        };
+        Some(format!(
+            "room \"{}\": nobody is warned, since {why}",
+            room.id
+        ))
+    });
+    of_all.into_iter().chain(of_rooms).collect()
+}
+
+/// What to say of a room that nobody has registered, with the nearest that somebody has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoRoom {
+    id: String,
+    meant: Option<String>,
+}
+
+impl fmt::Display for NoRoom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, meant } = self;
+        match meant {
+            Some(meant) => write!(f, "there is no room {id:?}; did you mean {meant:?}?"),
+            None => write!(f, "there is no room {id:?}; see: ilbud route export"),
+        }
+    }
+}
+
+/// Whether a room stands in the table in force. Where that cannot be read, nobody knows.
+pub async fn missing_room(store: &Arc<dyn Store>, id: &str) -> Result<Option<NoRoom>, StoreError> {
+    let table = match current(store).await {
+        Ok(found) => found.map(|(_, table)| table),
+        Err(StoreError::Corrupt(_)) => return Ok(None),
+        Err(fault) => return Err(fault),
+    };
+    let ids = || {
+        let rooms = table.iter().flat_map(RoutingTable::rooms);
+        rooms.map(|room| room.id.as_str())
+    };
+    Ok((!ids().any(|known| known == id)).then(|| NoRoom {
+        id: id.to_owned(),
+        meant: nearest(id, ids()).map(str::to_owned),
+    }))
 }
 
 fn expect(expected: Option<u64>, current: u64) -> Result<(), StoreError> {

@@ -1,9 +1,8 @@
 //! A routing table as TOML in canonical form, and what differs between two tables.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
-use crate::document::quoted;
+use crate::document::{self, quoted};
 use crate::mail::{Priority, Timestamp};
 
 use super::next_hop::NextHop;
@@ -57,7 +56,7 @@ fn room(room: &Room) -> String {
         ("give_up_after", room.give_up_after),
     ] {
         if let Some(time) = time {
-            line(&mut out, key, &quoted(&length(time)));
+            line(&mut out, key, &quoted(&document::length(time)));
         }
     }
     ceiling(&mut out, room.priority_ceiling);
@@ -115,24 +114,6 @@ fn ceiling(out: &mut String, ceiling: Priority) {
     if ceiling != Priority::HIGH {
         line(out, "priority_ceiling", &ceiling.to_string());
     }
-}
-
-/// `5m`: in the largest unit that gives it whole.
-fn length(time: Duration) -> String {
-    let millis = time.as_millis();
-    let units = [
-        ("d", 86_400_000),
-        ("h", 3_600_000),
-        ("m", 60_000),
-        ("s", 1000),
-    ];
-    units
-        .into_iter()
-        .find(|(_, unit)| millis > 0 && millis.is_multiple_of(*unit))
-        .map_or_else(
-            || format!("{millis}ms"),
-            |(word, unit)| format!("{}{word}", millis / unit),
-        )
 }
 
 fn line(out: &mut String, key: &str, value: &str) {

@@ -101,7 +101,7 @@ impl Draft {
         let recipients = recipients.and_then(|it| self.read_recipients(it, domains.first()?));
         let accepts_from = entry.take("accepts_from");
         let accepts_from = accepts_from.and_then(|it| self.read_accepts_from(it));
-        let times = self.read_times(&mut entry, &shown);
+        let times = Self::read_times(&mut entry);
         let priority_ceiling = ceiling(&mut entry);
         let workstations: Vec<Source> = entry
             .tables("workstation")
@@ -136,24 +136,12 @@ impl Draft {
         });
     }
 
-    fn read_times(&mut self, entry: &mut Table<'_>, room: &str) -> Times {
-        let line = entry.line();
+    fn read_times(entry: &mut Table<'_>) -> Times {
         let mut time = |key| entry.take(key).and_then(Value::positive_duration);
-        let times = Times {
+        Times {
             warn_after: time("warn_after"),
             give_up_after: time("give_up_after"),
-        };
-        if let (Some(warn), Some(give_up)) = (times.warn_after, times.give_up_after)
-            && give_up <= warn
-        {
-            self.warn(
-                line,
-                format!(
-                    "room {room:?}: nobody is warned, since give_up_after is not after warn_after"
-                ),
-            );
         }
-        times
     }
 
     fn read_id(&mut self, value: Value<'_>) -> Option<RoomId> {
@@ -885,8 +873,6 @@ mod tests {
             (String::new(), vec!["there is no room: everything is refused"]),
             (two.clone(), vec![]),
             (HEAD.to_owned(), vec!["line 1: room \"a\" has no workstation: nobody can send as it"]),
-            (room("a", "warn_after = \"4h\"\ngive_up_after = \"4h\""), vec![
-                "line 1: room \"a\": nobody is warned, since give_up_after is not after warn_after"]),
             (room("a", "accepts_from = []"), vec!["line 6: \"accepts_from\" is empty: no room may write to this one"]),
             (room("a", "recipients = []"), vec!["line 6: \"recipients\" is empty: no mail can reach this room"]),
             (room("a", "recipients = [\"x\", \"X\"]"), vec!["line 6: recipient \"X\" is listed twice"]),

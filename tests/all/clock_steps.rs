@@ -3,16 +3,20 @@
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ilbud::mail::Timestamp;
+use serde_json::Value;
 
 use crate::client::{letter, vakt};
 use crate::peer::all_here;
-use crate::relay::{Relay, Setup};
+use crate::relay::{Relay, Setup, column};
 use crate::sink::{Gate, Sink, Stage, Step};
 use crate::wait;
 
 const HOUR: i64 = 3600;
+/// Well before the next try.
+const SOON: Duration = Duration::from_secs(20);
 
 /// A clock that the test sets, for a relay that runs under it.
 struct Clock {
@@ -40,18 +44,24 @@ impl Clock {
     }
 
     fn run(&self, setup: Setup) -> Relay {
+        self.run_in(setup, &[])
+    }
+
+    /// The same with more in its environment.
+    fn run_in(&self, setup: Setup, more: &[&str]) -> Relay {
         let folders = fs::read_dir("/usr/lib").unwrap();
         let libraries = folders.map(|it| it.unwrap().path().join("faketime/libfaketimeMT.so.1"));
         let library = libraries.into_iter().find(|it| it.is_file()).unwrap();
-        setup
-            .under(&[
-                "env",
-                &format!("LD_PRELOAD={}", library.display()),
-                &format!("FAKETIME_TIMESTAMP_FILE={}", self.file().display()),
-                "FAKETIME_DONT_FAKE_MONOTONIC=1",
-                "FAKETIME_NO_CACHE=1",
-            ])
-            .start()
+        let library = format!("LD_PRELOAD={}", library.display());
+        let file = format!("FAKETIME_TIMESTAMP_FILE={}", self.file().display());
+        let usual = [
+            "env",
+            &library,
+            &file,
+            "FAKETIME_DONT_FAKE_MONOTONIC=1",
+            "FAKETIME_NO_CACHE=1",
+        ];
+        setup.under(&[&usual[..], more].concat()).start()
     }
 }
 
@@ -171,5 +181,134 @@ fn an_hour_back_that_is_put_right_ages_nothing() {
     for reference in [before, between] {
         relay.done(&["queue", "retry", &reference]);
         relay.expect_events(&reference, &["accepted", "deferred", "retried", "deferred"]);
+    }
+}
+
+/// The clock was set while the relay was down: what waits is tried at once all the same.
+#[test]
+fn an_hour_either_way_while_it_is_down_neither_freezes_nor_ends_anything() {
+    if !all_here(&["faketime"]) {
+        return;
+    }
+    for seconds in [HOUR, -HOUR] {
+        let (clock, sink) = (Clock::new(), hop());
+        let setup = Setup::from_a_to(&sink.hop());
+        let delivery = "retry = [\"20m\"]\nwarn_after = \"10m\"\ngive_up_after = \"30m\"";
+        let mut relay = clock.run(setup.delivery(delivery));
+        let reference = send(&relay, &vakt("b"));
+        relay.expect_events(&reference, &["accepted", "deferred"]);
+        assert!(relay.stop().success());
+        clock.set(seconds);
+        relay.start();
+        assert_eq!(sink.wait_within(SOON, 1).len(), 1, "{seconds}");
+        relay.expect_events(&reference, &["accepted", "deferred", "delivered"]);
+        let later = send(&relay, &vakt("b"));
+        relay.expect_events(&later, &["accepted", "delivered"]);
+    }
+}
+
+/// For all that the relay knows it was down for that hour: every attempt of the schedule is made
+/// before anything is given up.
+#[test]
+fn an_hour_forward_while_it_is_down_gives_nothing_up_at_the_first_trouble() {
+    if !all_here(&["faketime"]) {
+        return;
+    }
+    let (clock, sink) = (Clock::new(), hop());
+    let setup = Setup::from_a_to(&sink.hop());
+    let delivery =
+        "retry = [\"20m\", \"1s\", \"1s\"]\nwarn_after = \"2h\"\ngive_up_after = \"30m\"";
+    let mut relay = clock.run(setup.delivery(delivery));
+    let full = "full@b.nodnett.test";
+    let reference = send(&relay, full);
+    relay.expect_events(&reference, &["accepted", "deferred"]);
+    assert!(relay.stop().success());
+    clock.set(HOUR);
+    relay.start();
+    let events = || relay.events(&reference);
+    wait::until("an attempt since", || events().len() == 3);
+    assert_eq!(events(), ["accepted", "deferred", "deferred"]);
+    for attempts in 3..=4 {
+        relay.done(&["queue", "retry", &reference]);
+        let tried = || relay.rows(&["log", "show", &reference]);
+        let tried = || {
+            tried()
+                .iter()
+                .filter(|row| row["attempt"] == attempts)
+                .count()
+        };
+        wait::until("the next attempt", || tried() == 1);
+    }
+    let events = events();
+    let ends: Vec<&str> = events.iter().map(String::as_str).collect();
+    assert!(
+        ends.contains(&"failed") && !ends[..5].contains(&"failed"),
+        "{ends:?}"
+    );
+}
+
+/// When the clocks in Norway are changed, in UTC: an hour comes twice in autumn, and none in spring.
+const AUTUMN: &str = "2026-10-25T01:00:00Z";
+const SPRING: &str = "2027-03-28T01:00:00Z";
+
+#[test]
+fn a_summer_time_night_changes_nothing_and_every_time_is_told_plainly() {
+    if !all_here(&["faketime"]) {
+        return;
+    }
+    let plain = ["", ""];
+    for (night, [before, after], marks) in [
+        (AUTUMN, [2, 1], [" (UTC+2)", " (UTC+1)"]),
+        (SPRING, [1, 2], plain),
+    ] {
+        let change: Timestamp = night.parse().unwrap();
+        let (clock, home) = (Clock::new(), Sink::start());
+        clock.set((change.as_millis() - Timestamp::now().as_millis()) / 1000 - 8);
+        let sink = hop();
+        let setup = Setup::no_rooms()
+            .room("a", &home.hop())
+            .room("b", &sink.hop())
+            .delivery("retry = [\"3s\"]\nwarn_after = \"1s\"\ngive_up_after = \"1h\"");
+        let relay = clock.run_in(setup, &["TZ=Europe/Oslo"]);
+        let reference = send(&relay, "full@b.nodnett.test");
+        let report = home.wait_for(1).remove(0).text();
+        let shown = |at: i64| {
+            let (hours, mark) = match at < change.as_millis() {
+                true => (before, marks[0]),
+                false => (after, marks[1]),
+            };
+            let there = Timestamp::from_millis(at + hours * HOUR * 1000).to_string();
+            format!("{}{mark}", &there[11..19])
+        };
+        let moment = |text: &Value| -> i64 {
+            let moment: Timestamp = text.as_str().unwrap().parse().unwrap();
+            moment.as_millis()
+        };
+        let events = || relay.rows(&["log", "show", &reference]);
+        let accepted = moment(&events()[0]["at"]);
+        for line in [
+            format!("at {}\r\n", shown(accepted)),
+            format!("Trying until:   {}\r\n", shown(accepted + HOUR * 1000)),
+        ] {
+            assert!(report.contains(&line), "{line}\n{report}");
+        }
+        assert!(report.contains(" second"), "{report}");
+        // Attempts go on through the change as before it.
+        wait::until("an attempt of the new hour", || {
+            events()
+                .iter()
+                .any(|it| it["event"] == "deferred" && moment(&it["at"]) > change.as_millis())
+        });
+        let events = events();
+        for event in events.iter().filter(|it| it["event"] == "deferred") {
+            let wait = moment(&event["next_attempt_at"]) - moment(&event["at"]);
+            assert!((0..=3300).contains(&wait), "{event}");
+            let age = moment(&event["at"]) - accepted;
+            assert!((0..HOUR * 500).contains(&age), "{event}");
+        }
+        assert!(!column(&events, "event").contains(&"failed".to_owned()));
+        let row = &relay.rows(&["queue", "list"])[0];
+        assert_eq!(row["accepted_at"], events[0]["at"], "{row}");
+        assert_eq!(home.count(), 1);
     }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::Value;
 
 use crate::client::{is_reference, letter, vakt};
-use crate::relay::{Setup, free_port};
+use crate::relay::{Setup, free_port, room};
 use crate::sink::Sink;
 use crate::wait;
 
@@ -243,4 +243,60 @@ fn the_shipped_settings_are_sound() {
         let complaint = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{arguments:?}: {complaint}");
     }
+}
+
+/// Each message once, wherever a table or settings are looked at; and nothing of it is an error.
+#[test]
+fn times_that_silence_the_warning_are_told() {
+    let late = room("b", "maildir:mail/b", "warn_after = \"2h\"");
+    let brief = room("c", "maildir:mail/c", "give_up_after = \"5m\"");
+    let own = "warn_after = \"2h\"\ngive_up_after = \"90s\"";
+    let both = room("d", "maildir:mail/d", own);
+    let sound = "warn_after = \"10m\"\ngive_up_after = \"11m\"";
+    let sound = room("e", "maildir:mail/e", sound);
+    let mut relay = Setup::no_rooms()
+        .room("a", "maildir:mail/a")
+        .routes(&[late, brief, both, sound].concat())
+        .delivery("warn_after = \"5m\"\ngive_up_after = \"2h\"")
+        .prepare();
+    let expected = [
+        "room \"room-b\": nobody is warned, since its warn_after (2h) is not before the give_up_after of the settings (2h)",
+        "room \"room-c\": nobody is warned, since its give_up_after (5m) is not after the warn_after of the settings (5m)",
+        "room \"room-d\": nobody is warned, since its warn_after (2h) is not before its give_up_after (90s)",
+    ];
+    let told = |text: &[u8]| {
+        let text = String::from_utf8_lossy(text).into_owned();
+        for line in expected {
+            assert_eq!(text.matches(line).count(), 1, "{line}\n{text}");
+        }
+        assert_eq!(text.matches("nobody is warned").count(), 3, "{text}");
+    };
+    let output = relay.run(&["check"]);
+    assert_eq!(output.status.code(), Some(0));
+    told(&output.stderr);
+    relay.start();
+    told(relay.log().as_bytes());
+    assert!(relay.stop().success());
+    std::fs::remove_file(relay.path("serve.log")).unwrap();
+    relay.start();
+    told(relay.log().as_bytes());
+    let output = relay.run(&["route", "apply", "routes.toml"]);
+    assert_eq!(output.status.code(), Some(0));
+    told(&output.stderr);
+}
+
+#[test]
+fn settings_that_silence_every_warning_are_told_once() {
+    let mut relay = Setup::three_rooms()
+        .delivery("warn_after = \"1h\"\ngive_up_after = \"1h\"")
+        .prepare();
+    let line =
+        "[delivery]: nobody is warned, since warn_after (1h) is not before give_up_after (1h)";
+    let output = relay.run(&["check"]);
+    assert_eq!(output.status.code(), Some(0));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said.matches("nobody is warned").count(), 1, "{said}");
+    assert!(said.contains(line), "{said}");
+    relay.start();
+    assert!(relay.log().contains(line), "{}", relay.log());
 }

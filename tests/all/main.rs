@@ -50,6 +50,7 @@ mod queue;
 mod queue_list;
 mod real_hops;
 mod real_peers;
+mod rendered;
 mod reports;
 mod restart;
 mod rooms;

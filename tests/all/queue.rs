@@ -150,3 +150,124 @@ fn a_reference_that_is_not_there_is_an_error() {
     assert_eq!(relay.run(&["queue", "retry"]).status.code(), Some(2));
     relay.fails(1, &["log", "show", "K7F3-2QXM-9A1B"]);
 }
+
+/// The name under which a test gives its orders.
+fn operator() -> String {
+    ["SUDO_USER", "USER", "LOGNAME"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()))
+        .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
+}
+
+#[test]
+fn what_is_held_says_by_whom_and_why() {
+    let (relay, _, reference) = one_waiting("1h");
+    let by = operator();
+    let says = |state: &str, words: &str| {
+        let row = &relay.rows(&["queue", "list"])[0];
+        assert_eq!(
+            (&row["state"], &row["last_reply"]),
+            (&state.into(), &words.into())
+        );
+        let found = relay.rows(&["log", "search", &reference]);
+        assert_eq!(column(&found, "reply"), [words]);
+        row["next_attempt_at"].clone()
+    };
+    relay.done(&["queue", "hold", &reference, "--reason", "venter på vakt"]);
+    let held = format!("held by {by}: venter på vakt");
+    assert_eq!(says("held", &held), serde_json::Value::Null);
+    let shown = relay.done(&["queue", "show", &reference]);
+    assert!(shown.contains("  -  ") && shown.contains(&held), "{shown}");
+    // What the hop said last is in the log.
+    let events = relay.rows(&["log", "show", &reference]);
+    assert!(
+        column(&events, "reason")[1].contains("refused"),
+        "{events:?}"
+    );
+
+    relay.done(&["queue", "release", &reference]);
+    relay.expect_events(
+        &reference,
+        &["accepted", "deferred", "held", "released", "deferred"],
+    );
+    let row = &relay.rows(&["queue", "list"])[0];
+    assert!(
+        row["last_reply"].as_str().unwrap().contains("refused"),
+        "{row}"
+    );
+    assert!(row["next_attempt_at"].is_string(), "{row}");
+
+    relay.done(&["queue", "hold", &reference]);
+    says("held", &format!("held by {by}"));
+    relay.done(&["queue", "cancel", &reference, "--reason", "ringt inn"]);
+    let found = relay.rows(&["log", "search", &reference]);
+    assert_eq!(
+        column(&found, "reply"),
+        [format!("cancelled by {by}: ringt inn")]
+    );
+}
+
+#[test]
+fn a_room_that_is_not_there_is_an_error() {
+    let (relay, ..) = one_waiting("1h");
+    let known = "ilbud: there is no room \"room_b\"; did you mean \"room-b\"?\n";
+    for command in [
+        &["queue", "hold"][..],
+        &["queue", "release"],
+        &["queue", "retry"],
+        &["queue", "cancel"],
+        &["queue", "list"],
+        &["queue", "list", "--json"],
+    ] {
+        let mistyped = [command, &["--room", "room_b"]].concat();
+        assert_eq!(relay.fails(1, &mistyped), known, "{command:?}");
+    }
+    assert_eq!(
+        relay.fails(1, &["queue", "hold", "--room", "vakta"]),
+        "ilbud: there is no room \"vakta\"; see: ilbud route export\n"
+    );
+    assert_eq!(states(&relay), ["deferred"]);
+    // A room of the past may be meant: only a hint.
+    let search = relay.run(&["log", "search", "--room", "room_b"]);
+    assert_eq!(search.status.code(), Some(0));
+    let hint = String::from_utf8(search.stderr).unwrap();
+    assert_eq!(hint, known.replace("ilbud: ", "hint: "));
+    let none = relay.run(&["log", "search", "--room", "room-b", "--subject", "xyz"]);
+    assert_eq!(String::from_utf8(none.stderr).unwrap(), "");
+}
+
+#[test]
+fn what_waits_for_a_room_that_is_gone_is_still_handled() {
+    let (relay, ..) = one_waiting("1h");
+    relay.apply(&crate::relay::room("a", "maildir:mail/a", ""));
+    let here = ["--room", "room-b"];
+    relay.done(&[&["queue", "hold"], &here[..]].concat());
+    assert_eq!(
+        relay.rows(&[&["queue", "list"], &here[..]].concat()).len(),
+        1
+    );
+    relay.done(&[&["queue", "cancel"], &here[..]].concat());
+    wait::until("an empty queue", || relay.queue_is_empty());
+    relay.fails(1, &[&["queue", "cancel"], &here[..]].concat());
+}
+
+#[test]
+fn orders_given_at_once_are_all_done() {
+    let relay = Setup::from_a_to(&format!("smtp://127.0.0.1:{}", free_port()))
+        .delivery("retry = [\"1h\"]")
+        .start();
+    let mut client = relay.client("a");
+    for _ in 0..20 {
+        client.send(&vakt("a"), &[&vakt("b")], &letter(&vakt("a"), &vakt("b")));
+    }
+    wait::until("twenty attempts", || states(&relay) == ["deferred"; 20]);
+    std::thread::scope(|scope| {
+        for order in ["hold", "retry", "hold", "release"] {
+            scope.spawn(|| relay.done(&["queue", order, "--all"]));
+        }
+    });
+    relay.done(&["queue", "hold", "--all"]);
+    assert_eq!(states(&relay), ["held"; 20]);
+    relay.done(&["queue", "cancel", "--all"]);
+    assert!(relay.queue_is_empty());
+}

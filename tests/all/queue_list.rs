@@ -1,5 +1,8 @@
 //! What an operator sees of what waits: summed up, in the order asked for, and no more than asked for.
 
+use ilbud::mail::Timestamp;
+use serde_json::Value;
+
 use crate::client::{letter, vakt};
 use crate::relay::{Relay, Setup, column, free_port};
 use crate::sink::{Sink, Stage, Step};
@@ -112,4 +115,63 @@ fn what_is_cancelled_with_a_report_is_told() {
     let events = relay.rows(&["log", "show", &told]);
     assert_eq!(column(&events, "reason")[2], "told by telephone");
     assert_eq!(home.count(), 1);
+}
+
+#[test]
+fn what_is_not_found_is_not_said_to_be_nothing() {
+    let (relay, _sink) = four_waiting();
+    for arguments in [
+        &["--reason", "bussy"][..],
+        &["--state", "held"],
+        &["--older-than", "1d"],
+        &["--room", "room-a"],
+    ] {
+        let shown = relay.done(&[&["queue", "list"], arguments].concat());
+        let expected = "Nothing like that is waiting; all that waits: ilbud queue list\n";
+        assert_eq!(shown, expected, "{arguments:?}");
+    }
+    let mistyped = relay.fails(2, &["queue", "list", "--state", "hold"]);
+    assert!(mistyped.contains("held"), "{mistyped}");
+    relay.done(&["queue", "cancel", "--all"]);
+    for arguments in [&[][..], &["--state", "held"]] {
+        let shown = relay.done(&[&["queue", "list"], arguments].concat());
+        assert_eq!(shown, "Nothing is waiting.\n");
+    }
+}
+
+/// What one hop put off together does not come back together.
+#[test]
+fn next_attempts_are_spread_within_a_tenth_to_either_side() {
+    const MINUTE: i64 = 60_000;
+    let sink = Sink::scripted(|stage, _, _| match stage {
+        Stage::Rcpt => Step::Say("451 4.3.2 not now"),
+        _ => Step::Agree,
+    });
+    let relay = Setup::from_a_to(&sink.hop())
+        .delivery("retry = [\"1h\"]\nwarn_after = \"3h\"")
+        .start();
+    let mut client = relay.client("a");
+    for _ in 0..40 {
+        client.send(&vakt("a"), &[&vakt("b")], &letter(&vakt("a"), &vakt("b")));
+    }
+    let rows = || relay.rows(&["queue", "list"]);
+    wait::until("forty deferrals", || {
+        column(&rows(), "state") == ["deferred"; 40]
+    });
+    let moment = |text: &Value| -> i64 {
+        let moment: Timestamp = text.as_str().unwrap().parse().unwrap();
+        moment.as_millis()
+    };
+    let mut waits = Vec::new();
+    for row in rows() {
+        assert_eq!(row["attempts"], 1, "{row}");
+        let events = relay.rows(&["log", "show", row["ref"].as_str().unwrap()]);
+        waits.push(moment(&row["next_attempt_at"]) - moment(&events[1]["at"]));
+    }
+    let bounds = 54 * MINUTE..=66 * MINUTE;
+    assert!(waits.iter().all(|it| bounds.contains(it)), "{waits:?}");
+    waits.sort_unstable();
+    assert!(waits[39] - waits[0] > 4 * MINUTE, "{waits:?}");
+    waits.dedup();
+    assert!(waits.len() > 30, "{waits:?}");
 }

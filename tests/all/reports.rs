@@ -510,3 +510,71 @@ fn a_report_names_the_phone_that_is_answered() {
     );
     relay.expect_events(&reference, &["accepted", "failed", "bounced"]);
 }
+
+#[test]
+fn a_report_that_is_late_makes_no_report_for_it_is_one() {
+    let away = Sink::scripted(|stage, _, _| match stage {
+        Stage::Rcpt => Step::Say("550 5.1.1 no such user"),
+        _ => Step::Agree,
+    });
+    let (home, _) = busy();
+    let relay = Setup::no_rooms()
+        .room("a", &home.hop())
+        .room("b", &away.hop())
+        .delivery(IMPATIENT)
+        .start();
+    let reference = send(&relay, "", "").reference();
+    relay.expect_events(&reference, &["accepted", "failed", "bounced"]);
+    let events = relay.rows(&["log", "show", &reference]);
+    let report = events.last().unwrap()["report"].as_str().unwrap();
+    let untold = || {
+        let mut rows = relay.rows(&["log", "show", report]);
+        rows.retain(|row| row["event"] == "not bounced");
+        column(&rows, "reason")
+    };
+    wait::until("nobody to tell", || !untold().is_empty());
+    assert_eq!(
+        untold(),
+        ["not told that it is late: it is a report itself, and has no sender"]
+    );
+}
+
+#[test]
+fn what_an_operator_did_is_not_what_the_hop_said() {
+    let (away, _) = busy();
+    let home = Sink::start();
+    let relay = Setup::no_rooms()
+        .room("a", &home.hop())
+        .room("b", &away.hop())
+        .delivery("retry = [\"1h\"]\nwarn_after = \"3s\"")
+        .start();
+    let reference = send(&relay, "", "").reference();
+    relay.expect_events(&reference, &["accepted", "deferred"]);
+    relay.done(&["queue", "hold", &reference, "--reason", "hemmelig"]);
+    let warning = home.wait_for(1).remove(0);
+    relay.done(&[
+        "queue", "cancel", &reference, "--report", "--reason", "ringt",
+    ]);
+    let failure = home.wait_for(2).remove(1);
+    has(
+        &warning,
+        &["held by the service desk", "Action: delayed\r\nStatus: 4."],
+    );
+    has(
+        &failure,
+        &["They write: ringt", "Action: failed\r\nStatus: 5."],
+    );
+    for report in [warning, failure] {
+        let text = report.text();
+        for word in [
+            "hemmelig",
+            "held by ",
+            "cancelled by ",
+            "Diagnostic-Code",
+            "Technical:",
+        ] {
+            let is_ours = word == "held by " && text.contains("being held by the service desk");
+            assert!(is_ours || !text.contains(word), "{word:?} is in:\n{text}");
+        }
+    }
+}

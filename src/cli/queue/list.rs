@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{Failure, print, state};
+use super::{Failure, expect_room, print, state};
 use crate::document;
 use crate::mail::{RoomId, State, Timestamp};
 use crate::spool::store::{Store, Waiting, WaitingFilter, WaitingGroup, WaitingOrder};
@@ -80,10 +80,22 @@ impl List {
     pub(super) async fn print(&self, store: &Arc<dyn Store>) -> Result<(), Failure> {
         let now = Timestamp::now();
         let filter = self.filter(now);
+        expect_room(store, &filter).await?;
         if self.json {
             return self.print_rows(store, filter, usize::MAX).await;
         }
         let groups = store.waiting_groups(filter.clone()).await?;
+        if groups.is_empty() {
+            let everything = WaitingFilter::default();
+            let any = store.waiting_ids(everything, WaitingOrder::Age, 1).await?;
+            return Ok(print::line(format_args!(
+                "{}",
+                match any.is_empty() {
+                    true => "Nothing is waiting.",
+                    false => "Nothing like that is waiting; all that waits: ilbud queue list",
+                }
+            ))?);
+        }
         print_groups(&groups, now)?;
         let limit = match self.limit {
             0 => usize::MAX,
@@ -114,9 +126,8 @@ impl List {
 }
 
 fn print_groups(groups: &[WaitingGroup], now: Timestamp) -> Result<(), Failure> {
-    let Some(oldest) = groups.iter().map(|it| it.oldest_at).min() else {
-        return Ok(print::line(format_args!("Nothing is waiting."))?);
-    };
+    let oldest = groups.iter().map(|it| it.oldest_at).min();
+    let oldest = oldest.unwrap_or(now);
     let count: u64 = groups.iter().map(|it| it.count).sum();
     print::line(format_args!(
         "{count} waiting, the oldest for {}.\n",
@@ -134,17 +145,21 @@ fn group_row(group: &WaitingGroup, now: Timestamp) -> Vec<String> {
         group.state.clone(),
         group.count.to_string(),
         print::span(now.since(group.oldest_at)),
-        next_attempt(&group.state, group.next_attempt_at),
+        next_attempt(group.state.parse().ok(), group.next_attempt_at),
         group.reason.clone(),
     ]
 }
 
-/// What is held has no next attempt.
-fn next_attempt(state: &str, at: Timestamp) -> String {
-    match state.parse() {
-        Ok(State::Queued | State::Deferred) => print::local(at),
-        _ => "-".to_owned(),
+fn next_attempt(state: Option<State>, at: Timestamp) -> String {
+    match state.is_some_and(is_tried) {
+        true => print::local(at),
+        false => "-".to_owned(),
     }
+}
+
+/// What is held has no next attempt.
+const fn is_tried(state: State) -> bool {
+    matches!(state, State::Queued | State::Deferred)
 }
 
 pub(super) fn print_page(page: &[Waiting], json: bool) -> Result<(), Failure> {
@@ -166,6 +181,7 @@ pub(super) fn print_page(page: &[Waiting], json: bool) -> Result<(), Failure> {
 }
 
 fn print_json(waiting: &Waiting) -> Result<(), Failure> {
+    let next_attempt_at = is_tried(waiting.state).then_some(waiting.next_attempt_at);
     Ok(print::json(&serde_json::json!({
         "ref": waiting.id.reference,
         "recipient": waiting.recipient.to_string(),
@@ -173,7 +189,7 @@ fn print_json(waiting: &Waiting) -> Result<(), Failure> {
         "state": waiting.state,
         "attempts": waiting.attempts,
         "accepted_at": waiting.accepted_at,
-        "next_attempt_at": waiting.next_attempt_at,
+        "next_attempt_at": next_attempt_at,
         "last_reply": waiting.last_reply,
         "sender": waiting.sender.as_ref().map(ToString::to_string),
         "size": waiting.size,
@@ -190,7 +206,7 @@ fn row(waiting: &Waiting) -> Vec<String> {
         waiting.state.to_string(),
         waiting.attempts.to_string(),
         print::local(waiting.accepted_at),
-        next_attempt(waiting.state.word(), waiting.next_attempt_at),
+        next_attempt(Some(waiting.state), waiting.next_attempt_at),
         waiting.last_reply.clone().unwrap_or_default(),
     ]
 }

@@ -22,6 +22,7 @@ use mail_builder::headers::raw::Raw;
 use mail_builder::mime::{BodyPart, MimePart};
 
 use super::acceptance::urgency;
+use super::operations::of_the_last_attempt;
 use super::{Occasion, REPORTS};
 use crate::delivery::outcome::{Attempt, Cause, Outcome};
 use crate::mail::headers::header_section;
@@ -113,7 +114,7 @@ const LINE: usize = 998;
 /// How much of a hop's words fits a line of the report (RFC 5322 §2.1.1 allows 998).
 const WORDS: usize = 400;
 /// How the last reply of a recipient begins that may have been delivered.
-const POSSIBLY: &str = EventKind::PossiblyDelivered.word();
+pub(super) const POSSIBLY: &str = "possibly delivered: ";
 
 impl Kind {
     pub const ALL: [Self; REPORTS] = [Self::Failure, Self::Delay, Self::Success];
@@ -201,12 +202,9 @@ impl Last {
 
     /// As the recipient's row tells it, where no attempt was made just now.
     pub fn remembered(waiting: &Waiting) -> Option<Self> {
-        let words = waiting.last_reply.as_deref()?;
-        let possibly = words
-            .strip_prefix(POSSIBLY)
-            .and_then(|rest| rest.strip_prefix(": "));
+        let words = of_the_last_attempt(waiting.last_reply.as_deref()?)?;
         Some(Self {
-            cause: why::read(possibly.unwrap_or(words)),
+            cause: why::read(words.strip_prefix(POSSIBLY).unwrap_or(words)),
             is_unsure: waiting.is_doubtful,
             hop: None,
             at: None,
