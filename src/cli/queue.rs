@@ -31,7 +31,7 @@ pub(super) enum Command {
     Hold {
         #[command(flatten)]
         which: Which,
-        /// Why, for the log
+        /// Why, for the list and the log
         #[arg(long, value_name = "TEXT")]
         reason: Option<String>,
     },

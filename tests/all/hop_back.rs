@@ -181,3 +181,46 @@ fn a_folder_that_can_be_written_to_again_gets_all_that_waits() {
     assert!(arrived, "{:?}", deferred(&relay));
     wait::until("an empty queue", || relay.queue_is_empty());
 }
+
+/// A hop that answers each message as `trouble` says at one stage, until it is well.
+fn ill(at: Stage, trouble: fn(&Arc<Gate>) -> Step) -> (Sink, Arc<Gate>) {
+    let well = Arc::new(Gate::default());
+    let shared = Arc::clone(&well);
+    let sink = Sink::scripted(move |stage, _, _| match stage == at && !shared.is_open() {
+        true => trouble(&shared),
+        false => Step::Agree,
+    });
+    (sink, well)
+}
+
+/// Whatever it said and wherever: the next try of what waits would be an hour away.
+#[test]
+fn a_hop_that_was_ill_at_any_stage_and_takes_one_gets_all_that_waits() {
+    let full: fn(&Arc<Gate>) -> Step = |_| Step::Say("451 4.3.2 not now");
+    let closing: fn(&Arc<Gate>) -> Step = |_| Step::Say("421 4.3.2 closing");
+    let gone: fn(&Arc<Gate>) -> Step = |_| Step::HangUp;
+    let hung: fn(&Arc<Gate>) -> Step = |well| Step::WaitFor(Arc::clone(well));
+    for stage in [Stage::Mail, Stage::Rcpt, Stage::Data] {
+        for (name, trouble) in [
+            ("451", full),
+            ("421", closing),
+            ("gone", gone),
+            ("hung", hung),
+        ] {
+            let (sink, well) = ill(stage, trouble);
+            let delivery =
+                format!("{SLOW_RETRY}\n[delivery.timeouts]\nenvelope = \"1s\"\ndata = \"1s\"");
+            let relay = Setup::from_a_to(&sink.hop()).delivery(&delivery).start();
+            // One recipient alone, put off again and again, would say nothing of its hop.
+            let mut client = relay.client("a");
+            for to in ["x@b.nodnett.test", "y@b.nodnett.test", "z@b.nodnett.test"] {
+                client.send(&vakt("a"), &[to], &letter(&vakt("a"), to));
+            }
+            wait::until("three deferrals", || deferred(&relay).len() == 3);
+            well.open();
+            send(&relay, 1, "b");
+            let arrived = sink.wait_within(SOON, 4).len();
+            assert_eq!(arrived, 4, "{stage:?} {name}: {:?}", deferred(&relay));
+        }
+    }
+}
