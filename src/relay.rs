@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 
 use crate::config::Settings;
 use crate::delivery::client::Caller;
+use crate::delivery::maildir::Writers;
 use crate::delivery::resolve::Resolver;
 use crate::delivery::trust::Trust;
 use crate::delivery::ways::Ways;
@@ -112,6 +113,7 @@ impl Relay {
             resolver: Arc::new(Resolver::new(settings.resolver.clone())),
             timeouts: settings.delivery.timeouts,
             ways: Ways::named_in(table.subscribe()),
+            writers: Writers::default(),
         };
         Ok(Self {
             settings,

@@ -182,7 +182,8 @@ async fn knock_at(
         NextHop::LmtpSocket(path) => Call::LmtpSocket(path),
         NextHop::Mx(domain) => return knock_at_domain(hop, domain, caller, deadline).await,
         NextHop::Maildir(root) => {
-            let ready = maildir::make_ready(root.clone()).await;
+            let (patience, wait) = (Patience::until(deadline), caller.timeouts.block);
+            let ready = caller.writers.make_ready(root, &patience, wait).await;
             let why = |trouble| (unready(trouble), hop.to_string().into());
             return ready.map(|()| None).map_err(why);
         }
@@ -502,7 +503,14 @@ impl<'a> Round<'a> {
             content: self.job.content.clone(),
             first_try: self.job.first_try,
         });
-        let kept = maildir::keep(root.to_owned(), copies.collect()).await;
+        let (copies, wait) = (copies.collect(), self.caller.timeouts.block);
+        let writers = &self.caller.writers;
+        let kept = writers.keep(root, copies, &self.patience(), wait).await;
+        if kept.iter().all(|it| matches!(it, Err(Trouble::Disk(_)))) {
+            self.caller.ways.is_found_silent(whole(hop));
+        } else {
+            self.caller.ways.has_answered(&whole(hop));
+        }
         let fates = kept.into_iter().map(|result| match result {
             Ok(path) => stored(&path),
             Err(trouble) => Setback::new(Stage::Prepare, trouble).fate(),

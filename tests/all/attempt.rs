@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ilbud::delivery::client::{Caller, Timeouts};
+use ilbud::delivery::maildir::Writers;
 use ilbud::delivery::outcome::{Attempt, Outcome};
 use ilbud::delivery::patience::Stop;
 use ilbud::delivery::trust::Trust;
@@ -118,6 +119,7 @@ impl Worker {
             resolver: Arc::default(),
             timeouts,
             ways: Ways::default(),
+            writers: Writers::default(),
         };
         Self {
             caller,

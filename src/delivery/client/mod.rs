@@ -22,6 +22,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::answers::{Answers, Spoken};
+use super::maildir::Writers;
 use super::outcome::{Fate, Stage, Trouble, judge};
 use super::patience::Patience;
 use super::resolve::Resolver;
@@ -122,6 +123,8 @@ pub struct Caller {
     pub timeouts: Timeouts,
     /// What was found out about the ways there.
     pub ways: Ways,
+    /// Those that write to Maildirs.
+    pub writers: Writers,
 }
 
 /// What is spoken. LMTP (RFC 2033) is SMTP with another greeting and an answer per recipient.
