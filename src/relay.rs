@@ -104,7 +104,7 @@ impl Relay {
             .map_err(|fault| Fault(fault.to_string()))?;
         let (spool, feed) = Spool::new(store, last, settings.limits.memory, WINDOW);
         spool.remember_recent().await;
-        spool.warn_no_sooner_than(settings.schedule().first_warning(&table));
+        spool.say_nothing_before(settings.schedule().first_word(&table));
         let table =
             watch::Sender::new(Arc::new(table.with_postmaster(settings.postmaster.clone())));
         let caller = Caller {
@@ -222,7 +222,7 @@ async fn follow_routes(spool: Spool, table: watch::Sender<Arc<RoutingTable>>, se
         match routes::current(spool.store()).await {
             Ok(Some((_, new))) if new.revision() != table.borrow().revision() => {
                 tracing::info!(revision = new.revision(), "a new routing table is in force");
-                spool.warn_no_sooner_than(settings.schedule().first_warning(&new));
+                spool.say_nothing_before(settings.schedule().first_word(&new));
                 table.send_replace(Arc::new(new.with_postmaster(settings.postmaster.clone())));
             }
             Ok(_) => {}

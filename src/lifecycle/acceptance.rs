@@ -10,15 +10,11 @@ use crate::mail::{
 use crate::spool::store::{NewMessage, NewRecipient};
 
 /// A message as it is first kept: every recipient `queued` and due at once, with its events.
-/// `leased_until`: until when the queue holds it in memory. `first_warning`: how soon any sender may
-/// be told that its message is late.
-pub fn accepted(
-    received: &Received,
-    leased_until: Timestamp,
-    first_warning: Duration,
-) -> NewMessage {
+/// `leased_until`: until when the queue holds it in memory. `first_word`: how soon any sender may
+/// be told anything of it.
+pub fn accepted(received: &Received, leased_until: Timestamp, first_word: Duration) -> NewMessage {
     let envelope = &received.envelope;
-    let look_at = Schedule::first_look(envelope.received_at, first_warning, &envelope.terms);
+    let look_at = Schedule::first_look(envelope.received_at, first_word, &envelope.terms);
     let client = envelope.peer.address.ip().to_string();
     let events = received.remarks.iter().cloned();
     let acceptances = envelope.recipients.iter();

@@ -86,18 +86,23 @@ impl Schedule {
         own.unwrap_or(self.warn_after)
     }
 
-    /// The shortest time after which a sender to any room is told that it is late.
-    pub fn first_warning(&self, table: &RoutingTable) -> Duration {
-        let rooms = table.rooms().map(|room| self.warning(Some(room)));
-        rooms.fold(self.warn_after, Duration::min)
+    /// The shortest time after which a sender to any room is told anything: that it is late, or that
+    /// it failed.
+    pub fn first_word(&self, table: &RoutingTable) -> Duration {
+        let of_room = |room: &Room| {
+            let give_up_after = room.give_up_after.unwrap_or(self.give_up_after);
+            give_up_after.min(self.warning(Some(room)))
+        };
+        let usual = self.warn_after.min(self.give_up_after);
+        table.rooms().map(of_room).fold(usual, Duration::min)
     }
 
-    /// When a message is first looked at, whose sender is told nothing before `first_warning` unless
-    /// it named a time itself.
-    pub fn first_look(accepted_at: Timestamp, first_warning: Duration, terms: &Terms) -> Timestamp {
-        let warning = accepted_at.after(first_warning);
-        let named = terms.deliver_by.map_or(warning, |by| by.at);
-        warning.min(named).after(ATTEMPTS_FIRST)
+    /// When a message is first looked at, whose sender is told nothing before `first_word` unless it
+    /// named a time itself.
+    pub fn first_look(accepted_at: Timestamp, first_word: Duration, terms: &Terms) -> Timestamp {
+        let word = accepted_at.after(first_word);
+        let named = terms.deliver_by.map_or(word, |by| by.at);
+        word.min(named).after(ATTEMPTS_FIRST)
     }
 }
 

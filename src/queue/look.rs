@@ -19,6 +19,8 @@ use crate::mail::{Content, EventKind, Reference, State, Timestamp};
 use crate::policy::table::RoutingTable;
 use crate::spool::store::{Applied, Change, RecipientId, StoreError, Told, Waiting};
 
+/// After a start what waited is tried before it is looked at.
+const ATTEMPTS_FIRST: Duration = Duration::from_secs(10);
 /// How often the store is asked who is to be looked at.
 const LOOK: Duration = Duration::from_secs(1);
 /// Recipients looked at, at a time.
@@ -29,9 +31,9 @@ pub(super) const QUOTED: usize = (1 << 20) + 1;
 /// Who was told of, and what came of writing it.
 type Written = (Vec<RecipientId>, Result<Applied, StoreError>);
 
-/// For as long as the queue runs. The store has as long a rest after each portion as that took.
+/// For as long as the queue runs. The store has twice as long a rest after each portion as that took.
 pub(super) async fn run(desk: &Desk) {
-    let mut tick = tokio::time::interval(LOOK);
+    let mut tick = tokio::time::interval_at(Instant::now() + ATTEMPTS_FIRST, LOOK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;
@@ -39,7 +41,7 @@ pub(super) async fn run(desk: &Desk) {
             let begun = Instant::now();
             clock::steady(&desk.dial).await;
             match desk.look_at_a_portion().await {
-                Ok(PORTION) => tokio::time::sleep(begun.elapsed()).await,
+                Ok(PORTION) => tokio::time::sleep(2 * begun.elapsed()).await,
                 Ok(_) => break,
                 Err(fault) => {
                     tracing::warn!(%fault, "what waits cannot be looked at yet");

@@ -120,7 +120,7 @@ struct Shared {
     refused: Notify,
     duplicates: Mutex<Duplicates>,
     /// In milliseconds.
-    first_warning: AtomicU64,
+    first_word: AtomicU64,
 }
 
 impl fmt::Debug for Spool {
@@ -162,7 +162,7 @@ impl Spool {
             refusals: Mutex::default(),
             refused: Notify::new(),
             duplicates: Mutex::new(Duplicates::new(RandomState::new())),
-            first_warning: AtomicU64::new(0),
+            first_word: AtomicU64::new(0),
         };
         (
             Self {
@@ -212,14 +212,14 @@ impl Spool {
         tokio::time::timeout(wait, either).await.ok()
     }
 
-    /// How soon any sender may be told that its message is late, from here on.
-    pub fn warn_no_sooner_than(&self, first_warning: Duration) {
-        let millis = u64::try_from(first_warning.as_millis()).unwrap_or(u64::MAX);
-        self.shared.first_warning.store(millis, Ordering::Relaxed);
+    /// How soon any sender may be told anything of its message, from here on.
+    pub fn say_nothing_before(&self, first_word: Duration) {
+        let millis = u64::try_from(first_word.as_millis()).unwrap_or(u64::MAX);
+        self.shared.first_word.store(millis, Ordering::Relaxed);
     }
 
-    fn first_warning(&self) -> Duration {
-        Duration::from_millis(self.shared.first_warning.load(Ordering::Relaxed))
+    fn first_word(&self) -> Duration {
+        Duration::from_millis(self.shared.first_word.load(Ordering::Relaxed))
     }
 
     /// Octets set aside for bodies.
@@ -240,7 +240,7 @@ impl Spool {
             Duration::ZERO
         };
         let leased_until = received.envelope.received_at.after(lease);
-        let mut message = lifecycle::accepted(&received, leased_until, self.first_warning());
+        let mut message = lifecycle::accepted(&received, leased_until, self.first_word());
         let remembered = self.remember(&mut message);
         let waiting = place.as_ref().map(|_| waiting(&message));
         let kept = self.shared.store.accept(message).await;

@@ -171,7 +171,7 @@ Forsinket til:
   Haster det? Ring Rom B: +# # # # #
   Hvorfor:        Mottakerens e-postsystem kan ikke ta imot meldingen
                   akkurat nå.
-  Har ventet:     # sekunder (siden kl. #:#:#)
+  Har ventet:     # sekunder, siden kl. #:#:#
   Neste forsøk:   kl. #:#:#
   Vi prøver til:  kl. #:#:#
   Siste svar:
@@ -206,7 +206,7 @@ Delayed to:
   Is it urgent? Call Rom B: +# # # # #
   Why:            The recipient's mail system cannot take the message just
                   now.
-  Waiting for:    # seconds (since #:#:#)
+  Waiting for:    # seconds, since #:#:#
   Next attempt:   #:#:#
   Trying until:   #:#:#
   Last answer:

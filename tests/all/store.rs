@@ -671,7 +671,8 @@ async fn what_is_taken_since_a_restart_is_not_given_out_again() {
             break;
         }
     }
-    assert_eq!((portions, taken), (vec![500, 101, 0], 601));
+    assert!(portions.len() > 2, "a portion at a time: {portions:?}");
+    assert_eq!((portions.iter().sum::<u64>(), taken), (601, 601));
 }
 
 #[tokio::test]
