@@ -1,8 +1,8 @@
 //! Where a room's mail is handed over, written as a URL.
 //!
 //! Parsing is strict: what is not understood is a fault, never ignored, and so are options that undo
-//! each other. A hop prints in one canonical way, `Display` without the password, [`NextHop::url`]
-//! with it. Whoever names a `ca` or a `pin` means it: such a hop is verified or not delivered to.
+//! each other. A fault never repeats what might be a password. A hop prints in one canonical way,
+//! `Display` without the password, [`NextHop::url`] with it. Whoever names a `ca` or a `pin` means it: such a hop is verified or not delivered to.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -19,6 +19,10 @@ const LMTP_PORT: u16 = 24;
 const SCHEMES: [&str; 5] = ["smtp", "smtps", "lmtp", "mx", "maildir"];
 const OPTIONS: [&str; 5] = ["tls", "ca", "pin", "client_certificate", "client_key"];
 const PIN: &str = "sha256:";
+
+/// What is said instead of words that might repeat a password.
+const MISPLACED: &str = "what stands before the @ is not understood: write smtp://user:password@host, \
+                         with every odd character of user and password as %XX (? is %3F, @ is %40)";
 
 /// Where a room's mail is handed over. Prints as it was written, without the password.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -65,6 +69,13 @@ pub enum HopTls {
 
 impl NextHop {
     pub fn parse(text: &str) -> Result<Self, String> {
+        Self::understand(text).map_err(|why| match hides_a_secret(text) {
+            false => why,
+            true => MISPLACED.to_owned(),
+        })
+    }
+
+    fn understand(text: &str) -> Result<Self, String> {
         let (scheme, rest) = text.split_once(':').ok_or_else(|| {
             format!("{text:?} is no next hop; write for example \"smtp://10.1.0.5:25\"")
         })?;
@@ -275,7 +286,10 @@ fn with_options(mut server: HopServer, query: &str) -> Result<HopServer, String>
 }
 
 fn set_option(server: &mut HopServer, key: &str, value: &str) -> Result<(), String> {
-    let file = || path(&decoded(value)?).map_err(|why| format!("{key}: {why}"));
+    let file = || {
+        let decoded = decoded(value).and_then(|it| path(&it));
+        decoded.map_err(|why| format!("{key}: {why}"))
+    };
     match key {
         "tls" => server.tls = tls(value)?,
         "ca" => server.ca = Some(file()?),
@@ -356,7 +370,11 @@ fn user_and_password(text: &str) -> Result<(String, String), String> {
     if user.is_empty() || password.is_empty() {
         return Err("neither user nor password may be empty".to_owned());
     }
-    Ok((decoded(user)?, decoded(password)?))
+    let named = |what: &'static str| move |why: String| format!("{what}: {why}");
+    Ok((
+        decoded(user).map_err(named("user"))?,
+        decoded(password).map_err(named("password"))?,
+    ))
 }
 
 fn host_and_port(text: &str, usual: u16) -> Result<(String, u16), String> {
@@ -422,9 +440,21 @@ fn absolute(text: &str) -> Result<PathBuf, String> {
     path(text)
 }
 
-/// RFC 3986 §2.1.
+/// Whether there is an `@` whose left side is not `scheme://user:password`, where it is known that
+/// nothing of it is repeated, so that a part of a password may have been taken for something else.
+fn hides_a_secret(text: &str) -> bool {
+    let Some((before, _)) = text.rsplit_once('@') else {
+        return false;
+    };
+    match before.split_once("://") {
+        None | Some(("mx", _)) => true,
+        Some((_, who)) => who.contains('?'),
+    }
+}
+
+/// RFC 3986 §2.1. What is wrong is said without the text.
 fn decoded(text: &str) -> Result<String, String> {
-    let fault = || format!("{text:?}: after % come two hexadecimal digits");
+    let fault = || "after % come two hexadecimal digits".to_owned();
     let mut octets = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {
@@ -443,7 +473,7 @@ fn decoded(text: &str) -> Result<String, String> {
     String::from_utf8(octets)
         .ok()
         .filter(|text| !text.chars().any(char::is_control))
-        .ok_or_else(|| format!("{text:?} is not plain text"))
+        .ok_or_else(|| "what stands there as %XX is not plain text".to_owned())
 }
 
 /// RFC 3986 §2.3: what is unreserved stays as it is; so does `/`.
@@ -548,8 +578,10 @@ mod tests {
             ("smtp://a.test?tsl=required",  "unknown option \"tsl\"; did you mean \"tls\"?"),
             ("smtp://user@a.test",          "a user needs a password: user:password@host"),
             ("smtp://:x@a.test",            "neither user nor password may be empty"),
-            ("smtp://u:%4@a.test",          "\"%4\": after % come two hexadecimal digits"),
-            ("smtp://u:%00@a.test",         "\"%00\" is not plain text"),
+            ("smtp://u:%4@a.test",          "password: after % come two hexadecimal digits"),
+            ("smtp://u:%00@a.test",         "password: what stands there as %XX is not plain text"),
+            ("smtp://%4:x@a.test",          "user: after % come two hexadecimal digits"),
+            ("smtp://a.test?ca=%4",         "ca: after % come two hexadecimal digits"),
             ("lmtp:run/lmtp.sock",          "write lmtp://host:port, or lmtp: and a path that starts with /"),
             ("maildir:",                    "the path is missing"),
             ("mx:",                         "\"\" is no host name"),
@@ -608,6 +640,37 @@ mod tests {
         assert!(hops.len() > 5, "{hops:?}");
         for hop in hops {
             assert!(NextHop::parse(hop).is_ok(), "{:?}", NextHop::parse(hop));
+        }
+    }
+
+    /// However a password is mistyped, what is said of it repeats no part of it.
+    #[test]
+    fn a_fault_never_repeats_a_password() {
+        for written in [
+            "smtp://ilbud:kvast?melig@a.test",
+            "smtp://ilbud:kvast@a.test?melig@a.test",
+            "smtp://ilbud:kvast%melig@a.test",
+            "smtp://ilbud:kvast%E5melig@a.test",
+            "smtp://ilbud:kvast/melig@a b.test",
+            "smtp://ilbud:kvast@melig@a b.test",
+            "smtp:ilbud:kvast-melig@a.test",
+            "smtp//ilbud:kvast-melig@a.test",
+            "smpt://ilbud:kvast-melig@a.test",
+            "kvast-melig@a.test",
+            "kvast-melig@a.test:25",
+            "ilbud:kvast-melig@a.test",
+            "mx:ilbud:kvast-melig@a.test",
+            "mx://ilbud:kvast-melig@a.test",
+            "lmtp:ilbud:kvast-melig@a.test",
+            "smtp://ilbud:kvast-melig@a.test:x",
+            "smtp://ilbud:kvast-melig@a.test?tls=x",
+            "smtp://ilbud:kvast-melig@a.test?tls=off",
+        ] {
+            let why = NextHop::parse(written).unwrap_err();
+            assert!(
+                !why.contains("kvast") && !why.contains("melig"),
+                "{written}: {why}"
+            );
         }
     }
 

@@ -24,7 +24,9 @@ impl Connection {
         };
         match answer.code {
             235 => Ok(()),
-            421 => answer.expect(Stage::Auth, 235..=235).map(drop),
+            421 if !answer.lines.iter().any(|it| repeats(it, user, password)) => {
+                answer.expect(Stage::Auth, 235..=235).map(drop)
+            }
             _ => Err(refused(user, password, answer)),
         }
     }
@@ -51,11 +53,20 @@ impl Connection {
 
 fn refused(user: &str, password: &str, answer: Spoken) -> Setback {
     let mut answer = answer.into_answer();
-    if answer.text.contains(password) {
+    if repeats(&answer.text, user, password) {
         answer.text = "(its words repeat the password)".into();
     }
     let words = format!("the next hop does not let user {user:?} log in: {answer}");
     Setback::new(Stage::Auth, Trouble::NotLetIn(words))
+}
+
+/// Whether a hop says what nobody else is to hear: as it is, or as it was sent.
+fn repeats(text: &str, user: &str, password: &str) -> bool {
+    let plain = base64(format!("\0{user}\0{password}").as_bytes());
+    let login = base64(password.as_bytes());
+    [password, &plain, &login]
+        .into_iter()
+        .any(|secret| text.contains(secret))
 }
 
 /// RFC 4648 §4.
