@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clap::Subcommand;
 
-use super::{Failure, operator, print};
+use super::{Failure, exposed_table, operator, print};
 use crate::config::Settings;
 use crate::mail::Timestamp;
 use crate::ops::routes::{self, Proposal};
@@ -78,6 +78,7 @@ async fn apply(
 ) -> Result<(), Failure> {
     let toml = std::fs::read_to_string(file)
         .map_err(|fault| Failure::new(format!("{}: {fault}", file.display())))?;
+    let exposed = exposed_table(file, &toml);
     let proposal = Proposal {
         toml,
         by: operator(),
@@ -89,6 +90,9 @@ async fn apply(
         .map_err(|refused| Failure::of_table(file, refused))?;
     for warning in &outcome.warnings {
         print::complaint(&format!("warning: {}: {warning}", file.display()));
+    }
+    if let Some(fault) = exposed {
+        print::complaint(&format!("warning: {fault}"));
     }
     if json {
         let summary = outcome.summary.unwrap_or_default();
