@@ -25,6 +25,7 @@ use crate::limits::{self, Connections, Rates};
 use crate::mail::{Received, Refusal, Reply, Timestamp};
 use crate::policy::table::RoutingTable;
 use crate::spool::{BodyPermit, Spool};
+use crate::supervisor::Pulse;
 use crate::tls::Incoming;
 
 /// For a whole command (RFC 5321 §4.5.3.2.7).
@@ -45,6 +46,9 @@ const GRACE: Duration = Duration::from_secs(20);
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Between attempts to accept while that fails, as it does without file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// A listener shows that it lives at least this often.
+const BEAT: Duration = Duration::from_millis(250);
 
 const BACKLOG: i32 = 4096;
 /// What a connection reads into: while it waits, and while content comes.
@@ -161,7 +165,8 @@ pub struct Parts {
 }
 
 /// Serves until the relay goes down and the transactions in hand are finished.
-pub async fn run(listener: Listener, parts: Arc<Parts>) {
+/// As long as connections can be accepted, `pulse` beats.
+pub async fn run(listener: Listener, parts: Arc<Parts>, pulse: Pulse) {
     let Listener {
         settings, socket, ..
     } = listener;
@@ -174,6 +179,7 @@ pub async fn run(listener: Listener, parts: Arc<Parts>) {
         }),
         settings,
         parts,
+        pulse,
     };
     let mut stop = door.parts.stop.clone();
     tokio::select! {
@@ -192,6 +198,7 @@ struct Door {
     settings: ListenerSettings,
     session: Arc<session::Settings>,
     parts: Arc<Parts>,
+    pulse: Pulse,
 }
 
 impl Door {
@@ -223,8 +230,13 @@ impl Door {
     /// The next connection, however long accepting fails.
     async fn accept(&self, socket: &TcpListener) -> (TcpStream, SocketAddr) {
         loop {
-            match socket.accept().await {
+            let Ok(accepted) = timeout(BEAT, socket.accept()).await else {
+                self.pulse.beat();
+                continue;
+            };
+            match accepted {
                 Ok((stream, address)) => {
+                    self.pulse.beat();
                     let address = SocketAddr::new(address.ip().to_canonical(), address.port());
                     return (stream, address);
                 }

@@ -13,7 +13,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("ops", &["ops"]),
     ("workers", &["smtp::server", "scan", "queue"]),
     ("doers", &["spool", "delivery"]),
-    ("tools", &["metrics", "limits", "stamp", "tls"]),
+    (
+        "tools",
+        &["metrics", "limits", "secrecy", "stamp", "supervisor", "tls"],
+    ),
     (
         "deciders",
         &[
