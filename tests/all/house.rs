@@ -36,6 +36,7 @@ const PURE: &[&str] = &[
     "mail",
     "smtp::command",
     "smtp::data",
+    "smtp::proxy",
     "smtp::session",
     "policy",
     "lifecycle",

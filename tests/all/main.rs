@@ -47,6 +47,7 @@ mod names;
 mod next_hops;
 mod nothing_leaves;
 mod own_room_only;
+mod proxied;
 mod queue;
 mod queue_list;
 mod real_hops;
