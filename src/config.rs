@@ -5,9 +5,11 @@
 //! the nearest known one. It opens nothing but the file itself: whether a certificate or a folder is
 //! there is for `check` and `serve` to find out.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 use crate::delivery::{self, client::Timeouts, resolve};
 use crate::document::{self, Fault, Mistakes, Table, Value};
@@ -197,6 +199,7 @@ fn listeners(root: &mut Table<'_>, unsaid: ListenerTls) -> Vec<ListenerSettings>
             .and_then(|it| it.parse(socket_address));
         let words = ListenerTls::ALL.map(|tls| (tls.word(), tls));
         let tls = table.take("tls").map_or(Some(unsaid), |it| it.word(&words));
+        let proxy_from = table.take("proxy_from").and_then(networks);
         let (Some(name), Some(address), Some(tls)) = (name, address, tls) else {
             continue;
         };
@@ -211,9 +214,34 @@ fn listeners(root: &mut Table<'_>, unsaid: ListenerTls) -> Vec<ListenerSettings>
                 ));
             }
         }
-        listeners.push(ListenerSettings { name, address, tls });
+        listeners.push(ListenerSettings {
+            name,
+            address,
+            tls,
+            proxy_from: proxy_from.unwrap_or_default(),
+        });
     }
     listeners
+}
+
+/// The load balancers that a listener is for.
+fn networks(value: Value<'_>) -> Option<Vec<IpNet>> {
+    if value.is_empty_list() {
+        value.fault("must name at least one load balancer; leave the line out where there is none");
+        return None;
+    }
+    let networks = value.list()?.into_iter();
+    networks.map(|it| it.parse(network)).collect()
+}
+
+fn network(text: &str) -> Result<IpNet, &'static str> {
+    let network: Option<IpNet> = match text.parse() {
+        Ok(network) => Some(network),
+        Err(_) => text.parse::<IpAddr>().ok().map(IpNet::from),
+    };
+    network
+        .filter(|it| it.prefix_len() > 0)
+        .ok_or("must be an address or a network, such as \"10.0.0.5\" or \"10.0.0.0/28\"")
 }
 
 /// `127.0.0.1:2525`, `[::1]:2525`, or a name of this machine with a port.
@@ -518,6 +546,8 @@ address = "127.0.0.1:2525"
             ("[resolver]\nnameservers = [\"10.1.0.1\"]", "line 11: unknown key \"nameservers\" in [resolver]; did you mean \"name_servers\"?"),
             ("[resolver]\nname_servers = [\"ns.test\"]", "line 11: \"name_servers\": must be an IP address such as 10.1.0.1, with a port where it is not 53: 10.1.0.1:5353"),
             ("[resolver]\nname_servers = []", "line 11: \"name_servers\": must name at least one server; leave the line out to ask the system's"),
+            ("[[listener]]\nname = \"x\"\naddress = \"127.0.0.1:2526\"\nproxy_from = []", "line 13: \"proxy_from\": must name at least one load balancer; leave the line out where there is none"),
+            ("[[listener]]\nname = \"x\"\naddress = \"127.0.0.1:2526\"\nproxy_from = [\"0.0.0.0/0\"]", "line 13: \"proxy_from\": must be an address or a network, such as \"10.0.0.5\" or \"10.0.0.0/28\""),
             ("[resolver]\nattempts = 0", "line 11: \"attempts\": must be from 1 to 10"),
             ("[resolver]\ntimeout = \"0s\"", "line 11: \"timeout\": must be more than nothing"),
             ("[console]\naddress = \"here\"", "line 11: \"address\": must be ADDRESS:PORT, such as 127.0.0.1:2525 or [::1]:2525"),

@@ -20,8 +20,9 @@
 //!    trouble into an outcome, which goes back to 5.
 //! 8. [`ops`] is what people may do to all this, for the command line now and a console later.
 //!
-//! Beside the road: [`limits`] (how much one client may send), [`tls`] (certificates) and [`stamp`]
-//! (whether a file has changed).
+//! Beside the road: [`limits`] (how much one client may send), [`tls`] (certificates), [`stamp`]
+//! (whether a file has changed), [`secrecy`] (whether it is nobody else's to read) and [`supervisor`]
+//! (what systemd is told).
 
 pub mod cli;
 pub mod relay;
@@ -38,7 +39,9 @@ pub mod delivery;
 pub mod spool;
 
 pub mod limits;
+pub mod secrecy;
 pub mod stamp;
+pub mod supervisor;
 pub mod tls;
 
 pub mod lifecycle;

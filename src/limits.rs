@@ -150,7 +150,8 @@ struct Open {
 #[derive(Debug)]
 pub struct Seat {
     connections: Arc<Connections>,
-    address: IpAddr,
+    /// Unknown at first behind a load balancer.
+    address: Option<IpAddr>,
 }
 
 impl Connections {
@@ -164,16 +165,20 @@ impl Connections {
 
     /// A place for one more from `address`; `None`: the house, or the address's share, is full.
     pub fn take(self: &Arc<Self>, address: IpAddr) -> Option<Seat> {
+        let mut seat = self.take_unnamed()?;
+        seat.name(address).then_some(seat)
+    }
+
+    /// A place for one more, whose address is not known yet; `None`: the house is full.
+    pub fn take_unnamed(self: &Arc<Self>) -> Option<Seat> {
         let mut open = self.open();
-        let mine = open.by_address.get(&address).copied().unwrap_or(0);
-        if open.all >= self.most || mine >= self.most_per_address {
+        if open.all >= self.most {
             return None;
         }
         open.all += 1;
-        open.by_address.insert(address, mine + 1);
         Some(Seat {
             connections: Arc::clone(self),
-            address,
+            address: None,
         })
     }
 
@@ -182,14 +187,30 @@ impl Connections {
     }
 }
 
+impl Seat {
+    /// Whose it is is known now. `false`: that address's share is full.
+    pub fn name(&mut self, address: IpAddr) -> bool {
+        let mut open = self.connections.open();
+        let mine = open.by_address.get(&address).copied().unwrap_or(0);
+        if self.address.is_some() || mine >= self.connections.most_per_address {
+            return false;
+        }
+        open.by_address.insert(address, mine + 1);
+        drop(open);
+        self.address = Some(address);
+        true
+    }
+}
+
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut open = self.connections.open();
         open.all = open.all.saturating_sub(1);
-        if let Some(mine) = open.by_address.get_mut(&self.address) {
+        let Some(address) = self.address else { return };
+        if let Some(mine) = open.by_address.get_mut(&address) {
             *mine = mine.saturating_sub(1);
             if *mine == 0 {
-                open.by_address.remove(&self.address);
+                open.by_address.remove(&address);
             }
         }
     }

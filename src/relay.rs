@@ -27,6 +27,7 @@ use crate::queue;
 use crate::smtp::server::{self, Listener, ListenerTls};
 use crate::spool::store::Store;
 use crate::spool::{Feed, Spool};
+use crate::supervisor::{self, Pulses, Supervisor};
 use crate::tls;
 
 /// Fresh messages that may wait in memory for the queue.
@@ -37,6 +38,10 @@ const TIDY: Duration = Duration::from_secs(1);
 const READ_AGAIN: Duration = Duration::from_secs(2);
 /// How long stopping may take in all, whatever hangs.
 const STOP: Duration = Duration::from_secs(40);
+/// How many times within the service manager's patience it is told that the relay lives; and that is
+/// not looked at more often than this.
+const SIGNS_OF_LIFE: u32 = 3;
+const LOOK_FOR_LIFE: Duration = Duration::from_secs(1);
 /// How often certificates on disk are looked at.
 const LOOK_AT_CERTIFICATES: Duration = Duration::from_secs(2);
 
@@ -63,6 +68,7 @@ pub struct Relay {
     tls: Option<tls::Reloading>,
     caller: Caller,
     last: Option<Reference>,
+    supervisor: Supervisor,
 }
 
 impl Relay {
@@ -124,6 +130,7 @@ impl Relay {
             tls,
             caller,
             last,
+            supervisor: Supervisor::of_environment(),
         })
     }
 
@@ -134,6 +141,13 @@ impl Relay {
             .map(|it| (it.name(), it.address(), it.tls().word()))
     }
 
+    fn places(&self) -> String {
+        let places = self
+            .listeners()
+            .map(|(name, address, _)| format!("{address} ({name})"));
+        places.collect::<Vec<_>>().join(", ")
+    }
+
     pub fn table(&self) -> Arc<RoutingTable> {
         Arc::clone(&self.table.borrow())
     }
@@ -141,6 +155,13 @@ impl Relay {
     /// Runs until `stop` is ready, then stops gracefully.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), Fault> {
         let (stopping, stopped) = watch::channel(false);
+        let post = Post {
+            places: self.places(),
+            spool: self.spool.clone(),
+            table: self.table.subscribe(),
+            supervisor: self.supervisor,
+        };
+        let mut pulses = Pulses::default();
         let mut background = JoinSet::new();
         let mut foreground = JoinSet::new();
         background.spawn(self.spool.clone().write_refusals());
@@ -163,6 +184,7 @@ impl Relay {
             settings: self.settings.delivery.clone(),
             letterhead: self.settings.letterhead(),
             stop: stopped.clone(),
+            pulse: pulses.add("the queue"),
         }));
         let parts = Arc::new(server::Parts {
             hostname: self.settings.hostname.clone(),
@@ -175,14 +197,20 @@ impl Relay {
             stop: stopped,
         });
         for listener in self.listeners {
-            foreground.spawn(server::run(listener, Arc::clone(&parts)));
+            let pulse = pulses.add(format!("the listener {:?}", listener.name()));
+            foreground.spawn(server::run(listener, Arc::clone(&parts), pulse));
         }
+        post.supervisor.tell(supervisor::READY, &post.standing());
+        let post = Arc::new(post);
+        background.spawn(Arc::clone(&post).report_life(pulses));
         let outcome = tokio::select! {
             () = stop => Ok(()),
             _ = background.join_next() => Err(Fault("a part of the relay died; start it again".to_owned())),
             _ = foreground.join_next() => Err(Fault("a part of the relay died; start it again".to_owned())),
         };
         tracing::info!("stopping: transactions in hand are finished, new ones are refused");
+        post.supervisor
+            .tell(supervisor::STOPPING, &farewell(&outcome));
         stopping.send_replace(true);
         let last_works = async {
             while foreground.join_next().await.is_some() {}
@@ -192,6 +220,76 @@ impl Relay {
             tracing::error!("stopped before everything was done: the store did not answer in time");
         }
         outcome
+    }
+}
+
+fn farewell(outcome: &Result<(), Fault>) -> String {
+    match outcome {
+        Ok(()) => "stopping: transactions in hand are finished, new ones are refused".to_owned(),
+        Err(fault) => format!("stopping: {fault}"),
+    }
+}
+
+/// Who tells the service manager how things stand.
+struct Post {
+    /// Where the relay listens.
+    places: String,
+    spool: Spool,
+    table: watch::Receiver<Arc<RoutingTable>>,
+    supervisor: Supervisor,
+}
+
+impl Post {
+    /// Tells it that the relay lives, for as long as it does: a relay that only seems to live is to be
+    /// started anew.
+    async fn report_life(self: Arc<Self>, mut pulses: Pulses) {
+        let Some(patience) = self.supervisor.patience() else {
+            return std::future::pending().await;
+        };
+        let every = (patience / SIGNS_OF_LIFE).max(LOOK_FOR_LIFE);
+        let mut is_well = true;
+        loop {
+            tokio::time::sleep(every).await;
+            let trouble = match self.store_answers(every).await {
+                true => pulses.silent().join(" and "),
+                false => "the store".to_owned(),
+            };
+            is_well = self.report(&trouble, is_well);
+        }
+    }
+
+    fn report(&self, trouble: &str, was_well: bool) -> bool {
+        if trouble.is_empty() {
+            self.supervisor.tell(supervisor::ALIVE, &self.standing());
+            if !was_well {
+                tracing::warn!("every part of the relay answers again");
+            }
+            return true;
+        }
+        let status = format!("in trouble: {trouble} does not answer");
+        tracing::error!("{status}; unless that changes, the service manager starts the relay anew");
+        self.supervisor.tell("", &status);
+        false
+    }
+
+    /// Whether the store reads and commits, or says why it cannot: one that says so is not dead.
+    async fn store_answers(&self, within: Duration) -> bool {
+        let store = self.spool.store();
+        let both = async {
+            let commit = store.give_back(Vec::new());
+            (store.last_event().await, commit.await)
+        };
+        tokio::time::timeout(within, both).await.is_ok()
+    }
+
+    fn standing(&self) -> String {
+        let table = self.table.borrow();
+        format!(
+            "carrying mail between {} rooms (routing table {}), on {}",
+            table.rooms().count(),
+            table.revision(),
+            self.places
+        )
     }
 }
 

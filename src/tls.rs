@@ -3,12 +3,14 @@
 //! Decides which versions and which trust: TLS 1.2 and 1.3 with the provider's default suites, our
 //! certificate towards clients and `client_ca` for theirs; what goes towards next hops is [`Outgoing`].
 //! Files are read again when they change; a new pair that cannot be used leaves the old one in force,
-//! with a warning. Faults name the file and say what is wrong with it.
+//! with an alarm. A private key that others may read is not used. Faults name the file and say what is
+//! wrong with it.
 
 mod next_hops;
 mod workstations;
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,6 +26,7 @@ use tokio_rustls::rustls::{self, ProtocolVersion, RootCertStore, ServerConfig, S
 use tokio_rustls::server::TlsStream;
 
 use crate::mail::TlsSession;
+use crate::secrecy;
 use crate::stamp::{self, Stamp};
 pub use next_hops::{Identity, Outgoing, Voucher};
 pub use tokio_rustls::rustls::ClientConfig;
@@ -45,6 +48,8 @@ pub struct Settings {
 pub struct TlsFault {
     file: PathBuf,
     cause: String,
+    /// Others on this machine may read what is nobody else's.
+    pub is_exposed: bool,
 }
 
 impl TlsFault {
@@ -52,6 +57,7 @@ impl TlsFault {
         Self {
             file: file.to_owned(),
             cause: cause.to_string(),
+            is_exposed: false,
         }
     }
 }
@@ -159,8 +165,20 @@ fn mismatch(certificate: &Path, key: &Path, cause: &rustls::Error) -> TlsFault {
     }
 }
 
+/// A key that others may read is nobody's proof of anything, and is not used.
 fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, TlsFault> {
-    PrivateKeyDer::from_pem_file(file).map_err(|cause| TlsFault::new(file, cause))
+    let opened = File::open(file).map_err(|cause| TlsFault::new(file, cause))?;
+    let metadata = opened.metadata();
+    let metadata = metadata.map_err(|cause| TlsFault::new(file, cause))?;
+    let key = PrivateKeyDer::from_pem_reader(opened);
+    let key = key.map_err(|cause| TlsFault::new(file, cause))?;
+    match secrecy::fault(file, &metadata, "a private key") {
+        Some(cause) => Err(TlsFault {
+            is_exposed: true,
+            ..TlsFault::new(file, cause)
+        }),
+        None => Ok(key),
+    }
 }
 
 /// Every certificate in a PEM file; at least one.
@@ -235,7 +253,7 @@ impl Reloading {
             // Often the second file has only not been written yet, or may not be read yet.
             Err(fault) => {
                 if is_news {
-                    tracing::warn!(%fault, "the certificate in use stays in use");
+                    tracing::error!(%fault, "the certificate in use stays in use");
                 }
                 false
             }

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Failure, NO_ENGINE, certs, print};
+use super::{AS_ROOT, Failure, NO_ENGINE, certs, exposed_table, is_root, print};
 use crate::config::{self, Settings};
-use crate::delivery::trust::{self, Trust};
+use crate::delivery::trust::{self, Doubt, Trust};
 use crate::ops::routes;
 use crate::policy::table::{Fault, NextHop, RoutingTable};
 use crate::spool::sqlite::Sqlite;
@@ -43,6 +43,9 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
 
 fn check_parts(config: &Path, settings: &Settings, findings: &mut Findings) -> Result<(), Failure> {
     findings.warnings.push(NO_ENGINE.to_owned());
+    findings
+        .warnings
+        .extend(is_root().then(|| AS_ROOT.to_owned()));
     check_tls(settings, findings);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -94,7 +97,10 @@ async fn check_store(config: &Path, settings: &Settings, findings: &mut Findings
 fn check_file(config: &Path, settings: Option<&Settings>, findings: &mut Findings) {
     let file = config.with_file_name("routes.toml");
     match std::fs::read_to_string(&file) {
-        Ok(text) => check_table(&text, &file.display().to_string(), settings, findings),
+        Ok(text) => {
+            check_table(&text, &file.display().to_string(), settings, findings);
+            findings.mistakes.extend(exposed_table(&file, &text));
+        }
         Err(_) => findings.warnings.push(format!(
             "there is no routing table yet: put one at {}, or run ilbud route apply FILE",
             file.display()
@@ -111,8 +117,10 @@ fn check_table(text: &str, name: &str, settings: Option<&Settings>, findings: &m
     };
     match RoutingTable::parse(text, 0) {
         Ok((table, warnings)) => {
+            let (mistakes, doubts) = doubt_files(&table);
+            findings.mistakes.extend(lines(mistakes));
             findings.warnings.extend(lines(warnings));
-            findings.warnings.extend(lines(doubt_files(&table)));
+            findings.warnings.extend(lines(doubts));
             let times = settings.map(|it| routes::doubt_times(&table, &it.delivery));
             findings.warnings.extend(times.into_iter().flatten());
         }
@@ -120,17 +128,22 @@ fn check_table(text: &str, name: &str, settings: Option<&Settings>, findings: &m
     }
 }
 
-/// Certificates that next hops name and that cannot be used as they are: mail would wait for them.
-fn doubt_files(table: &RoutingTable) -> Vec<Fault> {
-    let mut doubts = Vec::new();
+/// Files that next hops name and that cannot be used as they are: mail would wait for them. First
+/// those that others may read, which are mistakes, then all others.
+fn doubt_files(table: &RoutingTable) -> (Vec<Fault>, Vec<Fault>) {
+    let (mut mistakes, mut doubts) = (Vec::new(), Vec::new());
     for room in table.rooms() {
         for server in room.next_hops.iter().filter_map(NextHop::server) {
-            let found = trust::doubts(server);
-            doubts.extend(found.into_iter().map(|doubt| Fault {
+            let (found, doubt) = match trust::doubt(server) {
+                None => continue,
+                Some(Doubt::Exposed(words)) => (&mut mistakes, words),
+                Some(Doubt::Unusable(words)) => (&mut doubts, words),
+            };
+            found.push(Fault {
                 line: None,
                 text: format!("room \"{}\", next hop {}: {doubt}", room.id, server.host),
-            }));
+            });
         }
     }
-    doubts
+    (mistakes, doubts)
 }

@@ -20,12 +20,17 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{self, Settings};
 use crate::ops::routes::Refused;
+use crate::policy::table::{NextHop, RoutingTable};
+use crate::secrecy;
 use crate::spool::sqlite::Sqlite;
 use crate::spool::store::{Store, StoreError};
 
 /// What `serve` and `check` say, and go on.
 const NO_ENGINE: &str =
     "no [[scan.engine]]: attachments are not looked at; scanning comes with a later version";
+
+/// What both say where root runs them.
+const AS_ROOT: &str = "this runs as root, which it never needs: start it as a user of its own (README, \"Install as a service\")";
 
 /// Where the settings are unless `--config` says otherwise.
 pub const DEFAULT_CONFIG: &str = "config/ilbud.toml";
@@ -180,6 +185,22 @@ fn load(config: &Path) -> Result<Settings, Failure> {
                 .map(|fault| format!("{}: {fault}", config.display())),
         )
     })
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// What is wrong with a file that holds this table, and passwords with it, and that others may read.
+fn exposed_table(file: &Path, text: &str) -> Option<String> {
+    let (table, _) = RoutingTable::parse(text, 0).ok()?;
+    let mut servers = table
+        .rooms()
+        .flat_map(|room| room.next_hops.iter().filter_map(NextHop::server));
+    let has_password = servers.any(|server| server.credentials.is_some());
+    let metadata = std::fs::metadata(file).ok().filter(|_| has_password)?;
+    let fault = secrecy::fault(file, &metadata, "a next hop's password")?;
+    Some(format!("{}: {fault}", file.display()))
 }
 
 /// Who runs this command, for the log.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clap::Subcommand;
 
-use super::{Failure, operator, print};
+use super::{Failure, exposed_table, operator, print};
 use crate::config::Settings;
 use crate::mail::Timestamp;
 use crate::ops::routes::{self, Proposal};
@@ -94,11 +94,15 @@ async fn apply(
     settings: &Settings,
     json: bool,
 ) -> Result<(), Failure> {
+    let exposed = exposed_table(file, &proposal.toml);
     let outcome = routes::apply(store, proposal, Timestamp::now())
         .await
         .map_err(|refused| Failure::of_table(file, refused))?;
     for warning in &outcome.warnings {
         print::complaint(&format!("warning: {}: {warning}", file.display()));
+    }
+    if let Some(fault) = exposed {
+        print::complaint(&format!("warning: {fault}"));
     }
     if let Some((_, table)) = routes::current(store).await? {
         for doubt in routes::doubt_times(&table, &settings.delivery) {

@@ -9,7 +9,10 @@ use std::sync::Arc;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing_subscriber::EnvFilter;
 
-use super::{DEFAULT_CONFIG, Failure, NO_ENGINE, certs, load, operator, print};
+use super::{
+    AS_ROOT, DEFAULT_CONFIG, Failure, NO_ENGINE, certs, exposed_table, is_root, load, operator,
+    print,
+};
 use crate::config::Settings;
 use crate::mail::Timestamp;
 use crate::ops::routes::{self, Proposal};
@@ -123,6 +126,9 @@ async fn serve(config: &Path, settings: Settings) -> Result<(), Failure> {
     }
     import_routes(config, &store).await?;
     tracing::warn!("{NO_ENGINE}");
+    if is_root() {
+        tracing::warn!("{AS_ROOT}");
+    }
     let Some((_, table)) = routes::current(&store).await? else {
         return Err(Failure::new(format!(
             "there is no routing table: put one beside {} as routes.toml, or run ilbud route apply FILE",
@@ -144,8 +150,12 @@ async fn import_routes(config: &Path, store: &Arc<dyn Store>) -> Result<(), Fail
     if store.routes().await?.is_some() || !file.exists() {
         return Ok(());
     }
+    let toml = std::fs::read_to_string(&file)?;
+    if let Some(fault) = exposed_table(&file, &toml) {
+        return Err(Failure::new(fault));
+    }
     let proposal = Proposal {
-        toml: std::fs::read_to_string(&file)?,
+        toml,
         by: operator(),
         reason: Some(format!("imported from {}", file.display())),
         expected: None,

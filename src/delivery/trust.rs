@@ -72,21 +72,16 @@ impl Trust {
         before: Option<Made>,
     ) -> Result<Arc<ClientConfig>, TlsFault> {
         let made = match (outgoing.load(), before) {
-            (Ok(config), _) => {
-                if let Some(warning) = exposed_key(outgoing) {
-                    tracing::warn!("{warning}");
-                }
-                Made {
-                    config,
-                    stamps,
-                    complained: None,
-                }
-            }
+            (Ok(config), _) => Made {
+                config,
+                stamps,
+                complained: None,
+            },
             (Err(fault), None) => return Err(fault),
             // Often the second file has only not been written yet.
             (Err(fault), Some(made)) => {
                 if made.complained.as_ref() != Some(&stamps) {
-                    tracing::warn!(%fault, "what was read before stays in use towards next hops");
+                    tracing::error!(%fault, "what was read before stays in use towards next hops");
                 }
                 Made {
                     complained: Some(stamps),
@@ -113,11 +108,22 @@ impl Trust {
 }
 
 /// What is wrong with the files that `server` names, as far as it can be seen from here.
-pub fn doubts(server: &HopServer) -> Vec<String> {
+pub fn doubt(server: &HopServer) -> Option<Doubt> {
     let outgoing = outgoing(server, None);
-    let fault = outgoing.load().err();
-    let fault = fault.map(|fault| format!("{fault}; until then its mail waits"));
-    fault.into_iter().chain(exposed_key(&outgoing)).collect()
+    let fault = outgoing.load().err()?;
+    let words = format!("{fault}; until then its mail waits");
+    Some(match fault.is_exposed {
+        true => Doubt::Exposed(words),
+        false => Doubt::Unusable(words),
+    })
+}
+
+/// Why a next hop cannot be spoken with until its files are put right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Doubt {
+    /// Others on this machine may read its private key.
+    Exposed(String),
+    Unusable(String),
 }
 
 /// What a handshake with `server` rests on. `usual`: who vouches for hops that name nobody; `None`
@@ -137,16 +143,11 @@ fn outgoing(server: &HopServer, usual: Option<&Option<PathBuf>>) -> Outgoing {
     }
 }
 
-fn exposed_key(outgoing: &Outgoing) -> Option<String> {
-    let key = outgoing.exposed_key()?;
-    let words = "everyone on this machine can read this private key";
-    Some(format!("{}: {words}", key.display()))
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
     use std::fs;
+    use std::os::unix::fs::PermissionsExt;
 
     use rcgen::{CertificateParams, KeyPair};
 
@@ -158,6 +159,7 @@ mod tests {
         let params = CertificateParams::new(vec!["a.test".to_owned()]).unwrap();
         let certificate = params.self_signed(&key).unwrap();
         fs::write(file, certificate.pem() + &key.serialize_pem()).unwrap();
+        fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
     }
 
     fn server(hop: &str) -> HopServer {

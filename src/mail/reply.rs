@@ -676,6 +676,12 @@ impl Reply {
         Self::new(421, (7, 0), "Too many connections; try again in a moment")
     }
 
+    /// On a listener that load balancers alone connect to.
+    pub fn only_through_a_balancer() -> Self {
+        let words = "This address is for load balancers that say on whose behalf they connect";
+        Self::new(421, (7, 0), words)
+    }
+
     pub fn too_many_errors() -> Self {
         Self::new(421, (7, 0), "Too many errors; closing the connection")
     }

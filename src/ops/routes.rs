@@ -13,13 +13,24 @@ use crate::policy::table::{Fault, RoutingTable};
 use crate::spool::store::{Revision, Store, StoreError};
 
 /// A table that someone wants in force.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Proposal {
     pub toml: String,
     pub by: String,
     pub reason: Option<String>,
     /// Refuse when the table in force is no longer this revision.
     pub expected: Option<u64>,
+}
+
+/// Without the table, which has passwords in it.
+impl fmt::Debug for Proposal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Proposal")
+            .field("by", &self.by)
+            .field("reason", &self.reason)
+            .field("expected", &self.expected)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What came of it.

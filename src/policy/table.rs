@@ -18,8 +18,9 @@ pub use super::next_hop::{HopServer, HopTls, NextHop};
 pub use super::sources::{Holder, Line, Source};
 pub use crate::document::Fault;
 
-/// A table that has been found sound. Immutable; shared between sessions behind an `Arc`.
-#[derive(Debug)]
+/// A table that has been found sound. Immutable; shared between sessions behind an `Arc`. The default
+/// knows nobody.
+#[derive(Debug, Default)]
 pub struct RoutingTable {
     pub(super) revision: u64,
     pub(super) rooms: BTreeMap<RoomId, Arc<Room>>,

@@ -46,6 +46,7 @@ use crate::mail::{Reference, Timestamp};
 use crate::policy::table::RoutingTable;
 use crate::spool::store::{Pending, Shift};
 use crate::spool::{Feed, Spool};
+use crate::supervisor::Pulse;
 use clock::{Clock, Dial, Reading};
 use desk::{Alive, Desk, LEASE};
 use ways::Ways;
@@ -74,6 +75,8 @@ pub struct Parts {
     pub letterhead: Letterhead,
     /// Becomes `true` when the relay stops.
     pub stop: watch::Receiver<bool>,
+    /// Beats as long as the queue turns.
+    pub pulse: Pulse,
 }
 
 /// Runs the queue until the relay stops.
@@ -82,6 +85,7 @@ pub async fn run(parts: Parts) {
         feed: Feed { mut fresh, wake },
         settings,
         mut stop,
+        pulse,
         ..
     } = parts;
     let (alive, mut all_gone) = mpsc::channel(1);
@@ -119,6 +123,7 @@ pub async fn run(parts: Parts) {
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
+        pulse.beat();
         tokio::select! {
             biased;
             () = stopped(&mut stop) => break,

@@ -8,6 +8,7 @@
 pub mod command;
 pub mod data;
 mod line;
+pub mod proxy;
 pub mod server;
 pub mod session;
 mod transaction;

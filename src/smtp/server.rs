@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use ipnet::IpNet;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -20,11 +21,13 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_rustls::server::TlsStream;
 
+use super::proxy::{self, Source};
 use super::session::{self, Awaiting, Session, Step, Tls};
-use crate::limits::{self, Connections, Rates};
+use crate::limits::{self, Connections, Rates, Seat};
 use crate::mail::{Received, Refusal, Reply, Timestamp};
 use crate::policy::table::RoutingTable;
 use crate::spool::{BodyPermit, Spool};
+use crate::supervisor::Pulse;
 use crate::tls::Incoming;
 
 /// For a whole command (RFC 5321 §4.5.3.2.7).
@@ -35,6 +38,8 @@ const WHOLE_CONTENT: Duration = Duration::from_secs(3600);
 /// For a client to take what we say.
 const WRITE: Duration = Duration::from_secs(180);
 const HANDSHAKE: Duration = Duration::from_secs(30);
+/// For a load balancer to say on whose behalf it connects: it does that before all else.
+const HEADER: Duration = Duration::from_secs(5);
 /// Octets of a message from which on its analysis may hold up others.
 const LARGE: usize = 512 * 1024;
 /// For others to give memory back, before the client hears 452.
@@ -45,6 +50,9 @@ const GRACE: Duration = Duration::from_secs(20);
 const FAREWELL: Duration = Duration::from_secs(1);
 /// Between attempts to accept while that fails, as it does without file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// A listener shows that it lives at least this often.
+const BEAT: Duration = Duration::from_millis(250);
 
 const BACKLOG: i32 = 4096;
 /// What a connection reads into: while it waits, and while content comes.
@@ -59,6 +67,8 @@ pub struct ListenerSettings {
     pub name: String,
     pub address: SocketAddr,
     pub tls: ListenerTls,
+    /// The load balancers that connect here, and nobody else does; none: clients do.
+    pub proxy_from: Vec<IpNet>,
 }
 
 /// What a listener does about TLS.
@@ -161,12 +171,13 @@ pub struct Parts {
 }
 
 /// Serves until the relay goes down and the transactions in hand are finished.
-pub async fn run(listener: Listener, parts: Arc<Parts>) {
+/// As long as connections can be accepted, `pulse` beats.
+pub async fn run(listener: Listener, parts: Arc<Parts>, pulse: Pulse) {
     let Listener {
         settings, socket, ..
     } = listener;
     let (working, mut all_done) = mpsc::channel::<()>(1);
-    let door = Door {
+    let door = Arc::new(Door {
         session: Arc::new(session::Settings {
             hostname: parts.hostname.clone(),
             message_size: parts.limits.message_size,
@@ -174,7 +185,8 @@ pub async fn run(listener: Listener, parts: Arc<Parts>) {
         }),
         settings,
         parts,
-    };
+        pulse,
+    });
     let mut stop = door.parts.stop.clone();
     tokio::select! {
         () = door.welcome(&socket, working) => {}
@@ -192,25 +204,63 @@ struct Door {
     settings: ListenerSettings,
     session: Arc<session::Settings>,
     parts: Arc<Parts>,
+    pulse: Pulse,
 }
 
 impl Door {
     /// Every connection is attended in a task that holds a clone of `working`.
-    async fn welcome(&self, socket: &TcpListener, working: mpsc::Sender<()>) {
+    async fn welcome(self: &Arc<Self>, socket: &TcpListener, working: mpsc::Sender<()>) {
         loop {
             let (stream, address) = self.accept(socket).await;
-            match self.parts.connections.take(address.ip()) {
-                Some(seat) => {
-                    let visit = self.visit(address);
-                    let working = working.clone();
+            match self.seat(address.ip()) {
+                Ok(seat) => {
+                    let (door, working) = (Arc::clone(self), working.clone());
                     tokio::spawn(async move {
-                        attend(visit, stream).await;
-                        drop((seat, working));
+                        door.receive(stream, address, seat).await;
+                        drop(working);
                     });
                 }
-                None => self.turn_away(stream, address, Reply::too_many_connections()),
+                Err(reply) => self.turn_away(stream, address, reply),
             }
         }
+    }
+
+    /// A place for who connects. A load balancer's has no name before it says whose it is.
+    fn seat(&self, from: IpAddr) -> Result<Seat, Reply> {
+        let balancers = &self.settings.proxy_from;
+        let seat = match balancers.is_empty() {
+            true => self.parts.connections.take(from),
+            false if balancers.iter().any(|it| it.contains(&from)) => {
+                self.parts.connections.take_unnamed()
+            }
+            false => return Err(Reply::only_through_a_balancer()),
+        };
+        seat.ok_or_else(Reply::too_many_connections)
+    }
+
+    /// Finds out who it is, and attends to it.
+    async fn receive(&self, mut stream: TcpStream, from: SocketAddr, mut seat: Seat) {
+        if self.settings.proxy_from.is_empty() {
+            return attend(self.visit(from), stream).await;
+        }
+        match introduced(&mut stream).await {
+            Ok(Source::Client(client)) if seat.name(client.ip()) => {
+                attend(self.visit(client), stream).await;
+            }
+            Ok(Source::Client(client)) => {
+                self.turn_away(stream, client, Reply::too_many_connections());
+            }
+            Ok(Source::Balancer) => {
+                let mut visit = self.visit(from);
+                visit.nobody = true;
+                attend(visit, stream).await;
+            }
+            Err(fault) => {
+                tracing::warn!(balancer = %from, %fault, "a load balancer does not say for whom it connects");
+                self.turn_away(stream, from, Reply::only_through_a_balancer());
+            }
+        }
+        drop(seat);
     }
 
     async fn turn_all_away(&self, socket: &TcpListener) {
@@ -223,8 +273,13 @@ impl Door {
     /// The next connection, however long accepting fails.
     async fn accept(&self, socket: &TcpListener) -> (TcpStream, SocketAddr) {
         loop {
-            match socket.accept().await {
+            let Ok(accepted) = timeout(BEAT, socket.accept()).await else {
+                self.pulse.beat();
+                continue;
+            };
+            match accepted {
                 Ok((stream, address)) => {
+                    self.pulse.beat();
                     let address = SocketAddr::new(address.ip().to_canonical(), address.port());
                     return (stream, address);
                 }
@@ -267,9 +322,24 @@ impl Door {
             waited: Duration::ZERO,
             stop: self.parts.stop.clone(),
             going_down: None,
+            nobody: false,
             patience: Patience::new(Instant::now()),
         }
     }
+}
+
+/// On whose behalf a load balancer connects. Not an octet more is read than that takes: what follows
+/// may be a TLS handshake.
+async fn introduced(stream: &mut TcpStream) -> io::Result<Source> {
+    let header = async {
+        let mut beginning = [0; proxy::BEGINNING];
+        stream.read_exact(&mut beginning).await?;
+        let beginning = proxy::Beginning::parse(&beginning).map_err(io::Error::other)?;
+        let mut rest = vec![0; beginning.rest()];
+        stream.read_exact(&mut rest).await?;
+        beginning.source(&rest).map_err(io::Error::other)
+    };
+    timeout(HEADER, header).await?
 }
 
 fn turned_away(client: IpAddr, reply: &Reply) -> Option<Refusal> {
@@ -305,6 +375,8 @@ struct Visit {
     stop: watch::Receiver<bool>,
     /// Once the relay goes down: until when the transaction in hand may go on.
     going_down: Option<Instant>,
+    /// A load balancer that looks whether we live: it is nobody's workstation, whatever its address.
+    nobody: bool,
     patience: Patience,
 }
 
@@ -434,7 +506,10 @@ impl Visit {
         match step {
             Step::Begin => {
                 self.patience.begin();
-                let table = Arc::clone(&self.parts.table.borrow());
+                let table = match self.nobody {
+                    true => Arc::default(),
+                    false => Arc::clone(&self.parts.table.borrow()),
+                };
                 let reference = self.parts.spool.next_reference();
                 self.session.begun(reference, table, now);
             }

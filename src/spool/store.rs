@@ -410,7 +410,7 @@ pub struct MessageRecord {
 }
 
 /// One revision of the routing table.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Revision {
     pub revision: u64,
     pub at: Timestamp,
@@ -420,6 +420,19 @@ pub struct Revision {
     pub summary: String,
     /// The table as TOML, canonical form.
     pub table: String,
+}
+
+/// Without the table, which has passwords in it.
+impl fmt::Debug for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Revision")
+            .field("revision", &self.revision)
+            .field("at", &self.at)
+            .field("by", &self.by)
+            .field("reason", &self.reason)
+            .field("summary", &self.summary)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A database that keeps mail. See the module's header for what every verb promises.

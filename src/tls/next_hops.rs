@@ -4,8 +4,6 @@
 //! text would do as well (RFC 7435); that the other side holds its key is checked always. Never
 //! decides whether TLS is used. Fails with the file that cannot be used.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -23,9 +21,6 @@ use tokio_rustls::rustls::{
 };
 
 use super::{TlsFault, authorities, certificates, mismatch, private_key, provider};
-
-/// Readable by everyone who has an account on this machine.
-const OTHERS_MAY_READ: u32 = 0o004;
 
 /// What a handshake with a next hop rests on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -71,13 +66,6 @@ impl Outgoing {
         let certificate = identity.map(|it| it.certificate.as_path());
         let key = identity.and_then(|it| it.key.as_deref());
         vouching.into_iter().chain(certificate).chain(key)
-    }
-
-    /// The private key, where everyone on this machine may read it.
-    pub fn exposed_key(&self) -> Option<&Path> {
-        let key = self.identity.as_ref()?.key();
-        let mode = fs::metadata(key).ok()?.permissions().mode();
-        (mode & OTHERS_MAY_READ != 0).then_some(key)
     }
 
     /// Reads the files.

@@ -13,7 +13,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("ops", &["ops"]),
     ("workers", &["smtp::server", "scan", "queue"]),
     ("doers", &["spool", "delivery"]),
-    ("tools", &["metrics", "limits", "stamp", "tls"]),
+    (
+        "tools",
+        &["metrics", "limits", "secrecy", "stamp", "supervisor", "tls"],
+    ),
     (
         "deciders",
         &[
@@ -33,6 +36,7 @@ const PURE: &[&str] = &[
     "mail",
     "smtp::command",
     "smtp::data",
+    "smtp::proxy",
     "smtp::session",
     "policy",
     "lifecycle",

@@ -30,6 +30,7 @@ fn is_here(peer: &str) -> bool {
     match peer {
         "root" => is_root(),
         "postfix" => program("postfix").is_some() && program("smtp-source").is_some(),
+        "systemd" => program("systemd-analyze").is_some(),
         "dovecot" => program("dovecot").is_some() && Path::new(DOVECOT_LMTP).exists(),
         other => program(other).is_some(),
     }

@@ -172,7 +172,10 @@ impl Setup {
             self.settings,
         );
         fs::write(home.path().join("ilbud.toml"), settings).unwrap();
-        fs::write(home.path().join("routes.toml"), self.routes).unwrap();
+        let routes = home.path().join("routes.toml");
+        fs::write(&routes, self.routes).unwrap();
+        // There may be passwords in it.
+        fs::set_permissions(&routes, fs::Permissions::from_mode(0o600)).unwrap();
         let relay = Relay {
             home,
             port,
