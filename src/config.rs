@@ -317,7 +317,9 @@ fn scan(mut table: Table<'_>) -> ScanSettings {
 
 fn delivery(mut table: Table<'_>) -> delivery::Settings {
     let default = delivery::Settings::default();
-    let duration = |value: Option<Value<'_>>, default| value.and_then(Value::positive_duration).unwrap_or(default);
+    let duration = |value: Option<Value<'_>>, default| {
+        value.and_then(Value::positive_duration).unwrap_or(default)
+    };
     delivery::Settings {
         retry: table.take("retry").and_then(retry).unwrap_or(default.retry),
         warn_after: duration(table.take("warn_after"), default.warn_after),
@@ -333,7 +335,12 @@ fn delivery(mut table: Table<'_>) -> delivery::Settings {
 
 fn timeouts(mut table: Table<'_>) -> Timeouts {
     let default = Timeouts::default();
-    let mut wait = |key, default| table.take(key).and_then(Value::positive_duration).unwrap_or(default);
+    let mut wait = |key, default| {
+        table
+            .take(key)
+            .and_then(Value::positive_duration)
+            .unwrap_or(default)
+    };
     Timeouts {
         connect: wait("connect", default.connect),
         greeting: wait("greeting", default.greeting),
@@ -393,7 +400,11 @@ fn retry(value: Value<'_>) -> Option<Vec<Duration>> {
         value.fault("must name at least one wait, such as [\"5s\", \"1m\"]");
         return None;
     }
-    value.list()?.into_iter().map(Value::positive_duration).collect()
+    value
+        .list()?
+        .into_iter()
+        .map(Value::positive_duration)
+        .collect()
 }
 
 fn console(mut table: Table<'_>) -> Option<SocketAddr> {

@@ -20,8 +20,8 @@
 //!    trouble into an outcome, which goes back to 5.
 //! 8. [`ops`] is what people may do to all this, for the command line now and a console later.
 //!
-//! Beside the road: [`limits`] (how much one client may send), [`tls`] (certificates) and [`stamp`]
-//! (whether a file has changed).
+//! Beside the road: [`limits`] (how much one client may send), [`credential`] (what is kept in the place of
+//! a password), [`tls`] (certificates) and [`stamp`] (whether a file has changed).
 
 pub mod cli;
 pub mod relay;
@@ -44,6 +44,7 @@ pub mod tls;
 pub mod lifecycle;
 pub mod policy;
 
+pub mod credential;
 pub mod document;
 pub mod mail;
 pub mod nearest;

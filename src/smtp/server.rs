@@ -278,6 +278,7 @@ fn turned_away(client: IpAddr, reply: &Reply) -> Option<Refusal> {
         at: Timestamp::now(),
         client,
         helo: String::new(),
+        user: None,
         sender: None,
         sender_room: None,
         recipient: None,
