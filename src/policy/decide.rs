@@ -676,7 +676,7 @@ mod tests {
     }
 
     fn peer(client: &str) -> Peer {
-        visitor(client.parse().unwrap())
+        visitor(&Client::from(client))
     }
 
     fn room(id: &str) -> Origin {
