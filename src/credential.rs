@@ -109,8 +109,8 @@ impl fmt::Debug for ScramKeys {
 }
 
 impl ScramKeys {
-    /// Takes a while.
-    fn of(password: &[u8], salt: &[u8], rounds: u32) -> Self {
+    /// Of a prepared password. Takes a while.
+    pub fn of(password: &[u8], salt: &[u8], rounds: u32) -> Self {
         let mut salted = Zeroizing::new([0; KEY]);
         pbkdf2::pbkdf2_hmac::<Sha256>(password, salt, rounds, salted.as_mut());
         let client = Zeroizing::new(keyed(salted.as_ref(), &[b"Client Key"]));

@@ -430,6 +430,7 @@ pub fn nonce(octets: &[u8]) -> String {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
+    use crate::credential::ScramKeys;
 
     fn turn(mechanism: Mechanism, means: &Means, message: &str) -> Turn {
         let message = BASE64.encode(message);
@@ -443,11 +444,7 @@ mod tests {
         let salt = BASE64.decode("W22ZaK0SNY7soEsUEjb6gQ==").unwrap();
         let mut verifiers = Verifiers::of_nobody("user", b"x");
         verifiers.are_real = true;
-        verifiers.scram.rounds = 4096;
-        verifiers.scram.salt = salt;
-        let key = |text: &str| BASE64.decode(text).unwrap().try_into().unwrap();
-        verifiers.scram.stored = key("WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=");
-        verifiers.scram.server = key("wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=");
+        verifiers.scram = ScramKeys::of(b"pencil", &salt, 4096);
         let first = BASE64.encode("n,,n=user,r=rOprNGfwEbeRWqbNEkqO");
         let (exchange, _) = Exchange::begin(Mechanism::Scram, Means::default(), Some(&first));
         let nonce = "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0".to_owned();
