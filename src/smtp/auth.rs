@@ -441,11 +441,11 @@ mod tests {
     /// The example of RFC 7677 §3.
     #[test]
     fn scram_speaks_as_the_rfc_does() {
-        let salt = BASE64.decode("W22ZaK0SNY7soEsUEjb6gQ==").unwrap();
+        let salt = BASE64.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
         let mut verifiers = Verifiers::of_nobody("user", b"x");
         verifiers.are_real = true;
         verifiers.scram = ScramKeys::of(b"pencil", &salt, 4096);
-        let first = BASE64.encode("n,,n=user,r=rOprNGfwEbeRWqbNEkqO");
+        let first = BASE64.encode("n,,n=user,r=rOprNGfwEbeRWgbNEkqO");
         let (exchange, _) = Exchange::begin(Mechanism::Scram, Means::default(), Some(&first));
         let nonce = "%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0".to_owned();
         let verifiers = Box::new(verifiers);
@@ -453,11 +453,11 @@ mod tests {
         let Turn::Challenge(challenge) = challenge else {
             panic!("{challenge:?}")
         };
-        let expected = "r=rOprNGfwEbeRWqbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
-                        s=W22ZaK0SNY7soEsUEjb6gQ==,i=4096";
+        let expected = "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
+                        s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
         assert_eq!(challenge, BASE64.encode(expected));
         let last = BASE64.encode(
-            "c=biws,r=rOprNGfwEbeRWqbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
+            "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
              p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=",
         );
         let (exchange, verdict) = exchange.respond(last.as_bytes());
