@@ -15,7 +15,7 @@ use crate::delivery::{self, client::Timeouts, resolve};
 use crate::document::{self, Fault, Mistakes, Table, Value};
 use crate::lifecycle::report::Letterhead;
 use crate::lifecycle::retry::Schedule;
-use crate::limits::{self, Rate, RateSettings};
+use crate::limits::{self, FailedLoginSettings, Rate, RateSettings};
 use crate::mail::{Address, Domain, Language};
 use crate::smtp::server::{ListenerSettings, ListenerTls};
 use crate::spool::sqlite;
@@ -306,6 +306,19 @@ fn limits(mut table: Table<'_>) -> limits::Settings {
             default.connections_per_address,
         ),
         rates: table.table("rates").map(rates).unwrap_or_default(),
+        failed_logins: table
+            .table("failed_logins")
+            .map(failed_logins)
+            .unwrap_or_default(),
+    }
+}
+
+fn failed_logins(mut table: Table<'_>) -> FailedLoginSettings {
+    let default = FailedLoginSettings::default();
+    let mut rate = |key| table.take(key).and_then(|it| it.parse(str::parse::<Rate>));
+    FailedLoginSettings {
+        address: rate("address").unwrap_or(default.address),
+        user: rate("user").unwrap_or(default.user),
     }
 }
 

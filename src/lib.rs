@@ -20,9 +20,9 @@
 //!    trouble into an outcome, which goes back to 5.
 //! 8. [`ops`] is what people may do to all this, for the command line now and a console later.
 //!
-//! Beside the road: [`limits`] (how much one client may send), [`tls`] (certificates), [`stamp`]
-//! (whether a file has changed), [`secrecy`] (whether it is nobody else's to read) and [`supervisor`]
-//! (what systemd is told).
+//! Beside the road: [`limits`] (how much one client may send), [`credential`] (what is kept in the place
+//! of a password), [`tls`] (certificates), [`stamp`] (whether a file has changed), [`secrecy`] (whether
+//! it is nobody else's to read) and [`supervisor`] (what systemd is told).
 
 pub mod cli;
 pub mod relay;
@@ -47,6 +47,7 @@ pub mod tls;
 pub mod lifecycle;
 pub mod policy;
 
+pub mod credential;
 pub mod document;
 pub mod mail;
 pub mod nearest;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::config::Settings;
@@ -19,7 +19,7 @@ use crate::delivery::maildir::Writers;
 use crate::delivery::resolve::Resolver;
 use crate::delivery::trust::Trust;
 use crate::delivery::ways::Ways;
-use crate::limits::{Connections, Rates};
+use crate::limits::{Connections, FailedLogins, Rates};
 use crate::mail::{Reference, Timestamp};
 use crate::ops::routes;
 use crate::policy::table::RoutingTable;
@@ -191,6 +191,8 @@ impl Relay {
             limits: self.settings.limits.clone(),
             connections: Connections::new(&self.settings.limits),
             rates: Rates::new(&self.settings.limits.rates),
+            failed_logins: FailedLogins::new(&self.settings.limits.failed_logins),
+            checks: Semaphore::new(half_of_the_processors()),
             spool: self.spool.clone(),
             table: self.table.subscribe(),
             tls: certificates,
@@ -291,6 +293,10 @@ impl Post {
             self.places
         )
     }
+}
+
+fn half_of_the_processors() -> usize {
+    std::thread::available_parallelism().map_or(1, |all| all.get().div_ceil(2))
 }
 
 /// Ready when the process is told to stop, by SIGTERM or SIGINT.

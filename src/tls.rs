@@ -74,6 +74,16 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
+/// Octets that nobody can guess.
+pub fn random<const N: usize>() -> io::Result<[u8; N]> {
+    let mut octets = [0; N];
+    aws_lc_rs::default_provider()
+        .secure_random
+        .fill(&mut octets)
+        .map_err(|_| io::Error::other("the system gives no random octets"))?;
+    Ok(octets)
+}
+
 /// Our side of TLS towards clients.
 #[derive(Debug)]
 pub struct Incoming {
@@ -88,6 +98,9 @@ pub struct Accepted {
     pub session: TlsSession,
     /// DNS names that the client's certificate proves.
     pub certificate_names: Arc<[String]>,
+    /// What names this very session (`tls-exporter`, RFC 9266 §4.2). In TLS 1.2 it need not be
+    /// unique, and is not used.
+    pub binding: Option<[u8; 32]>,
 }
 
 /// Reads what the settings name.
@@ -126,6 +139,7 @@ impl Incoming {
         Ok(Accepted {
             session: facts(connection),
             certificate_names: self.names(connection).into(),
+            binding: binding(connection),
             stream,
         })
     }
@@ -136,6 +150,16 @@ impl Incoming {
             _ => Vec::new(),
         }
     }
+}
+
+fn binding(connection: &ServerConnection) -> Option<[u8; 32]> {
+    if connection.protocol_version() != Some(ProtocolVersion::TLSv1_3) {
+        return None;
+    }
+    let label = b"EXPORTER-Channel-Binding";
+    connection
+        .export_keying_material([0; 32], label, Some(b""))
+        .ok()
 }
 
 /// For the `Received` field (RFC 8314 §4.3) and the log.

@@ -5,6 +5,7 @@
 
 mod certs;
 mod check;
+mod credential;
 mod development;
 mod log;
 mod print;
@@ -61,6 +62,9 @@ enum Command {
     /// What is waiting
     #[command(subcommand)]
     Queue(queue::Command),
+    /// Passwords of workstations that log in
+    #[command(subcommand)]
+    Credential(credential::Command),
     /// Certificates
     #[command(subcommand)]
     Certs(certs::Command),
@@ -154,6 +158,9 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Queue(command) => {
             on_store(config, async |store, _| queue::run(command, store).await)
         }
+        Command::Credential(command) => on_store(config, async |store, _| {
+            credential::run(command, store).await
+        }),
         Command::Certs(command) => certs::run(command, config),
     }
 }

@@ -1,6 +1,5 @@
 //! `ilbud route`: apply, export, history, explain.
 
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -38,9 +37,9 @@ pub(super) enum Command {
     Explain {
         from: String,
         to: String,
-        /// The client's address; left out, any workstation of FROM's room
-        #[arg(long, value_name = "IP")]
-        client: Option<IpAddr>,
+        /// The client's address, or the user that it logs in as; left out, any workstation of FROM's room
+        #[arg(long, value_name = "IP or USER")]
+        client: Option<String>,
         #[arg(long)]
         json: bool,
     },
@@ -68,7 +67,10 @@ pub(super) async fn run(
             to,
             client,
             json,
-        } => explain(&store, (from, to), *client, settings, *json).await,
+        } => {
+            let client = client.as_deref().map(decide::Client::from);
+            explain(&store, (from, to), client, settings, *json).await
+        }
     }
 }
 
@@ -168,13 +170,13 @@ async fn history(store: &Arc<dyn Store>, json: bool) -> Result<(), Failure> {
 async fn explain(
     store: &Arc<dyn Store>,
     (from, to): (&str, &str),
-    client: Option<IpAddr>,
+    client: Option<decide::Client>,
     settings: Settings,
     json: bool,
 ) -> Result<(), Failure> {
     let (_, table) = routes::current(store).await?.ok_or_else(none_yet)?;
     let table = table.with_postmaster(settings.postmaster);
-    for explanation in decide::explain(from, to, client, &table, Timestamp::now()) {
+    for explanation in decide::explain(from, to, client.as_ref(), &table, Timestamp::now()) {
         if json {
             print::json(&explanation)?;
             continue;

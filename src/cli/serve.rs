@@ -221,7 +221,8 @@ fn first_message(table: &RoutingTable) -> Option<(String, String)> {
         .filter(|(from, to)| from.id != to.id)
         .find_map(|(from, to)| {
             let (from, to) = (mailbox(from)?, mailbox(to)?);
-            let answers = decide::explain(&from, &to, Some(here), table, now);
+            let answers =
+                decide::explain(&from, &to, Some(&decide::Client::Address(here)), table, now);
             answers
                 .iter()
                 .all(|answer| answer.decision == "accept")

@@ -58,6 +58,7 @@ fn left_out(received: &Received, event: &Event) -> Option<Refusal> {
         at: event.at,
         client: envelope.peer.address.ip(),
         helo: envelope.peer.helo.clone(),
+        user: envelope.peer.user.as_ref().map(|it| it.name().to_owned()),
         sender: envelope.sender.as_ref().map(ToString::to_string),
         sender_room: envelope.origin.room().cloned(),
         recipient: Some(member),
@@ -104,6 +105,7 @@ fn acceptance(received: &Received, recipient: &Recipient, client: &str) -> Event
             revision: Some(recipient.revision),
             client: Some(client.to_owned()),
             helo: (!peer.helo.is_empty()).then(|| peer.helo.clone()),
+            user: peer.user.as_ref().map(|it| it.name().to_owned()),
             size: u64::try_from(received.content.len()).ok(),
             tls: peer
                 .tls

@@ -61,6 +61,23 @@ pub enum Protocol {
     Esmtp,
 }
 
+/// Who a client has shown itself to be with AUTH, in this connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Login {
+    /// With a password.
+    User(String),
+    /// With its certificate, as this one of the names in it.
+    Certificate(String),
+}
+
+impl Login {
+    pub fn name(&self) -> &str {
+        match self {
+            Self::User(name) | Self::Certificate(name) => name,
+        }
+    }
+}
+
 /// The other end of one connection, as far as it has shown itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
@@ -71,8 +88,8 @@ pub struct Peer {
     pub tls: Option<TlsSession>,
     /// DNS names in a verified client certificate.
     pub certificate_names: Arc<[String]>,
-    /// The authenticated user (SMTP AUTH), in this connection.
-    pub user: Option<String>,
+    /// Authenticated (SMTP AUTH), in this connection.
+    pub user: Option<Login>,
 }
 
 /// On whose behalf a message is sent, as policy found it.

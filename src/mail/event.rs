@@ -119,6 +119,9 @@ pub struct Details {
     pub client: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub helo: Option<String>,
+    /// As whom the client had logged in, or tried to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// Where no message remembers it: the sender of a refused attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sender: Option<String>,
@@ -181,6 +184,8 @@ pub struct Refusal {
     pub at: Timestamp,
     pub client: IpAddr,
     pub helo: String,
+    /// As whom the client had logged in, or tried to.
+    pub user: Option<String>,
     /// As written by the client, since it may be no address at all; empty is the null sender.
     pub sender: Option<String>,
     pub sender_room: Option<RoomId>,
@@ -207,6 +212,7 @@ impl Refusal {
             revision: self.revision,
             client: Some(self.client.to_string()),
             helo: (!self.helo.is_empty()).then(|| self.helo.clone()),
+            user: self.user.clone(),
             sender: self.sender.clone(),
             size: self.size,
             reply: Some(self.reply.clone()),

@@ -502,7 +502,8 @@ mod tests {
 
     use super::*;
     use crate::mail::{
-        Address, BodyKind, Origin, Peer, Reference, RoomId, Terms, Timestamp, TlsSession, Wishes,
+        Address, BodyKind, Login, Origin, Peer, Reference, RoomId, Terms, Timestamp, TlsSession,
+        Wishes,
     };
 
     fn named(names: &[&str]) -> Author {
@@ -828,7 +829,7 @@ mod tests {
         let mut rich = envelope();
         rich.smtputf8 = true;
         rich.terms.priority = Priority::HIGH;
-        rich.peer.user = Some("ws1".to_owned());
+        rich.peer.user = Some(Login::User("ws1".to_owned()));
         rich.peer.address = "[2001:db8::1]:25".parse().unwrap();
         rich.peer.helo = "ws\r\nX: (y) ".to_owned();
         rich.peer.tls = Some(TlsSession {
@@ -873,7 +874,7 @@ mod tests {
             envelope.recipients.clear();
             envelope.peer.helo.clear();
             envelope.peer.protocol = protocol;
-            envelope.peer.user = user.then(|| "x".to_owned());
+            envelope.peer.user = user.then(|| Login::User("x".to_owned()));
             envelope.peer.tls = tls.then(|| TlsSession {
                 version: "TLSv1.2".to_owned(),
                 cipher: "X".to_owned(),

@@ -155,6 +155,12 @@ const fn is_invisible(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
+/// Rounded up, and never nothing.
+fn whole_seconds(wait: Duration) -> u64 {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    seconds.max(1)
+}
+
 /// A client's own text, as much of it as is worth saying back.
 fn echo(text: &str) -> String {
     let end = text.floor_char_boundary(ECHO);
@@ -202,6 +208,15 @@ impl Reply {
     /// RFC 3207 §4.
     pub fn ready_for_tls() -> Self {
         Self::new(220, (0, 0), "Ready to start TLS")
+    }
+
+    /// RFC 4954 §4: what the mechanism asks, in base64. Carries no enhanced code.
+    pub fn challenge(base64: String) -> Self {
+        Self::plain(334, vec![base64])
+    }
+
+    pub fn logged_in() -> Self {
+        Self::new(235, (7, 0), "Logged in")
     }
 
     pub fn sender_ok() -> Self {
@@ -274,7 +289,7 @@ impl Reply {
             "Ilbud relays mail between registered control rooms.",
         );
         reply.lines.push(
-            "Commands: EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP STARTTLS QUIT".into(),
+            "Commands: EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP STARTTLS AUTH QUIT".into(),
         );
         reply.lines.push("Every answer to MAIL, RCPT, DATA and BDAT ends with a reference; give it to the service desk.".into());
         reply
@@ -372,6 +387,40 @@ impl Reply {
             (5, 1),
             "The message was refused; the chunk was thrown away. Say RSET",
         )
+    }
+
+    /// RFC 4954 §4: once in a session.
+    pub fn login_already() -> Self {
+        Self::new(503, (5, 1), "Logged in already")
+    }
+
+    /// RFC 4954 §4.
+    pub fn unknown_mechanism() -> Self {
+        Self::new(
+            504,
+            (5, 4),
+            "Mechanism not available here; see the answer to EHLO",
+        )
+    }
+
+    /// RFC 4954 §4: AUTH is never taken in plain text, and there is no TLS here.
+    pub fn login_needs_tls() -> Self {
+        Self::new(538, (7, 11), "AUTH needs TLS, which is not offered here")
+    }
+
+    /// RFC 4954 §4: the client said `*`.
+    pub fn login_cancelled() -> Self {
+        Self::new(501, (7, 0), "Login cancelled")
+    }
+
+    /// RFC 4954 §4: no base64, or nothing that the mechanism could mean.
+    pub fn login_unreadable() -> Self {
+        Self::new(501, (5, 2), "The mechanism's answer cannot be read")
+    }
+
+    /// RFC 4954 §4, §6.
+    pub fn login_line_too_long() -> Self {
+        Self::new(500, (5, 6), "Line of a login too long")
     }
 
     pub fn tls_already() -> Self {
@@ -575,17 +624,34 @@ impl Reply {
     }
 
     /// An unknown workstation that could still start TLS or authenticate (RFC 4954 §6).
-    pub fn identify_first(client: IpAddr) -> Self {
+    pub fn identify_first(client: IpAddr, how: &str) -> Self {
         Self::new(
             530,
             (7, 0),
-            format!("{client} is not a registered workstation; identify it first (STARTTLS)"),
+            format!("{client} is not a registered workstation; identify it first ({how})"),
+        )
+    }
+
+    /// Logged in, and no line of the table has that user.
+    pub fn user_of_no_room(user: &str) -> Self {
+        Self::new(
+            550,
+            (7, 1),
+            format!(
+                "User {} is no workstation of a control room; call the service desk",
+                echo(user)
+            ),
         )
     }
 
     /// RFC 3207 §4: a listener that requires TLS.
     pub fn tls_first() -> Self {
         Self::new(530, (7, 0), "Say STARTTLS first")
+    }
+
+    /// RFC 4954 §4: nothing else is said, whatever was wrong.
+    pub fn login_refused() -> Self {
+        Self::new(535, (7, 8), "User name or password not right")
     }
 
     pub fn malware(attachment: &str, malware: &str) -> Self {
@@ -661,14 +727,42 @@ impl Reply {
 /// Not now.
 impl Reply {
     pub fn rate_limited(wait: Duration) -> Self {
-        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         Self::new(
             450,
             (7, 1),
             format!(
                 "Too many messages in a short time; try again in {} seconds",
-                seconds.max(1)
+                whole_seconds(wait)
             ),
+        )
+    }
+
+    /// Not by whom, and not whether it would have been right.
+    pub fn too_many_failed_logins(wait: Duration) -> Self {
+        Self::new(
+            454,
+            (7, 0),
+            format!(
+                "Too many failed logins in a short time; try again in {} seconds",
+                whole_seconds(wait)
+            ),
+        )
+    }
+
+    /// RFC 4954 §4: our own trouble is never a wrong password.
+    pub fn login_impossible() -> Self {
+        Self::new(
+            454,
+            (7, 0),
+            "Logins cannot be checked now; try again in a moment",
+        )
+    }
+
+    pub fn too_many_refused_logins() -> Self {
+        Self::new(
+            421,
+            (7, 0),
+            "Too many failed logins; closing the connection. Try again in a minute",
         )
     }
 
@@ -853,7 +947,7 @@ mod tests {
             (Reply::author_doubled(), "550 5.7.1 "),
             (Reply::author_unclear(), "550 5.7.1 "),
             (Reply::unknown_workstation(client), "550 5.7.1 10.0.0.1 "),
-            (Reply::identify_first(client), "530 5.7.0 "),
+            (Reply::identify_first(client, "AUTH"), "530 5.7.0 "),
             (
                 Reply::malware("a.zip", "Eicar"),
                 "550 5.7.1 Malware Eicar found in a.zip",

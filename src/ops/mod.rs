@@ -3,6 +3,7 @@
 //! Each deed works on the store alone, so it works whether or not the relay runs; a running relay
 //! notices within a second. Deeds decide through `policy` and `lifecycle` and never touch SQL.
 
+pub mod credentials;
 pub mod log;
 pub mod queue;
 pub mod routes;

@@ -5,14 +5,16 @@
 //! asks all of them at once. Every answer names the line of the table that gave it. What matches no
 //! line is refused.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use serde::Serialize;
 
+use crate::credential;
 use crate::mail::headers::Author;
 use crate::mail::{
-    Address, AddressFault, Origin, Peer, Protocol, Recipient, Reply, RoomId, Timestamp, Wishes,
+    Address, AddressFault, Login, Origin, Peer, Protocol, Recipient, Reply, RoomId, Timestamp,
+    Wishes,
 };
 
 use super::table::{Group, Holder, Line, NextHop, Room, RoutingTable};
@@ -132,20 +134,10 @@ fn sender_refused(
     could_identify: bool,
     table: &RoutingTable,
 ) -> Refused {
-    let client = peer.address.ip().to_canonical();
     let shown = sender.map(Address::to_string).unwrap_or_default();
     let line = first_line(peer, table, is_room).or_else(|| table.lines(peer).next());
     let Some(Line { source, holder }) = line else {
-        let reply = if could_identify {
-            Reply::identify_first(client)
-        } else {
-            Reply::unknown_workstation(client)
-        };
-        return refused(
-            table,
-            reply,
-            format!("no workstation or gateway is {client}"),
-        );
+        return nobody(peer, could_identify, table);
     };
     let reply = match holder {
         Holder::Room(room) => Reply::sender_not_of_room(&shown, &room.id),
@@ -157,6 +149,23 @@ fn sender_refused(
         sender_room,
         ..refused(table, reply, rule)
     }
+}
+
+/// A peer that no line names.
+fn nobody(peer: &Peer, could_identify: bool, table: &RoutingTable) -> Refused {
+    let client = peer.address.ip().to_canonical();
+    if let Some(user) = peer.user.as_ref().map(Login::name) {
+        let rule =
+            format!("no workstation is user {user:?}, no workstation or gateway is {client}");
+        return refused(table, Reply::user_of_no_room(user), rule);
+    }
+    let reply = match (could_identify, peer.tls.is_some()) {
+        (true, false) => Reply::identify_first(client, "STARTTLS"),
+        (true, true) => Reply::identify_first(client, "AUTH"),
+        (false, _) => Reply::unknown_workstation(client),
+    };
+    let rule = format!("no workstation or gateway is {client}");
+    refused(table, reply, rule)
 }
 
 /// RCPT TO: `recipient` is what stands between `<` and `>`.
@@ -413,12 +422,28 @@ pub struct Explanation {
     pub reply: String,
 }
 
+/// Who sends, as far as somebody who asks knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Client {
+    Address(IpAddr),
+    /// Logged in with a password.
+    User(String),
+}
+
+/// An address, or else a user.
+impl From<&str> for Client {
+    fn from(text: &str) -> Self {
+        let user = |_| Self::User(credential::user_name(text).unwrap_or_else(|| text.to_owned()));
+        text.parse().map_or_else(user, Self::Address)
+    }
+}
+
 /// What would be said to mail from `from` to `to`, as written with or without `<` and `>`. Without a
 /// client, it is one that may send as `from`. A group has an explanation for each member.
 pub fn explain(
     from: &str,
     to: &str,
-    client: Option<IpAddr>,
+    client: Option<&Client>,
     table: &RoutingTable,
     now: Timestamp,
 ) -> Vec<Explanation> {
@@ -448,7 +473,7 @@ struct Question<'a> {
 }
 
 impl Question<'_> {
-    fn origin(&self, client: Option<IpAddr>) -> Result<(Origin, Option<Address>), Refused> {
+    fn origin(&self, client: Option<&Client>) -> Result<(Origin, Option<Address>), Refused> {
         let from = match self.from {
             "" => None,
             text => Some(Address::parse(text).map_err(|fault| self.bad_sender(fault))?),
@@ -545,15 +570,22 @@ impl Question<'_> {
     }
 }
 
-/// A client of which nothing but its address is known.
-fn visitor(client: IpAddr) -> Peer {
+/// A client of which nothing but this is known.
+fn visitor(client: &Client) -> Peer {
+    let (address, user) = match client {
+        Client::Address(address) => (*address, None),
+        Client::User(name) => (
+            IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            Some(Login::User(name.clone())),
+        ),
+    };
     Peer {
-        address: SocketAddr::new(client, 0),
+        address: SocketAddr::new(address, 0),
         helo: String::new(),
         protocol: Protocol::Esmtp,
         tls: None,
         certificate_names: Arc::new([]),
-        user: None,
+        user,
     }
 }
 
@@ -644,7 +676,7 @@ mod tests {
     }
 
     fn peer(client: &str) -> Peer {
-        visitor(client.parse().unwrap())
+        visitor(&Client::from(client))
     }
 
     fn room(id: &str) -> Origin {
@@ -728,11 +760,46 @@ mod tests {
         for (names, user, answer) in cases {
             let peer = Peer {
                 certificate_names: names.iter().map(|it| (*it).to_owned()).collect(),
-                user: user.map(str::to_owned),
+                user: user.map(|it| Login::User(it.to_owned())),
                 ..peer("10.9.0.7")
             };
             let found = sender(&peer, Some(&address("vakt@amk-oslo.test")), false, &table);
             assert_eq!(told(found, |code| code), answer, "{names:?} {user:?}");
+        }
+    }
+
+    #[test]
+    fn a_login_wins_over_network_and_certificate() {
+        let table = table();
+        let user = |name: &str| Some(Login::User(name.to_owned()));
+        let proved = |name: &str| Some(Login::Certificate(name.to_owned()));
+        #[rustfmt::skip]
+        let cases = [
+            ("10.2.0.7", None,                            "vakt@hamar.test",    Ok(room("hamar"))),
+            ("10.2.0.7", user("oslo-ws3"),                "vakt@amk-oslo.test", Ok(room("amk-oslo"))),
+            ("10.2.0.7", user("oslo-ws3"),                "vakt@hamar.test",    Err(550)),
+            ("10.2.0.7", user("oslo-ws3"),                "",                   Ok(room("amk-oslo"))),
+            ("10.2.0.7", proved("ws1.amk-oslo.test"),     "vakt@hamar.test",    Err(550)),
+            ("10.2.0.7", proved("WS1.amk-oslo.test"),     "vakt@amk-oslo.test", Ok(room("amk-oslo"))),
+            // a password is no certificate, a certificate no password
+            ("10.9.0.7", user("ws1.amk-oslo.test"),       "vakt@amk-oslo.test", Err(550)),
+            ("10.9.0.7", proved("oslo-ws3"),              "vakt@amk-oslo.test", Err(550)),
+            // of no room: as good as anybody who has not logged in
+            ("10.2.0.7", user("somebody"),                "vakt@hamar.test",    Ok(room("hamar"))),
+            ("10.9.0.7", user("somebody"),                "vakt@hamar.test",    Err(550)),
+        ];
+        for (client, user, from, answer) in cases {
+            let from = (!from.is_empty()).then(|| address(from));
+            let peer = Peer {
+                user: user.clone(),
+                ..peer(client)
+            };
+            let found = sender(&peer, from.as_ref(), true, &table);
+            assert_eq!(
+                told(found, |code| code),
+                answer,
+                "{client} {user:?} {from:?}"
+            );
         }
     }
 
@@ -936,8 +1003,8 @@ mod tests {
         let table = table();
         let now = "2026-11-22T21:00:00+01:00".parse().unwrap();
         let ask = |from: &str, to: &str, client: Option<&str>| {
-            let client = client.map(|it| it.parse().unwrap());
-            explain(from, to, client, &table, now)
+            let client = client.map(Client::from);
+            explain(from, to, client.as_ref(), &table, now)
                 .iter()
                 .map(|it| format!("{} {} {:?}", it.decision, it.rule, it.next_hops))
                 .collect::<Vec<_>>()
@@ -950,6 +1017,8 @@ mod tests {
                 "accept room \"hamar\" accepts from amk-oslo; recipients are not limited; room \"hamar\" is redirected to \"bergen\" until 2026-11-23T06:00:00.000Z: Flytting [\"maildir:data/bergen\"]"]),
             ("vakt@amk-oslo.test", "vakt@hamar.test", Some("10.2.0.7"), vec![
                 "refuse network 10.2.0.0/24 is room \"hamar\", which may not send as vakt@amk-oslo.test []"]),
+            ("vakt@bergen.test", "vakt@bergen.test", Some("oslo-ws3"), vec![
+                "refuse user \"oslo-ws3\" is room \"amk-oslo\", which may not send as vakt@bergen.test []"]),
             ("vakt@amk-oslo.test", "vakt@hamar.test", Some("10.9.0.7"), vec![
                 "refuse no workstation or gateway is 10.9.0.7 []"]),
             ("ola@example.com", "vakt@example.com", None, vec![

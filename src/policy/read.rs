@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+use crate::credential;
 use crate::document::{self, Fault, Mistakes, Table, Value};
 use crate::mail::{Address, Domain, Priority, RoomId, Timestamp};
 use crate::nearest::nearest;
@@ -279,7 +280,12 @@ impl Draft {
             let domain = it.parse(domain)?;
             Some(Source::Certificate(domain.ascii().to_owned()))
         });
-        let user = entry.take("user").map(|it| it.filled().map(Source::User));
+        let user = entry.take("user").map(|it| {
+            let name = |text: &str| {
+                credential::user_name(text).ok_or_else(|| format!("{text:?} is no user's name"))
+            };
+            it.parse(name).map(Source::User)
+        });
         [network, certificate, user].into_iter().flatten().collect()
     }
 

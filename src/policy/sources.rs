@@ -2,7 +2,8 @@
 //!
 //! Fast for any number of networks: a hash look-up for each prefix length that the table has. It
 //! finds every line that matches, not only the narrowest, since any of them may name the room that
-//! the peer sends as.
+//! the peer sends as. Whoever has logged in is who it says, wherever it is: while the table has a line
+//! for that user or name, no network and no other name of its certificate counts.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::mail::Peer;
+use crate::mail::{Login, Peer};
 
 use super::table::{Gateway, Room};
 
@@ -58,6 +59,14 @@ pub struct Line {
     pub holder: Holder,
 }
 
+/// The line that a login is about. A password never stands for a certificate, nor the other way round.
+fn proved(login: &Login) -> Source {
+    match login {
+        Login::User(name) => Source::User(name.clone()),
+        Login::Certificate(name) => Source::Certificate(name.to_ascii_lowercase()),
+    }
+}
+
 /// Every line of a table, by what it matches.
 #[derive(Debug, Default)]
 pub struct Sources {
@@ -85,17 +94,19 @@ impl Sources {
         sources
     }
 
-    /// Every line that this peer matches: user, certificate, then networks from the narrowest.
+    /// Every line that this peer matches: as whom it has logged in, or else by certificate, then
+    /// networks from the narrowest.
     pub fn matching<'a>(&'a self, peer: &'a Peer) -> impl Iterator<Item = &'a Line> {
-        let users = peer.user.iter().map(|user| Source::User(user.clone()));
-        let certificates = peer
-            .certificate_names
-            .iter()
-            .map(|name| Source::Certificate(name.to_ascii_lowercase()));
-        users
-            .chain(certificates)
-            .flat_map(|source| self.lines_of(&source))
-            .chain(self.around(peer.address.ip(), 128))
+        let login = peer.user.as_ref().map(proved);
+        let login = login.map_or(&[][..], |source| self.lines_of(&source));
+        let others = login.is_empty().then(|| {
+            peer.certificate_names
+                .iter()
+                .map(|name| Source::Certificate(name.to_ascii_lowercase()))
+                .flat_map(|source| self.lines_of(&source))
+                .chain(self.around(peer.address.ip(), 128))
+        });
+        login.iter().chain(others.into_iter().flatten())
     }
 
     /// Every line whose network holds `address` and is at most `longest` bits long.

@@ -15,7 +15,7 @@ pub enum Offer {
     Nothing,
     /// DSN, DELIVERBY and MT-PRIORITY: after EHLO.
     Extensions,
-    /// REQUIRETLS as well: after EHLO under TLS (RFC 8689 §2).
+    /// REQUIRETLS (RFC 8689 §2) and AUTH (RFC 4954 §5) as well: after EHLO under TLS.
     Guarded,
 }
 
@@ -33,7 +33,22 @@ pub enum Command<'a> {
     Vrfy,
     Help,
     StartTls,
+    Auth(Auth<'a>),
     Quit,
+}
+
+/// AUTH (RFC 4954 §4). What a client says to log in is not printed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Auth<'a> {
+    pub mechanism: &'a str,
+    /// In base64, as it came.
+    pub initial: Option<&'a str>,
+}
+
+impl std::fmt::Debug for Auth<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Auth({})", self.mechanism)
+    }
 }
 
 /// MAIL FROM and its parameters.
@@ -85,6 +100,7 @@ pub enum Verb {
     Rcpt,
     Data,
     Bdat,
+    Auth,
     Other,
 }
 
@@ -109,6 +125,7 @@ impl Verb {
             (Self::Rcpt, "RCPT"),
             (Self::Data, "DATA"),
             (Self::Bdat, "BDAT"),
+            (Self::Auth, "AUTH"),
         ]
         .into_iter()
         .find(|(_, name)| word.eq_ignore_ascii_case(name.as_bytes()))
@@ -140,6 +157,7 @@ pub fn parse(line: &[u8], offer: Offer) -> Result<Command<'_>, Fault> {
         Verb::Rcpt => rcpt(rest, offer),
         Verb::Data => bare(rest, "DATA", Command::Data).map_err(|reply| verb.fault(reply)),
         Verb::Bdat => bdat(rest).map_err(|reply| verb.fault(reply)),
+        Verb::Auth => auth(rest).map_err(|reply| verb.fault(reply)),
         Verb::Other => other(word, rest).map_err(|reply| verb.fault(reply)),
     }
 }
@@ -155,8 +173,16 @@ fn other<'a>(word: &str, rest: &'a str) -> Result<Command<'a>, Reply> {
         "HELP" => Ok(Command::Help),
         "VRFY" if rest.is_empty() => Err(Reply::syntax("VRFY address")),
         "VRFY" => Ok(Command::Vrfy),
-        "EXPN" | "AUTH" | "TURN" | "ETRN" => Err(Reply::not_implemented()),
+        "EXPN" | "TURN" | "ETRN" => Err(Reply::not_implemented()),
         _ => Err(Reply::unknown_command()),
+    }
+}
+
+fn auth(rest: &str) -> Result<Command<'_>, Reply> {
+    let mut words = words(rest);
+    match (words.next(), words.next(), words.next()) {
+        (Some(mechanism), initial, None) => Ok(Command::Auth(Auth { mechanism, initial })),
+        _ => Err(Reply::syntax("AUTH mechanism [initial response in base64]")),
     }
 }
 
@@ -283,7 +309,7 @@ const fn parameter(keyword: &'static str, offer: Offer, usage: &'static str) -> 
     }
 }
 
-const MAIL_PARAMETERS: [Parameter; 8] = [
+const MAIL_PARAMETERS: [Parameter; 9] = [
     parameter("SIZE", Offer::Nothing, "SIZE=octets, once"),
     parameter("BODY", Offer::Nothing, "BODY=7BIT or BODY=8BITMIME, once"),
     parameter("SMTPUTF8", Offer::Nothing, "SMTPUTF8, once, no value"),
@@ -302,6 +328,11 @@ const MAIL_PARAMETERS: [Parameter; 8] = [
         "MT-PRIORITY",
         Offer::Extensions,
         "MT-PRIORITY=number from -9 to 9, once",
+    ),
+    parameter(
+        "AUTH",
+        Offer::Guarded,
+        "AUTH=<> or AUTH=address, once, at most 500 printable characters in xtext (+HH for + and =)",
     ),
     parameter("REQUIRETLS", Offer::Guarded, "REQUIRETLS, once, no value"),
 ];
@@ -355,6 +386,7 @@ fn mail_parameters<'a>(
         sender,
         ..Mail::default()
     };
+    let mut author = None;
     for word in words(parameters) {
         let (parameter, value) = recognized(word, &MAIL_PARAMETERS, offer)?;
         let is_sound = match parameter.keyword {
@@ -367,6 +399,8 @@ fn mail_parameters<'a>(
             "RET" => fill(&mut mail.ret, value.and_then(|it| it.parse().ok())),
             "ENVID" => fill(&mut mail.envelope_id, value.filter(|it| is_envelope_id(it))),
             "BY" => fill(&mut mail.by, value.and_then(by)),
+            // RFC 4954 §5: whom the client believes to be the author. We believe nobody's word for it.
+            "AUTH" => fill(&mut author, value.filter(|it| is_author(it))),
             "MT-PRIORITY" => fill(&mut mail.priority, value.and_then(priority)),
             _ => raise(&mut mail.require_tls, value),
         };
@@ -397,6 +431,10 @@ fn rcpt_parameters<'a>(
         }
     }
     Ok(rcpt)
+}
+
+fn is_author(value: &str) -> bool {
+    value == "<>" || ((1..=500).contains(&value.len()) && xtext::is_printable(value))
 }
 
 /// RFC 3461 §4.4.
@@ -568,7 +606,10 @@ mod tests {
             ("STARTTLS x", "501 5.5.4 Other"),
             ("VRFY", "501 5.5.4 Other"),
             ("EXPN all", "502 5.5.1 Other"),
-            ("AUTH PLAIN AAAA", "502 5.5.1 Other"),
+            ("AUTH PLAIN AAAA", "Auth(Auth(PLAIN))"),
+            ("auth login", "Auth(Auth(login))"),
+            ("AUTH", "501 5.5.4 Auth"),
+            ("AUTH PLAIN AAAA BBBB", "501 5.5.4 Auth"),
             ("BDAT", "501 5.5.4 Bdat"),
             ("BDAT x", "501 5.5.4 Bdat"),
             ("BDAT -1", "501 5.5.4 Bdat"),
@@ -732,6 +773,13 @@ mod tests {
             ("MT-PRIORITY",                 "501"),
             ("MT-PRIORITY=1 MT-PRIORITY=1", "501"),
             // RFC 8689 §2
+            // RFC 4954 §5
+            ("AUTH=<>",                     ""),
+            ("auth=vakt+2Bx@a.test",        ""),
+            ("AUTH=",                       "501"),
+            ("AUTH",                        "501"),
+            ("AUTH=a=b",                    "501"),
+            ("AUTH=<> AUTH=<>",             "501"),
             ("RequireTLS",                  " tls"),
             ("REQUIRETLS=",                 "501"),
             ("REQUIRETLS=1",                "501"),

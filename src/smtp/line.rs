@@ -11,8 +11,10 @@ use super::command::Verb;
 /// A command line, CRLF included.
 const LINE: usize = 512;
 /// SIZE (RFC 1870 §3), BODY (RFC 6152 §2), SMTPUTF8 (RFC 6531 §3.1), RET and ENVID (RFC 3461 §4.3,
-/// §4.4), BY (RFC 2852 §2), MT-PRIORITY (RFC 6710 §3) and REQUIRETLS (RFC 8689 §2) lengthen MAIL.
-const MAIL_LINE: usize = LINE + 26 + 17 + 10 + 9 + 107 + 17 + 15 + 12;
+/// §4.4), BY (RFC 2852 §2), MT-PRIORITY (RFC 6710 §3), REQUIRETLS (RFC 8689 §2) and AUTH (RFC 4954 §3) lengthen MAIL.
+const MAIL_LINE: usize = LINE + 26 + 17 + 10 + 9 + 107 + 17 + 15 + 12 + 500;
+/// AUTH, and whatever is said to a mechanism (RFC 4954 §4).
+const AUTH_LINE: usize = 12_288;
 /// NOTIFY and ORCPT (RFC 3461 §4.1, §4.2) lengthen RCPT.
 const RCPT_LINE: usize = LINE + 29 + 507;
 
@@ -47,8 +49,17 @@ pub struct Lines {
 impl Lines {
     /// Looks at the next line, which stays in `bytes` for the caller to take.
     pub fn find(&mut self, bytes: &mut BytesMut) -> Line {
+        self.find_within(bytes, limit)
+    }
+
+    /// The same where it is no command, but said to a mechanism of AUTH.
+    pub fn find_response(&mut self, bytes: &mut BytesMut) -> Line {
+        self.find_within(bytes, |_| AUTH_LINE)
+    }
+
+    fn find_within(&mut self, bytes: &mut BytesMut, limit: fn(&[u8]) -> usize) -> Line {
         match bytes.iter().position(|octet| *octet == b'\n') {
-            Some(at) => self.ended(bytes, at),
+            Some(at) => self.ended(bytes, at, limit),
             None => {
                 if self.overlong.is_some() || bytes.len() > limit(bytes) {
                     self.overlong.get_or_insert_with(|| Verb::of(bytes));
@@ -59,7 +70,7 @@ impl Lines {
         }
     }
 
-    fn ended(&mut self, bytes: &[u8], newline: usize) -> Line {
+    fn ended(&mut self, bytes: &[u8], newline: usize, limit: fn(&[u8]) -> usize) -> Line {
         let whole = newline + 1;
         if let Some(verb) = self.overlong.take() {
             return Line::TooLong { verb, whole };
@@ -81,6 +92,7 @@ fn limit(line: &[u8]) -> usize {
     match Verb::of(line) {
         Verb::Mail => MAIL_LINE,
         Verb::Rcpt => RCPT_LINE,
+        Verb::Auth => AUTH_LINE,
         Verb::Data | Verb::Bdat | Verb::Other => LINE,
     }
 }
@@ -118,7 +130,12 @@ mod tests {
 
     #[test]
     fn a_line_has_a_greatest_length() {
-        for (verb, longest) in [("NOOP", LINE), ("RCPT", RCPT_LINE), ("MAIL", MAIL_LINE)] {
+        for (verb, longest) in [
+            ("NOOP", LINE),
+            ("RCPT", RCPT_LINE),
+            ("MAIL", MAIL_LINE),
+            ("AUTH", AUTH_LINE),
+        ] {
             let line = |octets: usize| format!("{verb} {}\r\n", "x".repeat(octets - 7));
             assert!(matches!(found(&line(longest)), Line::Complete { .. }));
             assert!(matches!(found(&line(longest + 1)), Line::TooLong { .. }));

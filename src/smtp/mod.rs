@@ -5,6 +5,7 @@
 //! gathers what becomes a message. `server` is the shell with sockets, TLS and deadlines around it. A
 //! 250 for a message leaves here only on the strength of a receipt of the spool.
 
+pub mod auth;
 pub mod command;
 pub mod data;
 mod line;

@@ -17,18 +17,20 @@ use ipnet::IpNet;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_rustls::server::TlsStream;
 
+use super::auth::{self, Answer, Question};
 use super::proxy::{self, Source};
 use super::session::{self, Awaiting, Session, Step, Tls};
-use crate::limits::{self, Connections, Rates, Seat};
-use crate::mail::{Received, Refusal, Reply, Timestamp};
+use crate::limits::{self, Connections, FailedLogins, Rates, Seat};
+use crate::mail::{Login, Received, Refusal, Reply, Timestamp};
 use crate::policy::table::RoutingTable;
+use crate::spool::store::{Known, StoreError};
 use crate::spool::{BodyPermit, Spool};
 use crate::supervisor::Pulse;
-use crate::tls::Incoming;
+use crate::tls::{self, Incoming};
 
 /// For a whole command (RFC 5321 §4.5.3.2.7).
 const COMMAND: Duration = Duration::from_secs(300);
@@ -44,6 +46,10 @@ const HEADER: Duration = Duration::from_secs(5);
 const LARGE: usize = 512 * 1024;
 /// For others to give memory back, before the client hears 452.
 const MEMORY: Duration = Duration::from_secs(10);
+/// For a password to be checked, those of others first.
+const CHECK: Duration = Duration::from_secs(10);
+/// How exactly it is remembered when a user last logged in: each time is a write.
+const LAST_LOGIN: Duration = Duration::from_secs(60);
 /// For transactions in hand, once the relay goes down.
 const GRACE: Duration = Duration::from_secs(20);
 /// For a client to close after the last word.
@@ -161,6 +167,9 @@ pub struct Parts {
     pub limits: limits::Settings,
     pub connections: Arc<Connections>,
     pub rates: Rates,
+    pub failed_logins: FailedLogins,
+    /// Passwords that may be checked at once: they take a processor each, and mail needs some too.
+    pub checks: Semaphore,
     pub spool: Spool,
     /// The routing table in force.
     pub table: watch::Receiver<Arc<RoutingTable>>,
@@ -348,6 +357,7 @@ fn turned_away(client: IpAddr, reply: &Reply) -> Option<Refusal> {
         at: Timestamp::now(),
         client,
         helo: String::new(),
+        user: None,
         sender: None,
         sender_room: None,
         recipient: None,
@@ -465,8 +475,11 @@ impl Visit {
                 return Err(io::Error::other("the relay goes down"));
             }
         };
-        self.session
-            .tls_started(accepted.session, accepted.certificate_names);
+        self.session.tls_started(
+            accepted.session,
+            accepted.certificate_names,
+            accepted.binding,
+        );
         Ok(Box::new(accepted.stream))
     }
 
@@ -521,8 +534,67 @@ impl Visit {
             Step::Reserve(octets) => self.reserve(octets).await,
             Step::Keep(received) => self.keep(*received).await,
             Step::Note(row) => self.parts.spool.note(*row),
+            Step::Ask(question) => {
+                let answer = self.answer(*question).await;
+                self.session.answered(answer, Timestamp::now());
+            }
+            Step::WrongLogin(user) => {
+                let client = self.session.peer().address.ip();
+                self.parts.failed_logins.add(client, &user);
+            }
+            Step::LoggedIn(login) => {
+                let client = self.session.peer().address;
+                tracing::debug!(%client, user = login.name(), "logged in");
+                if let Login::User(user) = login {
+                    tokio::spawn(remember_login(self.parts.spool.clone(), user, now));
+                }
+            }
+            Step::Pause(pause) => tokio::select! {
+                () = sleep(pause) => {}
+                _ = self.stop.wait_for(|stop| *stop) => {}
+            },
             Step::Say(_) | Step::NeedBytes | Step::StartTls | Step::Close => {}
         }
+    }
+
+    /// What a login wants to know, unless too many were wrong of late.
+    async fn answer(&self, question: Question) -> Answer {
+        let client = self.session.peer().address.ip();
+        if let Err(wait) = self.parts.failed_logins.check(client, question.user()) {
+            return Answer::Limited(wait);
+        }
+        match timeout(CHECK, self.find_out(question)).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(fault)) => {
+                tracing::warn!(%client, %fault, "a login could not be checked");
+                Answer::Unknown
+            }
+            Err(_) => {
+                tracing::warn!(%client, "too many logins at once: one could not be checked in time");
+                Answer::Unknown
+            }
+        }
+    }
+
+    async fn find_out(&self, question: Question) -> Result<Answer, StoreError> {
+        let down = |fault: &dyn fmt::Display| StoreError::Down(fault.to_string());
+        let user = question.user().to_owned();
+        let known = self.parts.spool.store().credential(user.clone()).await?;
+        let Question::Password { password, .. } = question else {
+            let octets = tls::random::<18>().map_err(|fault| down(&fault))?;
+            return Ok(Answer::Keys {
+                verifiers: Box::new(known.verifiers),
+                nonce: auth::nonce(&octets),
+            });
+        };
+        let seat = self.parts.checks.acquire().await;
+        let seat = seat.map_err(|fault| down(&fault))?;
+        let verifiers = known.verifiers.clone();
+        let is_right = tokio::task::spawn_blocking(move || verifiers.accept(&password))
+            .await
+            .map_err(|fault| down(&fault))?;
+        drop(seat);
+        Ok(Answer::IsRight(is_right))
     }
 
     /// The session's next step. To analyse a large message takes a while: others go on meanwhile.
@@ -657,6 +729,20 @@ impl Visit {
             .patience
             .until(awaiting, holds_content, progressed, now);
         self.going_down.map_or(until, |grace| until.min(grace))
+    }
+}
+
+/// Remembers when a user last logged in. Nothing waits for it, and nothing depends on it.
+async fn remember_login(spool: Spool, user: String, now: Timestamp) {
+    let store = spool.store();
+    let is_news = |known: &Known| known.used_at.is_none_or(|at| at.after(LAST_LOGIN) <= now);
+    let remembered = match store.credential(user.clone()).await {
+        Ok(known) if is_news(&known) => store.credential_used(user, now).await,
+        Ok(_) => Ok(()),
+        Err(fault) => Err(fault),
+    };
+    if let Err(fault) = remembered {
+        tracing::debug!(%fault, "when a user last logged in is not remembered");
     }
 }
 

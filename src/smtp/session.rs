@@ -1,6 +1,6 @@
 //! The server's side of one SMTP dialogue, as a state machine: bytes and answers in, steps out.
 //!
-//! Decides the order of things (RFC 5321 §4.1.4, RFC 2920, RFC 3030, RFC 3207) and what is offered to
+//! Decides the order of things (RFC 5321 §4.1.4, RFC 2920, RFC 3030, RFC 3207, RFC 4954) and what is offered to
 //! whom, and asks policy; what may be sent to whom is policy's. It never touches a socket, a clock or the store: whoever drives
 //! it does what a [`Step`] says and brings the answer back. Nothing of a transaction that was broken
 //! off remains. It cannot fail: what a client does wrong is a reply, and our own trouble is a 4xx.
@@ -12,13 +12,14 @@ use std::time::Duration;
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
-use super::command::{self, Bdat, Command, Fault, Mail, Offer, Rcpt, Verb};
+use super::auth::{Answer, Exchange, Means, Question, Turn};
+use super::command::{self, Auth, Bdat, Command, Fault, Mail, Offer, Rcpt, Verb};
 use super::data::{Reader, Unfit};
 use super::line::{Line, Lines};
 use super::transaction::{Attempt, Outline, Place, Request, Transaction, Verdict};
 use crate::mail::{
-    BodyKind, DeliverBy, Facts, Origin, Peer, Priority, Protocol, Received, Reference, Refusal,
-    Reply, Terms, Timestamp, TlsSession, headers,
+    BodyKind, DeliverBy, Facts, Login, Origin, Peer, Priority, Protocol, Received, Reference,
+    Refusal, Reply, Terms, Timestamp, TlsSession, headers,
 };
 use crate::policy::table::RoutingTable;
 use crate::spool::Receipt;
@@ -28,6 +29,10 @@ use crate::spool::store::StoreError;
 const MOST_ERRORS: u32 = 50;
 /// Commands without a message before a client hears 421. product.md promises at least 1,000.
 const MOST_COMMANDS: u32 = 1024;
+/// Logins refused before a client hears 421, and how long it waits for the first refusal; for each
+/// other twice as long.
+const MOST_REFUSED_LOGINS: u32 = 3;
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// Memory asked for at first, when the client announces no size; and at most, when it does.
 const FIRST_SHARE: usize = 8 * 1024;
 const FIRST_SHARE_ANNOUNCED: usize = 64 * 1024;
@@ -68,6 +73,13 @@ pub enum Step {
     Admit(Origin),
     /// Memory for so many more octets: [`Session::reserved`].
     Reserve(usize),
+    /// What a login wants to know: [`Session::answered`].
+    Ask(Box<Question>),
+    /// Somebody is not the user it says.
+    WrongLogin(String),
+    LoggedIn(Login),
+    /// The client is to wait for what is said next; nobody else is.
+    Pause(Duration),
     /// Keep it: [`Session::kept`].
     Keep(Box<Received>),
     /// A row for the log.
@@ -94,6 +106,8 @@ pub struct Session {
     errors: u32,
     /// Commands since the last message.
     commands: u32,
+    refused_logins: u32,
+    means: Means,
     shutting_down: bool,
     /// The time at which it was last told anything.
     now: Timestamp,
@@ -107,6 +121,10 @@ enum State {
     Beginning(Beginning),
     /// Waiting for [`Session::admitted`].
     Admitting(Box<Transaction>),
+    /// In the middle of a login, whose next line is awaited.
+    LoggingIn(Box<Exchange>),
+    /// Waiting for [`Session::answered`].
+    Asking(Box<Exchange>),
     /// MAIL was accepted; with an intake, chunks of content have come already.
     Open(Box<Transaction>, Option<Box<Intake>>),
     /// Waiting for [`Session::reserved`], before content or within it.
@@ -125,6 +143,11 @@ enum State {
 enum Beginning {
     Mail(Request),
     Refuse(Refused),
+    /// A login is refused.
+    Login {
+        user: String,
+        reply: Reply,
+    },
 }
 
 /// A command refused outside a transaction.
@@ -205,6 +228,8 @@ impl Session {
             steps: VecDeque::from([greeting]),
             errors: 0,
             commands: 0,
+            refused_logins: 0,
+            means: Means::default(),
             shutting_down: false,
             now: Timestamp::from_millis(0),
         }
@@ -230,8 +255,16 @@ impl Session {
     }
 
     /// TLS before the first byte, or in answer to [`Step::StartTls`]. All that was known of the
-    /// client is forgotten (RFC 3207 §4.2).
-    pub fn tls_started(&mut self, tls: TlsSession, certificate_names: Arc<[String]>) {
+    /// client is forgotten (RFC 3207 §4.2). `binding`: what names this very TLS session.
+    pub fn tls_started(
+        &mut self,
+        tls: TlsSession,
+        certificate_names: Arc<[String]>,
+        binding: Option<[u8; 32]>,
+    ) {
+        let names = Arc::clone(&certificate_names);
+        self.means = Means { binding, names };
+        self.peer.user = None;
         self.peer.tls = Some(tls);
         self.peer.certificate_names = certificate_names;
         self.peer.helo.clear();
@@ -332,6 +365,7 @@ impl Session {
         }
         match &self.state {
             State::Idle(_) | State::Open(..) => self.read_line(bytes, now),
+            State::LoggingIn(_) => self.read_response(bytes),
             State::Closed => {
                 self.steps.push_back(Step::Close);
                 true
@@ -356,12 +390,49 @@ impl Session {
                 whole
             }
         };
-        bytes.advance(whole.min(bytes.len()));
+        forget(bytes, whole);
         if matches!(self.steps.back(), Some(Step::StartTls)) {
             // RFC 3207 §4.2, CVE-2011-0411: nothing said in the clear is believed after STARTTLS.
             bytes.clear();
         }
         true
+    }
+
+    /// What the client says to the mechanism.
+    fn read_response(&mut self, bytes: &mut BytesMut) -> bool {
+        let found = self.lines.find_response(bytes);
+        if found == Line::Incomplete {
+            return false;
+        }
+        let State::LoggingIn(exchange) = self.take_state() else {
+            return false;
+        };
+        self.state = State::Idle(None);
+        let whole = match found {
+            Line::Complete { whole, .. }
+            | Line::TooLong { whole, .. }
+            | Line::BareNewline { whole, .. } => whole,
+            Line::Incomplete => 0,
+        };
+        if self.counts_command() {
+            match found {
+                Line::Complete { text, .. } => {
+                    self.respond(*exchange, bytes.get(..text).unwrap_or_default());
+                }
+                Line::TooLong { .. } => self.say(Reply::login_line_too_long()),
+                _ => self.say(Reply::login_unreadable()),
+            }
+        }
+        forget(bytes, whole);
+        true
+    }
+
+    fn respond(&mut self, exchange: Exchange, line: &[u8]) {
+        if line == b"*" {
+            return self.say(Reply::login_cancelled());
+        }
+        let (exchange, turn) = exchange.respond(line);
+        self.turn(exchange, turn);
     }
 
     fn refuse_line(&mut self, verb: Verb, reply: Reply, now: Timestamp) {
@@ -405,6 +476,7 @@ impl Session {
             Command::Vrfy => self.vrfy(),
             Command::Help => self.say(Reply::help()),
             Command::StartTls => self.start_tls(),
+            Command::Auth(auth) => self.auth(auth),
             Command::Quit => self.quit(),
         }
     }
@@ -426,6 +498,7 @@ impl Session {
         ];
         if self.offer() >= Offer::Guarded {
             extensions.push("REQUIRETLS".to_owned());
+            extensions.push(format!("AUTH {}", self.means.offered()));
         }
         if self.tls != Tls::NotOffered {
             extensions.push("STARTTLS".to_owned());
@@ -508,6 +581,86 @@ impl Session {
                 self.refuse_fault(Fault { verb, path, reply }, now);
             }
             None => self.begin(Beginning::Mail(request(&mail, now))),
+        }
+    }
+
+    /// RFC 4954 §4.
+    fn auth(&mut self, auth: Auth<'_>) {
+        let mechanism = self.means.mechanism(auth.mechanism);
+        let refused = match (&self.peer.tls, mechanism) {
+            (None, _) if self.tls != Tls::NotOffered => Reply::tls_first(),
+            (None, _) => Reply::login_needs_tls(),
+            _ if self.offer() != Offer::Guarded || self.peer.helo.is_empty() => {
+                Reply::hello_first()
+            }
+            _ if self.peer.user.is_some() => Reply::login_already(),
+            _ if matches!(self.state, State::Open(..)) => Reply::mail_already(),
+            (Some(_), None) => Reply::unknown_mechanism(),
+            (Some(_), Some(mechanism)) => {
+                let (exchange, turn) = Exchange::begin(mechanism, self.means.clone(), auth.initial);
+                return self.turn(exchange, turn);
+            }
+        };
+        self.say(refused);
+    }
+
+    /// What the mechanism came to.
+    fn turn(&mut self, exchange: Exchange, turn: Turn) {
+        self.state = State::Idle(None);
+        match turn {
+            Turn::Challenge(base64) => {
+                self.say(Reply::challenge(base64));
+                if matches!(self.state, State::Idle(_)) {
+                    self.state = State::LoggingIn(Box::new(exchange));
+                }
+            }
+            Turn::Ask(question) => {
+                self.state = State::Asking(Box::new(exchange));
+                self.steps.push_back(Step::Ask(Box::new(question)));
+            }
+            Turn::Done(login) => {
+                self.peer.user = Some(login.clone());
+                self.steps.push_back(Step::LoggedIn(login));
+                self.say(Reply::logged_in());
+            }
+            Turn::Wrong { user } => {
+                self.steps.push_back(Step::WrongLogin(user.clone()));
+                self.refuse_login(user, Reply::login_refused());
+            }
+            Turn::Limited { user, wait } => {
+                self.refuse_login(user, Reply::too_many_failed_logins(wait));
+            }
+            Turn::Unknown { user } => self.refuse_login(user, Reply::login_impossible()),
+            Turn::Unreadable => self.say(Reply::login_unreadable()),
+        }
+    }
+
+    fn refuse_login(&mut self, user: String, reply: Reply) {
+        let pause = FIRST_PAUSE * 2_u32.saturating_pow(self.refused_logins);
+        self.refused_logins += 1;
+        self.steps.push_back(Step::Pause(pause));
+        self.begin(Beginning::Login { user, reply });
+    }
+
+    /// The row of a refused login, and its reply.
+    fn login_refused(&mut self, user: String, reply: Reply, reference: Reference, now: Timestamp) {
+        let attempt = Attempt {
+            reference,
+            sender: None,
+            room: None,
+            put_off: false,
+        };
+        let verdict = Verdict::protocol(reply, None);
+        let row = verdict.row(&attempt, &self.peer, now);
+        self.note(Refusal {
+            user: Some(user),
+            ..row
+        });
+        self.state = State::Idle(None);
+        self.say(verdict.reply.with_reference(reference));
+        let is_open = matches!(self.state, State::Idle(_));
+        if is_open && self.refused_logins >= MOST_REFUSED_LOGINS {
+            self.break_off(Reply::too_many_refused_logins());
         }
     }
 
@@ -627,6 +780,15 @@ impl Session {
             form,
         })
     }
+}
+
+/// Takes a line from the buffer; what may have been a password does not stay behind it.
+fn forget(bytes: &mut BytesMut, whole: usize) {
+    let whole = whole.min(bytes.len());
+    if let Some(line) = bytes.get_mut(..whole) {
+        zeroize::Zeroize::zeroize(line);
+    }
+    bytes.advance(whole);
 }
 
 /// What MAIL asks for, heard at `now`.
@@ -839,6 +1001,9 @@ impl Session {
     pub fn begun(&mut self, reference: Reference, table: Arc<RoutingTable>, now: Timestamp) {
         match self.take_state() {
             State::Beginning(Beginning::Mail(request)) => self.open(request, reference, table, now),
+            State::Beginning(Beginning::Login { user, reply }) => {
+                self.login_refused(user, reply, reference, now);
+            }
             State::Beginning(Beginning::Refuse(refused)) => {
                 let attempt = Attempt {
                     reference,
@@ -860,7 +1025,8 @@ impl Session {
         table: Arc<RoutingTable>,
         now: Timestamp,
     ) {
-        let could_identify = self.tls != Tls::NotOffered;
+        let could_log_in = self.peer.tls.is_some() && self.offer() == Offer::Guarded;
+        let could_identify = self.tls != Tls::NotOffered || could_log_in;
         match Transaction::begin(request, reference, &self.peer, could_identify, table) {
             Ok(transaction) => {
                 let origin = transaction.origin.clone();
@@ -889,6 +1055,18 @@ impl Session {
                 self.refuse_attempt(&attempt, &verdict, After::Nothing, then, now);
             }
             (state, _) => self.state = state,
+        }
+    }
+
+    /// Answers [`Step::Ask`].
+    pub fn answered(&mut self, answer: Answer, now: Timestamp) {
+        self.now = now;
+        match self.take_state() {
+            State::Asking(exchange) => {
+                let (exchange, turn) = exchange.answer(answer);
+                self.turn(exchange, turn);
+            }
+            state => self.state = state,
         }
     }
 
@@ -1011,7 +1189,7 @@ impl Session {
     fn refuse_fault(&mut self, fault: Fault, now: Timestamp) {
         let Fault { verb, path, reply } = fault;
         match verb {
-            Verb::Other => self.say(reply),
+            Verb::Auth | Verb::Other => self.say(reply),
             Verb::Mail if matches!(self.state, State::Idle(_)) => {
                 self.begin(Beginning::Refuse(Refused {
                     verdict: Verdict::protocol(reply, None),

@@ -127,6 +127,7 @@ impl Verdict {
             at: now,
             client: peer.address.ip(),
             helo: peer.helo.clone(),
+            user: peer.user.as_ref().map(|it| it.name().to_owned()),
             sender: attempt.sender.clone(),
             sender_room: attempt.room.clone(),
             recipient: self.recipient.clone(),

@@ -120,6 +120,7 @@ mod tests {
             at: Timestamp::from_millis(1_800_000_000_000 + second * 1000),
             client: client.parse().unwrap(),
             helo: String::new(),
+            user: None,
             sender: None,
             sender_room: None,
             recipient: None,

@@ -11,6 +11,7 @@ use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use crate::credential::Verifiers;
 use crate::mail::event::State;
 use crate::mail::{
     Address, Attachment, Content, Details, Event, Facts, Reference, Refusal, RoomId, Terms,
@@ -376,6 +377,8 @@ pub struct LogRow {
     pub size: Option<u64>,
     pub message_id: Option<String>,
     pub client: String,
+    /// As whom the client had logged in, or tried to, where that was refused.
+    pub user: Option<String>,
     pub reply: Option<String>,
     /// More than one where a flood of refusals was summed up.
     pub count: u64,
@@ -433,6 +436,24 @@ impl fmt::Debug for Revision {
             .field("summary", &self.summary)
             .finish_non_exhaustive()
     }
+}
+
+/// A user who can log in with a password, for listings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credential {
+    pub user: String,
+    /// When the password was set.
+    pub since: Timestamp,
+    /// A login of late, to the minute.
+    pub used_at: Option<Timestamp>,
+}
+
+/// What a user's password is checked against.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// Of a user who does not exist they are not real.
+    pub verifiers: Verifiers,
+    pub used_at: Option<Timestamp>,
 }
 
 /// A database that keeps mail. See the module's header for what every verb promises.
@@ -507,6 +528,16 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn route_history(&self) -> Pending<Vec<Revision>>;
     /// Puts a new table in force. `Conflict` when `expected` is given and no longer the newest.
     fn replace_routes(&self, revision: Revision, expected: Option<u64>) -> Pending<u64>;
+    /// What to check a user's password against, whether there is such a user or not.
+    fn credential(&self, user: String) -> Pending<Known>;
+    /// By user.
+    fn credentials(&self) -> Pending<Vec<Credential>>;
+    /// Puts the password of a user in the place of the one before, if any.
+    fn set_credential(&self, user: String, verifiers: Verifiers, now: Timestamp) -> Pending<()>;
+    /// Whether there was one.
+    fn remove_credential(&self, user: String) -> Pending<bool>;
+    /// A user has logged in.
+    fn credential_used(&self, user: String, at: Timestamp) -> Pending<()>;
     /// Looks at a portion of the contents after `after`, and deletes those whose messages are
     /// finished since before `finished_before`. Returns where to go on; `None` at the end.
     fn purge(

@@ -9,9 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
+use tokio_rustls::rustls::client::WantsClientCert;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::{
+    ClientConfig, ClientConnection, ConfigBuilder, RootCertStore, StreamOwned,
+};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -67,6 +70,8 @@ pub struct Client {
     socket: TcpStream,
     wire: Box<dyn Wire>,
     buffer: Vec<u8>,
+    /// `tls-exporter` of the session (RFC 9266).
+    pub binding: [u8; 32],
 }
 
 impl Client {
@@ -85,6 +90,7 @@ impl Client {
             wire: Box::new(socket.try_clone()?),
             socket,
             buffer: Vec::new(),
+            binding: [0; 32],
         })
     }
 
@@ -189,12 +195,28 @@ impl Client {
     }
 
     pub fn shake_hands(&mut self, certs: &Path) -> Vec<u8> {
+        self.shake_hands_with(trusting(certs))
+    }
+
+    /// The same, showing the certificate and key of these PEM files.
+    pub fn shake_hands_as(&mut self, certs: &Path, name: &str) {
+        let file = |end: &str| certs.join(format!("{name}.{end}"));
+        let chain = vec![CertificateDer::from_pem_file(file("pem")).unwrap()];
+        let key = PrivateKeyDer::from_pem_file(file("key")).unwrap();
+        let settings = anonymous(certs).with_client_auth_cert(chain, key).unwrap();
+        self.shake_hands_with(Arc::new(settings));
+    }
+
+    fn shake_hands_with(&mut self, settings: Arc<ClientConfig>) -> Vec<u8> {
         let host = ServerName::try_from("relay.nodnett.test").unwrap();
-        let mut connection = ClientConnection::new(trusting(certs), host).unwrap();
+        let mut connection = ClientConnection::new(settings, host).unwrap();
         let mut socket = self.socket.try_clone().unwrap();
         while connection.is_handshaking() {
             connection.complete_io(&mut socket).unwrap();
         }
+        let label = b"EXPORTER-Channel-Binding";
+        let binding = connection.export_keying_material([0; 32], label, Some(b""));
+        self.binding = binding.unwrap();
         let leaf = connection.peer_certificates().unwrap()[0].to_vec();
         self.wire = Box::new(StreamOwned::new(connection, socket));
         leaf
@@ -202,6 +224,10 @@ impl Client {
 }
 
 fn trusting(certs: &Path) -> Arc<ClientConfig> {
+    Arc::new(anonymous(certs).with_no_client_auth())
+}
+
+fn anonymous(certs: &Path) -> ConfigBuilder<ClientConfig, WantsClientCert> {
     let mut roots = RootCertStore::empty();
     roots
         .add(CertificateDer::from_pem_file(certs.join("ca.pem")).unwrap())
@@ -210,8 +236,7 @@ fn trusting(certs: &Path) -> Arc<ClientConfig> {
     let settings = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap();
-    let settings = settings.with_root_certificates(roots);
-    Arc::new(settings.with_no_client_auth())
+    settings.with_root_certificates(roots)
 }
 
 /// RFC 5321 §4.5.2, from the sender's side.

@@ -28,12 +28,17 @@ const LAYERS: &[(&str, &[&str])] = &[
             "nearest",
         ],
     ),
-    ("words", &["mail", "spool::store", "spool::Receipt"]),
+    (
+        "words",
+        &["mail", "credential", "spool::store", "spool::Receipt"],
+    ),
 ];
 
 /// Modules without a clock, a socket, a file, SQL or randomness.
 const PURE: &[&str] = &[
     "mail",
+    "credential",
+    "smtp::auth",
     "smtp::command",
     "smtp::data",
     "smtp::proxy",
@@ -67,6 +72,11 @@ const HOMES: &[(&str, &[&str])] = &[
     ("mail_send", &["delivery::client"]),
     ("hickory_resolver", &["delivery::resolve"]),
     ("mail_builder", &["lifecycle::report"]),
+    ("argon2", &["credential"]),
+    ("hmac", &["credential"]),
+    ("pbkdf2", &["credential"]),
+    ("stringprep", &["credential"]),
+    ("base64", &["smtp::auth"]),
     ("governor", &["limits"]),
     ("toml", &["document"]),
     ("clap", &["cli", "main"]),

@@ -44,6 +44,7 @@ mod lifetime;
 mod limits;
 mod live_redirects;
 mod lmtp;
+mod logins;
 mod names;
 mod next_hops;
 mod nothing_leaves;

@@ -7,12 +7,14 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ilbud::credential::{Password, SALT, Verifiers};
 use ilbud::mail::event::State;
 use ilbud::mail::{
     Address, Attachment, ByMode, Content, DeliverBy, Details, Event, EventKind, Facts, Notify,
     Priority, Reference, Refusal, Return, RoomId, Terms, Timestamp, Wishes,
 };
 use ilbud::spool::sqlite::{Settings, Sqlite};
+use ilbud::spool::store::Credential;
 use ilbud::spool::store::{
     Change, NewMessage, NewRecipient, NextLook, OfLate, Portion, RecipientChange, RecipientId,
     Revision, Search, Shift, Store, StoreError, Told, WaitingFilter, WaitingOrder,
@@ -912,6 +914,7 @@ fn refusal(number: u64, recipient: &str) -> Refusal {
         at: later(number),
         client: "127.0.1.9".parse().unwrap(),
         helo: "ws".to_owned(),
+        user: None,
         sender: Some("leder@a.nodnett.test".to_owned()),
         sender_room: Some(RoomId::new("a")),
         recipient: Some(recipient.to_owned()),
@@ -1288,4 +1291,39 @@ async fn one_relay_at_a_time() {
     assert!(matches!(Sqlite::lock(&path), Err(StoreError::Busy(_))));
     drop(lock);
     assert!(Sqlite::lock(&path).is_ok());
+}
+
+#[tokio::test]
+async fn a_password_is_found_replaced_and_removed() {
+    let (store, _folder) = store();
+    let made = |password: &str| {
+        let password = Password::new(password.to_owned());
+        Verifiers::with_rounds("ws3", &password, [[1; SALT], [2; SALT]], 4096).unwrap()
+    };
+    let user = || "ws3".to_owned();
+    let nobody = store.credential(user()).await.unwrap();
+    assert!(!nobody.verifiers.are_real);
+    assert_eq!(store.credential(user()).await.unwrap(), nobody);
+
+    for (password, at) in [("correct horse", NOW), ("another horse", later(1))] {
+        let verifiers = made(password);
+        store
+            .set_credential(user(), verifiers.clone(), at)
+            .await
+            .unwrap();
+        let known = store.credential(user()).await.unwrap();
+        assert_eq!((known.verifiers, known.used_at), (verifiers, None));
+        store.credential_used(user(), later(9)).await.unwrap();
+        let listed = store.credentials().await.unwrap();
+        let expected = Credential {
+            user: user(),
+            since: at,
+            used_at: Some(later(9)),
+        };
+        assert_eq!(listed, [expected]);
+    }
+    assert!(store.remove_credential(user()).await.unwrap());
+    assert!(!store.remove_credential(user()).await.unwrap());
+    assert_eq!(store.credential(user()).await.unwrap(), nobody);
+    assert!(store.credentials().await.unwrap().is_empty());
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! # A line that is a remark.
 //! @ tls = starttls           a setting of the dialogue, before its first step
+//! @ login = ws3 secret      the one user there is; `down` or `limited`: nobody can be checked
 //! C EHLO ws.test             the client sends this line, and CRLF
 //! c half a li                the client sends exactly these octets; \r \n \0 \t \\ \xNN
 //! S 250-…                    the server says this line; … is any text, {A} a reference, the same wherever A stands

@@ -6,10 +6,12 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use bytes::BytesMut;
+use ilbud::credential::{Password, Verifiers};
 use ilbud::mail::{
     Envelope, Received, Recipient, Reference, Refusal, Reply, Timestamp, TlsSession, Wishes,
 };
 use ilbud::policy::table::RoutingTable;
+use ilbud::smtp::auth::{Answer, Question};
 use ilbud::smtp::session::{Session, Settings, Step, Tls};
 use ilbud::spool::sqlite::{self, Sqlite};
 use ilbud::spool::store::StoreError;
@@ -168,8 +170,11 @@ impl<'a> Player<'a> {
                 );
                 let (version, cipher) =
                     ("TLSv1.3".to_owned(), "TLS13_AES_128_GCM_SHA256".to_owned());
-                self.session
-                    .tls_started(TlsSession { version, cipher }, Arc::new([]));
+                self.session.tls_started(
+                    TlsSession { version, cipher },
+                    Arc::new([]),
+                    Some([7; 32]),
+                );
                 self.run();
             }
             Act::Stop => {
@@ -237,7 +242,33 @@ impl<'a> Player<'a> {
                     self.memory -= if granted { octets } else { 0 };
                     self.session.reserved(granted, self.now);
                 }
+                Step::Ask(question) => {
+                    let answer = self.answer(&question);
+                    self.session.answered(answer, self.now);
+                }
+                Step::WrongLogin(_) | Step::LoggedIn(_) | Step::Pause(_) => {}
                 Step::Keep(received) => self.keep(*received),
+            }
+        }
+    }
+
+    /// The user of the setting `login`, a name and a password; `down`: the store is.
+    fn answer(&self, question: &Question) -> Answer {
+        let login = self.transcript.setting("login").unwrap_or_default();
+        let (user, known) = login.split_once(' ').unwrap_or_default();
+        match question {
+            _ if login == "down" => Answer::Unknown,
+            _ if login == "limited" => Answer::Limited(Duration::from_millis(2500)),
+            Question::Keys { user } => Answer::Keys {
+                verifiers: Box::new(Verifiers::of_nobody(user, b"secret")),
+                nonce: "NONCE".to_owned(),
+            },
+            Question::Password {
+                user: asked,
+                password,
+            } => {
+                let known = Password::new(known.to_owned());
+                Answer::IsRight(asked == user && password.is_same(&known))
             }
         }
     }

@@ -43,7 +43,7 @@ fn speaks_of_starttls(transcript: &Transcript) -> bool {
 
 /// Whether it can be played without a hand inside the relay.
 fn is_for_anybody(transcript: &Transcript) -> bool {
-    let inside = ["memory", "store", "messages"];
+    let inside = ["memory", "store", "messages", "login"];
     let needs = |act: &Act| matches!(act, Act::Stop | Act::Timeout | Act::Later(_));
     inside.iter().all(|key| transcript.setting(key).is_none())
         && !transcript.acts.iter().any(|(_, act)| needs(act))

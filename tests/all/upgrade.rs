@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use ilbud::mail::{Terms, Timestamp};
 use ilbud::spool::sqlite::{Settings, Sqlite};
-use ilbud::spool::store::{Portion, Store, Told};
+use ilbud::spool::store::{Portion, Search, Store, Told};
 use rusqlite::Connection;
 
 const FIRST: &str = include_str!("../../src/spool/schema/sqlite/001_main_job.sql");
 const SECOND: &str = include_str!("../../src/spool/schema/sqlite/002_delivery.sql");
 const NOW: i64 = 1_800_000_000_000;
 
+const THIRD: &str = include_str!("../../src/spool/schema/sqlite/003_time.sql");
 /// One message with octets beyond ASCII, deferred, as schema 1 kept it.
 fn left_behind(path: &std::path::Path) {
     let old = Connection::open(path).unwrap();
@@ -38,6 +39,34 @@ fn left_behind_by_the_second(path: &std::path::Path) {
          PRAGMA user_version = 2;"
     ))
     .unwrap();
+}
+
+#[tokio::test]
+async fn an_older_store_takes_passwords_and_keeps_its_refusals() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ilbud.db");
+    left_behind_by_the_second(&path);
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(THIRD).unwrap();
+    old.execute_batch(&format!(
+        "INSERT INTO refusal VALUES (1, 9, {NOW}, '127.0.1.9', 'vakt@a.test', NULL, NULL, NULL,
+             NULL, NULL, NULL, '550 5.7.1 no', 1);
+         PRAGMA user_version = 3;"
+    ))
+    .unwrap();
+    drop(old);
+    let keep_bodies = Duration::ZERO;
+    let store = Sqlite::open(&Settings { path, keep_bodies }).unwrap();
+    assert!(store.credentials().await.unwrap().is_empty());
+    let nobody = store.credential("ws3".to_owned()).await.unwrap();
+    assert!(!nobody.verifiers.are_real);
+    let search = Search {
+        status: Some("refused".to_owned()),
+        limit: 9,
+        ..Search::default()
+    };
+    let rows = store.search(search).await.unwrap();
+    assert_eq!((rows.len(), rows[0].user.as_deref()), (1, None));
 }
 
 #[tokio::test]

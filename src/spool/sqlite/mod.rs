@@ -5,6 +5,7 @@
 //! it is said. It decides nothing about mail. It fails as one of the five [`StoreError`]s, and it
 //! recovers by itself: a connection that went bad is opened anew.
 
+mod credentials;
 mod disk;
 mod read;
 mod write;
@@ -23,9 +24,11 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, functions::FunctionFlags};
 use tokio::sync::watch;
 
 use super::store::{
-    Applied, Change, LogRow, LoggedEvent, MessageRecord, NewMessage, Pending, Portion, RecipientId,
-    Revision, Search, Shift, Store, StoreError, Waiting, WaitingFilter, WaitingGroup, WaitingOrder,
+    Applied, Change, Credential, Known, LogRow, LoggedEvent, MessageRecord, NewMessage, Pending,
+    Portion, RecipientId, Revision, Search, Shift, Store, StoreError, Waiting, WaitingFilter,
+    WaitingGroup, WaitingOrder,
 };
+use crate::credential::Verifiers;
 use crate::mail::{Content, Reference, Refusal, RoomId, Timestamp};
 use writer::Writer;
 
@@ -34,6 +37,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../schema/sqlite/001_main_job.sql"),
     include_str!("../schema/sqlite/002_delivery.sql"),
     include_str!("../schema/sqlite/003_time.sql"),
+    include_str!("../schema/sqlite/004_credential.sql"),
 ];
 /// How long a change waits for another process that holds the file.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -261,6 +265,29 @@ impl Store for Sqlite {
     fn replace_routes(&self, revision: Revision, expected: Option<u64>) -> Pending<u64> {
         self.writer
             .submit(move |connection| write::replace_routes(connection, &revision, expected))
+    }
+
+    fn credential(&self, user: String) -> Pending<Known> {
+        self.read(move |connection| credentials::find(connection, &user))
+    }
+
+    fn credentials(&self) -> Pending<Vec<Credential>> {
+        self.read(credentials::all)
+    }
+
+    fn set_credential(&self, user: String, verifiers: Verifiers, now: Timestamp) -> Pending<()> {
+        self.writer
+            .submit(move |connection| credentials::set(connection, &user, &verifiers, now))
+    }
+
+    fn remove_credential(&self, user: String) -> Pending<bool> {
+        self.writer
+            .submit(move |connection| credentials::remove(connection, &user))
+    }
+
+    fn credential_used(&self, user: String, at: Timestamp) -> Pending<()> {
+        self.writer
+            .submit(move |connection| credentials::used(connection, &user, at))
     }
 
     fn purge(

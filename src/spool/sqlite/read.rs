@@ -548,6 +548,7 @@ fn search_recipients(connection: &Connection, search: &Search) -> Result<Vec<Log
             subject: "m.subject",
             message_id: "m.message_id",
             client: "m.client",
+            user: "NULL",
             reply: "r.last_reply",
         },
     );
@@ -565,7 +566,7 @@ fn search_recipients(connection: &Connection, search: &Search) -> Result<Vec<Log
     terms.values.push(Value::Integer(search.limit as i64));
     let sql = format!(
         "SELECT m.reference, m.accepted_at, r.state, coalesce(m.sender, ''), m.sender_room, r.address, r.room,
-             m.subject, m.size, m.message_id, m.client, r.last_reply, 1
+             m.subject, m.size, m.message_id, m.client, r.last_reply, 1, NULL
          FROM message m CROSS JOIN recipient r ON r.reference = m.reference
          {} ORDER BY m.reference DESC LIMIT ?",
         terms.condition()
@@ -587,13 +588,14 @@ fn search_refusals(connection: &Connection, search: &Search) -> Result<Vec<LogRo
             subject: "subject",
             message_id: "message_id",
             client: "client",
+            user: "user",
             reply: "reply",
         },
     );
     terms.values.push(Value::Integer(search.limit as i64));
     let sql = format!(
         "SELECT reference, at, 'refused', sender, sender_room, recipient, recipient_room,
-             subject, size, message_id, client, reply, count
+             subject, size, message_id, client, reply, count, user
          FROM refusal {} ORDER BY id DESC LIMIT ?",
         terms.condition()
     );
@@ -614,6 +616,7 @@ struct Columns {
     subject: &'static str,
     message_id: &'static str,
     client: &'static str,
+    user: &'static str,
     reply: &'static str,
 }
 
@@ -691,6 +694,7 @@ impl Conditions {
             columns.subject,
             columns.message_id,
             columns.client,
+            columns.user,
             columns.reply,
         ];
         let places = everywhere
@@ -738,6 +742,7 @@ fn rows_of_log(
             size: row.get::<_, Option<i64>>(8)?.map(i64::unsigned_abs),
             message_id: row.get(9)?,
             client: row.get(10)?,
+            user: row.get(13)?,
             reply: row.get(11)?,
             count: row.get::<_, i64>(12)?.unsigned_abs(),
         });

@@ -359,8 +359,8 @@ fn insert_refusal(connection: &Connection, refusal: &Refusal) -> Result<(), Stor
     connection
         .prepare_cached(
             "INSERT INTO refusal (reference, at, client, sender, sender_room, recipient,
-                 recipient_room, subject, message_id, size, reply, count)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                 recipient_room, subject, message_id, size, reply, count, user)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         )?
         .execute(params![
             number(refusal.reference),
@@ -375,6 +375,7 @@ fn insert_refusal(connection: &Connection, refusal: &Refusal) -> Result<(), Stor
             refusal.size.map(|size| size as i64),
             refusal.reply,
             refusal.count as i64,
+            refusal.user,
         ])?;
     Ok(())
 }
