@@ -56,9 +56,9 @@ async fn no_output_says_a_password() {
     let hop = |port: u16| format!("smtp://ilbud:{PASSWORD}@127.0.0.1:{port}");
     let (nobody, unverified) = (free_port(), good.port);
     let hops = [
-        ("b", hop(good.port)),
-        ("c", hop(echoing.port)),
-        ("d", hop(repeating.port)),
+        ("b", hop(good.port) + "?tls=opportunistic"),
+        ("c", hop(echoing.port) + "?tls=opportunistic"),
+        ("d", hop(repeating.port) + "?tls=opportunistic"),
         ("e", hop(plain.port)),
         ("f", hop(nobody)),
         ("g", hop(unverified) + "?tls=required"),
