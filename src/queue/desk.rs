@@ -203,6 +203,14 @@ impl Hand {
         }
     }
 
+    /// The rooms whose lanes are meant.
+    pub(super) fn rooms(&mut self, mut is_meant: impl FnMut(&mut Lane) -> bool) -> Vec<RoomId> {
+        let lanes = self.lanes.iter_mut();
+        lanes
+            .filter_map(|(room, lane)| is_meant(lane).then(|| room.clone()))
+            .collect()
+    }
+
     pub(super) fn lane(&mut self, room: &RoomId) -> Option<&mut Lane> {
         self.lanes.get_mut(room)
     }

@@ -15,9 +15,12 @@ use tokio::time::Instant;
 use super::clock;
 use super::desk::{Desk, Standing};
 use crate::lifecycle::{self, Look, Occasion};
-use crate::mail::{Content, EventKind, Reference, State, Timestamp};
+use crate::mail::{Content, EventKind, Reference, RoomId, State, Timestamp};
 use crate::policy::table::RoutingTable;
-use crate::spool::store::{Applied, Change, RecipientId, StoreError, Told, Waiting};
+use crate::spool::store::{
+    Applied, Change, RecipientChange, RecipientId, StoreError, Told, Waiting, WaitingFilter,
+    WaitingOrder,
+};
 
 /// After a start what waited is tried before it is looked at.
 const ATTEMPTS_FIRST: Duration = Duration::from_secs(10);
@@ -172,6 +175,40 @@ impl Desk {
             outcome = outcome.and(written.map(drop));
         }
         outcome
+    }
+
+    /// Where a room's hops put off whatever comes, one message that waits there is tried now and then,
+    /// whatever its time: as soon as it is taken, so are the others.
+    pub(super) async fn probe(&self) {
+        let now = Instant::now();
+        let rooms = self.hand().rooms(|lane| lane.mood.wants_a_probe(now));
+        for room in rooms {
+            if let Err(fault) = self.make_one_due(room).await {
+                tracing::warn!(%fault, "what is put off cannot be tried out of turn yet");
+            }
+        }
+    }
+
+    async fn make_one_due(&self, room: RoomId) -> Result<(), StoreError> {
+        let store = self.spool.store();
+        let filter = WaitingFilter {
+            room: Some(room),
+            state: Some(State::Deferred),
+            ..WaitingFilter::default()
+        };
+        for id in store.waiting_ids(filter, WaitingOrder::Next, 1).await? {
+            let step = RecipientChange {
+                to: Some(State::Deferred),
+                next_attempt_at: Some(Timestamp::now()),
+                ..RecipientChange::of(id, &[State::Deferred])
+            };
+            let change = Change {
+                recipients: vec![step],
+                ..Change::default()
+            };
+            self.spool.apply(Arc::new(change)).await?;
+        }
+        Ok(())
     }
 
     async fn look_at(

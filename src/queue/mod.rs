@@ -210,6 +210,7 @@ impl Watcher {
             let turned = self.ways.turned(&table, Timestamp::now());
             self.desk.turn(&turned, &self.alive);
             self.desk.look_at_lanes(&self.alive);
+            self.desk.probe().await;
         }
         if self.moving.is_none() {
             let since = self.clock.seen();

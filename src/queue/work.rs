@@ -190,7 +190,7 @@ impl Place {
             match &attempt.outcome {
                 Outcome::Delivered(_) => took_one = true,
                 Outcome::Deferred(cause) if attempt.reached => {
-                    lane.mood.put_off(&row.recipient, cause);
+                    lane.mood.put_off(row.id.reference, &row.recipient, cause);
                 }
                 _ => {}
             }

@@ -133,8 +133,8 @@ fn a_hung_transaction_does_not_freeze_its_room() {
     sink.wait_for(2);
 }
 
-#[test]
-fn a_hop_that_took_nothing_for_a_while_gets_it_all_when_it_takes_one() {
+/// A hop without space until the gate is opened, and so many messages that it put off.
+fn full_hop(count: usize) -> (Relay, Sink, Arc<Gate>) {
     let gate = Arc::new(Gate::default());
     let full = Arc::clone(&gate);
     let sink = Sink::scripted(move |stage, _, _| match stage {
@@ -142,11 +142,25 @@ fn a_hop_that_took_nothing_for_a_while_gets_it_all_when_it_takes_one() {
         _ => Step::Agree,
     });
     let relay = Setup::from_a_to(&sink.hop()).delivery(SLOW_RETRY).start();
-    send(&relay, 3, "b");
-    wait::until("three deferrals", || deferred(&relay).len() == 3);
+    send(&relay, count, "b");
+    wait::until("the deferrals", || deferred(&relay).len() == count);
+    (relay, sink, gate)
+}
+
+#[test]
+fn a_hop_that_took_nothing_for_a_while_gets_it_all_when_it_takes_one() {
+    let (relay, sink, gate) = full_hop(3);
     gate.open();
     send(&relay, 1, "b");
     assert_eq!(sink.wait_within(SOON, 4).len(), 4);
+}
+
+#[test]
+fn a_hop_that_takes_mail_again_is_noticed_without_new_mail() {
+    let (relay, sink, gate) = full_hop(5);
+    gate.open();
+    assert_eq!(sink.wait_within(SOON, 5).len(), 5);
+    assert!(wait::within(SOON, || relay.queue_is_empty()));
 }
 
 #[test]
