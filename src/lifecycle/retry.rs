@@ -119,7 +119,7 @@ impl Course<'_> {
         let wait = self.wait(attempt, noise);
         let ahead = self.milestones().into_iter().flatten();
         let milestone = ahead.filter(|at| now < *at).min();
-        let milestone = milestone.map(|at| at.after(spread(wait, noise)));
+        let milestone = milestone.map(|at| at.after(spread(wait.min(at.since(now)), noise)));
         let next = now.after(wait);
         Next::At(milestone.map_or(next, |at| at.min(next)))
     }
@@ -331,14 +331,15 @@ mod tests {
         let retry = seconds(&[60]);
         let course = course(&retry, 100);
         for (age, expected) in [
-            (0, Some(60_000)),
-            (30, Some(60_000)),
+            (0, Some(54_000)),
+            (30, Some(54_000)),
             (70, Some(30_000)),
             (99, Some(1_000)),
             (100, None),
             (1_000, None),
         ] {
-            let next = course.after(1, at(age), 36_009_000);
+            // Without noise a wait is a tenth shorter, and a milestone is met.
+            let next = course.after(1, at(age), 0);
             assert_eq!(wait(next, at(age)), expected, "age {age}");
         }
     }
@@ -363,14 +364,14 @@ mod tests {
         let told = |late, overdue| Told { late, overdue };
         // Age, what the sender named, what was told; then when it is next due, if ever.
         for (age, deliver_by, told, expected) in [
-            (0, None, told(false, false), Some(60)),
-            (239, None, told(false, false), Some(299)),
+            (0, None, told(false, false), Some(54)),
+            (239, None, told(false, false), Some(293)),
             (250, None, told(false, false), Some(300)),
-            (250, None, told(true, false), Some(310)),
-            (300, None, told(false, false), Some(360)),
+            (250, None, told(true, false), Some(304)),
+            (300, None, told(false, false), Some(354)),
             (980, None, told(true, false), Some(1_000)),
             (0, by(20, ByMode::Notify), told(false, false), Some(20)),
-            (20, by(20, ByMode::Notify), told(false, false), Some(80)),
+            (20, by(20, ByMode::Notify), told(false, false), Some(74)),
             (0, by(20, ByMode::Return), told(false, false), Some(20)),
             (19, by(20, ByMode::Return), told(false, false), Some(20)),
             (20, by(20, ByMode::Return), told(false, false), None),
@@ -382,8 +383,8 @@ mod tests {
                 told,
                 ..plain
             };
-            // Noise that lands in the middle of the wait, and at the milestone itself.
-            let next = wait(course.after(5, at(age), 36_009_000), at(age));
+            // Without noise a wait is a tenth shorter, and a milestone is met.
+            let next = wait(course.after(5, at(age), 0), at(age));
             let due = next.map(|millis| age + millis / 1_000);
             assert_eq!(due, expected, "age {age}, {deliver_by:?}, {told:?}");
         }
