@@ -35,8 +35,13 @@ pub(super) const QUOTED: usize = (1 << 20) + 1;
 type Written = (Vec<RecipientId>, Result<Applied, StoreError>);
 
 /// For as long as the queue runs. The store has twice as long a rest after each portion as that took.
-pub(super) async fn run(desk: &Desk) {
-    let mut tick = tokio::time::interval_at(Instant::now() + ATTEMPTS_FIRST, LOOK);
+/// `restarted`: something may wait from before.
+pub(super) async fn run(desk: &Desk, restarted: bool) {
+    let first = match restarted {
+        true => Instant::now() + ATTEMPTS_FIRST,
+        false => Instant::now(),
+    };
+    let mut tick = tokio::time::interval_at(first, LOOK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tick.tick().await;

@@ -119,7 +119,7 @@ pub async fn run(parts: Parts) {
     let mut starting = pin!(make_all_due(&desk, parts.last));
     let mut started = false;
     let mut watcher = Watcher::new(Arc::clone(&desk), alive.clone(), dial);
-    let mut looking = pin!(look::run(&desk));
+    let mut looking = pin!(look::run(&desk, parts.last.is_some()));
     let mut look = tokio::time::interval(LOOK);
     look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
