@@ -151,7 +151,7 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 
 /// After a start nothing keeps its old lease: everything that waited is tried again at once. What is
 /// due is taken meanwhile: whatever is in hand is not taken twice, even if its lease is forgotten
-/// with the old ones. The writer has as long a rest after each portion as the portion took.
+/// with the old ones. The writer has three times as long a rest after each portion as it took.
 async fn make_all_due(desk: &Desk, last: Option<Reference>) {
     let Some(last) = last else { return };
     let now = Timestamp::now();
@@ -170,7 +170,7 @@ async fn make_all_due(desk: &Desk, last: Option<Reference>) {
             }
         }
         desk.wake.notify_one();
-        tokio::time::sleep(begun.elapsed()).await;
+        tokio::time::sleep(3 * begun.elapsed()).await;
     }
     desk.wake.notify_one();
 }
