@@ -97,12 +97,13 @@ fn read_password(user: &str) -> Result<Password, Failure> {
     }
 }
 
-/// Asks at the terminal, which shows nothing of the answer.
+/// Asks at the terminal, which shows nothing of the answer. It is silent before the question is there:
+/// whoever answers at once is neither shown nor lost.
 fn ask(question: &str) -> io::Result<Password> {
+    let silence = Silence::begin()?;
     let mut out = io::stderr().lock();
     write!(out, "{question}")?;
     out.flush()?;
-    let silence = Silence::begin()?;
     let answer = read_line();
     drop(silence);
     writeln!(out)?;

@@ -263,7 +263,8 @@ fn passwords_are_taken_from_stdin_and_weak_ones_refused() {
 }
 
 const TERMINAL: &str = r#"
-import os, pty, sys
+import os, pty, signal, sys
+signal.alarm(60)
 pid, terminal = pty.fork()
 if pid == 0:
     os.execv(sys.argv[1], sys.argv[1:])
