@@ -29,7 +29,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Recipients looked at, at a time.
 const PORTION: usize = 100;
 /// As much of a message as a report may quote.
-pub(super) const QUOTED: usize = (1 << 20) + 1;
+const QUOTED: usize = (1 << 20) + 1;
 
 /// Who was told of, and what came of writing it.
 type Written = (Vec<RecipientId>, Result<Applied, StoreError>);

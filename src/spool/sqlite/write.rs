@@ -257,11 +257,7 @@ fn move_to(
         .as_ref()
         .map_or_else(Timestamp::now, |event| event.at);
     let from = |place: usize| step.from.get(place).map(|state| state.word());
-    let (look_at, keeps_look) = match step.next_look {
-        NextLook::AsBefore => (None, !to.is_final()),
-        NextLook::At(at) => (Some(at.as_millis()), false),
-        NextLook::Never => (None, false),
-    };
+    let keeps_look = step.next_look == NextLook::AsBefore && !to.is_final();
     Ok(connection
         .prepare_cached(
             "UPDATE recipient SET state = ?3, attempts = coalesce(?4, attempts),
@@ -294,18 +290,14 @@ fn move_to(
             step.of_late.map(|it| it.start.as_millis()),
             step.of_late.map(|it| it.attempts),
             keeps_look,
-            look_at,
+            next_look(step),
         ])?)
 }
 
 /// A step that leaves the recipient in its state, and under whatever lease it is.
 fn touch(connection: &Connection, step: &RecipientChange) -> Result<usize, StoreError> {
     let from = |place: usize| step.from.get(place).map(|state| state.word());
-    let (look_at, keeps_look) = match step.next_look {
-        NextLook::AsBefore => (None, true),
-        NextLook::At(at) => (Some(at.as_millis()), false),
-        NextLook::Never => (None, false),
-    };
+    let keeps_look = step.next_look == NextLook::AsBefore;
     Ok(connection
         .prepare_cached(
             "UPDATE recipient SET last_reply = coalesce(?3, last_reply), told = told | ?10,
@@ -326,8 +318,15 @@ fn touch(connection: &Connection, step: &RecipientChange) -> Result<usize, Store
             told_bits(step),
             step.is_doubtful,
             keeps_look,
-            look_at,
+            next_look(step),
         ])?)
+}
+
+fn next_look(step: &RecipientChange) -> Option<i64> {
+    match step.next_look {
+        NextLook::At(at) => Some(at.as_millis()),
+        NextLook::AsBefore | NextLook::Never => None,
+    }
 }
 
 const fn told_bits(step: &RecipientChange) -> u8 {
