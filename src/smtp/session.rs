@@ -18,8 +18,8 @@ use super::data::{Reader, Unfit};
 use super::line::{Line, Lines};
 use super::transaction::{Attempt, Outline, Place, Request, Transaction, Verdict};
 use crate::mail::{
-    BodyKind, DeliverBy, Facts, Login, Origin, Peer, Priority, Protocol, Received, Reference,
-    Refusal, Reply, Terms, Timestamp, TlsSession, headers,
+    BodyKind, Certificate, DeliverBy, Facts, Login, Origin, Peer, Priority, Protocol, Received,
+    Reference, Refusal, Reply, Terms, Timestamp, TlsSession, headers,
 };
 use crate::policy::table::RoutingTable;
 use crate::spool::Receipt;
@@ -219,7 +219,7 @@ impl Session {
                 helo: String::new(),
                 protocol: Protocol::Smtp,
                 tls: None,
-                certificate_names: Arc::new([]),
+                certificate: None,
                 user: None,
             },
             tls,
@@ -259,17 +259,29 @@ impl Session {
     pub fn tls_started(
         &mut self,
         tls: TlsSession,
-        certificate_names: Arc<[String]>,
+        certificate: Option<Certificate>,
         binding: Option<[u8; 32]>,
     ) {
-        let names = Arc::clone(&certificate_names);
+        self.peer.tls = Some(tls);
+        self.peer.certificate = certificate;
+        let names = self.peer.certificate_names().into();
         self.means = Means { binding, names };
         self.peer.user = None;
-        self.peer.tls = Some(tls);
-        self.peer.certificate_names = certificate_names;
         self.peer.helo.clear();
         self.tls = Tls::NotOffered;
         self.state = State::Idle(None);
+    }
+
+    /// The client's certificate has expired, was revoked, or is good again: from now on it counts for
+    /// what it comes to now, and whoever logged in with a name that it no longer proves is logged out.
+    pub fn certificate_is(&mut self, certificate: Certificate) {
+        self.means.names = certificate.names().into();
+        self.peer.certificate = Some(certificate);
+        if let Some(Login::Certificate(name)) = &self.peer.user
+            && !self.means.names.contains(name)
+        {
+            self.peer.user = None;
+        }
     }
 
     /// The relay is going down: a transaction in hand is finished, a new one is refused.
@@ -617,6 +629,10 @@ impl Session {
             Turn::Ask(question) => {
                 self.state = State::Asking(Box::new(exchange));
                 self.steps.push_back(Step::Ask(Box::new(question)));
+            }
+            // Revoked while the login was under way.
+            Turn::Done(Login::Certificate(name)) if !self.means.names.contains(&name) => {
+                self.refuse_login(name, Reply::login_refused());
             }
             Turn::Done(login) => {
                 self.peer.user = Some(login.clone());
