@@ -10,7 +10,7 @@
 //! 2. [`mail`] is the words everyone speaks: addresses, references, envelopes, replies, events.
 //!    [`document`] and [`nearest`] read TOML with all its mistakes and suggest what was meant.
 //! 3. [`smtp`] turns bytes into an envelope: `command` reads a line, `data` the message, `session`
-//!    is the state machine, all pure; `server` owns sockets and deadlines and obeys the session.
+//!    is the state machine, all pure; `server` and `visit` own sockets and deadlines and obey it.
 //! 4. [`policy`] decides: who may send, to whom, and where it goes, by the routing table alone.
 //! 5. [`lifecycle`] says what may become of a message: each move is a `Change`, with its events and
 //!    any report to the sender.

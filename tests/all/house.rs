@@ -11,7 +11,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("entry", &["main", "lib", "cli", "relay", "config"]),
     ("console", &["console"]),
     ("ops", &["ops"]),
-    ("workers", &["smtp::server", "scan", "queue"]),
+    ("workers", &["smtp::server", "smtp::visit", "scan", "queue"]),
     ("doers", &["spool", "delivery"]),
     (
         "tools",
@@ -85,12 +85,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("x509_parser", &["tls::x509"]),
     (
         "tokio_rustls",
-        &[
-            "tls",
-            "smtp::server",
-            "delivery::client",
-            "cli::development",
-        ],
+        &["tls", "smtp::visit", "delivery::client", "cli::development"],
     ),
 ];
 
