@@ -121,9 +121,11 @@ pub fn load(settings: &Settings) -> Result<Arc<Incoming>, TlsFault> {
         Some(verifier) => builder.with_client_cert_verifier(Arc::clone(verifier) as _),
         None => builder.with_no_client_auth(),
     };
-    let config = builder
+    let mut config = builder
         .with_single_cert(chain, key)
         .map_err(|cause| mismatch(&settings.certificate, &settings.private_key, &cause))?;
+    // The strongest suite that both have, whatever a client would like best.
+    config.ignore_client_order = true;
     Ok(Arc::new(Incoming {
         config: Arc::new(config),
         workstations,
