@@ -30,9 +30,18 @@ pub(super) struct List {
 impl List {
     fn read(file: &Path, der: &[u8]) -> Result<Self, TlsFault> {
         let fault = |cause: &str| TlsFault::new(file, format!("a revocation list {cause}"));
+        let outline = x509::list(der).ok_or_else(|| fault("cannot be read"))?;
+        if !outline.is_version_2 {
+            return Err(fault(
+                "is of version 1; make one of version 2, with a crlNumber (openssl: crl_extensions)",
+            ));
+        }
+        if outline.next_at.is_none() {
+            return Err(fault("does not say when the next one is due (nextUpdate)"));
+        }
         let revoked = OwnedCertRevocationList::from_der(der).map_err(|it| fault(&words(&it)))?;
         Ok(Self {
-            outline: x509::list(der).ok_or_else(|| fault("cannot be read"))?,
+            outline,
             revoked: revoked.into(),
             file: file.to_owned(),
         })
@@ -120,10 +129,6 @@ fn encoded(file: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, Tl
 fn words(error: &webpki::Error) -> String {
     use webpki::Error;
     match error {
-        Error::UnsupportedCrlVersion => {
-            "is of version 1; make it of version 2, with a crlNumber (openssl: crl_extensions)"
-                .to_owned()
-        }
         Error::UnsupportedDeltaCrl => {
             "says only what has changed; put the whole one here".to_owned()
         }

@@ -255,6 +255,7 @@ fn doubt(error: &webpki::Error) -> Doubt {
         // Signed by another of the same name.
         Error::UnknownIssuer | Error::InvalidSignatureForPublicKey => Doubt::UnknownAuthority,
         Error::RequiredEkuNotFoundContext(_) => Doubt::NotForClients,
+        Error::CaUsedAsEndEntity => Doubt::Unfit("it is that of an authority".to_owned()),
         other => Doubt::Unfit(format!("{other:?}")),
     }
 }

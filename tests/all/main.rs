@@ -26,6 +26,7 @@ mod wait;
 mod asked_for;
 mod bounces;
 mod bytes;
+mod certificates;
 mod clock_steps;
 mod commands;
 mod crash;
