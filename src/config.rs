@@ -265,11 +265,28 @@ fn tls(mut table: Table<'_>) -> Option<tls::Settings> {
     let certificate = table.require("certificate").and_then(path);
     let private_key = table.require("private_key").and_then(path);
     let client_ca = table.take("client_ca").and_then(path);
+    let client_crl = table.take("client_crl").map(files).unwrap_or_default();
+    if client_ca.is_none() && !client_crl.is_empty() {
+        table.fault(
+            "client_crl says what the authorities in client_ca have revoked: client_ca is missing",
+        );
+    }
     Some(tls::Settings {
         certificate: certificate?,
         private_key: private_key?,
         client_ca,
+        client_crl,
     })
+}
+
+/// One file, or a list of them.
+fn files(value: Value<'_>) -> Vec<PathBuf> {
+    let values = match value.is_list() {
+        true => value.list().unwrap_or_default(),
+        false => vec![value],
+    };
+    let paths = values.into_iter().filter_map(Value::filled);
+    paths.map(PathBuf::from).collect()
 }
 
 fn limits(mut table: Table<'_>) -> limits::Settings {

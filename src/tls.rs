@@ -1,36 +1,40 @@
 //! TLS in both directions: certificates from disk to configurations.
 //!
 //! Decides which versions and which trust: TLS 1.2 and 1.3 with the provider's default suites, our
-//! certificate towards clients and `client_ca` for theirs; what goes towards next hops is [`Outgoing`].
-//! Files are read again when they change; a new pair that cannot be used leaves the old one in force,
-//! with an alarm. A private key that others may read is not used. Faults name the file and say what is
-//! wrong with it.
+//! certificate towards clients, `client_ca` for theirs and `client_crl` for what was revoked of them; what
+//! goes towards next hops is [`Outgoing`]. No session of a client is resumed: nobody is known by what was
+//! shown in another connection. Files are read again when they
+//! change ([`Reloading`]). A private key that others may read is not used. Faults name the file and say
+//! what is wrong with it.
 
 mod next_hops;
+mod reloading;
+mod revocation;
 mod workstations;
+mod x509;
 
 use std::fmt;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::{CryptoProvider, aws_lc_rs};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::{NoServerSessionStorage, ResolvesServerCert};
+use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio_rustls::rustls::{self, ProtocolVersion, RootCertStore, ServerConfig, ServerConnection};
 use tokio_rustls::server::TlsStream;
 
-use crate::mail::TlsSession;
+use crate::mail::{Certificate, Timestamp, TlsSession};
 use crate::secrecy;
-use crate::stamp::{self, Stamp};
 pub use next_hops::{Identity, Outgoing, Voucher};
+pub use reloading::Reloading;
 pub use tokio_rustls::rustls::ClientConfig;
-use workstations::Workstations;
+use workstations::{Authority, Witness, Workstations};
 
 /// `[tls]` of the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +45,8 @@ pub struct Settings {
     pub private_key: PathBuf,
     /// PEM: trust anchors of the workstations' certificates, and of next hops that name no other.
     pub client_ca: Option<PathBuf>,
+    /// PEM or DER: what the authorities in `client_ca`, and those below them, have revoked.
+    pub client_crl: Vec<PathBuf>,
 }
 
 /// A file that cannot be used, and why.
@@ -87,7 +93,8 @@ pub fn random<const N: usize>() -> io::Result<[u8; N]> {
 /// Our side of TLS towards clients.
 #[derive(Debug)]
 pub struct Incoming {
-    config: Arc<ServerConfig>,
+    provider: Arc<CryptoProvider>,
+    own: Arc<dyn ResolvesServerCert>,
     workstations: Option<Arc<Workstations>>,
 }
 
@@ -96,61 +103,107 @@ pub struct Incoming {
 pub struct Accepted {
     pub stream: TlsStream<TcpStream>,
     pub session: TlsSession,
-    /// DNS names that the client's certificate proves.
-    pub certificate_names: Arc<[String]>,
+    pub shown: Option<Shown>,
     /// What names this very session (`tls-exporter`, RFC 9266 §4.2). In TLS 1.2 it need not be
     /// unique, and is not used.
     pub binding: Option<[u8; 32]>,
 }
 
+/// What a client has shown of itself, and what that comes to. That is looked at again for as long as
+/// the session lasts, since it may outlive the certificate.
+#[derive(Debug)]
+pub struct Shown {
+    chain: Vec<CertificateDer<'static>>,
+    holds_key: bool,
+    certificate: Certificate,
+    judges: Arc<Workstations>,
+    /// When it may come to something else by itself.
+    changes_at: Option<Timestamp>,
+}
+
+impl Shown {
+    fn new(
+        chain: Vec<CertificateDer<'static>>,
+        holds_key: bool,
+        judges: Arc<Workstations>,
+        now: Timestamp,
+    ) -> Self {
+        Self {
+            certificate: judges.judge(&chain, holds_key, now),
+            changes_at: workstations::next_change(&chain, now),
+            chain,
+            holds_key,
+            judges,
+        }
+    }
+
+    pub const fn certificate(&self) -> &Certificate {
+        &self.certificate
+    }
+
+    /// Looks again if anything has changed since. `Some`: it comes to something else now.
+    pub fn look_again(&mut self, incoming: &Incoming, now: Timestamp) -> Option<&Certificate> {
+        let judges = incoming.workstations.as_ref().unwrap_or(&self.judges);
+        let is_due = self.changes_at.is_some_and(|at| at <= now);
+        if Arc::ptr_eq(judges, &self.judges) && !is_due {
+            return None;
+        }
+        let before = self.certificate.clone();
+        let chain = std::mem::take(&mut self.chain);
+        *self = Self::new(chain, self.holds_key, Arc::clone(judges), now);
+        (self.certificate != before).then_some(&self.certificate)
+    }
+}
+
 /// Reads what the settings name.
 pub fn load(settings: &Settings) -> Result<Arc<Incoming>, TlsFault> {
-    let chain = certificates(&settings.certificate)?;
-    let key = private_key(&settings.private_key)?;
-    let workstations = match &settings.client_ca {
-        Some(file) => Some(
-            Workstations::new(authorities(file)?, provider())
-                .map_err(|cause| TlsFault::new(file, cause))?,
-        ),
-        None => None,
-    };
-    let builder = ServerConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .map_err(|cause| TlsFault::new(&settings.certificate, cause))?;
-    let builder = match &workstations {
-        Some(verifier) => builder.with_client_cert_verifier(Arc::clone(verifier) as _),
-        None => builder.with_no_client_auth(),
-    };
-    let mut config = builder
-        .with_single_cert(chain, key)
-        .map_err(|cause| mismatch(&settings.certificate, &settings.private_key, &cause))?;
-    // The strongest suite that both have, whatever a client would like best.
-    config.ignore_client_order = true;
-    Ok(Arc::new(Incoming {
-        config: Arc::new(config),
-        workstations,
-    }))
+    Reloading::load(settings).map(|it| it.now_in_use())
 }
 
 impl Incoming {
     /// Shakes hands. The caller sets the time limit.
     pub async fn accept(&self, stream: TcpStream) -> io::Result<Accepted> {
-        let acceptor = TlsAcceptor::from(Arc::clone(&self.config));
+        let workstations = self.workstations.as_ref();
+        let witness = workstations.map(|it| Arc::new(Witness::new(Arc::clone(it))));
+        let config = self.config(witness.clone()).map_err(io::Error::other)?;
+        let acceptor = TlsAcceptor::from(Arc::new(config));
         let stream = acceptor.accept(stream).await?;
         let connection = stream.get_ref().1;
+        let shown = witness.as_ref().zip(connection.peer_certificates());
+        let shown = shown.map(|(witness, chain)| {
+            let chain = chain.iter().map(|it| it.clone().into_owned()).collect();
+            let judges = Arc::clone(witness.workstations());
+            Shown::new(chain, witness.holds_key(), judges, Timestamp::now())
+        });
         Ok(Accepted {
             session: facts(connection),
-            certificate_names: self.names(connection).into(),
+            shown,
             binding: binding(connection),
             stream,
         })
     }
 
-    fn names(&self, connection: &ServerConnection) -> Vec<String> {
-        match (&self.workstations, connection.peer_certificates()) {
-            (Some(workstations), Some(chain)) => workstations.names(chain, UnixTime::now()),
-            _ => Vec::new(),
-        }
+    /// For one handshake, which `witness` sees.
+    fn config(&self, witness: Option<Arc<Witness>>) -> Result<ServerConfig, rustls::Error> {
+        let provider = Arc::clone(&self.provider);
+        let builder =
+            ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+        let builder = match witness {
+            Some(witness) => builder.with_client_cert_verifier(witness),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_cert_resolver(Arc::clone(&self.own));
+        // The strongest suite that both have, whatever a client would like best.
+        config.ignore_client_order = true;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        Ok(config)
+    }
+
+    /// What people should look after, though it breaks nothing yet.
+    pub fn doubts(&self, now: Timestamp) -> Vec<String> {
+        let workstations = self.workstations.as_ref();
+        workstations.map_or_else(Vec::new, |it| it.doubts(now))
     }
 }
 
@@ -179,6 +232,15 @@ fn facts(connection: &ServerConnection) -> TlsSession {
         version: version.to_owned(),
         cipher: cipher.to_owned(),
     }
+}
+
+/// Our certificate and its key.
+fn own(settings: &Settings) -> Result<Arc<dyn ResolvesServerCert>, TlsFault> {
+    let chain = certificates(&settings.certificate)?;
+    let key = private_key(&settings.private_key)?;
+    let own = CertifiedKey::from_der(chain, key, &provider())
+        .map_err(|cause| mismatch(&settings.certificate, &settings.private_key, &cause))?;
+    Ok(Arc::new(SingleCertAndKey::from(own)))
 }
 
 fn mismatch(certificate: &Path, key: &Path, cause: &rustls::Error) -> TlsFault {
@@ -218,6 +280,15 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsFault> {
     }
 }
 
+/// Who vouches for workstations.
+fn workstation_authorities(file: &Path) -> Result<Vec<Authority>, TlsFault> {
+    let certificates = certificates(file)?;
+    let authorities = certificates.iter().map(Authority::new);
+    authorities
+        .collect::<Result<_, _>>()
+        .map_err(|cause| TlsFault::new(file, cause))
+}
+
 fn authorities(file: &Path) -> Result<RootCertStore, TlsFault> {
     let mut roots = RootCertStore::empty();
     for certificate in certificates(file)? {
@@ -226,69 +297,4 @@ fn authorities(file: &Path) -> Result<RootCertStore, TlsFault> {
             .map_err(|cause| TlsFault::new(file, cause))?;
     }
     Ok(roots)
-}
-
-/// Our certificate and the authorities of theirs, read again when they change on disk.
-#[derive(Debug)]
-pub struct Reloading {
-    settings: Settings,
-    stamps: Vec<Stamp>,
-    /// What is on disk could not be taken up yet.
-    is_behind: bool,
-    current: watch::Sender<Arc<Incoming>>,
-}
-
-impl Reloading {
-    pub fn load(settings: &Settings) -> Result<Self, TlsFault> {
-        let stamps = stamps(settings);
-        let current = watch::Sender::new(load(settings)?);
-        Ok(Self {
-            settings: settings.clone(),
-            stamps,
-            is_behind: false,
-            current,
-        })
-    }
-
-    /// What the next handshake is to be done with.
-    pub fn subscribe(&self) -> watch::Receiver<Arc<Incoming>> {
-        self.current.subscribe()
-    }
-
-    /// Looks at the files for as long as the relay lives.
-    pub async fn watch_files(mut self, every: Duration) {
-        loop {
-            tokio::time::sleep(every).await;
-            let stamps = stamps(&self.settings);
-            let is_news = stamps != self.stamps;
-            if is_news || self.is_behind {
-                self.stamps = stamps;
-                self.is_behind = !self.reload(is_news);
-            }
-        }
-    }
-
-    /// Whether the files on disk are now in use.
-    fn reload(&self, is_news: bool) -> bool {
-        match load(&self.settings) {
-            Ok(incoming) => {
-                self.current.send_replace(incoming);
-                tracing::info!(file = %self.settings.certificate.display(), "a new certificate is in use");
-                true
-            }
-            // Often the second file has only not been written yet, or may not be read yet.
-            Err(fault) => {
-                if is_news {
-                    tracing::error!(%fault, "the certificate in use stays in use");
-                }
-                false
-            }
-        }
-    }
-}
-
-fn stamps(settings: &Settings) -> Vec<Stamp> {
-    let files = [&settings.certificate, &settings.private_key];
-    let files = files.into_iter().chain(&settings.client_ca);
-    stamp::of_all(files.map(PathBuf::as_path))
 }

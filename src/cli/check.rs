@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{AS_ROOT, Failure, NO_ENGINE, certs, exposed_table, is_root, print};
 use crate::config::{self, Settings};
 use crate::delivery::trust::{self, Doubt, Trust};
+use crate::mail::Timestamp;
 use crate::ops::routes;
 use crate::policy::table::{Fault, NextHop, RoutingTable};
 use crate::spool::sqlite::Sqlite;
@@ -61,7 +62,13 @@ fn check_tls(settings: &Settings, findings: &mut Findings) {
         findings.warnings.push(line.to_owned());
         return;
     }
-    let ours = tls::load(tls).err().map(|fault| fault.to_string());
+    let ours = match tls::load(tls) {
+        Ok(incoming) => {
+            findings.warnings.extend(incoming.doubts(Timestamp::now()));
+            None
+        }
+        Err(fault) => Some(fault.to_string()),
+    };
     let theirs = Trust::new(tls.client_ca.as_deref()).err();
     // Both read `client_ca`; what is wrong with it is one mistake.
     let theirs = theirs

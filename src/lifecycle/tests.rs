@@ -337,7 +337,7 @@ fn received(bytes: &'static [u8], body: BodyKind) -> Received {
                     version: "TLSv1.3".into(),
                     cipher: "TLS13_AES_256_GCM_SHA384".into(),
                 }),
-                certificate_names: Vec::new().into(),
+                certificate: None,
                 user: None,
             },
             origin: Origin::Room(RoomId::new("room-a")),

@@ -86,10 +86,115 @@ pub struct Peer {
     pub helo: String,
     pub protocol: Protocol,
     pub tls: Option<TlsSession>,
-    /// DNS names in a verified client certificate.
-    pub certificate_names: Arc<[String]>,
+    /// What it has shown in the handshake, whether that proves anything or not.
+    pub certificate: Option<Certificate>,
     /// Authenticated (SMTP AUTH), in this connection.
     pub user: Option<Login>,
+}
+
+impl Peer {
+    /// The DNS names that its certificate proves, in lower case.
+    pub fn certificate_names(&self) -> &[String] {
+        self.certificate.as_ref().map_or(&[], Certificate::names)
+    }
+}
+
+/// The certificate that a client has shown. It proves its names, or nothing at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate {
+    names: Arc<[String]>,
+    not_after: Option<Timestamp>,
+    doubt: Option<Doubt>,
+}
+
+impl Certificate {
+    /// `names`: the DNS names in it. `doubt`: why they are not proved.
+    pub fn new(
+        names: impl IntoIterator<Item = String>,
+        not_after: Option<Timestamp>,
+        doubt: Option<Doubt>,
+    ) -> Self {
+        let mut names: Vec<String> = names.into_iter().collect();
+        names
+            .iter_mut()
+            .for_each(|name| name.make_ascii_lowercase());
+        Self {
+            names: names.into(),
+            not_after,
+            doubt,
+        }
+    }
+
+    /// The DNS names that it proves, in lower case; none while anything speaks against it.
+    pub fn names(&self) -> &[String] {
+        match self.doubt {
+            None => &self.names,
+            Some(_) => &[],
+        }
+    }
+
+    /// The DNS names that are written in it, by whomever: for people to find it by, and never to be
+    /// believed.
+    pub fn claims(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Until when it is valid; unknown where it cannot be read.
+    pub const fn not_after(&self) -> Option<Timestamp> {
+        self.not_after
+    }
+
+    /// Why it proves nothing.
+    pub const fn doubt(&self) -> Option<&Doubt> {
+        self.doubt.as_ref()
+    }
+}
+
+/// Which certificate it is: `ws1.amk-oslo.nodnett.test`, `a.test and 7 others`.
+impl fmt::Display for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.names.split_first() {
+            None => f.write_str("without a DNS name"),
+            Some((name, [])) => f.write_str(name),
+            Some((name, others)) => write!(f, "{name} and {} others", others.len()),
+        }
+    }
+}
+
+/// Why a certificate proves nothing. It reads on after "the certificate".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Doubt {
+    /// It, or one between it and its authority.
+    Expired(Timestamp),
+    NotYetValid(Timestamp),
+    Revoked,
+    /// It leads to none of the authorities in `client_ca`.
+    UnknownAuthority,
+    /// Its extended key usage is another.
+    NotForClients,
+    /// Nothing is wrong with it, but that it has no DNS name in it.
+    Nameless,
+    /// The client has not shown that it holds the key, or the key is of a kind that cannot be checked.
+    KeyUnproved,
+    Unreadable,
+    /// In words.
+    Unfit(String),
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Expired(at) => write!(f, "expired at {at}"),
+            Self::NotYetValid(from) => write!(f, "is not valid before {from}"),
+            Self::Revoked => f.write_str("was revoked"),
+            Self::UnknownAuthority => f.write_str("is of an authority that is not known here"),
+            Self::NotForClients => f.write_str("is not meant for clients"),
+            Self::Nameless => f.write_str("has no DNS name in it"),
+            Self::KeyUnproved => f.write_str("has a key that could not be checked"),
+            Self::Unreadable => f.write_str("cannot be read"),
+            Self::Unfit(why) => write!(f, "is not fit: {why}"),
+        }
+    }
 }
 
 /// On whose behalf a message is sent, as policy found it.

@@ -498,7 +498,6 @@ pub fn header_section(content: &Content, limit: usize) -> Bytes {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-    use std::sync::Arc;
 
     use super::*;
     use crate::mail::{
@@ -803,7 +802,7 @@ mod tests {
                 helo: "ws.test".to_owned(),
                 protocol: Protocol::Esmtp,
                 tls: None,
-                certificate_names: Arc::new([]),
+                certificate: None,
                 user: None,
             },
             origin: Origin::Relay,

@@ -16,8 +16,8 @@ pub mod timestamp;
 
 pub use address::{Address, AddressFault, Domain};
 pub use envelope::{
-    Attachment, BodyKind, Content, Envelope, Facts, Login, Origin, Peer, Protocol, Received,
-    Recipient, RoomId, TlsSession,
+    Attachment, BodyKind, Certificate, Content, Doubt, Envelope, Facts, Login, Origin, Peer,
+    Protocol, Received, Recipient, RoomId, TlsSession,
 };
 pub use event::{Details, Event, EventKind, Refusal, State};
 pub use language::Language;

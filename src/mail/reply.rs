@@ -10,7 +10,7 @@ use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Address, Priority, Reference, RoomId};
+use super::{Address, Certificate, Doubt, Priority, Reference, RoomId};
 
 /// A line on the wire, CRLF included (RFC 5321 §4.5.3.1.5).
 const LINE: usize = 512;
@@ -60,6 +60,13 @@ impl Reply {
             reference: Some(reference),
             ..self
         }
+    }
+
+    /// The same reply, saying one thing more.
+    #[must_use]
+    pub fn adding(mut self, line: String) -> Self {
+        self.lines.push(line);
+        self
     }
 
     /// RFC 5321 §4.2.1: worth another attempt.
@@ -629,6 +636,14 @@ impl Reply {
             530,
             (7, 0),
             format!("{client} is not a registered workstation; identify it first ({how})"),
+        )
+    }
+
+    /// What a refusal may be due to; a line of it.
+    pub fn certificate_proves_nothing(certificate: &Certificate, doubt: &Doubt) -> String {
+        format!(
+            "Your certificate {} {doubt}",
+            echo(&certificate.to_string())
         )
     }
 

@@ -5,10 +5,8 @@
 //! asks all of them at once. Every answer names the line of the table that gave it. What matches no
 //! line is refused.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-
 use serde::Serialize;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::credential;
 use crate::mail::headers::Author;
@@ -92,7 +90,10 @@ pub fn sender(
     };
     match found {
         Some(line) => Ok(origin(&line.holder)),
-        None => Err(sender_refused(peer, sender, could_identify, table)),
+        None => Err(with_certificate(
+            peer,
+            sender_refused(peer, sender, could_identify, table),
+        )),
     }
 }
 
@@ -148,6 +149,27 @@ fn sender_refused(
     Refused {
         sender_room,
         ..refused(table, reply, rule)
+    }
+}
+
+/// What a certificate came to may be why: a workstation whose certificate has expired is to hear it.
+fn with_certificate(peer: &Peer, refused: Refused) -> Refused {
+    let Some(certificate) = &peer.certificate else {
+        return refused;
+    };
+    let rule = refused.rule;
+    match certificate.doubt() {
+        Some(doubt) => Refused {
+            reply: refused
+                .reply
+                .adding(Reply::certificate_proves_nothing(certificate, doubt)),
+            rule: format!("{rule}; its certificate {certificate} {doubt}"),
+            ..refused
+        },
+        None => Refused {
+            rule: format!("{rule}; its certificate is {certificate}"),
+            ..refused
+        },
     }
 }
 
@@ -584,7 +606,7 @@ fn visitor(client: &Client) -> Peer {
         helo: String::new(),
         protocol: Protocol::Esmtp,
         tls: None,
-        certificate_names: Arc::new([]),
+        certificate: None,
         user,
     }
 }
@@ -593,6 +615,7 @@ fn visitor(client: &Client) -> Peer {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic)]
     use super::*;
+    use crate::mail::{Certificate, Doubt};
 
     const TABLE: &str = r#"
         [[room]]
@@ -679,6 +702,11 @@ mod tests {
         visitor(&Client::from(client))
     }
 
+    fn proving(names: &[&str]) -> Certificate {
+        let names = names.iter().map(|it| (*it).to_owned());
+        Certificate::new(names, None, None)
+    }
+
     fn room(id: &str) -> Origin {
         Origin::Room(RoomId::new(id))
     }
@@ -759,13 +787,57 @@ mod tests {
         ];
         for (names, user, answer) in cases {
             let peer = Peer {
-                certificate_names: names.iter().map(|it| (*it).to_owned()).collect(),
+                certificate: Some(proving(&names)),
                 user: user.map(|it| Login::User(it.to_owned())),
                 ..peer("10.9.0.7")
             };
             let found = sender(&peer, Some(&address("vakt@amk-oslo.test")), false, &table);
             assert_eq!(told(found, |code| code), answer, "{names:?} {user:?}");
         }
+    }
+
+    #[test]
+    fn a_certificate_that_proves_nothing_is_no_name_but_a_reason() {
+        let table = table();
+        let names = || ["ws1.amk-oslo.test".to_owned()];
+        let asked = |client: &str, certificate| {
+            let peer = Peer {
+                certificate: Some(certificate),
+                ..peer(client)
+            };
+            let from = address("vakt@amk-oslo.test");
+            sender(&peer, Some(&from), false, &table).map_err(|it| (it.reply.to_string(), it.rule))
+        };
+        for (doubt, words) in [
+            (Doubt::Revoked, "was revoked"),
+            (
+                Doubt::UnknownAuthority,
+                "is of an authority that is not known here",
+            ),
+            (Doubt::KeyUnproved, "has a key that could not be checked"),
+            (
+                Doubt::Expired(Timestamp::default()),
+                "expired at 1970-01-01T00:00:00.000Z",
+            ),
+        ] {
+            // From nowhere, and from the network of another room.
+            for client in ["10.9.0.7", "10.2.0.7"] {
+                let doubted = Certificate::new(names(), None, Some(doubt.clone()));
+                let (reply, rule) = asked(client, doubted).unwrap_err();
+                let said = format!("Your certificate ws1.amk-oslo.test {words}");
+                assert!(
+                    reply.starts_with("550 5.7.1 ") && reply.ends_with(&said),
+                    "{reply}"
+                );
+                let reason = format!("; its certificate ws1.amk-oslo.test {words}");
+                assert!(rule.ends_with(&reason), "{rule}");
+            }
+        }
+        let oslo = asked("10.9.0.7", proving(&["ws1.amk-oslo.test"]));
+        assert_eq!(oslo, Ok(room("amk-oslo")));
+        let (reply, rule) = asked("10.9.0.7", proving(&["ws9.test"])).unwrap_err();
+        assert!(!reply.contains("certificate"), "{reply}");
+        assert!(rule.ends_with("; its certificate is ws9.test"), "{rule}");
     }
 
     #[test]

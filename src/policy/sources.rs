@@ -100,7 +100,7 @@ impl Sources {
         let login = peer.user.as_ref().map(proved);
         let login = login.map_or(&[][..], |source| self.lines_of(&source));
         let others = login.is_empty().then(|| {
-            peer.certificate_names
+            peer.certificate_names()
                 .iter()
                 .map(|name| Source::Certificate(name.to_ascii_lowercase()))
                 .flat_map(|source| self.lines_of(&source))

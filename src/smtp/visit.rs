@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,10 +20,10 @@ use super::auth::{self, Answer, Question};
 use super::patience::Patience;
 use super::server::{ListenerSettings, ListenerTls, Parts};
 use super::session::{Awaiting, Session, Step};
-use crate::mail::{Login, Received, Reply, Timestamp};
+use crate::mail::{Certificate, Doubt, Login, Received, Reply, Timestamp};
 use crate::spool::store::{Known, StoreError};
 use crate::spool::{BodyPermit, Spool};
-use crate::tls;
+use crate::tls::{self, Shown};
 
 /// For a client to take what we say.
 const WRITE: Duration = Duration::from_secs(180);
@@ -61,6 +62,8 @@ pub(super) struct Visit {
     /// A load balancer that looks whether we live: it is nobody's workstation, whatever its address.
     nobody: bool,
     patience: Patience,
+    /// The certificate that the client has shown.
+    shown: Option<Shown>,
 }
 
 /// Why a conversation paused.
@@ -94,6 +97,7 @@ impl Visit {
             going_down: None,
             nobody: false,
             patience: Patience::new(Instant::now()),
+            shown: None,
         }
     }
 
@@ -127,12 +131,26 @@ impl Visit {
                 return Err(io::Error::other("the relay goes down"));
             }
         };
-        self.session.tls_started(
-            accepted.session,
-            accepted.certificate_names,
-            accepted.binding,
-        );
+        let certificate = accepted.shown.as_ref().map(|it| it.certificate().clone());
+        if let Some(certificate) = &certificate {
+            tell_of(certificate, self.session.peer().address);
+        }
+        self.shown = accepted.shown;
+        self.session
+            .tls_started(accepted.session, certificate, accepted.binding);
         Ok(Box::new(accepted.stream))
+    }
+
+    /// The client's certificate may have been revoked, or have expired, since it was shown.
+    fn look_at_certificate(&mut self, now: Timestamp) {
+        let (Some(shown), Some(incoming)) = (&mut self.shown, &self.parts.tls) else {
+            return;
+        };
+        let incoming = Arc::clone(&incoming.borrow());
+        if let Some(certificate) = shown.look_again(&incoming, now) {
+            tell_of(certificate, self.session.peer().address);
+            self.session.certificate_is(certificate.clone());
+        }
     }
 
     /// Does what the session says until it closes or TLS is to begin.
@@ -143,6 +161,7 @@ impl Visit {
         let mut progressed = true;
         loop {
             let now = Timestamp::now();
+            self.look_at_certificate(now);
             match self.step(now) {
                 Step::Say(reply) => self.say(&reply, stream).await?,
                 Step::NeedBytes => {
@@ -381,6 +400,17 @@ impl Visit {
             .patience
             .until(awaiting, holds_content, progressed, now);
         self.going_down.map_or(until, |grace| until.min(grace))
+    }
+}
+
+/// Why a client is not who its certificate says is found here, even if it never sends anything.
+fn tell_of(certificate: &Certificate, client: SocketAddr) {
+    match certificate.doubt() {
+        Some(doubt @ Doubt::UnknownAuthority) => {
+            tracing::debug!(%client, "the certificate {certificate} {doubt}");
+        }
+        Some(doubt) => tracing::info!(%client, "the certificate {certificate} {doubt}"),
+        None => tracing::debug!(%client, "the certificate {certificate} is good"),
     }
 }
 

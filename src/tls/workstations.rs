@@ -1,56 +1,305 @@
 //! Certificates of workstations: asked for, never demanded, and believed only when they verify.
 //!
-//! A certificate that is unknown, expired or from elsewhere proves nothing and breaks nothing, since
-//! workstations carry certificates for other purposes too: the handshake goes on, and whoever asks
-//! afterwards hears no names. That the client holds the key is always checked by the handshake.
+//! A certificate that is unknown, expired, revoked or from elsewhere proves nothing and breaks nothing,
+//! since workstations carry certificates for other purposes too: the handshake goes on, whatever it is,
+//! and whoever asks afterwards hears why it proves nothing. That the client holds the key is checked in
+//! the handshake and remembered with its certificate, which without that proves nothing either. What
+//! was revoked is asked of every list that its authority, or one in between, has signed; an authority
+//! without a list revokes nothing.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use tokio_rustls::rustls::client::danger::HandshakeSignatureValid;
-use tokio_rustls::rustls::crypto::CryptoProvider;
-use tokio_rustls::rustls::pki_types::{CertificateDer, UnixTime};
-use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::crypto::{
+    WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
+};
+use tokio_rustls::rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use tokio_rustls::rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use tokio_rustls::rustls::{
     DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme,
 };
+use webpki::{
+    CertRevocationList, EndEntityCert, KeyUsage, RevocationOptionsBuilder, UnknownStatusPolicy,
+};
 
-/// Lets every certificate pass the handshake, and says afterwards which names it proves.
+use super::revocation::List;
+use super::x509::{self, Outline};
+use crate::mail::{Certificate, Doubt, Timestamp};
+
+/// Certificates between a client's and its authority's; more than a few are nobody's.
+const MOST_BETWEEN: usize = 8;
+
+/// A trust anchor of workstations.
+#[derive(Debug, Clone)]
+pub(super) struct Authority {
+    anchor: TrustAnchor<'static>,
+    hint: DistinguishedName,
+    outline: Option<Outline>,
+}
+
+impl Authority {
+    /// `Err` says what is wrong with it.
+    pub(super) fn new(certificate: &CertificateDer<'static>) -> Result<Self, String> {
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(certificate.clone())
+            .map_err(|it| it.to_string())?;
+        let hint = roots.subjects().pop();
+        let anchor = roots.roots.pop();
+        let (hint, anchor) = hint.zip(anchor).ok_or("is no authority")?;
+        Ok(Self {
+            anchor,
+            hint,
+            outline: x509::certificate(certificate),
+        })
+    }
+
+    pub(super) fn is_in_the_name_of(&self, list: &List) -> bool {
+        let outline = self.outline.as_ref();
+        outline.is_some_and(|it| list.is_in_the_name_of(&it.subject))
+    }
+
+    pub(super) fn has_signed(&self, list: &List, algorithms: &WebPkiSupportedAlgorithms) -> bool {
+        has_signed(self.outline.as_ref(), list, algorithms)
+    }
+
+    fn name(&self) -> &str {
+        self.outline
+            .as_ref()
+            .map_or("without a name", |it| &it.name)
+    }
+}
+
+fn has_signed(
+    issuer: Option<&Outline>,
+    list: &List,
+    algorithms: &WebPkiSupportedAlgorithms,
+) -> bool {
+    issuer.is_some_and(|it| {
+        list.is_in_the_name_of(&it.subject) && list.is_signed_with(&it.key, algorithms)
+    })
+}
+
+/// Who vouches for workstations, and what they have revoked.
 #[derive(Debug)]
 pub(super) struct Workstations {
-    strict: Arc<dyn ClientCertVerifier>,
+    authorities: Vec<(Authority, Vec<Arc<List>>)>,
+    /// Lists of nobody whom we know by itself.
+    others: Vec<Arc<List>>,
+    hints: Vec<DistinguishedName>,
+    algorithms: WebPkiSupportedAlgorithms,
+    /// Whether there is a `client_crl` at all.
+    is_revocable: bool,
 }
 
 impl Workstations {
-    /// `Err` says what is wrong with the authorities.
     pub(super) fn new(
-        authorities: RootCertStore,
-        provider: Arc<CryptoProvider>,
-    ) -> Result<Arc<Self>, String> {
-        let strict = WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), provider)
-            .build()
-            .map_err(|cause| cause.to_string())?;
-        Ok(Arc::new(Self { strict }))
+        authorities: &[Authority],
+        lists: &[Arc<List>],
+        algorithms: WebPkiSupportedAlgorithms,
+    ) -> Self {
+        let is_strange =
+            |list: &&Arc<List>| !authorities.iter().any(|it| it.is_in_the_name_of(list));
+        let with_lists = authorities.iter().map(|authority| {
+            let own = lists
+                .iter()
+                .filter(|it| authority.has_signed(it, &algorithms));
+            (authority.clone(), own.cloned().collect())
+        });
+        Self {
+            authorities: with_lists.collect(),
+            others: lists.iter().filter(is_strange).cloned().collect(),
+            hints: authorities.iter().map(|it| it.hint.clone()).collect(),
+            algorithms,
+            is_revocable: !lists.is_empty(),
+        }
     }
 
-    /// The DNS names that a client's certificates prove, in lower case; none if they do not verify.
-    pub(super) fn names(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Vec<String> {
-        match chain.split_first() {
-            Some((own, others)) if self.strict.verify_client_cert(own, others, now).is_ok() => {
-                dns_names(own)
+    /// What people should look after, though it breaks nothing.
+    pub(super) fn doubts(&self, now: Timestamp) -> Vec<String> {
+        let mut doubts = Vec::new();
+        for (authority, own) in &self.authorities {
+            if self.is_revocable && own.is_empty() {
+                doubts.push(format!(
+                    "client_crl has no revocation list of the authority {}: nothing that it signed can be revoked",
+                    authority.name()
+                ));
             }
-            _ => Vec::new(),
+            let outline = authority.outline.as_ref();
+            if let Some(it) = outline.filter(|it| it.not_after < now) {
+                doubts.push(format!(
+                    "client_ca: the authority {} expired at {}; what it signed is still believed",
+                    it.name, it.not_after
+                ));
+            }
+            // Only the newest counts.
+            doubts.extend(own.first().and_then(|it| it.doubt(now)));
         }
+        for list in &self.others {
+            doubts.push(list.is_unknown());
+            doubts.extend(list.doubt(now));
+        }
+        doubts
+    }
+
+    /// What a client's certificates come to.
+    pub(super) fn judge(
+        &self,
+        chain: &[CertificateDer<'_>],
+        holds_key: bool,
+        now: Timestamp,
+    ) -> Certificate {
+        let Some((own, others)) = chain.split_first() else {
+            return Certificate::new([], None, Some(Doubt::Unreadable));
+        };
+        let names = dns_names(own);
+        let not_after = x509::certificate(own).map(|it| it.not_after);
+        let doubt = match self.verify(own, others, now) {
+            Err(doubt) => Some(doubt),
+            Ok(()) if !holds_key => Some(Doubt::KeyUnproved),
+            Ok(()) if names.is_empty() => Some(Doubt::Nameless),
+            Ok(()) => None,
+        };
+        Certificate::new(names, not_after, doubt)
+    }
+
+    fn verify(
+        &self,
+        own: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        now: Timestamp,
+    ) -> Result<(), Doubt> {
+        let own = EndEntityCert::try_from(own).map_err(|_| Doubt::Unreadable)?;
+        let between = self.lists_between(others);
+        let mut answer = Err(Doubt::UnknownAuthority);
+        for (authority, lists) in &self.authorities {
+            let lists: Vec<_> = lists.iter().chain(&between).map(|it| &it.revoked).collect();
+            match self.verify_under(authority, &lists, &own, others, now) {
+                // Whoever else vouches for it.
+                Err(Doubt::Revoked) => return Err(Doubt::Revoked),
+                Ok(()) => answer = Ok(()),
+                Err(doubt) if answer == Err(Doubt::UnknownAuthority) => answer = Err(doubt),
+                Err(_) => {}
+            }
+        }
+        answer
+    }
+
+    fn verify_under(
+        &self,
+        authority: &Authority,
+        lists: &[&CertRevocationList<'_>],
+        own: &EndEntityCert<'_>,
+        others: &[CertificateDer<'_>],
+        now: Timestamp,
+    ) -> Result<(), Doubt> {
+        let revocation = RevocationOptionsBuilder::new(lists)
+            .ok()
+            .map(|it| it.with_status_policy(UnknownStatusPolicy::Allow).build());
+        let anchors = std::slice::from_ref(&authority.anchor);
+        let usage = KeyUsage::client_auth();
+        own.verify_for_usage(
+            self.algorithms.all,
+            anchors,
+            others,
+            unix(now),
+            usage,
+            revocation,
+            None,
+        )
+        .map(drop)
+        .map_err(|error| doubt(&error))
+    }
+
+    /// Lists that authorities in between have signed.
+    fn lists_between(&self, others: &[CertificateDer<'_>]) -> Vec<Arc<List>> {
+        if self.others.is_empty() {
+            return Vec::new();
+        }
+        let between = others.iter().take(MOST_BETWEEN);
+        let between: Vec<_> = between.filter_map(|it| x509::certificate(it)).collect();
+        let is_signed = |list: &&Arc<List>| {
+            let mut signers = between.iter();
+            signers.any(|it| has_signed(Some(it), list, &self.algorithms))
+        };
+        self.others.iter().filter(is_signed).cloned().collect()
     }
 }
 
-impl ClientCertVerifier for Workstations {
+/// The next moment at which a certificate of these may come to something else by itself.
+pub(super) fn next_change(chain: &[CertificateDer<'_>], now: Timestamp) -> Option<Timestamp> {
+    let outlines = chain.iter().filter_map(|it| x509::certificate(it));
+    // The last second is valid to its end.
+    let after = |it: Timestamp| it.after(Duration::from_secs(1));
+    let moments = outlines.flat_map(|it| [it.not_before, after(it.not_after)]);
+    moments.filter(|it| *it > now).min()
+}
+
+fn unix(moment: Timestamp) -> UnixTime {
+    let millis = u64::try_from(moment.as_millis()).unwrap_or_default();
+    UnixTime::since_unix_epoch(Duration::from_millis(millis))
+}
+
+fn timestamp(time: UnixTime) -> Timestamp {
+    Timestamp::default().after(Duration::from_secs(time.as_secs()))
+}
+
+fn doubt(error: &webpki::Error) -> Doubt {
+    use webpki::Error;
+    match error {
+        Error::CertExpired { not_after, .. } => Doubt::Expired(timestamp(*not_after)),
+        Error::CertNotValidYet { not_before, .. } => Doubt::NotYetValid(timestamp(*not_before)),
+        Error::CertRevoked => Doubt::Revoked,
+        // Signed by another of the same name.
+        Error::UnknownIssuer | Error::InvalidSignatureForPublicKey => Doubt::UnknownAuthority,
+        Error::RequiredEkuNotFoundContext(_) => Doubt::NotForClients,
+        other => Doubt::Unfit(format!("{other:?}")),
+    }
+}
+
+/// One handshake: every certificate passes it, and whether the client holds the key is remembered.
+#[derive(Debug)]
+pub(super) struct Witness {
+    workstations: Arc<Workstations>,
+    holds_key: AtomicBool,
+}
+
+impl Witness {
+    pub(super) fn new(workstations: Arc<Workstations>) -> Self {
+        Self {
+            workstations,
+            holds_key: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) const fn workstations(&self) -> &Arc<Workstations> {
+        &self.workstations
+    }
+
+    /// Whether the client has shown that it holds the key of the certificate that it has shown.
+    pub(super) fn holds_key(&self) -> bool {
+        self.holds_key.load(Ordering::Acquire)
+    }
+
+    /// A key of a kind that we cannot check breaks nothing either.
+    fn note(&self, verified: &Result<HandshakeSignatureValid, Error>) -> HandshakeSignatureValid {
+        if let Err(cause) = verified {
+            tracing::debug!(%cause, "a client has not shown that it holds the key of its certificate");
+        }
+        self.holds_key.store(verified.is_ok(), Ordering::Release);
+        HandshakeSignatureValid::assertion()
+    }
+}
+
+impl ClientCertVerifier for Witness {
     fn client_auth_mandatory(&self) -> bool {
         false
     }
 
     fn root_hint_subjects(&self) -> &[DistinguishedName] {
-        self.strict.root_hint_subjects()
+        &self.workstations.hints
     }
 
     fn verify_client_cert(
@@ -68,8 +317,13 @@ impl ClientCertVerifier for Workstations {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.strict
-            .verify_tls12_signature(message, certificate, signed)
+        let algorithms = &self.workstations.algorithms;
+        Ok(self.note(&verify_tls12_signature(
+            message,
+            certificate,
+            signed,
+            algorithms,
+        )))
     }
 
     fn verify_tls13_signature(
@@ -78,27 +332,30 @@ impl ClientCertVerifier for Workstations {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.strict
-            .verify_tls13_signature(message, certificate, signed)
+        let algorithms = &self.workstations.algorithms;
+        Ok(self.note(&verify_tls13_signature(
+            message,
+            certificate,
+            signed,
+            algorithms,
+        )))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.strict.supported_verify_schemes()
+        self.workstations.algorithms.supported_schemes()
     }
 }
 
 /// The dNSName entries of the subjectAltName (RFC 5280 §4.2.1.6).
 fn dns_names(certificate: &CertificateDer<'_>) -> Vec<String> {
-    webpki::EndEntityCert::try_from(certificate)
-        .map(|it| it.valid_dns_names().map(str::to_ascii_lowercase).collect())
+    EndEntityCert::try_from(certificate)
+        .map(|it| it.valid_dns_names().map(str::to_owned).collect())
         .unwrap_or_default()
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::time::Duration;
-
     use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
     use tokio_rustls::rustls::crypto::aws_lc_rs;
 
@@ -123,17 +380,18 @@ mod tests {
             .clone()
     }
 
-    fn trusting(authority: &CertifiedIssuer<'_, KeyPair>) -> Arc<Workstations> {
-        let mut roots = RootCertStore::empty();
-        roots.add(authority.der().clone()).unwrap();
-        Workstations::new(roots, Arc::new(aws_lc_rs::default_provider())).unwrap()
+    fn trusting(authority: &CertifiedIssuer<'_, KeyPair>) -> Workstations {
+        let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms;
+        let authority = Authority::new(authority.der()).unwrap();
+        Workstations::new(&[authority], &[], algorithms)
     }
+
+    const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
     #[test]
     fn believes_the_names_that_our_authority_signed() {
         let ours = authority();
         let workstations = trusting(&ours);
-        let now = UnixTime::since_unix_epoch(Duration::from_secs(1_800_000_000));
         for (names, proved) in [
             (
                 &["WS1.a.nodnett.test", "10.0.0.1", "ws2.a.nodnett.test"][..],
@@ -142,28 +400,70 @@ mod tests {
             (&["10.0.0.1"], &[]),
             (&[], &[]),
         ] {
-            let certificate = signed_by(&ours, names);
-            assert_eq!(workstations.names(&[certificate], now), proved, "{names:?}");
+            let certificate = workstations.judge(&[signed_by(&ours, names)], true, NOW);
+            assert_eq!(certificate.names(), proved, "{names:?}");
+            let doubt = proved.is_empty().then_some(&Doubt::Nameless);
+            assert_eq!(certificate.doubt(), doubt, "{names:?}");
+            // rcgen's own default.
+            let the_year_4096 = "4096-01-01T00:00:00Z".parse().ok();
+            assert_eq!(certificate.not_after(), the_year_4096);
         }
-        assert!(workstations.names(&[], now).is_empty());
     }
 
     #[test]
-    fn believes_nothing_else_but_lets_it_pass() {
+    fn believes_nothing_else_and_says_why() {
         let (ours, theirs) = (authority(), authority());
         let workstations = trusting(&ours);
-        let now = UnixTime::since_unix_epoch(Duration::from_secs(1_800_000_000));
-        let foreign = signed_by(&theirs, &["ws1.a.nodnett.test"]);
-        assert!(workstations.verify_client_cert(&foreign, &[], now).is_ok());
-        assert!(workstations.names(&[foreign], now).is_empty());
+        let names = ["ws1.a.nodnett.test"];
+        let foreign = signed_by(&theirs, &names);
+        let own = signed_by(&ours, &names);
+        let the_year_9000 = Timestamp::from_millis(221_845_392_000_000);
+        let malformed = CertificateDer::from(vec![0x30]);
+        for (certificate, holds_key, now, doubt) in [
+            (foreign, true, NOW, Doubt::UnknownAuthority),
+            (own.clone(), false, NOW, Doubt::KeyUnproved),
+            (
+                own.clone(),
+                true,
+                the_year_9000,
+                Doubt::Expired("4096-01-01T00:00:00Z".parse().unwrap()),
+            ),
+            (
+                own,
+                true,
+                Timestamp::default(),
+                Doubt::NotYetValid("1975-01-01T00:00:00Z".parse().unwrap()),
+            ),
+            (malformed, true, NOW, Doubt::Unreadable),
+        ] {
+            let judged = workstations.judge(&[certificate], holds_key, now);
+            assert!(judged.names().is_empty(), "{doubt:?}");
+            assert_eq!(judged.doubt(), Some(&doubt));
+        }
+        let nothing = workstations.judge(&[], true, NOW);
+        assert_eq!(nothing.doubt(), Some(&Doubt::Unreadable));
+    }
 
-        let in_time = signed_by(&ours, &["ws1.a.nodnett.test"]);
-        let the_year_9000 = UnixTime::since_unix_epoch(Duration::from_secs(221_845_392_000));
-        assert!(workstations.names(&[in_time], the_year_9000).is_empty());
-        assert!(
-            workstations
-                .names(&[CertificateDer::from(vec![0x30])], now)
-                .is_empty()
-        );
+    #[test]
+    fn the_next_change_is_the_nearest_bound_of_any_of_them() {
+        let dated = |from: i32, until: i32| {
+            let mut params = CertificateParams::new(Vec::new()).unwrap();
+            params.not_before = rcgen::date_time_ymd(from, 1, 1);
+            params.not_after = rcgen::date_time_ymd(until, 1, 1);
+            let key = KeyPair::generate().unwrap();
+            params.self_signed(&key).unwrap().der().clone()
+        };
+        let unreadable = CertificateDer::from(vec![0x30]);
+        let chain = [dated(2020, 2040), unreadable, dated(2030, 2035)];
+        for (now, next) in [
+            ("2010-01-01T00:00:00Z", Some("2020-01-01T00:00:00Z")),
+            ("2025-01-01T00:00:00Z", Some("2030-01-01T00:00:00Z")),
+            ("2030-01-01T00:00:00Z", Some("2035-01-01T00:00:01Z")),
+            ("2035-01-01T00:00:01Z", Some("2040-01-01T00:00:01Z")),
+            ("2050-01-01T00:00:00Z", None),
+        ] {
+            let next = next.map(|it| it.parse().unwrap());
+            assert_eq!(next_change(&chain, now.parse().unwrap()), next, "{now}");
+        }
     }
 }

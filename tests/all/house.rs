@@ -82,6 +82,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap", &["cli", "main"]),
     ("rcgen", &["cli::development"]),
     ("rustls_native_certs", &["tls::next_hops"]),
+    ("x509_parser", &["tls::x509"]),
     (
         "tokio_rustls",
         &["tls", "smtp::visit", "delivery::client", "cli::development"],

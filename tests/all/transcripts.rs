@@ -170,11 +170,8 @@ impl<'a> Player<'a> {
                 );
                 let (version, cipher) =
                     ("TLSv1.3".to_owned(), "TLS13_AES_128_GCM_SHA256".to_owned());
-                self.session.tls_started(
-                    TlsSession { version, cipher },
-                    Arc::new([]),
-                    Some([7; 32]),
-                );
+                self.session
+                    .tls_started(TlsSession { version, cipher }, None, Some([7; 32]));
                 self.run();
             }
             Act::Stop => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::BytesMut;
 
 use super::{Beginning, Session, State, Step, Tls, forget};
-use crate::mail::{Reference, Refusal, Reply, Timestamp};
+use crate::mail::{Login, Reference, Refusal, Reply, Timestamp};
 use crate::smtp::auth::{Answer, Exchange, Turn};
 use crate::smtp::command::{Auth, Offer};
 use crate::smtp::line::Line;
@@ -51,6 +51,10 @@ impl Session {
             Turn::Ask(question) => {
                 self.state = State::Asking(Box::new(exchange));
                 self.steps.push_back(Step::Ask(Box::new(question)));
+            }
+            // Revoked while the login was under way.
+            Turn::Done(Login::Certificate(name)) if !self.means.names.contains(&name) => {
+                self.refuse_login(name, Reply::login_refused());
             }
             Turn::Done(login) => {
                 self.peer.user = Some(login.clone());

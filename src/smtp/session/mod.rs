@@ -27,7 +27,8 @@ use super::data::Reader;
 use super::line::{Line, Lines};
 use super::transaction::{Attempt, Outline, Request, Transaction, Verdict};
 use crate::mail::{
-    Facts, Login, Origin, Peer, Protocol, Received, Refusal, Reply, Timestamp, TlsSession,
+    Certificate, Facts, Login, Origin, Peer, Protocol, Received, Refusal, Reply, Timestamp,
+    TlsSession,
 };
 
 /// Errors before a client hears 421. product.md promises at least 20.
@@ -177,7 +178,7 @@ impl Session {
                 helo: String::new(),
                 protocol: Protocol::Smtp,
                 tls: None,
-                certificate_names: Arc::new([]),
+                certificate: None,
                 user: None,
             },
             tls,
@@ -217,17 +218,29 @@ impl Session {
     pub fn tls_started(
         &mut self,
         tls: TlsSession,
-        certificate_names: Arc<[String]>,
+        certificate: Option<Certificate>,
         binding: Option<[u8; 32]>,
     ) {
-        let names = Arc::clone(&certificate_names);
+        self.peer.tls = Some(tls);
+        self.peer.certificate = certificate;
+        let names = self.peer.certificate_names().into();
         self.means = Means { binding, names };
         self.peer.user = None;
-        self.peer.tls = Some(tls);
-        self.peer.certificate_names = certificate_names;
         self.peer.helo.clear();
         self.tls = Tls::NotOffered;
         self.state = State::Idle(None);
+    }
+
+    /// The client's certificate has expired, was revoked, or is good again: from now on it counts for
+    /// what it comes to now, and whoever logged in with a name that it no longer proves is logged out.
+    pub fn certificate_is(&mut self, certificate: Certificate) {
+        self.means.names = certificate.names().into();
+        self.peer.certificate = Some(certificate);
+        if let Some(Login::Certificate(name)) = &self.peer.user
+            && !self.means.names.contains(name)
+        {
+            self.peer.user = None;
+        }
     }
 
     /// The relay is going down: a transaction in hand is finished, a new one is refused.
