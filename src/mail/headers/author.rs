@@ -88,7 +88,7 @@ pub fn author(field: Origination, written: &str, decoded: &str) -> Author {
     };
     let has_group = pieces.iter().any(|piece| piece.is(':'));
     match with_shown(found, decoded) {
-        Some(found) if !found.is_empty() && !(has_group && field.names_one()) => {
+        Some(found) if !(found.is_empty() || has_group && field.names_one()) => {
             Author::Mailboxes(found)
         }
         _ => Author::Unclear,
