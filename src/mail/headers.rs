@@ -21,13 +21,18 @@ use super::reply::harmless;
 use super::{Content, Envelope, Facts, Priority, Protocol, Recipient};
 
 use attachments::attachments;
-pub use author::Author;
-use author::author;
+pub use author::{Author, Claim, Origination};
+use author::{author, resembled};
 
 /// Text from header fields is for the log: more of it than a line (RFC 5322 §2.1.1) helps nobody.
 const TEXT_OCTETS: usize = 998;
 /// As much of one field as is read for its text.
 const FIELD_OCTETS: usize = 16 * 1024;
+/// As many fields that say whom a message is from as anybody means.
+const MOST_CLAIMS: usize = 100;
+/// RFC 5322 §2.1.1: a longer line may be broken on its way to a reader, some by a few octets earlier.
+const LINE_OCTETS: usize = 998;
+const EARLIEST_BREAK: usize = 900;
 /// Of removed fields' names, as many as tell a person what came, and as much of each.
 const REMOVED_NAMES: usize = 10;
 const REMOVED_NAME_OCTETS: usize = 64;
@@ -38,7 +43,9 @@ const HELO_OCTETS: usize = 255;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeaderFacts {
     pub facts: Facts,
-    pub author: Author,
+    /// What the fields say that tell whom it is from: From first, then Sender, then those of whoever
+    /// has sent it on.
+    pub claims: Vec<Claim>,
     /// How many Received fields there are (RFC 5321 §6.3).
     pub hops: usize,
     /// How urgent its author holds it to be; the most urgent field counts.
@@ -94,7 +101,7 @@ pub fn read(bytes: &Bytes) -> HeaderFacts {
                 Vec::new()
             },
         },
-        author: section.author(),
+        claims: section.claims(),
         hops: section.hops,
         priority: section.priority,
         cleaned: section.cleaned(bytes),
@@ -161,14 +168,15 @@ impl<'a> Field<'a> {
         Some((name, value.get(1..)?)).filter(|_| is_one_line && is_plain)
     }
 
-    /// A name that is spelt so oddly that only some readers see it.
-    fn looks_like_from(&self) -> bool {
-        let name = self.whole.split(|byte| *byte == b':').next();
-        let letters = name
-            .unwrap_or_default()
-            .iter()
-            .filter(|byte| byte.is_ascii_graphic());
-        letters.map(u8::to_ascii_lowercase).eq(*b"from")
+    /// A field of which only some readers know: its name is spelt oddly, or it hides in another one.
+    fn hidden(&self) -> Option<Origination> {
+        let mut lines = self.whole.split_inclusive(|byte| *byte == b'\n');
+        // Some readers begin anew after a line that is no field, be the next one folded or not.
+        let is_field = self.parts().is_some();
+        lines.find_map(|line| match is_field {
+            true => hidden_in(line),
+            false => resembled(line).or_else(|| hidden_in(line)),
+        })
     }
 
     /// A folded line with nothing on it, which some readers take for the end of the section.
@@ -180,17 +188,54 @@ impl<'a> Field<'a> {
                 .any(|line| line.trim_ascii().is_empty())
     }
 
-    /// Octets that some readers take for a line end, or stop at: a From field may hide behind them.
+    /// Octets that some readers take for a line end, or stop at: a field may hide behind them.
     fn has_breaks(&self) -> bool {
         let breaks = |byte: &u8| matches!(byte, 0 | 0x0b | 0x0c | 0x1c..=0x1e);
         self.whole.iter().any(breaks) || has_bare_newline(self.whole)
     }
 
-    /// Octets that have no place in a From field.
+    /// Octets that have no place in a field that names somebody.
     fn has_controls(&self) -> bool {
         let odd = |byte: &u8| (*byte < b' ' && !b"\t\r\n".contains(byte)) || *byte == 0x7f;
         self.whole.iter().any(odd)
     }
+}
+
+/// A field that begins in the middle of a line: behind what is a line end in Unicode, or where a line
+/// that is too long may be broken.
+fn hidden_in(line: &[u8]) -> Option<Origination> {
+    const BREAKS: [&[u8]; 3] = [
+        "\u{85}".as_bytes(),
+        "\u{2028}".as_bytes(),
+        "\u{2029}".as_bytes(),
+    ];
+    let after = |at: usize| {
+        let rest = line.get(at..)?;
+        let end = BREAKS.into_iter().find(|end| rest.starts_with(end))?;
+        resembled(rest.get(end.len()..)?)
+    };
+    let is_lead = |byte: &u8| matches!(byte, 0xc2 | 0xe2);
+    let leads = line.iter().enumerate().filter(|(_, byte)| is_lead(byte));
+    leads
+        .map(|(at, _)| at)
+        .find_map(after)
+        .or_else(|| broken_off(line))
+}
+
+/// Names that stand where a long line may be broken.
+fn broken_off(line: &[u8]) -> Option<Origination> {
+    let is_long = line.len() > LINE_OCTETS;
+    let rest = line.get(EARLIEST_BREAK..).filter(|_| is_long)?;
+    Origination::ALL.into_iter().find(|field| {
+        let name = field.name().as_bytes();
+        let mut ends = rest.windows(name.len() + 1);
+        ends.any(|it| {
+            it.ends_with(b":")
+                && it
+                    .get(..name.len())
+                    .is_some_and(|it| it.eq_ignore_ascii_case(name))
+        })
+    })
 }
 
 fn has_bare_newline(bytes: &[u8]) -> bool {
@@ -204,12 +249,22 @@ fn has_bare_newline(bytes: &[u8]) -> bool {
     before == b'\r'
 }
 
+/// A field that says whom the message is from.
+#[derive(Debug)]
+struct Named<'a> {
+    field: Origination,
+    value: &'a [u8],
+    /// Readers split what stands before it, or itself, differently.
+    is_unclear: bool,
+}
+
 /// What one scan of a header section finds.
 #[derive(Debug, Default)]
 struct Section<'a> {
-    from: Option<&'a [u8]>,
-    from_count: usize,
-    /// Something that readers split differently: it may hide a From field, or be one.
+    named: Vec<Named<'a>>,
+    /// Fields that only some readers see.
+    hidden: Vec<Origination>,
+    /// Something that readers split differently: it may hide any field, or be one.
     is_unclear: bool,
     subject: Option<&'a [u8]>,
     message_id: Option<&'a [u8]>,
@@ -226,22 +281,37 @@ impl<'a> Section<'a> {
         let mut is_doubtful = false;
         for field in (Fields { bytes, at: 0 }) {
             section.is_unclear |= field.has_breaks();
+            section.note_hidden(&field);
             let blank = field.has_blank_line();
             match field.parts() {
-                Some((name, value)) if name.eq_ignore_ascii_case(b"from") => {
-                    section.from_count += 1;
-                    section.from = Some(value);
-                    section.is_unclear |= is_doubtful || blank || field.has_controls();
-                }
-                Some((name, value)) => section.note(name, value),
-                None => {
-                    section.is_unclear |= field.looks_like_from();
-                    is_doubtful = true;
-                }
+                Some((name, value)) => match Origination::of(name) {
+                    Some(known) => section.note_named(Named {
+                        field: known,
+                        value,
+                        is_unclear: is_doubtful || blank || field.has_controls(),
+                    }),
+                    None => section.note(name, value),
+                },
+                None => is_doubtful = true,
             }
             is_doubtful |= blank;
         }
         section
+    }
+
+    fn note_hidden(&mut self, field: &Field<'_>) {
+        if let Some(hidden) = field.hidden()
+            && !self.hidden.contains(&hidden)
+        {
+            self.hidden.push(hidden);
+        }
+    }
+
+    fn note_named(&mut self, named: Named<'a>) {
+        match self.named.len() < MOST_CLAIMS {
+            true => self.named.push(named),
+            false => self.is_unclear = true,
+        }
     }
 
     fn note(&mut self, name: &'a [u8], value: &'a [u8]) {
@@ -264,13 +334,28 @@ impl<'a> Section<'a> {
         }
     }
 
-    fn author(&self) -> Author {
-        match (self.from, self.from_count) {
-            (_, 2..) => Author::Doubled,
-            _ if self.is_unclear => Author::Unclear,
-            (Some(value), _) if value.len() <= FIELD_OCTETS => read_author(value),
-            (Some(_), _) => Author::Unclear,
-            (None, _) => Author::Missing,
+    fn claims(&self) -> Vec<Claim> {
+        let from = self.only(Origination::From).unwrap_or(Author::Missing);
+        let claim = |field, author| Claim { field, author };
+        let mut claims = vec![claim(Origination::From, from)];
+        let sender = self.only(Origination::Sender);
+        claims.extend(sender.map(|it| claim(Origination::Sender, it)));
+        let resent = self.named.iter().filter(|it| it.field.may_repeat());
+        claims.extend(resent.map(|it| claim(it.field, it.author())));
+        let hidden = self.hidden.iter().filter(|it| it.may_repeat());
+        claims.extend(hidden.map(|it| claim(*it, Author::Unclear)));
+        claims
+    }
+
+    /// What a field says that may stand there once; `None`: it does not.
+    fn only(&self, field: Origination) -> Option<Author> {
+        let mut found = self.named.iter().filter(|it| it.field == field);
+        let is_unclear =
+            self.hidden.contains(&field) || (self.is_unclear && field == Origination::From);
+        match (found.next(), found.next()) {
+            (Some(_), Some(_)) => Some(Author::Doubled),
+            _ if is_unclear => Some(Author::Unclear),
+            (named, _) => named.map(Named::author),
         }
     }
 
@@ -295,6 +380,15 @@ impl<'a> Section<'a> {
     }
 }
 
+impl Named<'_> {
+    fn author(&self) -> Author {
+        match self.is_unclear || self.value.len() > FIELD_OCTETS {
+            true => Author::Unclear,
+            false => read_author(self.field, self.value),
+        }
+    }
+}
+
 /// Whether a field is one that only this relay may write.
 fn is_ours(name: &[u8]) -> bool {
     starts_with_word(name, b"x-ilbud-")
@@ -311,15 +405,15 @@ fn starts_with_word(text: &[u8], word: &[u8]) -> bool {
         .is_some_and(|start| start.eq_ignore_ascii_case(word))
 }
 
-fn read_author(value: &[u8]) -> Author {
+fn read_author(field: Origination, value: &[u8]) -> Author {
     let written = String::from_utf8_lossy(value);
     if !written.contains("=?") {
-        return author(&written, &written);
+        return author(field, &written, &written);
     }
     if !has_sound_encoded_words(&written) {
         return Author::Unclear;
     }
-    author(&written, &decoded(value))
+    author(field, &written, &decoded(value))
 }
 
 /// Whether every encoded word stands alone (RFC 2047 §5) and in a character set that can be read:
@@ -510,7 +604,13 @@ mod tests {
     }
 
     fn author_of(fields: &str) -> Author {
-        read(&Bytes::from(format!("{fields}\r\n\r\nhei\r\n"))).author
+        let claims = claims(fields);
+        assert_eq!(claims[0].field, Origination::From);
+        claims[0].author.clone()
+    }
+
+    fn claims(fields: &str) -> Vec<Claim> {
+        read(&Bytes::from(format!("{fields}\r\n\r\nhei\r\n"))).claims
     }
 
     #[test]
@@ -591,6 +691,11 @@ mod tests {
             "From: vakt@a.test\r\nFr om: leder@b.test", "From: vakt@a.test\r\nSubject: x\rFrom: leder@b.test",
             "From: vakt@a.test\r\nSubject: x\nFrom; leder@b.test", "Not a field\r\nFrom: vakt@a.test",
             "Subject: x\r\n \r\nFrom: vakt@a.test", "From:\r\n \r\n vakt@a.test", "From vakt@b.test Sun Nov 22\r\nFrom: vakt@a.test",
+            "From: vakt@a.test\r\n:From: leder@b.test", "From: vakt@a.test\r\nNot a field\r\n From: leder@b.test",
+            "From: vakt@a.test\r\n: x\r\n\tfrom : leder@b.test", "From: vakt@a.test\r\nFr\u{43e}m: leder@b.test",
+            "From: vakt@a.test\r\n\u{ff26}\u{ff52}\u{ff4f}\u{ff4d}\u{ff1a} leder@b.test", "From: vakt@a.test\r\nFrom\u{a0}: leder@b.test",
+            "From: vakt@a.test\r\nFrom\u{200b}: leder@b.test", "From: vakt@a.test\r\nSubject: x\u{2028}From: leder@b.test",
+            "From: vakt@a.test\r\nSubject: x\u{85} from: leder@b.test",
         ];
         for fields in cases {
             assert_eq!(author_of(fields), Author::Unclear, "{fields:?}");
@@ -611,11 +716,81 @@ mod tests {
             ("From: vakt@a.test\r\nNot a field\r\n \r\nFROM:",          Author::Doubled),
             ("From: vakt@a.test\r\nSubject: x\r\n \r\n y",              named(&["vakt@a.test"])),
             ("From: vakt@a.test\r\nNot a field",                        named(&["vakt@a.test"])),
+            ("From: vakt@a.test\r\nSubject: x\u{2028}From Oslo: y",      named(&["vakt@a.test"])),
+            ("From: vakt@a.test\r\nSubject: x\r\n :From: y",            named(&["vakt@a.test"])),
             ("From: vakt@a.test\r\n\r\nFrom: leder@b.test",             named(&["vakt@a.test"])),
         ];
         for (fields, author) in cases {
             assert_eq!(author_of(fields), author, "{fields:?}");
         }
+    }
+
+    #[test]
+    fn a_field_does_not_begin_where_a_long_line_may_be_broken() {
+        for (octets, author) in [
+            (870, named(&["vakt@a.test"])),
+            (900, Author::Unclear),
+            (985, Author::Unclear),
+            (1040, Author::Unclear),
+        ] {
+            let long = "x".repeat(octets);
+            let tail = "y".repeat(100);
+            let fields = format!("From: vakt@a.test\r\nX-A: {long}From: leder@b.test{tail}");
+            assert_eq!(author_of(&fields), author, "{octets}");
+        }
+        let honest = "=?utf-8?q?x?=\r\n from: y".repeat(400);
+        let fields = format!("From: vakt@a.test\r\nSubject: {honest}");
+        assert_eq!(author_of(&fields), named(&["vakt@a.test"]));
+    }
+
+    /// As text: `Sender a@b.test c@d.test`.
+    fn claimed(fields: &str) -> Vec<String> {
+        let all = claims(&format!("From: vakt@a.test\r\n{fields}"));
+        let said = |claim: &Claim| match &claim.author {
+            Author::Mailboxes(found) => format!("{} {}", claim.field.name(), found.join(" ")),
+            other => format!("{} {other:?}", claim.field.name()),
+        };
+        all.iter().skip(1).map(said).collect()
+    }
+
+    #[test]
+    fn whoever_has_sent_it_is_found_as_its_author_is() {
+        #[rustfmt::skip]
+        let cases: [(&str, &[&str]); 22] = [
+            ("Subject: x",                                              &[]),
+            ("X-Sender: vakt@b.test\r\nReply-To: vakt@b.test",          &[]),
+            ("Subject: x\r\n Sender: vakt@b.test",                      &[]),
+            ("Sender: Vakt <vakt@b.test>",                              &["Sender vakt@b.test"]),
+            ("SENDER : =?utf-8?q?leder=40a.test?= <vakt@b.test>",       &["Sender vakt@b.test leder@a.test"]),
+            ("Sender: \"vakt@b.test\" <vakt@b.test>",                   &["Sender vakt@b.test"]),
+            ("Sender: vakt@a.test, leder@a.test",                       &["Sender Several"]),
+            ("Sender: Alle: vakt@a.test;",                              &["Sender Unclear"]),
+            ("Sender:",                                                 &["Sender Unclear"]),
+            ("Sender: <>",                                              &["Sender Unclear"]),
+            ("Sender: vakt@a.test\r\nsender: vakt@a.test",              &["Sender Doubled"]),
+            ("Sender: vakt@a.test\r\nSen der: vakt@b.test",             &["Sender Unclear"]),
+            (":Sender: vakt@b.test",                                    &["Sender Unclear"]),
+            ("Not a field\r\nSender: vakt@a.test",                      &["Sender Unclear"]),
+            ("Not a field\r\n Sender: vakt@b.test",                     &["Sender Unclear"]),
+            ("Sender: Va\0kt <vakt@a.test>",                            &["Sender Unclear"]),
+            ("S\u{435}nder: vakt@b.test",                               &["Sender Unclear"]),
+            ("Resent-From: vakt@b.test, Alle: leder@b.test;\r\nResent-Sender: x@b.test\r\nresent-from: y@b.test",
+                &["Resent-From vakt@b.test leder@b.test", "Resent-Sender x@b.test", "Resent-From y@b.test"]),
+            ("Resent-Sender: x@a.test, y@a.test",                       &["Resent-Sender Several"]),
+            ("Resent-Sender: x@a.test\r\nSender: y@a.test",             &["Sender y@a.test", "Resent-Sender x@a.test"]),
+            ("Resent\u{2011}From: x@a.test",                            &["Resent-From Unclear"]),
+            ("Resent-From:\r\nResent-Sender: x",                        &["Resent-From Unclear", "Resent-Sender Unclear"]),
+        ];
+        for (fields, found) in cases {
+            assert_eq!(claimed(fields), found, "{fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_flood_of_claims_is_unclear_and_costs_little() {
+        let flood = "Resent-From: vakt@a.test\r\n".repeat(100_000);
+        let all = claims(&format!("From: vakt@a.test\r\n{flood}X: y"));
+        assert_eq!((all.len(), &all[0].author), (100, &Author::Unclear));
     }
 
     #[test]

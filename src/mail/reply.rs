@@ -574,24 +574,24 @@ impl Reply {
     }
 
     /// The From field names a mailbox that is not of the sender's room.
-    pub fn author_not_of_room(author: &str, room: &RoomId) -> Self {
+    pub fn author_not_of_room(field: &str, author: &str, room: &RoomId) -> Self {
         Self::new(
             550,
             (7, 1),
             format!(
-                "The From field names <{}>, which is not an address of {room}; send as your own room",
+                "The {field} field names <{}>, which is not an address of {room}; send as your own room",
                 echo(author)
             ),
         )
     }
 
-    /// The From field of a message from a gateway names a room's mailbox.
-    pub fn author_of_room_from_gateway(author: &str, gateway: &str) -> Self {
+    /// Such a field of a message from a gateway names a room's mailbox.
+    pub fn author_of_room_from_gateway(field: &str, author: &str, gateway: &str) -> Self {
         Self::new(
             550,
             (7, 1),
             format!(
-                "The From field names <{}> of a control room, which cannot come in through gateway {}",
+                "The {field} field names <{}> of a control room, which cannot come in through gateway {}",
                 echo(author),
                 echo(gateway)
             ),
@@ -606,19 +606,27 @@ impl Reply {
         )
     }
 
-    pub fn author_doubled() -> Self {
+    pub fn author_doubled(field: &str) -> Self {
         Self::new(
             550,
             (7, 1),
-            "The message has more than one From field; exactly one is allowed",
+            format!("The message has more than one {field} field; only one is allowed"),
         )
     }
 
-    pub fn author_unclear() -> Self {
+    pub fn author_several(field: &str) -> Self {
         Self::new(
             550,
             (7, 1),
-            "The From field names no mailbox that can be read without doubt",
+            format!("The {field} field names more than one mailbox; only one is allowed"),
+        )
+    }
+
+    pub fn author_unclear(field: &str) -> Self {
+        Self::new(
+            550,
+            (7, 1),
+            format!("The {field} field names no mailbox that can be read without doubt"),
         )
     }
 
@@ -953,14 +961,27 @@ mod tests {
                 "550 5.1.1 <x@y.test> ",
             ),
             (Reply::sender_not_of_room("x@y.test", &room), "550 5.7.1 "),
-            (Reply::author_not_of_room("x@y.test", &room), "550 5.7.1 "),
+            (
+                Reply::author_not_of_room("Sender", "x@y.test", &room),
+                "550 5.7.1 ",
+            ),
             (
                 Reply::not_accepted_by_room("x@y.test", "AMK", None),
                 "550 5.7.1 ",
             ),
             (Reply::author_missing(), "550 5.7.1 "),
-            (Reply::author_doubled(), "550 5.7.1 "),
-            (Reply::author_unclear(), "550 5.7.1 "),
+            (
+                Reply::author_doubled("From"),
+                "550 5.7.1 The message has more than one From field",
+            ),
+            (
+                Reply::author_several("Sender"),
+                "550 5.7.1 The Sender field names more than one mailbox",
+            ),
+            (
+                Reply::author_unclear("Resent-From"),
+                "550 5.7.1 The Resent-From field names no mailbox",
+            ),
             (Reply::unknown_workstation(client), "550 5.7.1 10.0.0.1 "),
             (Reply::identify_first(client, "AUTH"), "530 5.7.0 "),
             (

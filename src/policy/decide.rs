@@ -9,7 +9,7 @@ use serde::Serialize;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::credential;
-use crate::mail::headers::Author;
+use crate::mail::headers::{Author, Claim, Origination};
 use crate::mail::{
     Address, AddressFault, Login, Origin, Peer, Protocol, Recipient, Reply, RoomId, Timestamp,
     Wishes,
@@ -347,47 +347,69 @@ fn accept_one(address: &Address, room: &Room, rule: String, table: &RoutingTable
 
 /// Whose report it is. The null sender names nobody, so where one peer is a server of several rooms,
 /// or a gateway too, the From field tells which of them speaks; `None`: it may speak for none there.
-pub fn reporter(peer: &Peer, from: &Author, table: &RoutingTable) -> Option<Origin> {
+pub fn reporter(peer: &Peer, claims: &[Claim], table: &RoutingTable) -> Option<Origin> {
     table
         .lines(peer)
         .map(|line| origin(&line.holder))
-        .find(|origin| author(origin, None, from, table).is_ok())
+        .find(|origin| author(origin, None, claims, table).is_ok())
 }
 
-/// End of DATA: may this origin write as every mailbox in the From field?
+/// End of DATA: may this origin write as every mailbox in From, Sender, Resent-From and Resent-Sender?
 pub fn author(
     origin: &Origin,
     _sender: Option<&Address>,
-    author: &Author,
+    claims: &[Claim],
     table: &RoutingTable,
 ) -> Result<(), Refused> {
     if *origin == Origin::Relay {
         return Ok(());
     }
-    let mailboxes = match author {
-        Author::Mailboxes(mailboxes) if !mailboxes.is_empty() => mailboxes,
-        Author::Mailboxes(_) | Author::Unclear => {
-            return Err(bad_author(table, Reply::author_unclear()));
-        }
-        Author::Missing => return Err(bad_author(table, Reply::author_missing())),
-        Author::Doubled => return Err(bad_author(table, Reply::author_doubled())),
-    };
-    mailboxes
+    if claims.iter().all(|it| it.field != Origination::From) {
+        return Err(bad_author(
+            Origination::From,
+            Reply::author_missing(),
+            table,
+        ));
+    }
+    claims
         .iter()
-        .try_for_each(|mailbox| may_write_as(origin, mailbox, table))
+        .try_for_each(|claim| may_claim(origin, claim, table))
 }
 
-fn bad_author(table: &RoutingTable, reply: Reply) -> Refused {
-    refused(
-        table,
-        reply,
-        "a message has one From field, which names its author",
-    )
+fn may_claim(origin: &Origin, claim: &Claim, table: &RoutingTable) -> Result<(), Refused> {
+    let field = claim.field;
+    let reply = match &claim.author {
+        Author::Mailboxes(mailboxes) if !mailboxes.is_empty() => {
+            let mut mailboxes = mailboxes.iter();
+            return mailboxes.try_for_each(|it| may_write_as(origin, field, it, table));
+        }
+        Author::Mailboxes(_) | Author::Unclear => Reply::author_unclear(field.name()),
+        Author::Missing => Reply::author_missing(),
+        Author::Doubled => Reply::author_doubled(field.name()),
+        Author::Several => Reply::author_several(field.name()),
+    };
+    Err(bad_author(field, reply, table))
 }
 
-fn may_write_as(origin: &Origin, mailbox: &str, table: &RoutingTable) -> Result<(), Refused> {
+fn bad_author(field: Origination, reply: Reply, table: &RoutingTable) -> Refused {
+    let rule = match field {
+        Origination::From => "a message has one From field, which names its author",
+        Origination::Sender => "a message has one Sender field at most, which names one mailbox",
+        Origination::ResentFrom => "a Resent-From field names who has sent the message on",
+        Origination::ResentSender => "a Resent-Sender field names one mailbox",
+    };
+    refused(table, reply, rule)
+}
+
+fn may_write_as(
+    origin: &Origin,
+    field: Origination,
+    mailbox: &str,
+    table: &RoutingTable,
+) -> Result<(), Refused> {
+    let name = field.name();
     let Ok(address) = Address::parse(mailbox) else {
-        return Err(bad_author(table, Reply::author_unclear()));
+        return Err(bad_author(field, Reply::author_unclear(name), table));
     };
     let owner = table.room_of(address.domain()).map(|room| &room.id);
     let (reply, who) = match origin {
@@ -395,15 +417,18 @@ fn may_write_as(origin: &Origin, mailbox: &str, table: &RoutingTable) -> Result<
         Origin::Room(room) if owner == Some(room) => return Ok(()),
         Origin::Gateway(_) if owner.is_none() && table.group(&address).is_none() => return Ok(()),
         Origin::Room(room) => (
-            Reply::author_not_of_room(mailbox, room),
+            Reply::author_not_of_room(name, mailbox, room),
             format!("room \"{room}\""),
         ),
-        Origin::Gateway(name) => (
-            Reply::author_of_room_from_gateway(mailbox, name),
-            format!("gateway {name:?}"),
+        Origin::Gateway(gateway) => (
+            Reply::author_of_room_from_gateway(name, mailbox, gateway),
+            format!("gateway {gateway:?}"),
         ),
     };
-    let rule = format!("{who} may not write as {address}");
+    let rule = match field {
+        Origination::From => format!("{who} may not write as {address}"),
+        _ => format!("{who} may not name {address} in {name}"),
+    };
     Err(refused(table, reply, rule))
 }
 
@@ -1032,6 +1057,7 @@ mod tests {
             (&oslo,     Author::Missing,                                        false),
             (&oslo,     Author::Doubled,                                        false),
             (&oslo,     Author::Unclear,                                        false),
+            (&oslo,     Author::Several,                                        false),
             (&inn,      named(&["ola@example.com"]),                            true),
             (&inn,      named(&["ola@example.com", "vakt@hamar.test"]),         false),
             (&inn,      named(&["vakt@ÅLESUND.test"]),                          false),
@@ -1039,13 +1065,40 @@ mod tests {
             (&inn,      Author::Missing,                                        false),
             (&Origin::Relay, Author::Missing,                                   true),
         ];
+        let good = |origin: &Origin| match origin {
+            Origin::Gateway(_) => named(&["ola@example.com"]),
+            _ => named(&["vakt@amk-oslo.test"]),
+        };
+        let claim = |field, author| Claim { field, author };
         for (origin, from, allowed) in cases {
-            let answer = author(origin, None, &from, &table);
+            let answer = author(
+                origin,
+                None,
+                &[claim(Origination::From, from.clone())],
+                &table,
+            );
             assert_eq!(answer.is_ok(), allowed, "{origin:?} {from:?}");
             if let Err(refused) = answer {
                 assert_eq!(refused.reply.code, 550);
             }
+            for field in Origination::ALL {
+                let claims = [
+                    claim(Origination::From, good(origin)),
+                    claim(field, from.clone()),
+                ];
+                let answer = author(origin, None, &claims, &table);
+                assert_eq!(answer.is_ok(), allowed, "{origin:?} {field:?} {from:?}");
+            }
         }
+        assert!(
+            author(
+                &oslo,
+                None,
+                &[claim(Origination::Sender, good(&oslo))],
+                &table
+            )
+            .is_err()
+        );
     }
 
     #[test]

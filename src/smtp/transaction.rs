@@ -346,7 +346,7 @@ impl Transaction {
 
     fn find_reporter(&mut self, read: &HeaderFacts, peer: &Peer) {
         if self.sender.is_none()
-            && let Some(origin) = decide::reporter(peer, &read.author, &self.table)
+            && let Some(origin) = decide::reporter(peer, &read.claims, &self.table)
         {
             self.attempt.room = origin.room().cloned();
             self.origin = origin;
@@ -364,7 +364,7 @@ impl Transaction {
         decide::author(
             &self.origin,
             self.sender.as_ref(),
-            &read.author,
+            &read.claims,
             &self.table,
         )
         .map_err(|refused| Verdict::policy(refused, None))

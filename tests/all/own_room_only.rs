@@ -73,6 +73,18 @@ const FORGED: &[(&str, &str)] = &[
         "an encoded mailbox in brackets",
         "From: Vakt <=?utf-8?q?vakt=40b.nodnett.test?=>\r\n",
     ),
+    (
+        "a second one behind a line that is no field",
+        "From: vakt@a.nodnett.test\r\nIngen linje\r\n From: vakt@b.nodnett.test\r\n",
+    ),
+    (
+        "a second one behind a colon",
+        "From: vakt@a.nodnett.test\r\n:From: vakt@b.nodnett.test\r\n",
+    ),
+    (
+        "a second one with a letter from elsewhere",
+        "From: vakt@a.nodnett.test\r\nFr\u{43e}m: vakt@b.nodnett.test\r\n",
+    ),
 ];
 
 #[test]
@@ -89,6 +101,163 @@ fn no_forged_from_header_is_accepted() {
         );
     }
     assert_eq!(sink.count(), 0);
+}
+
+/// Fields that say who has sent a message, beside an honest From; `{}` is one of their names.
+const FORGED_SENDERS: &[&str] = &[
+    "{}: vakt@b.nodnett.test",
+    "{}: x@example.com",
+    "{}: vakt@x.a.nodnett.test",
+    "{} : Vakt B <vakt@b.nodnett.test>",
+    "{}\t: vakt@b.nodnett.test",
+    "{}:\r\n\tvakt@b.nodnett.test",
+    "{}: \"vakt@b.nodnett.test\" <vakt@a.nodnett.test>",
+    "{}: =?utf-8?q?vakt=40b.nodnett.test?= <vakt@a.nodnett.test>",
+    "{}: =?utf-8?b?dmFrdEBiLm5vZG5ldHQudGVzdA==?= <vakt@a.nodnett.test>",
+    "{}: vakt@a.nodnett.test (vakt@b.nodnett.test)",
+    "{}: (vakt@a.nodnett.test) vakt@b.nodnett.test",
+    "{}: alle: vakt@b.nodnett.test;",
+    "{}: alle:;",
+    "{}: vakt@a.nodnett.test, vakt@b.nodnett.test",
+    "{}: vakt@b.nodnett.test@a.nodnett.test",
+    "{}: vakt%b.nodnett.test@a.nodnett.test",
+    "{}:",
+    "{}: <>",
+    "{}: Vakt A",
+    "{}: Va\0kt <vakt@a.nodnett.test>",
+    "{}: \"tset.ttendon.b@tkav\u{202e}\" <vakt@a.nodnett.test>",
+    ":{}: vakt@b.nodnett.test",
+    "Ingen linje\r\n{}: vakt@a.nodnett.test",
+    "Ingen linje\r\n {}: vakt@b.nodnett.test",
+    "Subject: x\r\n \r\n{}: vakt@a.nodnett.test",
+    "{}\u{a0}: vakt@b.nodnett.test",
+    "\u{feff}{}: vakt@b.nodnett.test",
+    "{}\u{ff1a} vakt@b.nodnett.test",
+    "X-A: x\u{2028}{}: vakt@b.nodnett.test",
+];
+
+#[test]
+fn no_field_names_another_room_as_the_sender() {
+    let sink = Sink::start();
+    let relay = Setup::from_a_to(&sink.hop()).start();
+    let refused = |fields: &str| {
+        let message = letter_from_fields(&format!("From: vakt@a.nodnett.test\r\n{fields}\r\n"));
+        let mut client = relay.client("a");
+        let reply = client.send(&vakt("a"), &[&vakt("b")], &message);
+        assert_eq!(reply.said(), "550 5.7.1", "{fields:?}: {reply}");
+        reply
+    };
+    for name in ["Sender", "Resent-From", "Resent-Sender", "sEnDeR"] {
+        for fields in FORGED_SENDERS {
+            refused(&fields.replace("{}", name));
+        }
+        let long = format!("X-A: {}{name}: vakt@b.nodnett.test", "x".repeat(990));
+        refused(&long);
+    }
+    for fields in [
+        "Sender: vakt@a.nodnett.test\r\nSender: vakt@a.nodnett.test",
+        "Sender: vakt@a.nodnett.test, leder@a.nodnett.test",
+        "Sender: alle: vakt@a.nodnett.test;",
+        "Resent-Sender: vakt@a.nodnett.test, leder@a.nodnett.test",
+        "Resent-From: vakt@a.nodnett.test\r\nResent-From: vakt@b.nodnett.test",
+        "Resent-From: vakt@a.nodnett.test\r\nResent-Sender: vakt@b.nodnett.test",
+    ] {
+        refused(fields);
+    }
+    assert_eq!(sink.count(), 0);
+}
+
+#[test]
+fn the_refusal_names_the_field_and_the_rule() {
+    let relay = Setup::three_rooms().start();
+    for (fields, said, rule) in [
+        (
+            "Sender: vakt@b.nodnett.test",
+            "The Sender field names <vakt@b.nodnett.test>, which is not an address of room-a",
+            "room \"room-a\" may not name vakt@b.nodnett.test in Sender",
+        ),
+        (
+            "Resent-From: vakt@c.nodnett.test",
+            "The Resent-From field names <vakt@c.nodnett.test>, which is not an address of room-a",
+            "room \"room-a\" may not name vakt@c.nodnett.test in Resent-From",
+        ),
+        (
+            "Sender:",
+            "The Sender field names no mailbox",
+            "a message has one Sender field at most, which names one mailbox",
+        ),
+        (
+            "Resent-Sender: x",
+            "The Resent-Sender field names no mailbox",
+            "a Resent-Sender field names one mailbox",
+        ),
+    ] {
+        let message = letter_from_fields(&format!("From: vakt@a.nodnett.test\r\n{fields}\r\n"));
+        let reply = relay.client("a").send(&vakt("a"), &[&vakt("b")], &message);
+        assert!(reply.text().contains(said), "{fields}: {reply}");
+        let row = relay.refusal(&reply.reference());
+        assert_eq!(row["recipient"], "vakt@b.nodnett.test");
+        let story = relay.rows(&["log", "show", &reply.reference()]);
+        assert_eq!(story[0]["rule"], rule, "{fields}");
+    }
+}
+
+#[test]
+fn whoever_of_the_own_room_sent_it_may_be_named() {
+    let relay = Setup::three_rooms().start();
+    for fields in [
+        "Sender: Vakt A <vakt@a.nodnett.test>",
+        "Sender: =?utf-8?q?Vakt_=C3=98st?= <leder@A.nodnett.test>",
+        "sender:\r\n\t\"Vakt, A\" <vakt@a.nodnett.test>",
+        "Resent-From: vakt@a.nodnett.test\r\nResent-To: vakt@b.nodnett.test",
+        "Resent-From: vakt@a.nodnett.test, leder@a.nodnett.test\r\nResent-Sender: leder@a.nodnett.test\r\n\
+         Resent-From: vakt@a.nodnett.test",
+        // not whom it is from, but where answers go, and what lists and programs say of themselves
+        "Reply-To: vakt@c.nodnett.test\r\nX-Sender: vakt@c.nodnett.test\r\nList-Post: <mailto:x@example.com>",
+    ] {
+        let message = letter_from_fields(&format!("From: vakt@a.nodnett.test\r\n{fields}\r\n"));
+        let reply = relay.client("a").send(&vakt("a"), &[&vakt("b")], &message);
+        assert_eq!(reply.said(), "250 2.0.0", "{fields:?}: {reply}");
+    }
+}
+
+/// What the servers in rooms write over their reports.
+const REPORTS: &[&str] = &[
+    // Postfix
+    "Received: by mail.a.nodnett.test (Postfix)\r\n\tid 4F7C320A1B; Sun, 22 Nov 2026 12:00:00 +0100 (CET)\r\n\
+     Date: Sun, 22 Nov 2026 12:00:00 +0100 (CET)\r\n\
+     From: MAILER-DAEMON@a.nodnett.test (Mail Delivery System)\r\n\
+     Subject: Undelivered Mail Returned to Sender\r\nAuto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n\
+     Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"x\"\r\n",
+    // Exchange
+    "From: <MicrosoftExchange329e71ec88ae4615bbc36ab6ce41109e@a.nodnett.test>\r\n\
+     Sender: <MicrosoftExchange329e71ec88ae4615bbc36ab6ce41109e@a.nodnett.test>\r\n\
+     Subject: =?utf-8?B?S2FuIGlra2UgbGV2ZXJlczogcHLDuHZl?=\r\nX-MS-Exchange-Message-Is-Ndr:\r\n\
+     Content-Type: multipart/report; report-type=delivery-status; boundary=\"x\"\r\n",
+    // Exchange, for a mailbox that sends on
+    "From: Microsoft Outlook\r\n\t<MicrosoftExchange329e71ec88ae4615bbc36ab6ce41109e@a.nodnett.test>\r\n\
+     Resent-From: <leder@a.nodnett.test>\r\nSubject: Undeliverable: hei\r\n",
+    // Exim
+    "From: Mail Delivery System <Mailer-Daemon@a.nodnett.test>\r\nAuto-Submitted: auto-replied\r\n\
+     X-Failed-Recipients: x@a.nodnett.test\r\nSubject: Mail delivery failed: returning message to sender\r\n",
+    // Dovecot
+    "Message-ID: <dovecot-1@mail.a.nodnett.test>\r\nFrom: Postmaster <postmaster@a.nodnett.test>\r\n\
+     Subject: Automatically rejected mail\r\nAuto-Submitted: auto-replied (rejected)\r\nPrecedence: bulk\r\n",
+];
+
+#[test]
+fn reports_of_rooms_servers_come_through_as_they_are() {
+    let relay = Setup::three_rooms().start();
+    for fields in REPORTS {
+        let message = letter_from_fields(fields);
+        let reply = relay.client("a").send("", &[&vakt("b")], &message);
+        assert_eq!(reply.said(), "250 2.0.0", "{fields}: {reply}");
+        let rows = relay.rows(&["log", "search", &reply.reference()]);
+        assert_eq!(rows[0]["sender_room"], "room-a");
+        let forged = letter_from_fields(&format!("{fields}Resent-Sender: vakt@c.nodnett.test\r\n"));
+        let refused = relay.client("a").send("", &[&vakt("b")], &forged);
+        assert_eq!(refused.said(), "550 5.7.1", "{fields}: {refused}");
+    }
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Who wrote a message: every mailbox that any reader could see in its From field.
+//! Whom a message says that it is from: every mailbox that any reader could see in From, Sender,
+//! Resent-From and Resent-Sender.
 //!
 //! The grammar is RFC 5322 §3.4 without the obsolete forms that readers take apart differently. What
 //! is not in the grammar is [`Author::Unclear`], never a guess. A display name that shows an address
@@ -10,25 +11,129 @@ use std::str::Chars;
 
 use crate::mail::Address;
 
-/// The author(s) in the From field, as policy must see them.
+/// A field that says whom a message is from, or who has sent it on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origination {
+    From,
+    Sender,
+    ResentFrom,
+    ResentSender,
+}
+
+impl Origination {
+    pub const ALL: [Self; 4] = [
+        Self::From,
+        Self::Sender,
+        Self::ResentFrom,
+        Self::ResentSender,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::From => "From",
+            Self::Sender => "Sender",
+            Self::ResentFrom => "Resent-From",
+            Self::ResentSender => "Resent-Sender",
+        }
+    }
+
+    /// The field of that name, spelt without a fault.
+    pub fn of(name: &[u8]) -> Option<Self> {
+        let is = |it: &Self| name.eq_ignore_ascii_case(it.name().as_bytes());
+        Self::ALL.into_iter().find(is)
+    }
+
+    /// RFC 5322 §3.6.6: once for each time that somebody sent the message on.
+    pub const fn may_repeat(self) -> bool {
+        matches!(self, Self::ResentFrom | Self::ResentSender)
+    }
+
+    /// RFC 5322 §3.6.2: one mailbox, and no group (which RFC 6854 allows, and few readers know).
+    pub const fn names_one(self) -> bool {
+        matches!(self, Self::Sender | Self::ResentSender)
+    }
+}
+
+/// What one such field says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    pub field: Origination,
+    pub author: Author,
+}
+
+/// The mailboxes in such a field, as policy must see them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Author {
-    /// Exactly one From field, with at least one mailbox, every one of them listed (as written,
-    /// decoded; not yet proved to be addresses).
+    /// At least one, every one of them listed (as written, decoded; not yet proved to be addresses).
     Mailboxes(Vec<String>),
+    /// There is no From field.
     Missing,
+    /// The field is there more than once, and may not be.
     Doubled,
-    /// A From field that names no mailbox, or one that readers would understand differently.
+    /// More than one mailbox in a field for one.
+    Several,
+    /// A field that names no mailbox, or one that readers would understand differently.
     Unclear,
 }
 
-/// Reads a From field. `written` is its value, `decoded` the same with encoded words decoded.
-pub fn author(written: &str, decoded: &str) -> Author {
-    let named = mailboxes(written).and_then(|found| with_shown(found, decoded));
-    match named {
-        Some(found) if !found.is_empty() => Author::Mailboxes(found),
+/// Reads a field. `written` is its value, `decoded` the same with encoded words decoded.
+pub fn author(field: Origination, written: &str, decoded: &str) -> Author {
+    let Some(pieces) = pieces(written) else {
+        return Author::Unclear;
+    };
+    let found = match mailboxes(&pieces) {
+        Some(found) if found.len() > 1 && field.names_one() => return Author::Several,
+        Some(found) => found,
+        None => return Author::Unclear,
+    };
+    let has_group = pieces.iter().any(|piece| piece.is(':'));
+    match with_shown(found, decoded) {
+        Some(found) if !(found.is_empty() || has_group && field.names_one()) => {
+            Author::Mailboxes(found)
+        }
         _ => Author::Unclear,
     }
+}
+
+/// One of these fields that only some readers, or a person's eyes, see in `line`: its name is spelt
+/// oddly, or begins with what is no name. What is spelt without a fault looks like itself.
+pub fn resembled(line: &[u8]) -> Option<Origination> {
+    let chars = line.utf8_chunks().flat_map(|chunk| chunk.valid().chars());
+    let letters = chars.filter_map(as_letter).skip_while(|c| *c == ':');
+    let is = |it: &Origination| {
+        let name = it.name().chars().map(|c| c.to_ascii_lowercase());
+        letters.clone().take_while(|c| *c != ':').eq(name)
+    };
+    Origination::ALL.into_iter().find(is)
+}
+
+/// The letter of a field's name that people or readers may take `c` for; `None`: nothing at all.
+const fn as_letter(c: char) -> Option<char> {
+    Some(match c {
+        '\u{ff01}'..='\u{ff5e}' => match char::from_u32(c as u32 - 0xfee0) {
+            Some(twin) => twin.to_ascii_lowercase(),
+            None => c,
+        },
+        'е' | 'Е' | 'Ε' => 'e',
+        'о' | 'О' | 'ο' | 'Ο' => 'o',
+        'ѕ' | 'Ѕ' | 'ſ' => 's',
+        'г' => 'r',
+        'м' | 'М' | 'Μ' => 'm',
+        'п' | 'ո' | 'Ν' => 'n',
+        'ԁ' => 'd',
+        'т' | 'Т' | 'Τ' => 't',
+        'ƒ' => 'f',
+        '\u{2010}'..='\u{2015}' | '\u{2212}' => '-',
+        '\u{a789}' | '\u{2236}' | '\u{fe55}' => ':',
+        _ if c.is_ascii_graphic() => c.to_ascii_lowercase(),
+        _ if c.is_ascii() || c.is_whitespace() || is_hidden(c) => return None,
+        _ => c,
+    })
+}
+
+/// Marks that take no room, or turn the direction of the text.
+const fn is_hidden(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 #[derive(Debug, PartialEq)]
@@ -59,9 +164,8 @@ impl Piece {
 }
 
 /// The mailboxes by the grammar; `None` where the text does not follow it.
-fn mailboxes(text: &str) -> Option<Vec<String>> {
-    let pieces = pieces(text)?;
-    let mut rest = pieces.as_slice();
+fn mailboxes(pieces: &[Piece]) -> Option<Vec<String>> {
+    let mut rest = pieces;
     let mut found = Vec::new();
     let mut in_group = false;
     loop {
