@@ -93,7 +93,7 @@ pub struct Peer {
 }
 
 /// On whose behalf a message is sent, as policy found it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Origin {
     /// A workstation of a registered room.
     Room(RoomId),
