@@ -64,6 +64,7 @@ mod smuggling;
 mod space;
 mod store;
 mod store_trouble;
+mod strictness;
 mod supervised;
 mod throughput;
 mod tls;
