@@ -72,3 +72,4 @@ mod transcripts;
 mod transcripts_over_sockets;
 mod upgrade;
 mod urgency;
+mod workstations;
