@@ -218,7 +218,8 @@ impl Relay {
         let last_works = async {
             while foreground.join_next().await.is_some() {}
             self.spool.flush_refusals().await;
-            self.spool.flush_sightings().await;
+            // What is lost comes again with the next message.
+            let _ = self.spool.flush_sightings().await;
         };
         if tokio::time::timeout(STOP, last_works).await.is_err() {
             tracing::error!("stopped before everything was done: the store did not answer in time");

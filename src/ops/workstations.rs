@@ -254,3 +254,83 @@ fn few(names: &[&str]) -> String {
         more => format!("{} and {more} more", shown.join(", ")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::mail::RoomId;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+    const TABLE: &str = "[[room]]\nid = \"a\"\nname = \"A\"\ndomains = [\"a.test\"]\nnext_hops = [\"maildir:x\"]\n\
+        [[room.workstation]]\nnetwork = \"10.1.0.0/24\"\n[[room.workstation]]\ncertificate = \"ws1.a.test\"\n\
+        [[room.workstation]]\nuser = \"ws3\"\n";
+
+    fn days(count: u64) -> Duration {
+        Duration::from_secs(count * 24 * 60 * 60)
+    }
+
+    fn workstation(origin: Origin, kind: StationKind, name: &str) -> Workstation {
+        Workstation {
+            station: Station {
+                origin,
+                kind,
+                name: name.to_owned(),
+            },
+            address: "10.1.0.7".to_owned(),
+            first_seen_at: NOW.before(days(90)),
+            last_seen_at: NOW.before(days(30)),
+            tls: None,
+            certificate_ends_at: None,
+            failed: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_would_fail_is_of_the_last_week_and_of_the_table_of_today() {
+        let table = RoutingTable::parse(TABLE, 1).unwrap().0;
+        let room = |id: &str| Origin::Room(RoomId::new(id));
+        let (address, user) = (StationKind::Address, StationKind::User);
+        #[rustfmt::skip]
+        let cases = [
+            (room("a"), address, "10.1.0.7", 36, vec!["missing_tls"]),
+            (room("a"), address, "10.1.0.7", 38, vec![]),
+            (room("a"), address, "10.2.0.7", 38, vec!["unknown_workstation"]),
+            (room("b"), address, "10.1.0.7", 38, vec!["unknown_workstation"]),
+            (room("a"), user, "ws3", 30, vec!["missing_tls"]),
+            (room("a"), user, "ws4", 38, vec!["unknown_workstation"]),
+            (room("a"), StationKind::Certificate, "ws1.a.test", 38, vec![]),
+            (room("a"), StationKind::Certificate, "ws3", 38, vec!["unknown_workstation"]),
+            (Origin::Gateway("inn".to_owned()), address, "10.9.0.7", 30, vec![]),
+        ];
+        for (origin, kind, name, failed, expected) in cases {
+            let met_then = Workstation {
+                failed: vec![(Lapse::MissingTls, NOW.before(days(failed)))],
+                ..workstation(origin, kind, name)
+            };
+            let listed = met(&met_then, &table, NOW);
+            assert_eq!(listed.would_fail, expected, "{met_then:?}");
+            assert_eq!(listed.failed_at.len(), 1);
+        }
+    }
+
+    #[test]
+    fn days_left_are_whole_and_run_below_nothing() {
+        let table = RoutingTable::default();
+        let hour = Duration::from_secs(3600);
+        for (ends_at, left) in [
+            (NOW.after(days(30)), 30),
+            (NOW.after(days(30)).before(hour), 29),
+            (NOW, 0),
+            (NOW.before(hour), -1),
+        ] {
+            let origin = Origin::Room(RoomId::new("a"));
+            let shown = Workstation {
+                certificate_ends_at: Some(ends_at),
+                ..workstation(origin, StationKind::Certificate, "ws1.a.test")
+            };
+            let listed = met(&shown, &table, NOW);
+            assert_eq!(listed.certificate_days_left, Some(left));
+        }
+    }
+}

@@ -89,6 +89,8 @@ const LEASE: Duration = Duration::from_secs(1800);
 const PORTION: usize = 200;
 /// How long refusals and sightings are gathered before they are written: well within a second.
 const GATHER: Duration = Duration::from_millis(250);
+/// How long a store that took no sightings is left alone with them.
+const LEAVE_ALONE: Duration = Duration::from_secs(10);
 
 /// As many recipients of late as are looked for after a start, in these states, those first that
 /// leave little to look through. A start waits for them no longer than this.
@@ -411,21 +413,21 @@ impl Spool {
         loop {
             self.shared.seen.notified().await;
             tokio::time::sleep(GATHER).await;
-            self.flush_sightings().await;
+            if let Err(fault) = self.flush_sightings().await {
+                tracing::warn!(%fault, "which workstations were seen is not remembered for now");
+                tokio::time::sleep(LEAVE_ALONE).await;
+            }
         }
     }
 
     /// Writes the sightings gathered so far; those that cannot be written now come again with mail.
-    pub async fn flush_sightings(&self) {
+    pub async fn flush_sightings(&self) -> Result<(), StoreError> {
         let rows = self.sightings().take();
         for portion in rows.chunks(PORTION) {
-            match self.shared.store.saw(portion.to_vec()).await {
-                Ok(()) => self.sightings().written(portion),
-                Err(fault) => {
-                    return tracing::warn!(%fault, "which workstations were seen is not remembered");
-                }
-            }
+            self.shared.store.saw(portion.to_vec()).await?;
+            self.sightings().written(portion);
         }
+        Ok(())
     }
 
     fn sightings(&self) -> MutexGuard<'_, Sightings> {

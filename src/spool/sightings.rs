@@ -32,9 +32,10 @@ struct Written {
 }
 
 impl Written {
-    /// Whether the store is to hear of it; a clock that goes back is no news for a while.
+    /// Whether the store is to hear of it. A clock that was set makes everything news.
     fn is_news(&self, sighting: &Sighting) -> bool {
-        let is_old = |at: Timestamp| at.after(AGAIN) <= sighting.at;
+        let is_old =
+            |at: Timestamp| at.after(AGAIN) <= sighting.at || sighting.at.after(AGAIN) <= at;
         let fresh = |lapse| {
             self.failed
                 .iter()
@@ -147,6 +148,9 @@ mod tests {
             (62, &[tls, bare], true),
             (63, &[tls, bare], false),
             (10, &[tls], false),
+            // The clock was set back.
+            (-100, &[tls], true),
+            (-99, &[tls], false),
         ] {
             let found = sightings.add(sighting("10.1.0.7", second, lapses));
             assert_eq!(found, is_news, "{second}");

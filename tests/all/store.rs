@@ -1386,6 +1386,16 @@ async fn a_workstation_is_one_row_that_knows_its_first_and_last_sighting() {
         (Lapse::BareNewlines, later(20)),
     ];
     assert_eq!(row.failed, failed);
+    // The clock ran ahead and was set back.
+    store
+        .saw(vec![
+            sighting(room(), "ws1", 90_000, Lapses::NONE),
+            sighting(room(), "ws1", 30, Lapses::NONE),
+        ])
+        .await
+        .unwrap();
+    let rows = store.workstations().await.unwrap();
+    assert_eq!((rows[1].last_seen_at, &rows[1].tls), (later(30), &None));
 }
 
 #[tokio::test]

@@ -10,6 +10,9 @@ use crate::mail::{Lapse, Origin, RoomId, Sighting, Station, StationKind, Timesta
 const MOST: u32 = 10_000;
 const MOST_UNKNOWN: u32 = 2_000;
 
+/// A sighting is never written later than this.
+const LATE_MILLIS: i64 = 60 * 60 * 1000;
+
 pub(super) fn saw(connection: &Connection, sightings: &[Sighting]) -> Result<(), StoreError> {
     for sighting in sightings {
         insert(connection, sighting)?;
@@ -23,19 +26,21 @@ fn insert(connection: &Connection, sighting: &Sighting) -> Result<(), StoreError
     };
     let at = sighting.at.as_millis();
     let failed = |lapse| sighting.lapses.has(lapse).then_some(at);
-    // What comes late changes nothing that is newer.
+    // What comes late changes nothing that is newer, unless that was under a clock that ran ahead.
     connection
         .prepare_cached(
             "INSERT INTO workstation VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6, ?7, ?8, ?9, ?10, ?11)
              ON CONFLICT DO UPDATE SET
-                 address = iif(last_seen_at <= ?6, ?5, address),
-                 tls = iif(last_seen_at <= ?6, ?7, tls),
-                 certificate_ends_at = iif(last_seen_at <= ?6, ?8, certificate_ends_at),
+                 address = iif(last_seen_at NOT BETWEEN ?6 + 1 AND ?6 + ?12, ?5, address),
+                 tls = iif(last_seen_at NOT BETWEEN ?6 + 1 AND ?6 + ?12, ?7, tls),
+                 certificate_ends_at =
+                     iif(last_seen_at NOT BETWEEN ?6 + 1 AND ?6 + ?12, ?8, certificate_ends_at),
                  first_seen_at = min(first_seen_at, ?6),
-                 last_seen_at = max(last_seen_at, ?6),
+                 last_seen_at = iif(last_seen_at NOT BETWEEN ?6 + 1 AND ?6 + ?12, ?6, last_seen_at),
                  missing_tls_at = coalesce(max(missing_tls_at, ?9), missing_tls_at, ?9),
                  bare_newlines_at = coalesce(max(bare_newlines_at, ?10), bare_newlines_at, ?10),
-                 unknown_workstation_at = iif(last_seen_at <= ?6, ?11, unknown_workstation_at)",
+                 unknown_workstation_at = iif(last_seen_at NOT BETWEEN ?6 + 1 AND ?6 + ?12, ?11,
+                     unknown_workstation_at)",
         )?
         .execute(params![
             origin,
@@ -49,6 +54,7 @@ fn insert(connection: &Connection, sighting: &Sighting) -> Result<(), StoreError
             failed(Lapse::MissingTls),
             failed(Lapse::BareNewlines),
             failed(Lapse::UnknownWorkstation),
+            LATE_MILLIS,
         ])?;
     Ok(())
 }
