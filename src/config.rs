@@ -17,6 +17,7 @@ use crate::lifecycle::report::Letterhead;
 use crate::lifecycle::retry::Schedule;
 use crate::limits::{self, FailedLoginSettings, Rate, RateSettings};
 use crate::mail::{Address, Domain, Language};
+use crate::smtp::patience;
 use crate::smtp::server::{ListenerSettings, ListenerTls};
 use crate::spool::sqlite;
 use crate::tls;
@@ -308,25 +309,68 @@ fn limits(mut table: Table<'_>) -> limits::Settings {
     if memory < message_size {
         table.fault("memory must have room for at least one message of message_size");
     }
+    let connections = number(table.take("connections"), 1, default.connections);
     limits::Settings {
         message_size,
         memory,
+        connections,
         recipients: number(
             table.take("recipients"),
             FEWEST_RECIPIENTS,
             default.recipients,
         ),
-        connections: number(table.take("connections"), 1, default.connections),
         connections_per_address: number(
             table.take("connections_per_address"),
             1,
             default.connections_per_address,
         ),
+        connections_kept: connections_kept(table.take("connections_kept"), connections),
         rates: table.table("rates").map(rates).unwrap_or_default(),
         failed_logins: table
             .table("failed_logins")
             .map(failed_logins)
             .unwrap_or_default(),
+        timeouts: table
+            .table("timeouts")
+            .map(client_timeouts)
+            .unwrap_or_default(),
+    }
+}
+
+/// A tenth, unless it is said; and not all, or nobody else could connect.
+fn connections_kept(value: Option<Value<'_>>, connections: usize) -> usize {
+    let kept = value.and_then(|it| it.integer(0..connections as u64));
+    let kept = kept.and_then(|it| usize::try_from(it).ok());
+    kept.unwrap_or(connections / 10)
+}
+
+/// Octets a second.
+fn pace(text: &str) -> Result<u32, &'static str> {
+    let octets = document::size(text).and_then(|it| u32::try_from(it).ok());
+    octets
+        .filter(|it| *it > 0)
+        .ok_or("must be what comes in a second, such as \"512 B\" or \"2 KiB\"")
+}
+
+fn client_timeouts(mut table: Table<'_>) -> patience::Timeouts {
+    let default = patience::Timeouts::default();
+    let pace = table.take("pace").and_then(|it| it.parse(pace));
+    let mut wait = |key, default| {
+        table
+            .take(key)
+            .and_then(Value::positive_duration)
+            .unwrap_or(default)
+    };
+    patience::Timeouts {
+        proxy_header: wait("proxy_header", default.proxy_header),
+        handshake: wait("handshake", default.handshake),
+        command: wait("command", default.command),
+        login: wait("login", default.login),
+        block: wait("block", default.block),
+        pace: pace.unwrap_or(default.pace),
+        content: wait("content", default.content),
+        replies: wait("replies", default.replies),
+        without_mail: wait("without_mail", default.without_mail),
     }
 }
 
@@ -568,6 +612,9 @@ address = "127.0.0.1:2525"
             ("[limitz]\nrecipients = 5", "line 10: unknown key \"limitz\"; did you mean \"limits\"?"),
             ("[limits]\nrecipient = 5", "line 11: unknown key \"recipient\" in [limits]; did you mean \"recipients\"?"),
             ("[limits]\nrecipients = 0", "line 11: \"recipients\": must be from 1 to 1000000"),
+            ("[limits]\nconnections = 5\nconnections_kept = 5", "line 12: \"connections_kept\": must be from 0 to 4"),
+            ("[limits.timeouts]\ncomand = \"1m\"", "line 11: unknown key \"comand\" in [limits.timeouts]; did you mean \"command\"?"),
+            ("[limits.timeouts]\npace = \"0 B\"", "line 11: \"pace\": must be what comes in a second, such as \"512 B\" or \"2 KiB\""),
             ("[limits.rates]\nroom = \"fast\"", "line 11: \"room\": a rate is written like \"120/min\": a number from 1 to 1000000, then /s, /min or /h"),
             ("[delivery]\nretry = []", "line 11: \"retry\": must name at least one wait, such as [\"5s\", \"1m\"]"),
             ("[delivery]\nwarn_after = \"0s\"", "line 11: \"warn_after\": must be more than nothing"),

@@ -1,15 +1,46 @@
-//! Connections that are open, in all and from each address: a place is taken, and given back when dropped.
+//! Places: connections that are open, in all and from each address, and who leaves when places get
+//! short.
+//!
+//! A part of the places is kept for whoever the routing table names: strangers never have them all.
+//! When places get short, the one that has been longest without a transaction makes room, strangers
+//! first; nobody leaves in the middle of a message. Nothing here waits or fails: who finds no place is
+//! told so by the caller, and who is to leave hears of it in [`Seat::is_needed`].
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use super::Settings;
+use tokio::sync::Notify;
 
-/// Connections that are open, in all and from each address.
+use super::{Settings, network};
+
+/// Places are short when more than this part of them is taken.
+const MANY: (usize, usize) = (4, 5);
+/// How long one may be there without a transaction while places are short.
+const STRANGER_WHEN_SHORT: Duration = Duration::from_secs(10);
+const KNOWN_WHEN_SHORT: Duration = Duration::from_secs(60);
+/// The same when no place is left, and somebody stands at the door whom the table names.
+const STRANGER_WHEN_FULL: Duration = Duration::from_secs(1);
+const KNOWN_WHEN_FULL: Duration = Duration::from_secs(10);
+/// So many leave for one that comes, so that places become fewer.
+const LEAVE_AT_ONCE: usize = 2;
+/// So many may be on their way out: they still hold what a connection holds.
+const MOST_LEAVING: usize = 500;
+
+/// Who connects, for all that is known before it says a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Guest {
+    Stranger,
+    /// The routing table names its address, or it has shown who it is.
+    Known,
+}
+
+/// Connections that are open, in all and from each address (of IPv6: from each /64).
 #[derive(Debug)]
 pub struct Connections {
     most: usize,
+    most_strangers: usize,
     most_per_address: usize,
     open: Mutex<Open>,
 }
@@ -17,7 +48,21 @@ pub struct Connections {
 #[derive(Debug, Default)]
 struct Open {
     all: usize,
+    strangers: usize,
     by_address: HashMap<IpAddr, usize>,
+    /// Those without a transaction, in the order in which they make room.
+    idle: BTreeMap<Turn, Arc<Notify>>,
+    /// Those that were told to leave; they hold no place any more.
+    leaving: usize,
+    taken: u64,
+}
+
+/// When it is whose turn to make room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Turn {
+    guest: Guest,
+    since: Instant,
+    number: u64,
 }
 
 /// A connection's place; given back when dropped.
@@ -26,34 +71,84 @@ pub struct Seat {
     connections: Arc<Connections>,
     /// Unknown at first behind a load balancer.
     address: Option<IpAddr>,
+    needed: Arc<Notify>,
+    guest: Guest,
+    number: u64,
+    /// While it has no transaction, and until it makes room.
+    turn: Option<Turn>,
 }
 
 impl Connections {
     pub fn new(settings: &Settings) -> Arc<Self> {
         Arc::new(Self {
             most: settings.connections,
+            most_strangers: settings
+                .connections
+                .saturating_sub(settings.connections_kept),
             most_per_address: settings.connections_per_address,
             open: Mutex::default(),
         })
     }
 
     /// A place for one more from `address`; `None`: the house, or the address's share, is full.
-    pub fn take(self: &Arc<Self>, address: IpAddr) -> Option<Seat> {
-        let mut seat = self.take_unnamed()?;
-        seat.name(address).then_some(seat)
-    }
-
-    /// A place for one more, whose address is not known yet; `None`: the house is full.
-    pub fn take_unnamed(self: &Arc<Self>) -> Option<Seat> {
-        let mut open = self.open();
-        if open.all >= self.most {
+    pub fn take(self: &Arc<Self>, address: IpAddr, guest: Guest, now: Instant) -> Option<Seat> {
+        if !self.has_share(&self.open(), address) {
             return None;
         }
-        open.all += 1;
-        Some(Seat {
+        let mut seat = self.take_place(guest, now)?;
+        seat.name(address, guest, now).then_some(seat)
+    }
+
+    /// A place for a load balancer's connection, of whose client nothing is known yet; `None`: the
+    /// house is full.
+    pub fn take_unnamed(self: &Arc<Self>, now: Instant) -> Option<Seat> {
+        self.take_place(Guest::Known, now)
+    }
+
+    fn take_place(self: &Arc<Self>, guest: Guest, now: Instant) -> Option<Seat> {
+        let mut open = self.open();
+        self.make_room(&mut open, guest, now);
+        if !self.has_room(&open, guest) {
+            return None;
+        }
+        open.count(guest);
+        open.taken += 1;
+        let mut seat = Seat {
             connections: Arc::clone(self),
             address: None,
-        })
+            needed: Arc::default(),
+            guest,
+            number: open.taken,
+            turn: None,
+        };
+        seat.wait_in(&mut open, now);
+        Some(seat)
+    }
+
+    fn has_room(&self, open: &Open, guest: Guest) -> bool {
+        open.all < self.most && (guest == Guest::Known || open.strangers < self.most_strangers)
+    }
+
+    fn has_share(&self, open: &Open, address: IpAddr) -> bool {
+        let mine = open.by_address.get(&network(address));
+        mine.copied().unwrap_or(0) < self.most_per_address
+    }
+
+    /// Sends away whom it is time for.
+    fn make_room(&self, open: &mut Open, guest: Guest, now: Instant) {
+        let (part, whole) = MANY;
+        let is_short = |open: &Open| {
+            open.all * whole >= self.most * part
+                || open.strangers * whole >= self.most_strangers * part
+        };
+        for _ in 0..LEAVE_AT_ONCE {
+            if is_short(open) {
+                open.send_away(guest, STRANGER_WHEN_SHORT, KNOWN_WHEN_SHORT, now);
+            }
+        }
+        if guest == Guest::Known && !self.has_room(open, guest) {
+            open.send_away(guest, STRANGER_WHEN_FULL, KNOWN_WHEN_FULL, now);
+        }
     }
 
     fn open(&self) -> MutexGuard<'_, Open> {
@@ -61,25 +156,142 @@ impl Connections {
     }
 }
 
+impl Open {
+    fn count(&mut self, guest: Guest) {
+        self.all += 1;
+        if guest == Guest::Stranger {
+            self.strangers += 1;
+        }
+    }
+
+    fn uncount(&mut self, guest: Guest) {
+        self.all = self.all.saturating_sub(1);
+        if guest == Guest::Stranger {
+            self.strangers = self.strangers.saturating_sub(1);
+        }
+    }
+
+    /// The next one makes room for `newcomer`, if it has been idle for long enough.
+    fn send_away(&mut self, newcomer: Guest, stranger: Duration, known: Duration, now: Instant) {
+        let Some(next) = self.idle.first_entry() else {
+            return;
+        };
+        let turn = *next.key();
+        let patience = match turn.guest {
+            Guest::Stranger => stranger,
+            Guest::Known => known,
+        };
+        let is_time = now.saturating_duration_since(turn.since) >= patience;
+        if is_time && turn.guest <= newcomer && self.leaving < MOST_LEAVING {
+            next.remove().notify_one();
+            self.uncount(turn.guest);
+            self.leaving += 1;
+        }
+    }
+}
+
 impl Seat {
-    /// Whose it is is known now. `false`: that address's share is full.
-    pub fn name(&mut self, address: IpAddr) -> bool {
-        let mut open = self.connections.open();
-        let mine = open.by_address.get(&address).copied().unwrap_or(0);
-        if self.address.is_some() || mine >= self.connections.most_per_address {
+    /// Whose it is is known now. `false`: that address's share is full, or strangers have no place left.
+    pub fn name(&mut self, address: IpAddr, guest: Guest, now: Instant) -> bool {
+        let connections = Arc::clone(&self.connections);
+        let mut open = connections.open();
+        if self.address.is_some() || !connections.has_share(&open, address) {
             return false;
         }
-        open.by_address.insert(address, mine + 1);
+        if guest != self.guest {
+            connections.make_room(&mut open, guest, now);
+            if guest == Guest::Stranger && open.strangers >= connections.most_strangers {
+                return false;
+            }
+            self.become_guest(guest, &mut open);
+        }
+        let address = network(address);
+        *open.by_address.entry(address).or_default() += 1;
         drop(open);
         self.address = Some(address);
         true
+    }
+
+    /// It has shown who it is.
+    pub fn is_known(&mut self) {
+        if self.guest == Guest::Stranger {
+            let connections = Arc::clone(&self.connections);
+            self.become_guest(Guest::Known, &mut connections.open());
+        }
+    }
+
+    /// A transaction is under way, or not: nobody leaves in the middle of one.
+    pub fn is_busy(&mut self, is_busy: bool, now: Instant) {
+        if is_busy == self.turn.is_some() {
+            let connections = Arc::clone(&self.connections);
+            let mut open = connections.open();
+            match is_busy {
+                true => self.leave_line(&mut open),
+                false => self.wait_in(&mut open, now),
+            }
+        }
+    }
+
+    /// It brought a message, and goes to the end of the line.
+    pub fn has_served(&mut self, now: Instant) {
+        self.is_busy(true, now);
+        self.is_busy(false, now);
+    }
+
+    /// Ready when another needs the place.
+    pub async fn is_needed(&self) {
+        self.needed.notified().await;
+    }
+
+    fn wait_in(&mut self, open: &mut Open, now: Instant) {
+        let turn = Turn {
+            guest: self.guest,
+            since: now,
+            number: self.number,
+        };
+        open.idle.insert(turn, Arc::clone(&self.needed));
+        self.turn = Some(turn);
+    }
+
+    /// Whoever was told to leave has no turn in the line, and keeps it.
+    fn leave_line(&mut self, open: &mut Open) {
+        if self
+            .turn
+            .is_some_and(|turn| open.idle.remove(&turn).is_some())
+        {
+            self.turn = None;
+        }
+    }
+
+    fn become_guest(&mut self, guest: Guest, open: &mut Open) {
+        let turn = self.turn;
+        self.leave_line(open);
+        match (turn, self.turn) {
+            // It was told to leave, and holds no place.
+            (_, Some(_)) => return,
+            (Some(turn), None) => {
+                open.uncount(self.guest);
+                self.guest = guest;
+                self.wait_in(open, turn.since);
+            }
+            (None, None) => {
+                open.uncount(self.guest);
+                self.guest = guest;
+            }
+        }
+        open.count(guest);
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut open = self.connections.open();
-        open.all = open.all.saturating_sub(1);
+        match self.turn {
+            Some(turn) if open.idle.remove(&turn).is_none() => {
+                open.leaving = open.leaving.saturating_sub(1);
+            }
+            _ => open.uncount(self.guest),
+        }
         let Some(address) = self.address else { return };
         if let Some(mine) = open.by_address.get_mut(&address) {
             *mine = mine.saturating_sub(1);
@@ -92,26 +304,181 @@ impl Drop for Seat {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
+
+    fn connections(most: usize, kept: usize, per_address: usize) -> Arc<Connections> {
+        Connections::new(&Settings {
+            connections: most,
+            connections_kept: kept,
+            connections_per_address: per_address,
+            ..Settings::default()
+        })
+    }
+
+    fn address(number: u32) -> IpAddr {
+        std::net::Ipv4Addr::from(0x0a00_0000 + number).into()
+    }
+
+    fn is_sent_away(seat: &Seat) -> bool {
+        let open = seat.connections.open();
+        seat.turn.is_some_and(|it| !open.idle.contains_key(&it))
+    }
+
+    fn sent_away(seats: &[Seat]) -> Vec<usize> {
+        (0..seats.len())
+            .filter(|at| is_sent_away(&seats[*at]))
+            .collect()
+    }
+
+    /// So many come at once, each from an address of its own.
+    fn come(house: &Arc<Connections>, guest: Guest, many: u32, now: Instant) -> Vec<Seat> {
+        let first = u32::try_from(house.open().taken).unwrap();
+        let numbers = first..first + many;
+        numbers
+            .filter_map(|it| house.take(address(it), guest, now))
+            .collect()
+    }
 
     #[test]
     fn seats_are_counted_in_all_and_by_address() {
-        let connections = Connections::new(&Settings {
-            connections: 3,
-            connections_per_address: 2,
-            ..Settings::default()
-        });
-        let [one, two] = ["10.0.0.1", "10.0.0.2"].map(|it| it.parse().unwrap());
-        let first = connections.take(one).unwrap();
-        let second = connections.take(one).unwrap();
-        assert!(connections.take(one).is_none(), "the address's share");
-        let third = connections.take(two).unwrap();
-        assert!(connections.take(two).is_none(), "the house");
+        let (house, now) = (connections(3, 0, 2), Instant::now());
+        let take = |number| house.take(address(number), Guest::Known, now);
+        let first = take(1).unwrap();
+        let second = take(1).unwrap();
+        assert!(take(1).is_none(), "the address's share");
+        let third = take(2).unwrap();
+        assert!(take(2).is_none(), "the house");
         drop(first);
-        let fourth = connections.take(two).unwrap();
-        assert!(connections.take(one).is_none(), "the house again");
+        let fourth = take(2).unwrap();
+        assert!(take(1).is_none(), "the house again");
         drop((second, third, fourth));
-        assert!(connections.open().by_address.is_empty());
+        let open = house.open();
+        assert!(open.by_address.is_empty() && open.idle.is_empty());
+        assert_eq!((open.all, open.strangers, open.leaving), (0, 0, 0));
+    }
+
+    #[test]
+    fn of_ipv6_a_network_has_one_share() {
+        let (house, now) = (connections(9, 0, 1), Instant::now());
+        let take = |it: &str| house.take(it.parse().unwrap(), Guest::Stranger, now);
+        let held = take("2001:db8::1").unwrap();
+        assert!(take("2001:db8::ffff:2").is_none());
+        assert!(take("2001:db8:0:1::1").is_some());
+        drop(held);
+        assert!(take("2001:db8::3").is_some());
+    }
+
+    #[test]
+    fn strangers_never_have_all_places() {
+        let (house, now) = (connections(100, 10, 1), Instant::now());
+        let strangers = come(&house, Guest::Stranger, 200, now);
+        assert_eq!(strangers.len(), 90);
+        let known = come(&house, Guest::Known, 200, now);
+        assert_eq!(known.len(), 10, "and no stranger was there for long");
+        assert!(sent_away(&strangers).is_empty());
+    }
+
+    #[test]
+    fn strangers_that_idle_make_room() {
+        let (house, start) = (connections(100, 10, 1), Instant::now());
+        let strangers = come(&house, Guest::Stranger, 90, start);
+        let later = start + STRANGER_WHEN_FULL;
+        let known = come(&house, Guest::Known, 30, later);
+        assert_eq!(known.len(), 30);
+        assert_eq!(sent_away(&strangers), (0..20).collect::<Vec<_>>());
+        assert!(come(&house, Guest::Stranger, 1, later).is_empty() || house.open().all <= 100);
+        let much_later = start + STRANGER_WHEN_SHORT;
+        let more = come(&house, Guest::Stranger, 10, much_later);
+        assert_eq!(more.len(), 10);
+        assert!(
+            sent_away(&known).is_empty(),
+            "a stranger never takes the place of a workstation"
+        );
+        drop((strangers, known, more));
+        let open = house.open();
+        assert_eq!((open.all, open.strangers, open.leaving), (0, 0, 0));
+    }
+
+    #[test]
+    fn while_places_are_many_nobody_leaves() {
+        let (house, start) = (connections(100, 10, 1), Instant::now());
+        let strangers = come(&house, Guest::Stranger, 70, start);
+        let later = start + Duration::from_secs(100_000);
+        assert_eq!(come(&house, Guest::Known, 1, later).len(), 1);
+        assert!(sent_away(&strangers).is_empty());
+    }
+
+    #[test]
+    fn among_the_known_the_longest_idle_goes_and_nobody_in_a_transaction() {
+        let (house, start) = (connections(10, 0, 1), Instant::now());
+        let mut seats = come(&house, Guest::Known, 10, start);
+        seats[0].is_busy(true, start);
+        seats[1].has_served(start + Duration::from_secs(30));
+        assert!(come(&house, Guest::Known, 1, start + Duration::from_secs(9)).is_empty());
+        let now = start + KNOWN_WHEN_FULL;
+        let newcomer = come(&house, Guest::Known, 1, now);
+        assert_eq!((newcomer.len(), sent_away(&seats)), (1, vec![2]));
+        let newcomers = come(&house, Guest::Known, 7, now);
+        assert_eq!((newcomers.len(), sent_away(&seats)), (7, (2..10).collect()));
+        // The last of them begins a transaction while it is told.
+        seats[9].is_busy(true, now);
+        seats[9].is_busy(false, now);
+        assert!(is_sent_away(&seats[9]));
+        let later = now + KNOWN_WHEN_SHORT;
+        assert_eq!(come(&house, Guest::Stranger, 2, later).len(), 0);
+        assert!(!is_sent_away(&seats[0]) && !is_sent_away(&seats[1]));
+        drop((seats, newcomer, newcomers));
+        let open = house.open();
+        assert_eq!((open.all, open.strangers, open.leaving), (0, 0, 0));
+    }
+
+    #[test]
+    fn who_shows_who_it_is_is_a_stranger_no_more() {
+        let (house, start) = (connections(10, 2, 1), Instant::now());
+        let mut strangers = come(&house, Guest::Stranger, 8, start);
+        strangers[0].is_known();
+        assert_eq!(house.open().strangers, 7);
+        let now = start + Duration::from_secs(20);
+        assert_eq!(come(&house, Guest::Stranger, 1, now).len(), 1);
+        assert_eq!(sent_away(&strangers), [1]);
+        strangers[1].is_known();
+        drop(strangers);
+        assert_eq!(house.open().all, 0);
+    }
+
+    #[test]
+    fn behind_a_balancer_a_stranger_is_one_once_it_is_named() {
+        let (house, now) = (connections(10, 5, 1), Instant::now());
+        let strangers = come(&house, Guest::Stranger, 5, now);
+        let mut seat = house.take_unnamed(now).unwrap();
+        assert!(!seat.name(address(90), Guest::Stranger, now));
+        drop(seat);
+        let mut seat = house.take_unnamed(now).unwrap();
+        assert!(seat.name(address(91), Guest::Known, now));
+        assert!(!seat.name(address(92), Guest::Known, now), "once");
+        drop((strangers, seat));
+        assert_eq!(house.open().all, 0);
+    }
+
+    #[test]
+    fn only_so_many_are_on_their_way_out() {
+        let (house, start) = (connections(2000, 0, 1), Instant::now());
+        let idle = come(&house, Guest::Stranger, 2000, start);
+        let now = start + STRANGER_WHEN_SHORT;
+        let newcomers = come(&house, Guest::Stranger, 2000, now);
+        assert_eq!(sent_away(&idle).len(), MOST_LEAVING);
+        assert_eq!(newcomers.len(), MOST_LEAVING);
+    }
+
+    #[test]
+    fn who_is_told_hears_it_even_later() {
+        let (house, start) = (connections(1, 0, 1), Instant::now());
+        let first = house.take(address(1), Guest::Stranger, start).unwrap();
+        let _second = house.take(address(2), Guest::Known, start + STRANGER_WHEN_FULL);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .build()
+            .unwrap();
+        runtime.block_on(first.is_needed());
     }
 }

@@ -10,10 +10,12 @@ mod failed_logins;
 mod rate;
 mod rates;
 
-pub use connections::{Connections, Seat};
+pub use connections::{Connections, Guest, Seat};
 pub use failed_logins::{FailedLoginSettings, FailedLogins};
 pub use rate::{Rate, RateFault};
 pub use rates::{RateSettings, Rates};
+
+use crate::smtp::patience::Timeouts;
 
 /// `[limits]` of the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,10 +26,13 @@ pub struct Settings {
     pub recipients: usize,
     pub connections: usize,
     pub connections_per_address: usize,
+    /// Of `connections`, those that strangers never have.
+    pub connections_kept: usize,
     /// Octets for the bodies of messages in hand.
     pub memory: usize,
     pub rates: RateSettings,
     pub failed_logins: FailedLoginSettings,
+    pub timeouts: Timeouts,
 }
 
 impl Default for Settings {
@@ -37,9 +42,11 @@ impl Default for Settings {
             recipients: 100,
             connections: 5000,
             connections_per_address: 100,
+            connections_kept: 500,
             memory: 512 << 20,
             rates: RateSettings::default(),
             failed_logins: FailedLoginSettings::default(),
+            timeouts: Timeouts::default(),
         }
     }
 }

@@ -873,6 +873,42 @@ impl Reply {
         )
     }
 
+    /// A message that comes a few octets at a time.
+    pub fn too_slow() -> Self {
+        let words = "The message comes too slowly; closing the connection. Nothing was taken";
+        Self::new(421, (4, 2), words)
+    }
+
+    /// Only noted: who takes no replies hears none.
+    pub fn replies_not_taken() -> Self {
+        let words = "The client takes no replies; closing the connection";
+        Self::new(421, (4, 2), words)
+    }
+
+    /// Only noted: it could not be said yet.
+    pub fn handshake_too_slow() -> Self {
+        let words = "The TLS handshake takes too long; closing the connection";
+        Self::new(421, (4, 2), words)
+    }
+
+    /// Only noted: nothing can be said any more.
+    pub fn tls_failed(cause: &str) -> Self {
+        let words = format!("TLS with the client failed; closing the connection: {cause}");
+        Self::new(421, (7, 0), words)
+    }
+
+    pub fn too_long_without_mail() -> Self {
+        let words = "No message for too long; closing the connection";
+        Self::new(421, (7, 0), words)
+    }
+
+    /// For whoever has no transaction under way, while others find no place.
+    pub fn place_needed() -> Self {
+        let words =
+            "Too many connections: this one, which brings no message, makes room for others";
+        Self::new(421, (7, 0), words)
+    }
+
     /// Never heard by anybody, only noted: the client is gone.
     pub fn client_vanished() -> Self {
         Self::new(
@@ -1047,6 +1083,9 @@ mod tests {
             (Reply::our_trouble(), "451 4.3.0 "),
             (Reply::shutting_down(), "421 4.3.2 "),
             (Reply::timed_out(), "421 4.4.2 "),
+            (Reply::too_slow(), "421 4.4.2 "),
+            (Reply::too_long_without_mail(), "421 4.7.0 "),
+            (Reply::place_needed(), "421 4.7.0 "),
         ] {
             let wire = said(&reply.with_reference(reference()));
             assert!(wire.starts_with(start), "{wire}");

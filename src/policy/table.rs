@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -304,5 +305,9 @@ impl RoutingTable {
     /// Every line of the table that names this peer.
     pub fn lines<'a>(&'a self, peer: &'a Peer) -> impl Iterator<Item = &'a Line> {
         self.sources.matching(peer)
+    }
+    /// Whether a network of the table holds this address.
+    pub fn names(&self, address: IpAddr) -> bool {
+        self.sources.around(address, 128).next().is_some()
     }
 }

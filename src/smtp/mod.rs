@@ -10,7 +10,7 @@ pub mod auth;
 pub mod command;
 pub mod data;
 mod line;
-mod patience;
+pub mod patience;
 pub mod proxy;
 pub mod server;
 pub mod session;

@@ -9,7 +9,7 @@ use std::io::{self, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -21,15 +21,13 @@ use tokio::time::{sleep, timeout};
 use super::proxy::{self, Source};
 use super::session::{self, Session, Tls};
 use super::visit::{FAREWELL, GRACE, Visit, attend};
-use crate::limits::{self, Connections, FailedLogins, Rates, Seat};
+use crate::limits::{self, Connections, FailedLogins, Guest, Rates, Seat};
 use crate::mail::{Refusal, Reply, Timestamp};
 use crate::policy::table::RoutingTable;
 use crate::spool::Spool;
 use crate::supervisor::Pulse;
 use crate::tls::Incoming;
 
-/// For a load balancer to say on whose behalf it connects: it does that before all else.
-const HEADER: Duration = Duration::from_secs(5);
 /// Between attempts to accept while that fails, as it does without file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
@@ -37,6 +35,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 const BEAT: Duration = Duration::from_millis(250);
 
 const BACKLOG: i32 = 4096;
+/// Octets that the kernel keeps of what we say, for a client that does not listen. Replies are short.
+const UNHEARD: usize = 64 * 1024;
 
 /// One `[[listener]]` of the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,6 +121,7 @@ pub fn bind(settings: &ListenerSettings) -> io::Result<Listener> {
     )?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
+    socket.set_send_buffer_size(UNHEARD)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     let socket = TcpListener::from_std(socket.into())?;
@@ -209,36 +210,52 @@ impl Door {
     fn seat(&self, from: IpAddr) -> Result<Seat, Reply> {
         let balancers = &self.settings.proxy_from;
         let seat = match balancers.is_empty() {
-            true => self.parts.connections.take(from),
+            true => {
+                let guest = self.guest(from);
+                self.parts.connections.take(from, guest, Instant::now())
+            }
             false if balancers.iter().any(|it| it.contains(&from)) => {
-                self.parts.connections.take_unnamed()
+                self.parts.connections.take_unnamed(Instant::now())
             }
             false => return Err(Reply::only_through_a_balancer()),
         };
         seat.ok_or_else(Reply::too_many_connections)
     }
 
+    /// Whether the routing table names this address.
+    fn guest(&self, address: IpAddr) -> Guest {
+        match self.parts.table.borrow().names(address) {
+            true => Guest::Known,
+            false => Guest::Stranger,
+        }
+    }
+
+    /// Gives a client from behind a load balancer a place of its own.
+    fn name(&self, seat: &mut Seat, client: IpAddr) -> bool {
+        seat.name(client, self.guest(client), Instant::now())
+    }
+
     /// Finds out who it is, and attends to it.
     async fn receive(&self, mut stream: TcpStream, from: SocketAddr, mut seat: Seat) {
         if self.settings.proxy_from.is_empty() {
-            return attend(self.visit(from), stream).await;
+            return attend(self.visit(from, seat), stream).await;
         }
-        match introduced(&mut stream).await {
-            Ok(Source::Client(client)) if seat.name(client.ip()) => {
-                attend(self.visit(client), stream).await;
+        let patience = self.parts.limits.timeouts.proxy_header;
+        match introduced(&mut stream, patience).await {
+            Ok(Source::Client(client)) if self.name(&mut seat, client.ip()) => {
+                attend(self.visit(client, seat), stream).await;
             }
             Ok(Source::Client(client)) => {
                 self.turn_away(stream, client, Reply::too_many_connections());
             }
             Ok(Source::Balancer) => {
-                attend(self.visit(from).of_nobody(), stream).await;
+                attend(self.visit(from, seat).of_nobody(), stream).await;
             }
             Err(fault) => {
                 tracing::warn!(balancer = %from, %fault, "a load balancer does not say for whom it connects");
                 self.turn_away(stream, from, Reply::only_through_a_balancer());
             }
         }
-        drop(seat);
     }
 
     async fn turn_all_away(&self, socket: &TcpListener) {
@@ -284,20 +301,25 @@ impl Door {
         }
     }
 
-    fn visit(&self, address: SocketAddr) -> Visit {
+    fn visit(&self, address: SocketAddr, seat: Seat) -> Visit {
         let tls = match self.settings.tls {
             ListenerTls::Off | ListenerTls::Implicit => Tls::NotOffered,
             ListenerTls::StartTls => Tls::Offered,
             ListenerTls::Required => Tls::Required,
         };
         let session = Session::new(Arc::clone(&self.session), address, tls);
-        Visit::new(Arc::clone(&self.parts), self.settings.clone(), session)
+        Visit::new(
+            Arc::clone(&self.parts),
+            self.settings.clone(),
+            session,
+            seat,
+        )
     }
 }
 
 /// On whose behalf a load balancer connects. Not an octet more is read than that takes: what follows
 /// may be a TLS handshake.
-async fn introduced(stream: &mut TcpStream) -> io::Result<Source> {
+async fn introduced(stream: &mut TcpStream, patience: Duration) -> io::Result<Source> {
     let header = async {
         let mut beginning = [0; proxy::BEGINNING];
         stream.read_exact(&mut beginning).await?;
@@ -306,7 +328,7 @@ async fn introduced(stream: &mut TcpStream) -> io::Result<Source> {
         stream.read_exact(&mut rest).await?;
         beginning.source(&rest).map_err(io::Error::other)
     };
-    timeout(HEADER, header).await?
+    timeout(patience, header).await?
 }
 
 fn turned_away(client: IpAddr, reply: &Reply) -> Option<Refusal> {

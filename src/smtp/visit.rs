@@ -1,33 +1,35 @@
 //! One connection: its stream, its session, and all that is held for it.
 //!
 //! Does what the session says and brings the answers back; decides nothing about mail. A client that
-//! is silent, slow or gone costs its own task and the few KiB it holds, and ends nothing but itself.
+//! is silent, slow or gone costs its own task and the few KiB it holds, and ends nothing but itself:
+//! it is cut when its time is over, or earlier when others need the place, and a row of the log says why.
 
 use std::fmt;
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::ready;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_rustls::server::TlsStream;
 
 use super::auth::{self, Answer, Question};
-use super::patience::Patience;
+use super::patience::{Overdue, Patience};
 use super::server::{ListenerSettings, ListenerTls, Parts};
-use super::session::{Awaiting, Session, Step};
+use super::session::{Session, Step};
+use crate::limits::Seat;
 use crate::mail::{Certificate, Doubt, Login, Received, Reply, Timestamp};
 use crate::spool::store::{Known, StoreError};
 use crate::spool::{BodyPermit, Spool};
 use crate::tls::{self, Shown};
 
-/// For a client to take what we say.
-const WRITE: Duration = Duration::from_secs(180);
-const HANDSHAKE: Duration = Duration::from_secs(30);
 /// For transactions in hand, once the relay goes down.
 pub(super) const GRACE: Duration = Duration::from_secs(20);
 /// For a client to close after the last word.
@@ -40,9 +42,8 @@ const MEMORY: Duration = Duration::from_secs(10);
 const CHECK: Duration = Duration::from_secs(10);
 /// How exactly it is remembered when a user last logged in: each time is a write.
 const LAST_LOGIN: Duration = Duration::from_secs(60);
-/// What a connection reads into: while it waits, and while content comes.
-const BUFFER: usize = 8 * 1024;
-const CONTENT_BUFFER: usize = 16 * 1024;
+/// Octets read at once. Who waits has no buffer at all.
+const AT_ONCE: usize = 16 * 1024;
 /// Replies to pipelined commands are sent together, as long as they are not too many.
 const OUTPUT: usize = 32 * 1024;
 
@@ -51,6 +52,7 @@ pub(super) struct Visit {
     parts: Arc<Parts>,
     listener: ListenerSettings,
     session: Session,
+    seat: Seat,
     input: BytesMut,
     output: Vec<u8>,
     /// Memory for the content at hand, and how long this client waited for it.
@@ -64,6 +66,47 @@ pub(super) struct Visit {
     patience: Patience,
     /// The certificate that the client has shown.
     shown: Option<Shown>,
+    /// Its time is over: it hears the last word at once, or not at all.
+    is_cut: bool,
+}
+
+/// What is the client's fault, and ends its connection with a row of the log.
+#[derive(Debug)]
+enum Fault {
+    Handshake,
+    Replies,
+    Tls(String),
+    /// Somebody else needs its place.
+    Place,
+}
+
+impl Fault {
+    fn reply(&self) -> Reply {
+        match self {
+            Self::Handshake => Reply::handshake_too_slow(),
+            Self::Replies => Reply::replies_not_taken(),
+            Self::Tls(cause) => Reply::tls_failed(cause),
+            Self::Place => Reply::place_needed(),
+        }
+    }
+}
+
+/// How a connection ends before its time.
+#[derive(Debug)]
+enum Broken {
+    /// By the network, or by us: nobody is told.
+    Io(io::Error),
+    Cut(Fault),
+}
+
+impl From<io::Error> for Broken {
+    /// The TLS library tells of what breaks its rules as invalid data.
+    fn from(fault: io::Error) -> Self {
+        match fault.kind() {
+            io::ErrorKind::InvalidData => Self::Cut(Fault::Tls(fault.to_string())),
+            _ => Self::Io(fault),
+        }
+    }
 }
 
 /// Why a conversation paused.
@@ -73,30 +116,51 @@ enum Pause {
     Closed,
 }
 
+/// What came while a client was listened to.
+enum Heard {
+    /// None: it hung up.
+    Octets(usize),
+    Nothing,
+    PlaceNeeded,
+    /// The relay goes down.
+    Stop,
+}
+
 /// From the first byte to the last. What goes wrong ends this connection and nothing else.
 pub(super) async fn attend(mut visit: Visit, stream: TcpStream) {
     let client = visit.session.peer().address;
     tracing::debug!(%client, listener = visit.listener.name, "connected");
     match visit.serve(stream).await {
         Ok(()) => tracing::debug!(%client, "closed"),
-        Err(fault) => tracing::debug!(%client, %fault, "broken off"),
+        Err(Broken::Io(fault)) => tracing::debug!(%client, %fault, "broken off"),
+        Err(Broken::Cut(fault)) => {
+            tracing::debug!(%client, ?fault, "cut");
+            visit.note(&fault.reply());
+        }
     }
 }
 
 impl Visit {
-    pub(super) fn new(parts: Arc<Parts>, listener: ListenerSettings, session: Session) -> Self {
+    pub(super) fn new(
+        parts: Arc<Parts>,
+        listener: ListenerSettings,
+        session: Session,
+        seat: Seat,
+    ) -> Self {
         Self {
             stop: parts.stop.clone(),
+            patience: Patience::new(&parts.limits.timeouts, Instant::now()),
             parts,
             listener,
             session,
+            seat,
             input: BytesMut::new(),
             output: Vec::new(),
             permit: BodyPermit::default(),
             waited: Duration::ZERO,
             going_down: None,
             nobody: false,
-            patience: Patience::new(Instant::now()),
+            is_cut: false,
             shown: None,
         }
     }
@@ -109,31 +173,45 @@ impl Visit {
         }
     }
 
-    async fn serve(&mut self, mut stream: TcpStream) -> io::Result<()> {
+    async fn serve(&mut self, mut stream: TcpStream) -> Result<(), Broken> {
         stream.set_nodelay(true)?;
-        if self.listener.tls != ListenerTls::Implicit
-            && self.converse(&mut stream).await? == Pause::Closed
-        {
-            return Ok(());
+        if self.listener.tls != ListenerTls::Implicit {
+            let paused = self.converse(&mut stream).await;
+            if forgotten_if_cut(paused, &stream)? == Pause::Closed {
+                return Ok(());
+            }
         }
-        let mut stream = self.shake_hands(stream).await?;
-        self.converse(&mut stream).await.map(drop)
+        // In a box: what a handshake needs is nothing that a connection keeps.
+        let mut stream = Box::pin(self.shake_hands(stream)).await?;
+        let closed = self.converse(&mut stream).await;
+        forgotten_if_cut(closed, stream.get_ref().0).map(drop)
     }
 
-    async fn shake_hands(&mut self, stream: TcpStream) -> io::Result<Box<TlsStream<TcpStream>>> {
+    async fn shake_hands(
+        &mut self,
+        stream: TcpStream,
+    ) -> Result<Box<TlsStream<TcpStream>>, Broken> {
         let Some(incoming) = &self.parts.tls else {
-            return Err(io::Error::other("this listener has no certificate"));
+            let cause = "this listener has no certificate";
+            return Err(Broken::Io(io::Error::other(cause)));
         };
         let incoming = Arc::clone(&incoming.borrow());
+        let patience = self.parts.limits.timeouts.handshake;
         let accepted = tokio::select! {
-            accepted = timeout(HANDSHAKE, incoming.accept(stream)) => accepted??,
+            accepted = timeout(patience, incoming.accept(stream)) => {
+                accepted.map_err(|_| Broken::Cut(Fault::Handshake))??
+            }
+            () = self.seat.is_needed() => return Err(Broken::Cut(Fault::Place)),
             _ = self.stop.wait_for(|stop| *stop) => {
-                return Err(io::Error::other("the relay goes down"));
+                return Err(Broken::Io(io::Error::other("the relay goes down")));
             }
         };
         let certificate = accepted.shown.as_ref().map(|it| it.certificate().clone());
         if let Some(certificate) = &certificate {
             tell_of(certificate, self.session.peer().address);
+            if !certificate.names().is_empty() {
+                self.seat.is_known();
+            }
         }
         self.shown = accepted.shown;
         self.session
@@ -154,7 +232,7 @@ impl Visit {
     }
 
     /// Does what the session says until it closes or TLS is to begin.
-    async fn converse<S>(&mut self, stream: &mut S) -> io::Result<Pause>
+    async fn converse<S>(&mut self, stream: &mut S) -> Result<Pause, Broken>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
@@ -217,6 +295,7 @@ impl Visit {
             Step::LoggedIn(login) => {
                 let client = self.session.peer().address;
                 tracing::debug!(%client, user = login.name(), "logged in");
+                self.seat.is_known();
                 if let Login::User(user) = login {
                     tokio::spawn(remember_login(self.parts.spool.clone(), user, now));
                 }
@@ -285,6 +364,7 @@ impl Visit {
         );
         let permit = self.parts.spool.reserve(octets, left).await;
         self.waited += asked_at.elapsed();
+        self.patience.excuse(asked_at.elapsed());
         let granted = permit.is_some();
         if let Some(permit) = permit {
             self.permit.merge(permit);
@@ -306,7 +386,12 @@ impl Visit {
         let reference = received.envelope.reference;
         let permit = std::mem::take(&mut self.permit);
         match self.parts.spool.accept(received, permit).await {
-            Ok(receipt) => self.session.kept(Ok(receipt), Timestamp::now()),
+            Ok(receipt) => {
+                let now = Instant::now();
+                self.patience.kept(&self.parts.limits.timeouts, now);
+                self.seat.has_served(now.into_std());
+                self.session.kept(Ok(receipt), Timestamp::now());
+            }
             Err(fault) => {
                 tracing::warn!(%reference, %fault, "a message could not be kept");
                 self.session.kept(Err(&fault), Timestamp::now());
@@ -321,7 +406,7 @@ impl Visit {
         &mut self,
         reply: &Reply,
         stream: &mut S,
-    ) -> io::Result<()> {
+    ) -> Result<(), Broken> {
         self.output.extend_from_slice(&reply.wire());
         if self.output.len() > OUTPUT {
             self.send(stream).await?;
@@ -330,77 +415,103 @@ impl Visit {
     }
 
     /// Sends all that was said. A client that does not take it is given up.
-    async fn send<S: AsyncWrite + Unpin>(&mut self, stream: &mut S) -> io::Result<()> {
+    async fn send<S: AsyncWrite + Unpin>(&mut self, stream: &mut S) -> Result<(), Broken> {
         if self.output.is_empty() {
             return Ok(());
         }
-        let output = &self.output;
-        timeout(WRITE, async {
-            stream.write_all(output).await?;
+        let output = std::mem::take(&mut self.output);
+        let patience = match self.is_cut {
+            true => FAREWELL,
+            false => self.parts.limits.timeouts.replies,
+        };
+        let sent = async {
+            stream.write_all(&output).await?;
             stream.flush().await
-        })
-        .await??;
-        self.output.clear();
-        Ok(())
+        };
+        tokio::select! {
+            biased;
+            sent = timeout(patience, sent) => match sent {
+                Ok(sent) => Ok(sent?),
+                Err(_) if self.is_cut => Err(Broken::Io(io::ErrorKind::TimedOut.into())),
+                Err(_) => Err(Broken::Cut(Fault::Replies)),
+            },
+            () = self.seat.is_needed(), if !self.is_cut && !self.session.has_transaction() => {
+                Err(Broken::Cut(Fault::Place))
+            }
+        }
     }
 
-    /// Waits for bytes, for the end of patience, or for the relay to go down.
+    /// Waits for bytes, for the end of patience, for others to need the place, or for the relay to go
+    /// down.
     async fn hear<S: AsyncRead + Unpin>(
         &mut self,
         stream: &mut S,
         progressed: bool,
-    ) -> io::Result<()> {
+    ) -> Result<(), Broken> {
         if !self.session.holds_content() {
             self.permit = BodyPermit::default();
             self.waited = Duration::ZERO;
         }
-        self.make_room();
-        let deadline = self.deadline(progressed);
-        tokio::select! {
-            biased;
-            _ = self.stop.wait_for(|stop| *stop), if self.going_down.is_none() => {
-                self.going_down = Some(Instant::now() + GRACE);
-                self.session.shutting_down();
-                Ok(())
-            }
-            read = stream.read_buf(&mut self.input) => match read? {
-                0 if self.session.is_taking() => {
-                    self.session.vanished(Timestamp::now());
-                    Ok(())
-                }
-                0 => Err(io::ErrorKind::UnexpectedEof.into()),
-                _ => Ok(()),
-            },
-            () = sleep_until(deadline) => {
-                let last_word = match self.going_down {
-                    Some(_) => Reply::shutting_down(),
-                    None => Reply::timed_out(),
-                };
-                self.session.end(last_word, Timestamp::now());
-                Ok(())
-            }
-        }
-    }
-
-    /// A small buffer while a client is idle, a larger one for content.
-    fn make_room(&mut self) {
-        let content = self.session.awaiting() == Awaiting::Content;
-        if !content && self.input.is_empty() && self.input.capacity() > BUFFER {
+        if self.input.is_empty() {
+            // Nobody knows for how long nothing comes: until then nothing is kept for it.
             self.input = BytesMut::new();
         }
-        if self.input.capacity() - self.input.len() < BUFFER / 2 {
-            self.input
-                .reserve(if content { CONTENT_BUFFER } else { BUFFER });
+        let is_busy = self.session.has_transaction();
+        let (deadline, overdue) = self.deadline(is_busy, progressed);
+        let heard = tokio::select! {
+            biased;
+            _ = self.stop.wait_for(|stop| *stop), if self.going_down.is_none() => Heard::Stop,
+            read = read(stream, &mut self.input) => Heard::Octets(read?),
+            () = self.seat.is_needed(), if !is_busy => Heard::PlaceNeeded,
+            () = sleep_until(deadline) => Heard::Nothing,
+        };
+        let now = Timestamp::now();
+        match heard {
+            Heard::Octets(0) if self.session.is_taking() => self.session.vanished(now),
+            Heard::Octets(0) => return Err(Broken::Io(io::ErrorKind::UnexpectedEof.into())),
+            Heard::Octets(octets) => {
+                let timeouts = &self.parts.limits.timeouts;
+                self.patience.heard(octets, timeouts, Instant::now());
+            }
+            Heard::Stop => {
+                self.going_down = Some(Instant::now() + GRACE);
+                self.session.shutting_down();
+            }
+            Heard::Nothing if self.going_down.is_some() => {
+                self.session.end(Reply::shutting_down(), now);
+            }
+            Heard::Nothing => self.cut(overdue.reply()),
+            Heard::PlaceNeeded => self.cut(Reply::place_needed()),
+        }
+        Ok(())
+    }
+
+    fn cut(&mut self, last_word: Reply) {
+        self.is_cut = true;
+        self.session.cut(last_word, Timestamp::now());
+    }
+
+    fn deadline(&mut self, is_busy: bool, progressed: bool) -> (Instant, Overdue) {
+        let (awaiting, holds_content) = (self.session.awaiting(), self.session.holds_content());
+        let now = Instant::now();
+        self.seat.is_busy(is_busy, now.into_std());
+        let timeouts = &self.parts.limits.timeouts;
+        let until = self
+            .patience
+            .until(awaiting, holds_content, progressed, timeouts, now);
+        match self.going_down {
+            Some(grace) => (until.0.min(grace), until.1),
+            None => until,
         }
     }
 
-    fn deadline(&mut self, progressed: bool) -> Instant {
-        let (awaiting, holds_content) = (self.session.awaiting(), self.session.holds_content());
-        let now = Instant::now();
-        let until = self
-            .patience
-            .until(awaiting, holds_content, progressed, now);
-        self.going_down.map_or(until, |grace| until.min(grace))
+    /// A row for what the session knows nothing of.
+    fn note(&self, reply: &Reply) {
+        let spool = &self.parts.spool;
+        let row = self
+            .session
+            .row(reply, spool.next_reference(), Timestamp::now());
+        spool.note(row);
     }
 }
 
@@ -413,6 +524,28 @@ fn tell_of(certificate: &Certificate, client: SocketAddr) {
         Some(doubt) => tracing::info!(%client, "the certificate {certificate} {doubt}"),
         None => tracing::debug!(%client, "the certificate {certificate} is good"),
     }
+}
+
+/// Reads what has come into `input`, which needs no room before anything has.
+async fn read<S: AsyncRead + Unpin>(stream: &mut S, input: &mut BytesMut) -> io::Result<usize> {
+    std::future::poll_fn(|context| {
+        let mut octets = [const { MaybeUninit::uninit() }; AT_ONCE];
+        let mut read = ReadBuf::uninit(&mut octets);
+        ready!(Pin::new(&mut *stream).poll_read(context, &mut read))?;
+        input.extend_from_slice(read.filled());
+        // There may be a password in it.
+        zeroize::Zeroize::zeroize(read.filled_mut());
+        Ok(read.filled().len()).into()
+    })
+    .await
+}
+
+/// Of a client that is cut nothing is kept, not even by the kernel what it did not take.
+fn forgotten_if_cut<T>(outcome: Result<T, Broken>, stream: &TcpStream) -> Result<T, Broken> {
+    if let Err(Broken::Cut(_)) = outcome {
+        let _ = stream.set_zero_linger();
+    }
+    outcome
 }
 
 /// Remembers when a user last logged in. Nothing waits for it, and nothing depends on it.

@@ -64,7 +64,7 @@ pub fn is_reference(text: &str) -> bool {
             .all(|group| group.len() == 4 && group.chars().all(crockford))
 }
 
-trait Wire: Read + Write + Send {}
+pub trait Wire: Read + Write + Send {}
 impl<T: Read + Write + Send> Wire for T {}
 
 pub struct Client {
@@ -227,9 +227,13 @@ impl Client {
         ));
     }
 
+    /// What it is connected with, for who wants to say and hear it all itself.
+    pub fn into_wire(self) -> (TcpStream, Box<dyn Wire>) {
+        (self.socket, self.wire)
+    }
+
     fn shake_hands_with(&mut self, settings: Arc<ClientConfig>) -> Vec<u8> {
-        let host = ServerName::try_from("relay.nodnett.test").unwrap();
-        let mut connection = ClientConnection::new(settings, host).unwrap();
+        let mut connection = connection(settings);
         let mut socket = self.socket.try_clone().unwrap();
         while connection.is_handshaking() {
             connection.complete_io(&mut socket).unwrap();
@@ -243,7 +247,13 @@ impl Client {
     }
 }
 
-fn trusting(certs: &Path) -> Arc<ClientConfig> {
+/// Our side of TLS, before its first word.
+pub fn connection(settings: Arc<ClientConfig>) -> ClientConnection {
+    let host = ServerName::try_from("relay.nodnett.test").unwrap();
+    ClientConnection::new(settings, host).unwrap()
+}
+
+pub fn trusting(certs: &Path) -> Arc<ClientConfig> {
     Arc::new(anonymous(certs).with_no_client_auth())
 }
 

@@ -38,6 +38,7 @@ mod hop_back;
 mod hop_extensions;
 mod hop_login;
 mod hop_security;
+mod hostile;
 mod house;
 mod keys;
 mod lateness;

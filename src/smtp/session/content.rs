@@ -14,6 +14,10 @@ use crate::spool::store::StoreError;
 /// Memory asked for at first, when the client announces no size; and at most, when it does.
 const FIRST_SHARE: usize = 8 * 1024;
 const FIRST_SHARE_ANNOUNCED: usize = 64 * 1024;
+/// A message may come in so many chunks, however small. Beyond that, chunks that are smaller than this
+/// on average are counted as commands.
+const ANY_CHUNKS: u64 = 8192;
+const SMALL_CHUNK: u64 = 64;
 /// A chunk past this is not read to its end: nobody means it, and it would never end.
 const ABSURD_CHUNK: u64 = 1 << 32;
 
@@ -23,6 +27,7 @@ pub(super) struct Intake {
     pub(super) reader: Reader,
     /// Octets of memory that were granted.
     pub(super) granted: usize,
+    pub(super) chunks: u64,
     pub(super) form: Form,
 }
 
@@ -99,12 +104,15 @@ impl Session {
                 left: octets,
                 last,
             };
-            if octets > 0 {
+            let mut intake = begun.unwrap_or_else(|| self.intake(&transaction, form));
+            intake.form = form;
+            intake.chunks += 1;
+            let in_all = octets.saturating_add(intake.reader.len() as u64);
+            let counted = intake.chunks.saturating_sub(ANY_CHUNKS);
+            if octets > 0 && in_all >= counted.saturating_mul(SMALL_CHUNK) {
                 // Content, which is bounded by its own limits, and no command without mail.
                 self.commands = self.commands.saturating_sub(1);
             }
-            let mut intake = begun.unwrap_or_else(|| self.intake(&transaction, form));
-            intake.form = form;
             self.state = State::Taking(transaction, intake);
         }
     }
@@ -134,6 +142,7 @@ impl Session {
         Box::new(Intake {
             reader: transaction.reader(self.settings.message_size),
             granted: 0,
+            chunks: 0,
             form,
         })
     }

@@ -90,6 +90,8 @@ pub enum Step {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Awaiting {
     Command,
+    /// What the client says within AUTH.
+    Login,
     Content,
 }
 
@@ -203,6 +205,7 @@ impl Session {
     pub const fn awaiting(&self) -> Awaiting {
         match &self.state {
             State::Taking(..) | State::Discarding(..) => Awaiting::Content,
+            State::LoggingIn(_) => Awaiting::Login,
             _ => Awaiting::Command,
         }
     }
@@ -256,9 +259,27 @@ impl Session {
         self.break_off(last_word);
     }
 
+    /// Nothing more is heard, and that is a row of the log, whatever was under way.
+    pub fn cut(&mut self, last_word: Reply, now: Timestamp) {
+        self.now = now;
+        self.cut_off(last_word);
+    }
+
     /// The client hung up. What it was in the middle of is a row of the log.
     pub fn vanished(&mut self, now: Timestamp) {
         self.end(Reply::client_vanished(), now);
+    }
+
+    /// Whether a message is about to come, or coming in.
+    pub const fn has_transaction(&self) -> bool {
+        matches!(
+            &self.state,
+            State::Admitting(_)
+                | State::Open(..)
+                | State::Reserving(..)
+                | State::Taking(..)
+                | State::Keeping(_)
+        )
     }
 
     /// Whether a message is coming in right now.
@@ -280,7 +301,11 @@ impl Session {
         let last_word = match self.in_hand() {
             Some(outline) => {
                 let verdict = Verdict::protocol(last_word, None);
-                for row in outline.rows(&verdict, &self.peer, self.now) {
+                let rows = outline.rows(&verdict, &self.peer, self.now);
+                if rows.is_empty() {
+                    self.note(verdict.row(&outline.attempt, &self.peer, self.now));
+                }
+                for row in rows {
                     self.note(row);
                 }
                 verdict.reply.with_reference(outline.attempt.reference)
@@ -289,6 +314,14 @@ impl Session {
         };
         self.steps.push_back(Step::Say(last_word));
         self.close();
+    }
+
+    /// The same where no transaction is under way: a row that says why.
+    fn cut_off(&mut self, last_word: Reply) {
+        match self.has_transaction() {
+            true => self.break_off(last_word),
+            false => self.refuse(Verdict::protocol(last_word, None), After::Close, self.now),
+        }
     }
 
     /// What the log should know of the transaction under way.
@@ -391,7 +424,7 @@ impl Session {
     fn counts_command(&mut self) -> bool {
         self.commands += 1;
         if self.commands > MOST_COMMANDS {
-            self.break_off(Reply::too_many_commands());
+            self.cut_off(Reply::too_many_commands());
         }
         self.commands <= MOST_COMMANDS
     }
