@@ -260,12 +260,29 @@ fn doubt(error: &webpki::Error) -> Doubt {
         // Signed by another of the same name.
         Error::UnknownIssuer | Error::InvalidSignatureForPublicKey => Doubt::UnknownAuthority,
         Error::RequiredEkuNotFoundContext(_) => Doubt::NotForClients,
-        Error::IssuerNotCrlSigner => {
-            Doubt::Unfit("its authority has signed a revocation list, and may not".to_owned())
-        }
-        Error::CaUsedAsEndEntity => Doubt::Unfit("it is that of an authority".to_owned()),
-        other => Doubt::Unfit(format!("{other:?}")),
+        other => Doubt::Unfit(words(other)),
     }
+}
+
+/// What else may speak against a certificate.
+fn words(error: &webpki::Error) -> String {
+    use webpki::Error;
+    let words = match error {
+        Error::CaUsedAsEndEntity => "it is that of an authority",
+        Error::EndEntityUsedAsCa => "one that is no authority's has signed it",
+        Error::PathLenConstraintViolated | Error::MaximumPathDepthExceeded => {
+            "too many authorities stand above it"
+        }
+        Error::NameConstraintViolation => "its authority may not vouch for names such as these",
+        Error::UnsupportedSignatureAlgorithmContext(_)
+        | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
+            "its signature is of a kind that is not used here"
+        }
+        Error::UnsupportedCriticalExtension => "it says something critical that is not known here",
+        Error::IssuerNotCrlSigner => "its authority has signed a revocation list, and may not",
+        other => return format!("{other:?}"),
+    };
+    words.to_owned()
 }
 
 /// One handshake: every certificate passes it, and whether the client holds the key is remembered.
