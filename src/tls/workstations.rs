@@ -157,22 +157,22 @@ impl Workstations {
         };
         let names = dns_names(own);
         let not_after = x509::certificate(own).map(|it| it.not_after);
-        let doubt = match self.verify(own, others, now) {
-            Err(doubt) => Some(doubt),
-            Ok(()) if !holds_key => Some(Doubt::KeyUnproved),
-            Ok(()) if names.is_empty() => Some(Doubt::Nameless),
-            Ok(()) => None,
+        let doubt = match EndEntityCert::try_from(own) {
+            Err(_) => Some(Doubt::Unreadable),
+            // Anybody can show what everybody may see; no more work is done for it.
+            Ok(_) if !holds_key => Some(Doubt::KeyUnproved),
+            Ok(own) => self.verify(&own, others, now).err(),
         };
-        Certificate::new(names, not_after, doubt)
+        let nameless = names.is_empty().then_some(Doubt::Nameless);
+        Certificate::new(names, not_after, doubt.or(nameless))
     }
 
     fn verify(
         &self,
-        own: &CertificateDer<'_>,
+        own: &EndEntityCert<'_>,
         others: &[CertificateDer<'_>],
         now: Timestamp,
     ) -> Result<(), Doubt> {
-        let own = EndEntityCert::try_from(own).map_err(|_| Doubt::Unreadable)?;
         if others.len() > MOST_BETWEEN {
             let count = others.len();
             return Err(Doubt::Unfit(format!("{count} others come with it")));
@@ -181,7 +181,7 @@ impl Workstations {
         let mut answer = Err(Doubt::UnknownAuthority);
         for (authority, lists) in &self.authorities {
             let lists: Vec<_> = lists.iter().chain(&between).map(|it| &it.revoked).collect();
-            match self.verify_under(authority, &lists, &own, others, now) {
+            match self.verify_under(authority, &lists, own, others, now) {
                 // Whoever else vouches for it.
                 Err(Doubt::Revoked) => return Err(Doubt::Revoked),
                 Ok(()) => answer = Ok(()),
@@ -260,12 +260,29 @@ fn doubt(error: &webpki::Error) -> Doubt {
         // Signed by another of the same name.
         Error::UnknownIssuer | Error::InvalidSignatureForPublicKey => Doubt::UnknownAuthority,
         Error::RequiredEkuNotFoundContext(_) => Doubt::NotForClients,
-        Error::IssuerNotCrlSigner => {
-            Doubt::Unfit("its authority has signed a revocation list, and may not".to_owned())
-        }
-        Error::CaUsedAsEndEntity => Doubt::Unfit("it is that of an authority".to_owned()),
-        other => Doubt::Unfit(format!("{other:?}")),
+        other => Doubt::Unfit(words(other)),
     }
+}
+
+/// What else may speak against a certificate.
+fn words(error: &webpki::Error) -> String {
+    use webpki::Error;
+    let words = match error {
+        Error::CaUsedAsEndEntity => "it is that of an authority",
+        Error::EndEntityUsedAsCa => "one that is no authority's has signed it",
+        Error::PathLenConstraintViolated | Error::MaximumPathDepthExceeded => {
+            "too many authorities stand above it"
+        }
+        Error::NameConstraintViolation => "its authority may not vouch for names such as these",
+        Error::UnsupportedSignatureAlgorithmContext(_)
+        | Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
+            "its signature is of a kind that is not used here"
+        }
+        Error::UnsupportedCriticalExtension => "it says something critical that is not known here",
+        Error::IssuerNotCrlSigner => "its authority has signed a revocation list, and may not",
+        other => return format!("{other:?}"),
+    };
+    words.to_owned()
 }
 
 /// One handshake: every certificate passes it, and whether the client holds the key is remembered.

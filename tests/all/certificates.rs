@@ -432,6 +432,19 @@ fn each_doubt_is_told_and_nothing_of_it_breaks_the_session() {
         it.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     });
     sign_kind(&certs, "short", &["-newkey", "rsa:1024"]);
+    sign_kind(&certs, "sha1", &["-newkey", "rsa:2048"]);
+    let again = [
+        "x509", "-req", "-sha1", "-CA", "ca.pem", "-CAkey", "ca.key", "-days", "30",
+    ];
+    let files = [
+        "-copy_extensions",
+        "copy",
+        "-in",
+        "sha1.csr",
+        "-out",
+        "sha1.pem",
+    ];
+    make(&certs, &[&again[..], &files].concat());
     make_strange(&certs, "self", &["-newkey", "rsa:2048"]);
     make_ancient(&certs);
     relay.done(&["certs", "dev", "--folder", "stranger", NAME]);
@@ -446,6 +459,11 @@ fn each_doubt_is_told_and_nothing_of_it_breaks_the_session() {
         ("nameless", "without a DNS name", "has no DNS name in it"),
         ("server", NAME, "is not meant for clients"),
         ("short", NAME, "has a key that could not be checked"),
+        (
+            "sha1",
+            NAME,
+            "is not fit: its signature is of a kind that is not used here",
+        ),
         ("self", NAME, "is not fit: it is that of an authority"),
         (&foreign, NAME, "is of an authority that is not known here"),
         ("v1", "without a DNS name", "cannot be read"),
