@@ -32,6 +32,7 @@ mod crash;
 mod dead_rooms;
 mod disk_full;
 mod durability;
+mod gateways;
 mod hardened;
 mod hop_back;
 mod hop_extensions;
