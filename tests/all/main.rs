@@ -39,6 +39,7 @@ mod hop_extensions;
 mod hop_login;
 mod hop_security;
 mod house;
+mod injection;
 mod keys;
 mod lateness;
 mod lifetime;
