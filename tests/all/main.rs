@@ -49,6 +49,7 @@ mod lmtp;
 mod logins;
 mod names;
 mod next_hops;
+mod nodemailer;
 mod nothing_leaves;
 mod own_room_only;
 mod proxied;
