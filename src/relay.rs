@@ -165,6 +165,7 @@ impl Relay {
         let mut background = JoinSet::new();
         let mut foreground = JoinSet::new();
         background.spawn(self.spool.clone().write_refusals());
+        background.spawn(self.spool.clone().write_sightings());
         background.spawn(follow_routes(
             self.spool.clone(),
             self.table.clone(),
@@ -217,6 +218,8 @@ impl Relay {
         let last_works = async {
             while foreground.join_next().await.is_some() {}
             self.spool.flush_refusals().await;
+            // What is lost comes again with the next message.
+            let _ = self.spool.flush_sightings().await;
         };
         if tokio::time::timeout(STOP, last_works).await.is_err() {
             tracing::error!("stopped before everything was done: the store did not answer in time");

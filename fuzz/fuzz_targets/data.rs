@@ -1,5 +1,5 @@
 //! What the writer writes the reader reads back; and where a message ends does not depend on how it
-//! was cut into pieces.
+//! was cut into pieces, nor on whether newlines are normalised.
 #![no_main]
 
 use ilbud::mail::Content;
@@ -12,6 +12,8 @@ fuzz_target!(|input: &[u8]| {
     };
     written_is_read_back(octets, cut);
     cutting_changes_nothing(octets, usize::from(cut) + 1);
+    normalising_moves_no_end(octets, usize::from(cut) + 1);
+    normalised_chunks_are_fit(octets, usize::from(cut) + 1);
 });
 
 fn written_is_read_back(octets: &[u8], cut: u8) {
@@ -60,4 +62,61 @@ fn cutting_changes_nothing(wire: &[u8], size: usize) {
         let message = &wire[..end];
         assert!(message == b".\r\n" || message.ends_with(b"\r\n.\r\n"));
     }
+}
+
+/// A reader that normalises ends where a strict one does, and what it keeps goes out as one message.
+fn normalising_moves_no_end(wire: &[u8], size: usize) {
+    let mut strict = Reader::new(usize::MAX);
+    let end = strict.read(wire);
+    let mut reader = Reader::normalising(usize::MAX);
+    let mut found = None;
+    for (number, piece) in wire.chunks(size).enumerate() {
+        if let Some(taken) = reader.read(piece) {
+            found = Some(number * size + taken);
+            break;
+        }
+    }
+    assert_eq!(end, found);
+    assert!(reader.unfit().is_none() && reader.len() <= reader_growth(wire));
+    let Some(_) = end else { return };
+    let bare = strict.unfit() == Some(Unfit::BareNewline);
+    assert_eq!(reader.normalised() > 0, bare);
+    let body = reader.into_body();
+    assert_eq!(body, normalised(strict.body()));
+    let content = Content {
+        trace: bytes::Bytes::new(),
+        bytes: bytes::Bytes::copy_from_slice(&body),
+    };
+    let out = data::stuff(&content);
+    let mut hop = Reader::new(usize::MAX);
+    assert_eq!(hop.read(&out), Some(out.len()));
+    assert!(hop.unfit().is_none() && hop.into_body() == body);
+}
+
+fn normalised_chunks_are_fit(octets: &[u8], size: usize) {
+    let mut reader = Reader::normalising(usize::MAX);
+    for piece in octets.chunks(size) {
+        reader.read_chunk(piece);
+    }
+    reader.end_chunks();
+    assert_eq!(reader.normalised() > 0, has_bare_newline(octets));
+    assert!(reader.len() <= reader_growth(octets));
+    assert_eq!(reader.into_body(), normalised(octets));
+}
+
+fn reader_growth(octets: &[u8]) -> usize {
+    Reader::normalising(0).growth(octets.len())
+}
+
+/// Every CR and LF that stands alone as CRLF.
+fn normalised(octets: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for (at, &octet) in octets.iter().enumerate() {
+        match octet {
+            b'\r' if octets.get(at + 1) != Some(&b'\n') => out.extend_from_slice(b"\r\n"),
+            b'\n' if at == 0 || octets[at - 1] != b'\r' => out.extend_from_slice(b"\r\n"),
+            octet => out.push(octet),
+        }
+    }
+    out
 }

@@ -7,8 +7,9 @@ use super::{AS_ROOT, Failure, NO_ENGINE, certs, exposed_table, is_root, print};
 use crate::config::{self, Settings};
 use crate::delivery::trust::{self, Doubt, Trust};
 use crate::mail::Timestamp;
-use crate::ops::routes;
+use crate::ops::{routes, workstations};
 use crate::policy::table::{Fault, NextHop, RoutingTable};
+use crate::smtp::server::ListenerTls;
 use crate::spool::sqlite::Sqlite;
 use crate::spool::store::Store;
 use crate::tls;
@@ -30,7 +31,7 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
                 .map(|fault| format!("{}: {fault}", config.display()));
             findings.mistakes.extend(lines);
             // The table beside the settings can be read without them.
-            check_file(config, None, &mut findings);
+            drop(check_file(config, None, &mut findings));
         }
     }
     for warning in &findings.warnings {
@@ -91,31 +92,71 @@ async fn check_store(config: &Path, settings: &Settings, findings: &mut Findings
     match routes::current(&store).await {
         Ok(Some((revision, table))) => {
             check_table(&revision.table, "routing table", Some(settings), findings);
+            check_workstations(&store, &table, settings, findings).await;
             let doubt = settings.postmaster.as_ref();
             let doubt = doubt.and_then(|it| routes::doubt_postmaster(&table, it));
             findings.warnings.extend(doubt);
         }
-        Ok(None) => check_file(config, Some(settings), findings),
+        Ok(None) => {
+            if let Some(table) = check_file(config, Some(settings), findings) {
+                check_workstations(&store, &table, settings, findings).await;
+            }
+        }
         Err(fault) => findings.mistakes.push(fault.to_string()),
     }
 }
 
-/// `routes.toml` beside the settings, which `serve` would import.
-fn check_file(config: &Path, settings: Option<&Settings>, findings: &mut Findings) {
-    let file = config.with_file_name("routes.toml");
-    match std::fs::read_to_string(&file) {
-        Ok(text) => {
-            check_table(&text, &file.display().to_string(), settings, findings);
-            findings.mistakes.extend(exposed_table(&file, &text));
-        }
-        Err(_) => findings.warnings.push(format!(
-            "there is no routing table yet: put one at {}, or run ilbud route apply FILE",
-            file.display()
-        )),
+/// Workstations of the table that have no way of showing who they are.
+async fn check_workstations(
+    store: &Arc<dyn Store>,
+    table: &RoutingTable,
+    settings: &Settings,
+    findings: &mut Findings,
+) {
+    match workstations::doubt_users(store, table).await {
+        Ok(doubts) => findings.warnings.extend(doubts),
+        Err(fault) => findings.mistakes.push(fault.to_string()),
+    }
+    let tls = settings.tls.as_ref();
+    if tls.and_then(|it| it.client_ca.as_ref()).is_none() {
+        let doubts = workstations::doubt_certificates(table);
+        findings.warnings.extend(doubts);
+    }
+    let mut listeners = settings.listeners.iter();
+    if listeners.all(|it| it.tls == ListenerTls::Off) {
+        findings.warnings.extend(workstations::doubt_tls(table));
     }
 }
 
-fn check_table(text: &str, name: &str, settings: Option<&Settings>, findings: &mut Findings) {
+/// `routes.toml` beside the settings, which `serve` would import.
+fn check_file(
+    config: &Path,
+    settings: Option<&Settings>,
+    findings: &mut Findings,
+) -> Option<RoutingTable> {
+    let file = config.with_file_name("routes.toml");
+    match std::fs::read_to_string(&file) {
+        Ok(text) => {
+            let table = check_table(&text, &file.display().to_string(), settings, findings);
+            findings.mistakes.extend(exposed_table(&file, &text));
+            table
+        }
+        Err(_) => {
+            findings.warnings.push(format!(
+                "there is no routing table yet: put one at {}, or run ilbud route apply FILE",
+                file.display()
+            ));
+            None
+        }
+    }
+}
+
+fn check_table(
+    text: &str,
+    name: &str,
+    settings: Option<&Settings>,
+    findings: &mut Findings,
+) -> Option<RoutingTable> {
     let lines = |faults: Vec<Fault>| {
         faults
             .into_iter()
@@ -130,8 +171,12 @@ fn check_table(text: &str, name: &str, settings: Option<&Settings>, findings: &m
             findings.warnings.extend(lines(doubts));
             let times = settings.map(|it| routes::doubt_times(&table, &it.delivery));
             findings.warnings.extend(times.into_iter().flatten());
+            Some(table)
         }
-        Err(faults) => findings.mistakes.extend(lines(faults)),
+        Err(faults) => {
+            findings.mistakes.extend(lines(faults));
+            None
+        }
     }
 }
 

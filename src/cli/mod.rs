@@ -12,6 +12,7 @@ mod print;
 mod queue;
 mod route;
 mod serve;
+mod workstation;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -62,6 +63,9 @@ enum Command {
     /// What is waiting
     #[command(subcommand)]
     Queue(queue::Command),
+    /// Which workstations were seen, and what keeps them from strict ground
+    #[command(subcommand)]
+    Workstation(workstation::Command),
     /// Passwords of workstations that log in
     #[command(subcommand)]
     Credential(credential::Command),
@@ -158,6 +162,9 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Queue(command) => {
             on_store(config, async |store, _| queue::run(command, store).await)
         }
+        Command::Workstation(command) => on_store(config, async |store, _| {
+            workstation::run(command, store).await
+        }),
         Command::Credential(command) => on_store(config, async |store, _| {
             credential::run(command, store).await
         }),

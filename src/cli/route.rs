@@ -9,6 +9,7 @@ use super::{Failure, exposed_table, operator, print};
 use crate::config::Settings;
 use crate::mail::Timestamp;
 use crate::ops::routes::{self, Proposal};
+use crate::ops::workstations;
 use crate::policy::decide;
 use crate::spool::store::{Revision, Store};
 
@@ -107,7 +108,9 @@ async fn apply(
         print::complaint(&format!("warning: {fault}"));
     }
     if let Some((_, table)) = routes::current(store).await? {
-        for doubt in routes::doubt_times(&table, &settings.delivery) {
+        let users = workstations::doubt_users(store, &table).await?;
+        let times = routes::doubt_times(&table, &settings.delivery);
+        for doubt in times.into_iter().chain(users) {
             print::complaint(&format!("warning: {doubt}"));
         }
     }

@@ -114,6 +114,7 @@ fn acceptance(received: &Received, recipient: &Recipient, client: &str) -> Event
             priority: urgency(terms.priority),
             deliver_by: terms.deliver_by.map(|by| by.at.to_string()),
             require_tls: terms.require_tls.then_some(true),
+            tolerated: received.tolerated.words(),
             ..Details::default()
         },
     }

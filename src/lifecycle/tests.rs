@@ -9,8 +9,8 @@ use super::*;
 use crate::delivery::outcome::{Attempt, Cause, Handover, Outcome};
 use crate::mail::{
     Address, Answer, BodyKind, ByMode, DeliverBy, Details, Envelope, EventKind, Facts, Language,
-    Notify, Origin, Peer, Priority, Protocol, Received, Recipient, RoomId, Terms, TlsSession,
-    Wishes,
+    Lapses, Notify, Origin, Peer, Priority, Protocol, Received, Recipient, RoomId, Terms,
+    TlsSession, Wishes,
 };
 use crate::spool::store::{NextLook, OfLate, Told};
 use bytes::Bytes;
@@ -356,6 +356,7 @@ fn received(bytes: &'static [u8], body: BodyKind) -> Received {
             bytes: Bytes::from_static(bytes),
         },
         remarks: Vec::new(),
+        tolerated: Lapses::NONE,
     }
 }
 

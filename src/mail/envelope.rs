@@ -198,7 +198,7 @@ impl fmt::Display for Doubt {
 }
 
 /// On whose behalf a message is sent, as policy found it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Origin {
     /// A workstation of a registered room.
     Room(RoomId),
@@ -277,7 +277,7 @@ pub struct Facts {
 pub struct Content {
     /// `Received` first, then any `X-Ilbud-…`; each line ends with CRLF.
     pub trace: Bytes,
-    /// The bytes as they came, dot-unstuffed.
+    /// The bytes as they came, dot-unstuffed; newlines that stood alone are CRLF, where that is let pass.
     pub bytes: Bytes,
 }
 
@@ -307,4 +307,6 @@ pub struct Received {
     /// What the way in wants to have in the log beside the acceptance: refused group members,
     /// removed header fields.
     pub remarks: Vec<super::Event>,
+    /// What a stricter room would have refused.
+    pub tolerated: super::Lapses,
 }

@@ -79,6 +79,8 @@ words! {
         LeftOut = "left out",
         /// Something about the message was changed on the way in (product.md, promise 5).
         Altered = "altered",
+        /// What the sender's room will refuse once it enforces it; the client was told.
+        Tolerated = "tolerated",
         Scanned = "scanned",
         Delivered = "delivered",
         Deferred = "deferred",
@@ -161,6 +163,10 @@ pub struct Details {
     /// It must not travel in plain text (RFC 8689).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub require_tls: Option<bool>,
+    /// What a stricter room would have refused: `missing_tls`, `bare_newlines`,
+    /// `unknown_workstation`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tolerated: Vec<String>,
     /// The reference of the report that was written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub report: Option<String>,

@@ -11,6 +11,7 @@ pub mod headers;
 pub mod language;
 pub mod reference;
 pub mod reply;
+pub mod sighting;
 pub mod terms;
 pub mod timestamp;
 
@@ -23,5 +24,6 @@ pub use event::{Details, Event, EventKind, Refusal, State};
 pub use language::Language;
 pub use reference::{Reference, ReferenceFault, References};
 pub use reply::{Answer, Reply};
+pub use sighting::{Lapse, Lapses, Sighting, Station, StationKind};
 pub use terms::{ByMode, DeliverBy, Notify, Priority, Return, Terms, Wishes};
 pub use timestamp::Timestamp;

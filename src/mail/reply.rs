@@ -10,7 +10,7 @@ use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Address, Certificate, Doubt, Priority, Reference, RoomId};
+use super::{Address, Certificate, Doubt, Lapse, Lapses, Priority, Reference, RoomId};
 
 /// A line on the wire, CRLF included (RFC 5321 §4.5.3.1.5).
 const LINE: usize = 512;
@@ -241,6 +241,20 @@ impl Reply {
         )
     }
 
+    /// The same, with what the room of the client will refuse one day.
+    #[must_use]
+    pub fn warning_of(mut self, lapses: Lapses) -> Self {
+        let phrases: Vec<&str> = lapses.iter().map(Lapse::phrase).collect();
+        if let Some(line) = self.lines.last_mut().filter(|_| !phrases.is_empty()) {
+            let _ = write!(
+                line,
+                ", but soon refused ({}): call the service desk",
+                phrases.join(", ")
+            );
+        }
+        self
+    }
+
     pub fn recipient_ok() -> Self {
         Self::new(250, (1, 5), "Recipient OK")
     }
@@ -270,6 +284,18 @@ impl Reply {
     /// The promise. Said only on the strength of a receipt.
     pub fn kept() -> Self {
         Self::new(250, (0, 0), "Message accepted and kept safely. Reference:")
+    }
+
+    /// The same for a message whose newlines had to be normalised, where its room warns of that.
+    pub fn kept_with_bare_newlines() -> Self {
+        Self::new(
+            250,
+            (0, 0),
+            format!(
+                "Message accepted and kept safely, but soon refused ({}): call the service desk. Reference:",
+                Lapse::BareNewlines.phrase()
+            ),
+        )
     }
 
     pub fn reset() -> Self {
@@ -664,6 +690,24 @@ impl Reply {
                 "User {} is no workstation of a control room; call the service desk",
                 echo(user)
             ),
+        )
+    }
+
+    /// RFC 3207 §4: a room that takes nothing from its workstations in plain text.
+    pub fn room_needs_tls(room: &RoomId) -> Self {
+        Self::new(
+            530,
+            (7, 0),
+            format!("{room} sends over TLS only; say STARTTLS first"),
+        )
+    }
+
+    /// The same, where STARTTLS is not offered.
+    pub fn room_needs_tls_elsewhere(room: &RoomId) -> Self {
+        Self::new(
+            550,
+            (7, 1),
+            format!("{room} sends over TLS only, which is not offered here; call the service desk"),
         )
     }
 

@@ -7,3 +7,4 @@ pub mod credentials;
 pub mod log;
 pub mod queue;
 pub mod routes;
+pub mod workstations;

@@ -11,11 +11,11 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use crate::credential;
 use crate::mail::headers::{Author, Claim, Origination};
 use crate::mail::{
-    Address, AddressFault, Login, Origin, Peer, Protocol, Recipient, Reply, RoomId, Timestamp,
-    Wishes,
+    Address, AddressFault, Lapse, Lapses, Login, Origin, Peer, Protocol, Recipient, Reply, RoomId,
+    Station, StationKind, Timestamp, Wishes,
 };
 
-use super::table::{Group, Holder, Line, NextHop, Room, RoutingTable};
+use super::table::{Group, Holder, Line, Measure, NextHop, Room, RoutingTable, Source};
 
 /// Something policy refuses or puts off: the reply (without its reference), the rule in words and
 /// the revision of the table that holds it.
@@ -28,6 +28,27 @@ pub struct Refused {
     pub recipient_room: Option<RoomId>,
     /// The room that the peer speaks for, where a sender was refused.
     pub sender_room: Option<RoomId>,
+}
+
+/// A peer that may send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Admitted {
+    /// For whom, and by what the table knows it.
+    pub station: Station,
+    /// No line of the table names it, and the room that it says it is lets that pass.
+    pub is_stranger: bool,
+}
+
+impl Admitted {
+    /// What it lacks already, before any content. Gateways have nothing to do about it.
+    pub const fn lapses(&self, peer: &Peer) -> Lapses {
+        match &self.station.origin {
+            Origin::Room(_) => Lapses::NONE
+                .and_if(peer.tls.is_none(), Lapse::MissingTls)
+                .and_if(self.is_stranger, Lapse::UnknownWorkstation),
+            Origin::Gateway(_) | Origin::Relay => Lapses::NONE,
+        }
+    }
 }
 
 /// A recipient that is let in: one, or each member of a group.
@@ -83,18 +104,81 @@ pub fn sender(
     sender: Option<&Address>,
     could_identify: bool,
     table: &RoutingTable,
-) -> Result<Origin, Refused> {
+) -> Result<Admitted, Refused> {
     let found = match sender {
         Some(address) => holder_of(peer, address, table),
         None => first_line(peer, table, is_room).or_else(|| table.lines(peer).next()),
     };
-    match found {
-        Some(line) => Ok(origin(&line.holder)),
-        None => Err(with_certificate(
-            peer,
-            sender_refused(peer, sender, could_identify, table),
-        )),
+    let admitted = match found {
+        Some(line) => Some(Admitted {
+            station: station(peer, line),
+            is_stranger: false,
+        }),
+        None => stranger(peer, sender, table),
+    };
+    admitted
+        .ok_or_else(|| with_certificate(peer, sender_refused(peer, sender, could_identify, table)))
+}
+
+/// By what `line` knows this peer.
+fn station(peer: &Peer, line: &Line) -> Station {
+    let (kind, name) = match &line.source {
+        Source::Certificate(name) => (StationKind::Certificate, name.clone()),
+        Source::User(name) => (StationKind::User, name.clone()),
+        Source::Network(_) => (StationKind::Address, shown_address(peer)),
+    };
+    Station {
+        origin: origin(&line.holder),
+        kind,
+        name,
     }
+}
+
+fn shown_address(peer: &Peer) -> String {
+    peer.address.ip().to_canonical().to_string()
+}
+
+/// A peer that no line names, of a room that lets such send as it. Whoever has logged in is no
+/// stranger: it has said who it is, and that is nobody's workstation.
+fn stranger(peer: &Peer, sender: Option<&Address>, table: &RoutingTable) -> Option<Admitted> {
+    if peer.user.is_some() || table.lines(peer).next().is_some() {
+        return None;
+    }
+    let room = table.room_of(sender?.domain())?;
+    let passes = room.strictness.unknown_workstations < Measure::Enforce;
+    passes.then(|| Admitted {
+        station: Station {
+            origin: Origin::Room(room.id.clone()),
+            kind: StationKind::Address,
+            name: shown_address(peer),
+        },
+        is_stranger: true,
+    })
+}
+
+/// Whether a peer that sends for `origin` may do so as it speaks now. `can_start_tls`: STARTTLS is
+/// offered, so it hears 530.
+pub fn secure(
+    peer: &Peer,
+    origin: &Origin,
+    can_start_tls: bool,
+    table: &RoutingTable,
+) -> Result<(), Refused> {
+    let Origin::Room(room) = origin else {
+        return Ok(());
+    };
+    if peer.tls.is_some() || table.strictness(origin).missing_tls < Measure::Enforce {
+        return Ok(());
+    }
+    let reply = match can_start_tls {
+        true => Reply::room_needs_tls(room),
+        false => Reply::room_needs_tls_elsewhere(room),
+    };
+    let rule = format!("room \"{room}\" enforces missing_tls: nothing is taken in plain text");
+    Err(Refused {
+        sender_room: Some(room.clone()),
+        ..refused(table, reply, rule)
+    })
 }
 
 /// The line that lets `peer` send as `address`: of the room that the address is in, or of a gateway
@@ -526,7 +610,10 @@ impl Question<'_> {
             text => Some(Address::parse(text).map_err(|fault| self.bad_sender(fault))?),
         };
         let origin = match client {
-            Some(client) => sender(&visitor(client), from.as_ref(), false, self.table)?,
+            Some(client) => {
+                let admitted = sender(&visitor(client), from.as_ref(), false, self.table)?;
+                admitted.station.origin
+            }
             None => self.presumed(from.as_ref())?,
         };
         Ok((origin, from))
@@ -794,6 +881,7 @@ mod tests {
         for (client, from, could_identify, answer) in cases {
             let from = (!from.is_empty()).then(|| address(from));
             let found = sender(&peer(client), from.as_ref(), could_identify, &table);
+            let found = found.map(|it| it.station.origin);
             assert_eq!(told(found, |code| code), answer, "{client} {from:?}");
         }
     }
@@ -817,6 +905,7 @@ mod tests {
                 ..peer("10.9.0.7")
             };
             let found = sender(&peer, Some(&address("vakt@amk-oslo.test")), false, &table);
+            let found = found.map(|it| it.station.origin);
             assert_eq!(told(found, |code| code), answer, "{names:?} {user:?}");
         }
     }
@@ -859,7 +948,7 @@ mod tests {
             }
         }
         let oslo = asked("10.9.0.7", proving(&["ws1.amk-oslo.test"]));
-        assert_eq!(oslo, Ok(room("amk-oslo")));
+        assert_eq!(oslo.map(|it| it.station.origin), Ok(room("amk-oslo")));
         let (reply, rule) = asked("10.9.0.7", proving(&["ws9.test"])).unwrap_err();
         assert!(!reply.contains("certificate"), "{reply}");
         assert!(rule.ends_with("; its certificate is ws9.test"), "{rule}");
@@ -892,6 +981,7 @@ mod tests {
                 ..peer(client)
             };
             let found = sender(&peer, from.as_ref(), true, &table);
+            let found = found.map(|it| it.station.origin);
             assert_eq!(
                 told(found, |code| code),
                 answer,

@@ -7,7 +7,7 @@ use crate::mail::{Priority, Timestamp};
 
 use super::next_hop::NextHop;
 use super::sources::Source;
-use super::table::{AcceptsFrom, Gateway, Group, Redirect, Room, RoutingTable};
+use super::table::{AcceptsFrom, Gateway, Group, Redirect, Room, RoutingTable, Strictness};
 
 /// As many names as a summary lists of one kind of change.
 const NAMES: usize = 8;
@@ -60,6 +60,7 @@ fn room(room: &Room) -> String {
         }
     }
     ceiling(&mut out, room.priority_ceiling);
+    strictness(&mut out, &room.strictness);
     for workstation in &room.workstations {
         out.push_str("[[room.workstation]]\n");
         source(&mut out, workstation);
@@ -113,6 +114,19 @@ fn source(out: &mut String, source: &Source) {
 fn ceiling(out: &mut String, ceiling: Priority) {
     if ceiling != Priority::HIGH {
         line(out, "priority_ceiling", &ceiling.to_string());
+    }
+}
+
+/// Only what is not as it would be unsaid.
+fn strictness(out: &mut String, strictness: &Strictness) {
+    let unsaid = Strictness::default().entries();
+    let said = strictness.entries().into_iter().zip(unsaid);
+    let said: Vec<_> = said.filter(|(own, unsaid)| own != unsaid).collect();
+    if !said.is_empty() {
+        out.push_str("[room.strictness]\n");
+    }
+    for ((key, measure), _) in said {
+        line(out, key, &quoted(measure.word()));
     }
 }
 

@@ -9,4 +9,5 @@ mod graph;
 mod next_hop;
 mod read;
 mod sources;
+mod strictness;
 pub mod table;

@@ -18,6 +18,7 @@ use crate::nearest::nearest;
 use super::graph::circles;
 use super::next_hop::NextHop;
 use super::sources::{Holder, Line, Source, Sources};
+use super::strictness::{Measure, Strictness};
 use super::table::{
     AcceptsFrom, Gateway, Group, Mailboxes, Redirect, Room, RoomKind, RoutingTable,
 };
@@ -104,12 +105,13 @@ impl Draft {
         let accepts_from = accepts_from.and_then(|it| self.read_accepts_from(it));
         let times = Self::read_times(&mut entry);
         let priority_ceiling = ceiling(&mut entry);
+        let strictness = self.read_strictness(&mut entry, &shown);
         let workstations: Vec<Source> = entry
             .tables("workstation")
             .into_iter()
             .filter_map(|it| self.read_workstation(it))
             .collect();
-        if workstations.is_empty() {
+        if workstations.is_empty() && strictness.unknown_workstations == Measure::Enforce {
             self.warn(
                 line,
                 format!("room {shown:?} has no workstation: nobody can send as it"),
@@ -132,6 +134,7 @@ impl Draft {
                 warn_after: times.warn_after,
                 give_up_after: times.give_up_after,
                 priority_ceiling,
+                strictness,
                 workstations,
             }),
         });
@@ -143,6 +146,30 @@ impl Draft {
             warn_after: time("warn_after"),
             give_up_after: time("give_up_after"),
         }
+    }
+
+    fn read_strictness(&mut self, entry: &mut Table<'_>, room: &str) -> Strictness {
+        let unsaid = Strictness::default();
+        let Some(mut table) = entry.table("strictness") else {
+            return unsaid;
+        };
+        let mut measure = |key, unsaid| {
+            let said = table.take(key).and_then(|it| it.parse(Measure::parse));
+            said.unwrap_or(unsaid)
+        };
+        let read = Strictness {
+            bare_newlines: measure("bare_newlines", unsaid.bare_newlines),
+            missing_tls: measure("missing_tls", unsaid.missing_tls),
+            unknown_workstations: measure("unknown_workstations", unsaid.unknown_workstations),
+        };
+        if read.unknown_workstations < Measure::Enforce {
+            let text = format!(
+                "room {room:?} does not enforce unknown_workstations ({}): whoever reaches the relay can send as it",
+                read.unknown_workstations.word()
+            );
+            self.warn(table.line(), text);
+        }
+        read
     }
 
     fn read_id(&mut self, value: Value<'_>) -> Option<RoomId> {
@@ -830,6 +857,12 @@ mod tests {
             (format!("{HEAD}warn_after = \"soon\"\npriority_ceiling = 10\n"), vec![
                 "line 6: \"warn_after\": must be a length of time such as \"10s\", \"5m\", \"4h\" or \"1d\"",
                 "line 7: \"priority_ceiling\": must be from 0 to 9"]),
+            (format!("{HEAD}strictness = {{ missing_tlz = \"warn\", bare_newlines = \"enforced\" }}\n"), vec![
+                "line 6: \"bare_newlines\": \"enforced\" is not known; did you mean \"enforce\"?",
+                "line 6: unknown key \"missing_tlz\" in [room.strictness]; did you mean \"missing_tls\"?"]),
+            (format!("{HEAD}[room.strictness]\nmissing_tls = \"off\"\nbare_newlines = true\n"), vec![
+                "line 7: \"missing_tls\": \"off\" is not known; it is one of report, warn, enforce",
+                "line 8: \"bare_newlines\": must be a text in quotes, this is true or false"]),
             (format!("{HEAD}warn_after = \"0s\"\ngive_up_after = \"0m\"\n"), vec![
                 "line 6: \"warn_after\": must be more than nothing",
                 "line 7: \"give_up_after\": must be more than nothing"]),
@@ -879,6 +912,10 @@ mod tests {
             (String::new(), vec!["there is no room: everything is refused"]),
             (two.clone(), vec![]),
             (HEAD.to_owned(), vec!["line 1: room \"a\" has no workstation: nobody can send as it"]),
+            (room("a", "strictness = { unknown_workstations = \"warn\" }"), vec![
+                "line 6: room \"a\" does not enforce unknown_workstations (warn): whoever reaches the relay can send as it"]),
+            (format!("{HEAD}[room.strictness]\nunknown_workstations = \"report\"\n"), vec![
+                "line 6: room \"a\" does not enforce unknown_workstations (report): whoever reaches the relay can send as it"]),
             (room("a", "accepts_from = []"), vec!["line 6: \"accepts_from\" is empty: no room may write to this one"]),
             (room("a", "recipients = []"), vec!["line 6: \"recipients\" is empty: no mail can reach this room"]),
             (room("a", "recipients = [\"x\", \"X\"]"), vec!["line 6: recipient \"X\" is listed twice"]),

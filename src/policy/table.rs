@@ -9,13 +9,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::mail::{Address, Domain, Peer, Priority, RoomId, Timestamp};
+use crate::mail::{Address, Domain, Origin, Peer, Priority, RoomId, Timestamp};
 use crate::nearest::nearest;
 
 use super::sources::Sources;
 
 pub use super::next_hop::{HopServer, HopTls, NextHop};
 pub use super::sources::{Holder, Line, Source};
+pub use super::strictness::{Measure, Strictness};
 pub use crate::document::Fault;
 
 /// A table that has been found sound. Immutable; shared between sessions behind an `Arc`. The default
@@ -51,6 +52,8 @@ pub struct Room {
     pub give_up_after: Option<Duration>,
     /// The most urgent that its own mail may be.
     pub priority_ceiling: Priority,
+    /// What its workstations may lack.
+    pub strictness: Strictness,
     /// Who may send as this room.
     pub workstations: Vec<Source>,
 }
@@ -259,6 +262,12 @@ impl RoutingTable {
     /// By id.
     pub fn rooms(&self) -> impl Iterator<Item = &Room> {
         self.rooms.values().map(Arc::as_ref)
+    }
+
+    /// What is done about the lapses of whoever sends for `origin`.
+    pub fn strictness(&self, origin: &Origin) -> Strictness {
+        let room = origin.room().and_then(|id| self.room(id));
+        room.map_or_else(Strictness::default, |room| room.strictness)
     }
 
     pub fn group(&self, address: &Address) -> Option<&Group> {

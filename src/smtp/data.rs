@@ -3,7 +3,15 @@
 //! A message sent with DATA ends at `<CRLF>.<CRLF>` and at nothing else (RFC 5321 §4.1.1.4). A CR or
 //! LF that stands alone (§2.3.8) marks the message as bad and never ends it: it is read to its true
 //! end, so that what follows the end is never mistaken for commands, nor what precedes it for a
-//! second message. Pure; bounded by the limit it is given; never fails.
+//! second message.
+//!
+//! A reader that normalises writes CRLF where a CR or LF stood alone, counts them, and takes nothing
+//! else for the end all the same. A line that begins after such a newline is not the start of a line as
+//! SMTP counts them: its dot was not added by the sender, and stays. So no octet of a message is lost,
+//! and what looked like an end is a line with a dot in it, which is stuffed like any other on its way
+//! out.
+//!
+//! Pure; bounded by the limit it is given, and by twice what came; never fails.
 
 use crate::mail::Content;
 
@@ -14,6 +22,8 @@ pub struct Reader {
     body: Vec<u8>,
     limit: usize,
     unfit: Option<Unfit>,
+    normalises: bool,
+    normalised: usize,
 }
 
 /// What makes a message unfit, however it ends.
@@ -48,6 +58,30 @@ impl Reader {
             body: Vec::new(),
             limit,
             unfit: None,
+            normalises: false,
+            normalised: 0,
+        }
+    }
+
+    /// The same, but what stands alone becomes CRLF; the limit is for what comes of it.
+    pub fn normalising(limit: usize) -> Self {
+        Self {
+            normalises: true,
+            ..Self::new(limit)
+        }
+    }
+
+    /// How many newlines stood alone and are CRLF now.
+    pub const fn normalised(&self) -> usize {
+        self.normalised
+    }
+
+    /// The most that so many more octets can add to the body.
+    pub const fn growth(&self, octets: usize) -> usize {
+        match self.normalises {
+            // Each may be a newline alone, after one that is still in doubt.
+            true => octets.saturating_mul(2).saturating_add(1),
+            false => octets,
         }
     }
 
@@ -107,28 +141,36 @@ impl Reader {
 
     /// Takes part of a BDAT chunk (RFC 3030 §2): every octet is content.
     pub fn read_chunk(&mut self, input: &[u8]) {
-        let mut after_cr = self.state == State::Cr;
         let mut rest = input;
         while let Some((&octet, tail)) = rest.split_first() {
-            if after_cr || is_newline(octet) {
-                if after_cr != (octet == b'\n') {
-                    self.unfit.get_or_insert(Unfit::BareNewline);
+            match (self.state, octet) {
+                (State::Cr, b'\n') => {
+                    self.state = State::Text;
+                    self.keep(b"\n");
+                    rest = tail;
                 }
-                after_cr = octet == b'\r';
-                rest = tail;
-            } else {
-                let run = find(rest, is_newline).unwrap_or(rest.len());
-                rest = rest.get(run..).unwrap_or_default();
+                (State::Cr, _) => {
+                    self.lone_cr();
+                    self.state = State::Text;
+                }
+                (_, b'\r' | b'\n') => {
+                    self.text(octet);
+                    rest = tail;
+                }
+                _ => {
+                    let run = find(rest, is_newline).unwrap_or(rest.len());
+                    self.keep(rest.get(..run).unwrap_or_default());
+                    rest = rest.get(run..).unwrap_or_default();
+                }
             }
         }
-        self.state = if after_cr { State::Cr } else { State::Text };
-        self.keep(input);
     }
 
     /// The last chunk is here: a CR that waited for its LF stood alone.
     pub fn end_chunks(&mut self) {
         if self.state == State::Cr {
-            self.unfit.get_or_insert(Unfit::BareNewline);
+            self.lone_cr();
+            self.state = State::Text;
         }
     }
 
@@ -136,40 +178,58 @@ impl Reader {
     fn step(&mut self, octet: u8) {
         match (self.state, octet) {
             // RFC 5321 §4.5.2: the first dot of a line is not content.
-            (State::LineStart, b'.') => {
-                self.state = State::Dot;
-                return;
-            }
-            (State::Dot, b'\r') => {
-                self.state = State::DotCr;
-                return;
-            }
+            (State::LineStart, b'.') => self.state = State::Dot,
+            (State::Dot, b'\r') => self.state = State::DotCr,
             (State::DotCr, _) => {
                 // The CR after the dot was content after all, and stood alone.
                 self.keep(b"\r");
                 self.state = State::Cr;
-                return self.step(octet);
+                self.step(octet);
             }
-            (State::Cr, b'\n') => self.state = State::LineStart,
+            (State::Cr, b'\n') => {
+                self.state = State::LineStart;
+                self.keep(b"\n");
+            }
             (State::Cr, _) => {
-                self.unfit.get_or_insert(Unfit::BareNewline);
+                self.lone_cr();
                 self.text(octet);
             }
             _ => self.text(octet),
         }
-        self.keep(&[octet]);
     }
 
     /// An octet within a line.
     fn text(&mut self, octet: u8) {
-        if octet == b'\n' {
+        self.state = State::Text;
+        match octet {
+            b'\n' => self.lone_lf(),
+            b'\r' => {
+                self.state = State::Cr;
+                self.keep(b"\r");
+            }
+            octet => self.keep(&[octet]),
+        }
+    }
+
+    /// The CR that was kept last has no LF.
+    fn lone_cr(&mut self) {
+        if self.normalises {
+            self.normalised += 1;
+            self.keep(b"\n");
+        } else {
             self.unfit.get_or_insert(Unfit::BareNewline);
         }
-        self.state = if octet == b'\r' {
-            State::Cr
+    }
+
+    /// A LF without a CR before it.
+    fn lone_lf(&mut self) {
+        if self.normalises {
+            self.normalised += 1;
+            self.keep(b"\r\n");
         } else {
-            State::Text
-        };
+            self.unfit.get_or_insert(Unfit::BareNewline);
+            self.keep(b"\n");
+        }
     }
 
     fn keep(&mut self, piece: &[u8]) {
@@ -368,6 +428,97 @@ mod tests {
     }
 
     #[test]
+    fn normalised_newlines_end_nothing_and_lose_no_octet() {
+        // wire, content, newlines that stood alone, where the message ended
+        let cases: [(&str, &str, usize, Option<usize>); 22] = [
+            ("a\r\n.\r\n", "a\r\n", 0, Some(6)),
+            ("a\nb\rc\r\n.\r\n", "a\r\nb\r\nc\r\n", 2, Some(10)),
+            ("a\n.\n", "a\r\n.\r\n", 2, None),
+            ("a\n.\r\n.\r\n", "a\r\n.\r\n", 1, Some(8)),
+            ("a\n..b\r\n.\r\n", "a\r\n..b\r\n", 1, Some(10)),
+            ("a\r.b\r\n.\r\n", "a\r\n.b\r\n", 1, Some(9)),
+            ("a\n.\r\nMAIL\r\n.\r\n", "a\r\n.\r\nMAIL\r\n", 1, Some(14)),
+            ("a\r.\r", "a\r\n.\r", 1, None),
+            ("a\r.\r\n.\r\n", "a\r\n.\r\n", 1, Some(8)),
+            ("a\r\n.\n", "a\r\n\r\n", 1, None),
+            ("a\r\n.\n.\r\n.\r\n", "a\r\n\r\n.\r\n", 1, Some(11)),
+            ("a\r\n.\rb\r\n.\r\n", "a\r\n\r\nb\r\n", 1, Some(11)),
+            ("a\r\n.\r\r\n", "a\r\n\r\n\r\n", 1, None),
+            ("a\r\n.\r\r\n.\r\n", "a\r\n\r\n\r\n", 1, Some(10)),
+            ("a\r\r\n.\r\n", "a\r\n\r\n", 1, Some(7)),
+            ("a\n\r\n.\r\n", "a\r\n\r\n", 1, Some(7)),
+            ("a\n\n.\r\n", "a\r\n\r\n.\r\n", 2, None),
+            ("a\n\r.\r\n", "a\r\n\r\n.\r\n", 2, None),
+            ("\n.\r\n", "\r\n.\r\n", 1, None),
+            ("\r.\r\n", "\r\n.\r\n", 1, None),
+            (".\r.\r\n.\r\n", "\r\n.\r\n", 1, Some(8)),
+            ("\r\r\r", "\r\n\r\n\r", 2, None),
+        ];
+        for (wire, content, alone, end) in cases {
+            for size in 1..=wire.len() {
+                let mut reader = Reader::normalising(1 << 20);
+                let mut found = None;
+                for (number, piece) in wire.as_bytes().chunks(size).enumerate() {
+                    found = found.or(reader.read(piece).map(|taken| number * size + taken));
+                    if found.is_some() {
+                        break;
+                    }
+                }
+                let (fit, counted) = (reader.unfit().is_none(), reader.normalised());
+                let body = String::from_utf8(reader.into_body()).unwrap();
+                let expected = (content, alone, end, true);
+                assert_eq!(
+                    (body.as_str(), counted, found, fit),
+                    expected,
+                    "{wire:?} in pieces of {size}"
+                );
+            }
+        }
+    }
+
+    /// Every CR and LF that stands alone as CRLF, found in another way.
+    fn straightened(octets: &[u8]) -> Vec<u8> {
+        let text = String::from_utf8(octets.to_vec()).unwrap();
+        let straight = text.replace("\r\n", "\n").replace('\r', "\n");
+        straight.replace('\n', "\r\n").into_bytes()
+    }
+
+    #[test]
+    fn whatever_is_normalised_ends_where_it_ended_and_goes_out_as_one_message() {
+        const SIGNS: [u8; 4] = *b"\r\n.a";
+        for number in 0..SIGNS.len().pow(8) {
+            let mut wire: Vec<u8> = (0..8)
+                .map(|place| SIGNS[number / SIGNS.len().pow(place) % SIGNS.len()])
+                .collect();
+            wire.extend_from_slice(b"\r\n.\r\n");
+            let (mut strict, mut reader) = (Reader::new(99), Reader::normalising(99));
+            let end = strict.read(&wire);
+            assert_eq!(reader.read(&wire), end, "{wire:?}");
+            let is_bare = strict.unfit() == Some(Unfit::BareNewline);
+            assert_eq!((reader.normalised() > 0, reader.unfit()), (is_bare, None));
+            assert!(reader.len() <= reader.growth(wire.len()));
+            let body = reader.into_body();
+            assert_eq!(body, straightened(strict.body()), "{wire:?}");
+            let out = stuff(&Content {
+                trace: Bytes::new(),
+                bytes: body.clone().into(),
+            });
+            let mut hop = Reader::new(99);
+            assert_eq!(hop.read(&out), Some(out.len()), "{wire:?}");
+            assert_eq!((hop.unfit(), hop.into_body()), (None, body));
+        }
+    }
+
+    #[test]
+    fn the_limit_is_for_what_is_normalised() {
+        for (limit, unfit) in [(9, Some(Unfit::TooLarge)), (10, None)] {
+            let mut reader = Reader::normalising(limit);
+            assert_eq!(reader.read(b"\n\n\n\n\r\n.\r\n"), Some(9));
+            assert_eq!((reader.unfit(), reader.len()), (unfit, limit));
+        }
+    }
+
+    #[test]
     fn long_lines_are_scanned_in_blocks() {
         for length in 0..100 {
             let line = "x".repeat(length);
@@ -430,6 +581,16 @@ mod tests {
                     "{wire:?} by {size}"
                 );
                 assert_eq!(reader.into_body(), wire.as_bytes());
+                let mut reader = Reader::normalising(1 << 20);
+                for piece in wire.as_bytes().chunks(size) {
+                    reader.read_chunk(piece);
+                }
+                reader.end_chunks();
+                assert_eq!((reader.unfit(), reader.normalised() > 0), (None, bare));
+                let mut again = Reader::new(1 << 20);
+                again.read_chunk(reader.body());
+                again.end_chunks();
+                assert_eq!(again.unfit(), None, "{wire:?} by {size}");
             }
         }
     }

@@ -10,15 +10,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::command::Rcpt;
+use super::data::Reader;
 use super::xtext;
 use crate::mail::headers::{self, HeaderFacts, Removed};
 use crate::mail::{
-    Address, AddressFault, BodyKind, ByMode, Content, Details, Envelope, Event, EventKind, Facts,
-    Origin, Peer, Priority, Received, Recipient, Reference, Refusal, Reply, RoomId, Terms,
-    Timestamp, Wishes,
+    Address, AddressFault, BodyKind, ByMode, Certificate, Content, Details, Envelope, Event,
+    EventKind, Facts, Lapse, Lapses, Origin, Peer, Priority, Received, Recipient, Reference,
+    Refusal, Reply, RoomId, Sighting, Station, Terms, Timestamp, Wishes,
 };
-use crate::policy::decide::{self, Accepted, Decision, Refused};
-use crate::policy::table::RoutingTable;
+use crate::policy::decide::{self, Accepted, Admitted, Decision, Refused};
+use crate::policy::table::{Measure, RoutingTable};
 
 /// RFC 5321 §6.3: a message with so many Received fields goes in a circle.
 const MOST_HOPS: usize = 100;
@@ -65,6 +66,9 @@ pub struct Request {
 pub struct Transaction {
     pub attempt: Attempt,
     pub origin: Origin,
+    /// By what the table knew the client at MAIL, and what its room lets pass.
+    station: Station,
+    tolerated: Lapses,
     table: Arc<RoutingTable>,
     sender: Option<Address>,
     request: Request,
@@ -153,7 +157,7 @@ impl Transaction {
         request: Request,
         reference: Reference,
         peer: &Peer,
-        could_identify: bool,
+        chances: Chances,
         table: Arc<RoutingTable>,
     ) -> Result<Self, (Attempt, Box<Verdict>)> {
         let mut attempt = Attempt {
@@ -163,21 +167,24 @@ impl Transaction {
             put_off: false,
         };
         let asked = sender_address(&request).and_then(|sender| {
-            decide::sender(peer, sender.as_ref(), could_identify, &table)
-                .map(|origin| (sender, origin))
+            admit(peer, sender.as_ref(), chances, &table)
+                .map(|admitted| (sender, admitted))
                 .map_err(|refused| Verdict::policy(refused, None))
         });
-        let (sender, origin) = match asked {
+        let (sender, admitted) = match asked {
             Ok(answer) => answer,
             Err(verdict) => {
                 attempt.room.clone_from(&verdict.sender_room);
                 return Err((attempt.refused_with(&verdict.reply), verdict));
             }
         };
+        let origin = admitted.station.origin.clone();
         attempt.room = origin.room().cloned();
         Ok(Self {
             attempt,
             origin,
+            tolerated: admitted.lapses(peer),
+            station: admitted.station,
             table,
             sender,
             request,
@@ -193,9 +200,35 @@ impl Transaction {
     /// The reply that accepts MAIL. RFC 6710 §4.1: a client is told which priority it has instead of
     /// the one it asked for.
     pub fn welcome(&self) -> Reply {
-        match self.request.priority {
+        let reply = match self.request.priority {
             Some(asked) if self.ceiling() < asked => Reply::priority_lowered(self.ceiling()),
             _ => Reply::sender_ok(),
+        };
+        reply.warning_of(self.warned())
+    }
+
+    /// What was let pass so far, and the client is to be told of.
+    fn warned(&self) -> Lapses {
+        self.table.strictness(&self.origin).warned(self.tolerated)
+    }
+
+    /// That the client was let in.
+    pub fn sighting(&self, peer: &Peer, now: Timestamp) -> Sighting {
+        Sighting {
+            station: self.station.clone(),
+            at: now,
+            address: peer.address.ip().to_canonical(),
+            tls: peer.tls.as_ref().map(|it| it.version.clone()),
+            certificate_ends_at: peer.certificate.as_ref().and_then(Certificate::not_after),
+            lapses: self.tolerated,
+        }
+    }
+
+    /// What takes its content: newlines that stand alone are let pass where its room does.
+    pub fn reader(&self, limit: usize) -> Reader {
+        match self.table.strictness(&self.origin).bare_newlines {
+            Measure::Enforce => Reader::new(limit),
+            Measure::Report | Measure::Warn => Reader::normalising(limit),
         }
     }
 
@@ -322,6 +355,7 @@ impl Transaction {
             subject: facts.subject,
             message_id: facts.message_id,
             size,
+            crooked: None,
         })
     }
 
@@ -329,19 +363,38 @@ impl Transaction {
     /// must know if it is refused, now or later, and the message or what refuses it.
     pub fn complete(
         mut self,
-        body: Vec<u8>,
+        content: Reader,
         place: &Place<'_>,
         now: Timestamp,
     ) -> (Box<Outline>, Result<Received, Box<Verdict>>) {
-        let bytes = Bytes::from(body);
+        let normalised = content.normalised();
+        let bytes = Bytes::from(content.into_body());
         let read = headers::read(&bytes);
         self.find_reporter(&read, place.peer);
-        let outline = self.outline(read.facts.clone(), Some(bytes.len() as u64));
-        let judged = self.judge_content(&read, now);
-        (
-            outline,
-            judged.map(|()| self.receive(bytes, read, place, now)),
-        )
+        let mut outline = self.outline(read.facts.clone(), Some(bytes.len() as u64));
+        let judged = self
+            .judge_lapses(normalised > 0, place.peer)
+            .and_then(|()| self.judge_content(&read, now));
+        if normalised > 0 {
+            self.tolerated = self.tolerated.and(Lapse::BareNewlines);
+            outline.crooked = Some(Crooked {
+                sighting: self.sighting(place.peer, now),
+                is_warned: self.warned().has(Lapse::BareNewlines),
+            });
+        }
+        let received = judged.map(|()| self.receive(bytes, normalised, read, place, now));
+        (outline, received)
+    }
+
+    /// Whoever speaks as `<>` is known to be of a room only now, and that room may let less pass.
+    fn judge_lapses(&self, is_crooked: bool, peer: &Peer) -> Result<(), Box<Verdict>> {
+        decide::secure(peer, &self.origin, false, &self.table)
+            .map_err(|refused| Verdict::policy(refused, None))?;
+        let measure = self.table.strictness(&self.origin).bare_newlines;
+        match is_crooked && measure == Measure::Enforce {
+            true => Err(Verdict::protocol(Reply::bare_newlines(), None)),
+            false => Ok(()),
+        }
     }
 
     fn find_reporter(&mut self, read: &HeaderFacts, peer: &Peer) {
@@ -373,12 +426,13 @@ impl Transaction {
     fn receive(
         mut self,
         bytes: Bytes,
+        normalised: usize,
         read: HeaderFacts,
         place: &Place<'_>,
         now: Timestamp,
     ) -> Received {
         let (bytes, removed) = read.cleaned.unwrap_or((bytes, Removed::default()));
-        let remarks = self.remarks(&removed, now);
+        let remarks = self.remarks(&removed, normalised, place.peer, now);
         let asked = self.request.priority.or(read.priority);
         let terms = Terms {
             priority: asked.map_or(Priority::ROUTINE, |it| it.min(self.ceiling())),
@@ -401,11 +455,18 @@ impl Transaction {
             facts: read.facts,
             content: Content { trace, bytes },
             remarks,
+            tolerated: self.tolerated,
         }
     }
 
     /// What the log is to say beside the acceptance.
-    fn remarks(&mut self, removed: &Removed, now: Timestamp) -> Vec<Event> {
+    fn remarks(
+        &mut self,
+        removed: &Removed,
+        normalised: usize,
+        peer: &Peer,
+        now: Timestamp,
+    ) -> Vec<Event> {
         let reference = self.attempt.reference;
         let revision = Some(self.table.revision());
         let event = |kind, recipient, details| Event {
@@ -415,6 +476,7 @@ impl Transaction {
             recipient,
             details,
         };
+        let warned = self.warned();
         let left_out = std::mem::take(&mut self.left_out).into_iter().map(|it| {
             let room = self.table.room_of(it.member.domain());
             let details = Details {
@@ -426,14 +488,66 @@ impl Transaction {
             };
             event(EventKind::LeftOut, Some(it.member), details)
         });
-        let altered = (removed.count > 0).then(|| {
+        let altered = |reason| {
             let details = Details {
-                reason: Some(format!("removed header fields: {removed}")),
+                reason: Some(reason),
                 ..Details::default()
             };
             event(EventKind::Altered, None, details)
+        };
+        let cleaned =
+            (removed.count > 0).then(|| altered(format!("removed header fields: {removed}")));
+        let straightened = (normalised > 0).then(|| {
+            altered(format!(
+                "CR or LF standing alone, made CRLF: {normalised} times"
+            ))
         });
-        left_out.chain(altered).collect()
+        let warned = (!warned.is_empty()).then(|| {
+            let details = warning(warned, self.attempt.room.as_ref(), peer);
+            event(EventKind::Tolerated, None, details)
+        });
+        left_out
+            .chain(cleaned)
+            .chain(straightened)
+            .chain(warned)
+            .collect()
+    }
+}
+
+/// What a client could still do to be known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chances {
+    pub start_tls: bool,
+    pub log_in: bool,
+}
+
+/// May this peer send as this sender, and as it speaks now?
+fn admit(
+    peer: &Peer,
+    sender: Option<&Address>,
+    chances: Chances,
+    table: &RoutingTable,
+) -> Result<Admitted, Refused> {
+    let could_identify = chances.start_tls || chances.log_in;
+    let admitted = decide::sender(peer, sender, could_identify, table)?;
+    decide::secure(peer, &admitted.station.origin, chances.start_tls, table)?;
+    Ok(admitted)
+}
+
+/// What the log is to know of a client that was told.
+fn warning(warned: Lapses, room: Option<&RoomId>, peer: &Peer) -> Details {
+    let phrases: Vec<&str> = warned.iter().map(Lapse::phrase).collect();
+    Details {
+        room: room.map(RoomId::to_string),
+        client: Some(peer.address.ip().to_canonical().to_string()),
+        helo: (!peer.helo.is_empty()).then(|| peer.helo.clone()),
+        user: peer.user.as_ref().map(|it| it.name().to_owned()),
+        tolerated: warned.words(),
+        reason: Some(format!(
+            "the client was told that this will be refused: {}",
+            phrases.join(", ")
+        )),
+        ..Details::default()
     }
 }
 
@@ -452,6 +566,16 @@ pub struct Outline {
     subject: Option<String>,
     message_id: Option<String>,
     size: Option<u64>,
+    /// Newlines of it stood alone, and passed.
+    pub crooked: Option<Crooked>,
+}
+
+/// A message whose newlines had to be normalised.
+#[derive(Debug)]
+pub struct Crooked {
+    pub sighting: Sighting,
+    /// The client is to be told.
+    pub is_warned: bool,
 }
 
 impl Outline {

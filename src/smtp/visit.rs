@@ -212,6 +212,7 @@ impl Visit {
             Step::Reserve(octets) => self.reserve(octets).await,
             Step::Keep(received) => self.keep(*received).await,
             Step::Note(row) => self.parts.spool.note(*row),
+            Step::Seen(sighting) => self.parts.spool.saw(*sighting),
             Step::Ask(question) => {
                 let answer = self.answer(*question).await;
                 self.session.answered(answer, Timestamp::now());

@@ -2,12 +2,13 @@
 //!
 //! [`Spool`] is what the program uses; [`store::Store`] is what a database implements. The spool
 //! hands a freshly kept message to the queue in memory, wakes it for what is only in the store,
-//! bounds the memory that bodies take, marks what a client sent twice, and sums up floods of refusals
-//! before they are written. It decides nothing about mail, and it never says that something was kept before the store said so:
+//! bounds the memory that bodies take, marks what a client sent twice, sums up floods of refusals before
+//! they are written, and writes of the workstations that were met only what is new. It decides nothing about mail, and it never says that something was kept before the store said so:
 //! a [`Receipt`] has no other maker.
 
 mod duplicates;
 mod refusals;
+mod sightings;
 pub mod sqlite;
 pub mod store;
 
@@ -23,10 +24,11 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use crate::lifecycle;
 use crate::mail::{
     Address, Content, Details, Event, EventKind, Received, Reference, References, Refusal, RoomId,
-    State, Timestamp,
+    Sighting, State, Timestamp,
 };
 use duplicates::{Duplicates, Key, Seen};
 use refusals::Refusals;
+use sightings::Sightings;
 use store::{
     Applied, Change, LogRow, NewMessage, RecipientId, Search, Store, StoreError, Told, Waiting,
 };
@@ -85,8 +87,10 @@ const SMALL_PART: usize = 16;
 const LEASE: Duration = Duration::from_secs(1800);
 /// Refusals written in one go, so that mail is not held up by them.
 const PORTION: usize = 200;
-/// How long refusals are gathered before they are written: well within a second.
+/// How long refusals and sightings are gathered before they are written: well within a second.
 const GATHER: Duration = Duration::from_millis(250);
+/// How long a store that took no sightings is left alone with them.
+const LEAVE_ALONE: Duration = Duration::from_secs(10);
 
 /// As many recipients of late as are looked for after a start, in these states, those first that
 /// leave little to look through. A start waits for them no longer than this.
@@ -118,6 +122,8 @@ struct Shared {
     wake: Arc<Notify>,
     refusals: Mutex<Refusals>,
     refused: Notify,
+    sightings: Mutex<Sightings>,
+    seen: Notify,
     duplicates: Mutex<Duplicates>,
     /// In milliseconds.
     first_word: AtomicU64,
@@ -161,6 +167,8 @@ impl Spool {
             wake: Arc::clone(&wake),
             refusals: Mutex::default(),
             refused: Notify::new(),
+            sightings: Mutex::default(),
+            seen: Notify::new(),
             duplicates: Mutex::new(Duplicates::new(RandomState::new())),
             first_word: AtomicU64::new(0),
         };
@@ -388,6 +396,43 @@ impl Spool {
     fn refusals(&self) -> MutexGuard<'_, Refusals> {
         self.shared
             .refusals
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Remembers that a workstation was met. Never waits, and never gets ahead of mail; what a crash
+    /// takes is made good by the next message.
+    pub fn saw(&self, sighting: Sighting) {
+        if self.sightings().add(sighting) {
+            self.shared.seen.notify_one();
+        }
+    }
+
+    /// Writes sightings as they come, for as long as the relay lives.
+    pub async fn write_sightings(self) {
+        loop {
+            self.shared.seen.notified().await;
+            tokio::time::sleep(GATHER).await;
+            if let Err(fault) = self.flush_sightings().await {
+                tracing::warn!(%fault, "which workstations were seen is not remembered for now");
+                tokio::time::sleep(LEAVE_ALONE).await;
+            }
+        }
+    }
+
+    /// Writes the sightings gathered so far; those that cannot be written now come again with mail.
+    pub async fn flush_sightings(&self) -> Result<(), StoreError> {
+        let rows = self.sightings().take();
+        for portion in rows.chunks(PORTION) {
+            self.shared.store.saw(portion.to_vec()).await?;
+            self.sightings().written(portion);
+        }
+        Ok(())
+    }
+
+    fn sightings(&self) -> MutexGuard<'_, Sightings> {
+        self.shared
+            .sightings
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use crate::credential::Verifiers;
 use crate::mail::event::State;
 use crate::mail::{
-    Address, Attachment, Content, Details, Event, Facts, Reference, Refusal, RoomId, Terms,
-    Timestamp, Wishes,
+    Address, Attachment, Content, Details, Event, Facts, Lapse, Reference, Refusal, RoomId,
+    Sighting, Station, Terms, Timestamp, Wishes,
 };
 
 /// What a verb gives: a future that owns all it needs.
@@ -456,6 +456,22 @@ pub struct Known {
     pub used_at: Option<Timestamp>,
 }
 
+/// A workstation or gateway that was met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Workstation {
+    pub station: Station,
+    /// Where it was last.
+    pub address: String,
+    pub first_seen_at: Timestamp,
+    /// To the minute.
+    pub last_seen_at: Timestamp,
+    /// The last time; `None`: plain text.
+    pub tls: Option<String>,
+    pub certificate_ends_at: Option<Timestamp>,
+    /// When it last did what strictness may refuse, each that it ever did.
+    pub failed: Vec<(Lapse, Timestamp)>,
+}
+
 /// A database that keeps mail. See the module's header for what every verb promises.
 pub trait Store: Send + Sync + fmt::Debug {
     /// Writes a message durably: when this is ready with `Ok`, the message is on stable storage.
@@ -538,6 +554,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn remove_credential(&self, user: String) -> Pending<bool>;
     /// A user has logged in.
     fn credential_used(&self, user: String, at: Timestamp) -> Pending<()>;
+    /// Workstations were met. Of too many the oldest are forgotten, first those that no line of the
+    /// table named.
+    fn saw(&self, sightings: Vec<Sighting>) -> Pending<()>;
+    /// Rooms before gateways, each by name, and then by what is known of the workstation.
+    fn workstations(&self) -> Pending<Vec<Workstation>>;
     /// Looks at a portion of the contents after `after`, and deletes those whose messages are
     /// finished since before `finished_before`. Returns where to go on; `None` at the end.
     fn purge(

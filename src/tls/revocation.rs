@@ -30,9 +30,18 @@ pub(super) struct List {
 impl List {
     fn read(file: &Path, der: &[u8]) -> Result<Self, TlsFault> {
         let fault = |cause: &str| TlsFault::new(file, format!("a revocation list {cause}"));
+        let outline = x509::list(der).ok_or_else(|| fault("cannot be read"))?;
+        if !outline.is_version_2 {
+            return Err(fault(
+                "is of version 1; make one of version 2, with a crlNumber (openssl: crl_extensions)",
+            ));
+        }
+        if outline.next_at.is_none() {
+            return Err(fault("does not say when the next one is due (nextUpdate)"));
+        }
         let revoked = OwnedCertRevocationList::from_der(der).map_err(|it| fault(&words(&it)))?;
         Ok(Self {
-            outline: x509::list(der).ok_or_else(|| fault("cannot be read"))?,
+            outline,
             revoked: revoked.into(),
             file: file.to_owned(),
         })
@@ -120,10 +129,6 @@ fn encoded(file: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, Tl
 fn words(error: &webpki::Error) -> String {
     use webpki::Error;
     match error {
-        Error::UnsupportedCrlVersion => {
-            "is of version 1; make it of version 2, with a crlNumber (openssl: crl_extensions)"
-                .to_owned()
-        }
         Error::UnsupportedDeltaCrl => {
             "says only what has changed; put the whole one here".to_owned()
         }
@@ -131,5 +136,239 @@ fn words(error: &webpki::Error) -> String {
             "speaks for other authorities than its own; put one of each authority here".to_owned()
         }
         other => format!("cannot be read: {other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    use std::sync::Arc;
+
+    use rcgen::{
+        BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer,
+        DnType, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber,
+        date_time_ymd,
+    };
+    use tokio_rustls::rustls::crypto::aws_lc_rs;
+    use tokio_rustls::rustls::pki_types::CertificateDer;
+
+    use super::super::workstations::Workstations;
+    use super::*;
+    use crate::mail::Doubt;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+    const INTERMEDIATE: u64 = 70;
+    const WORKSTATION: u64 = 71;
+
+    type Issuer = CertifiedIssuer<'static, KeyPair>;
+
+    fn algorithms() -> WebPkiSupportedAlgorithms {
+        aws_lc_rs::default_provider().signature_verification_algorithms
+    }
+
+    fn authority_params(name: &str, serial: u64) -> CertificateParams {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.serial_number = Some(SerialNumber::from(serial));
+        params
+    }
+
+    fn root(name: &str) -> Issuer {
+        Issuer::self_signed(authority_params(name, 1), KeyPair::generate().unwrap()).unwrap()
+    }
+
+    fn below(root: &Issuer, name: &str) -> Issuer {
+        let params = authority_params(name, INTERMEDIATE);
+        Issuer::signed_by(params, KeyPair::generate().unwrap(), root).unwrap()
+    }
+
+    fn workstation(issuer: &Issuer) -> CertificateDer<'static> {
+        let mut params = CertificateParams::new(vec!["ws1.test".to_owned()]).unwrap();
+        params.serial_number = Some(SerialNumber::from(WORKSTATION));
+        let key = KeyPair::generate().unwrap();
+        params.signed_by(&key, issuer).unwrap().der().clone()
+    }
+
+    /// In DER; made and due in January of these years.
+    fn made_by(issuer: &Issuer, revoked: &[u64], (made, due): (i32, i32)) -> Vec<u8> {
+        let entry = |serial: &u64| RevokedCertParams {
+            serial_number: SerialNumber::from(*serial),
+            revocation_time: date_time_ymd(2020, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(made, 1, 1),
+            next_update: date_time_ymd(due, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.iter().map(entry).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params.signed_by(issuer).unwrap().der().to_vec()
+    }
+
+    const IN_TIME: (i32, i32) = (2026, 2040);
+
+    fn list(der: &[u8]) -> List {
+        List::read(Path::new("a.crl"), der).unwrap()
+    }
+
+    fn workstations(roots: &[&Issuer], lists: Vec<List>) -> Workstations {
+        let authorities = roots.iter().map(|it| Authority::new(it.der()).unwrap());
+        let authorities: Vec<_> = authorities.collect();
+        let lists: Vec<_> = lists.into_iter().map(Arc::new).collect();
+        Workstations::new(&authorities, &lists, algorithms())
+    }
+
+    #[test]
+    fn each_authority_revokes_what_it_has_signed_and_nobody_else() {
+        let (top, stranger) = (root("Root"), root("Stranger"));
+        let middle = below(&top, "Middle");
+        let impostor = below(&stranger, "Middle");
+        let directly = vec![workstation(&top)];
+        let through = vec![workstation(&middle), middle.der().clone()];
+        let both = [INTERMEDIATE, WORKSTATION];
+        for (what, list_of, directly_revoked, through_revoked) in [
+            ("no list", None, false, false),
+            ("nothing", Some((&top, &[][..])), false, false),
+            ("another serial", Some((&top, &[7][..])), false, false),
+            ("by the root", Some((&top, &[WORKSTATION][..])), true, false),
+            (
+                "the one between",
+                Some((&top, &[INTERMEDIATE][..])),
+                false,
+                true,
+            ),
+            (
+                "by the one between",
+                Some((&middle, &both[..])),
+                false,
+                true,
+            ),
+            ("by a stranger", Some((&stranger, &both[..])), false, false),
+            (
+                "in the name of the one between",
+                Some((&impostor, &both[..])),
+                false,
+                false,
+            ),
+        ] {
+            let lists = list_of.map(|(by, serials)| list(&made_by(by, serials, IN_TIME)));
+            let workstations = workstations(&[&top], lists.into_iter().collect());
+            for (chain, is_revoked) in [(&directly, directly_revoked), (&through, through_revoked)]
+            {
+                let judged = workstations.judge(chain, true, NOW);
+                let doubt = is_revoked.then_some(&Doubt::Revoked);
+                assert_eq!(
+                    judged.doubt(),
+                    doubt,
+                    "{what}, {} certificates",
+                    chain.len()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_list_of_one_between_cannot_be_hidden_behind_others() {
+        let top = root("Root");
+        let middle = below(&top, "Middle");
+        let lists = vec![list(&made_by(&middle, &[WORKSTATION], IN_TIME))];
+        let workstations = workstations(&[&top], lists);
+        for others in [0, 3, 15, 16, 60] {
+            let mut chain = vec![workstation(&middle)];
+            chain.extend((0..others).map(|_| top.der().clone()));
+            chain.push(middle.der().clone());
+            let judged = workstations.judge(&chain, true, NOW);
+            assert!(judged.names().is_empty(), "{others}");
+        }
+    }
+
+    #[test]
+    fn authorities_of_one_name_are_told_apart_by_their_keys() {
+        let (old, new) = (root("Root"), root("Root"));
+        let lists = || {
+            vec![
+                list(&made_by(&new, &[], (2026, 2040))),
+                list(&made_by(&old, &[WORKSTATION], (2025, 2040))),
+            ]
+        };
+        let both = workstations(&[&old, &new], lists());
+        let of_old = both.judge(&[workstation(&old)], true, NOW);
+        let of_new = both.judge(&[workstation(&new)], true, NOW);
+        assert_eq!(
+            (of_old.doubt(), of_new.doubt()),
+            (Some(&Doubt::Revoked), None)
+        );
+        assert!(both.doubts(NOW).is_empty(), "{:?}", both.doubts(NOW));
+
+        // A list in the name of somebody else is never taken for theirs.
+        let only_new = workstations(&[&new], lists());
+        assert_eq!(
+            only_new.judge(&[workstation(&new)], true, NOW).doubt(),
+            None
+        );
+        let authorities = [Authority::new(new.der()).unwrap()];
+        let fault = expose_strangers(&lists(), &authorities, &algorithms()).unwrap_err();
+        assert!(
+            fault.to_string().ends_with("is not signed by it"),
+            "{fault}"
+        );
+        let authorities = [&old, &new].map(|it| Authority::new(it.der()).unwrap());
+        expose_strangers(&lists(), &authorities, &algorithms()).unwrap();
+    }
+
+    #[test]
+    fn what_needs_a_person_is_said_and_changes_nothing() {
+        let (top, other) = (root("Root"), root("Other"));
+        let overdue = list(&made_by(&top, &[WORKSTATION], (2020, 2021)));
+        let strange = list(&made_by(&root("Stranger"), &[], IN_TIME));
+        let workstations = workstations(&[&top, &other], vec![overdue, strange]);
+        let judged = workstations.judge(&[workstation(&top)], true, NOW);
+        assert_eq!(judged.doubt(), Some(&Doubt::Revoked));
+        assert_eq!(
+            workstations
+                .judge(&[workstation(&other)], true, NOW)
+                .doubt(),
+            None
+        );
+        let doubts = workstations.doubts(NOW);
+        let [overdue, without, strange] = &doubts[..] else {
+            unreachable!("{doubts:?}")
+        };
+        assert!(
+            overdue.contains("should have been replaced by 2021-01-01"),
+            "{overdue}"
+        );
+        assert!(
+            without.contains("no revocation list of the authority"),
+            "{without}"
+        );
+        assert!(
+            strange.contains("is of none of the authorities in client_ca"),
+            "{strange}"
+        );
+    }
+
+    #[test]
+    fn a_list_that_was_changed_is_nobody_s() {
+        let top = root("Root");
+        let sound = made_by(&top, &[WORKSTATION], IN_TIME);
+        let authority = Authority::new(top.der()).unwrap();
+        assert!(authority.has_signed(&list(&sound), &algorithms()));
+        for at in 0..sound.len() {
+            for change in [1, 0x80, 0xff] {
+                let mut changed = sound.clone();
+                changed[at] ^= change;
+                if let Ok(list) = List::read(Path::new("a.crl"), &changed) {
+                    let is_signed = authority.has_signed(&list, &algorithms());
+                    assert!(!is_signed, "{at} {change}");
+                }
+            }
+            assert!(List::read(Path::new("a.crl"), &sound[..at]).is_err());
+        }
     }
 }

@@ -28,8 +28,9 @@ use super::revocation::List;
 use super::x509::{self, Outline};
 use crate::mail::{Certificate, Doubt, Timestamp};
 
-/// Certificates between a client's and its authority's; more than a few are nobody's.
-const MOST_BETWEEN: usize = 8;
+/// Certificates that come with a client's: those between it and its authority. With more of them
+/// nothing is proved, so that a list of one of them cannot be hidden behind the others.
+const MOST_BETWEEN: usize = 16;
 
 /// A trust anchor of workstations.
 #[derive(Debug, Clone)]
@@ -172,6 +173,10 @@ impl Workstations {
         now: Timestamp,
     ) -> Result<(), Doubt> {
         let own = EndEntityCert::try_from(own).map_err(|_| Doubt::Unreadable)?;
+        if others.len() > MOST_BETWEEN {
+            let count = others.len();
+            return Err(Doubt::Unfit(format!("{count} others come with it")));
+        }
         let between = self.lists_between(others);
         let mut answer = Err(Doubt::UnknownAuthority);
         for (authority, lists) in &self.authorities {
@@ -218,8 +223,8 @@ impl Workstations {
         if self.others.is_empty() {
             return Vec::new();
         }
-        let between = others.iter().take(MOST_BETWEEN);
-        let between: Vec<_> = between.filter_map(|it| x509::certificate(it)).collect();
+        let between = others.iter().filter_map(|it| x509::certificate(it));
+        let between: Vec<_> = between.collect();
         let is_signed = |list: &&Arc<List>| {
             let mut signers = between.iter();
             signers.any(|it| has_signed(Some(it), list, &self.algorithms))
@@ -255,6 +260,10 @@ fn doubt(error: &webpki::Error) -> Doubt {
         // Signed by another of the same name.
         Error::UnknownIssuer | Error::InvalidSignatureForPublicKey => Doubt::UnknownAuthority,
         Error::RequiredEkuNotFoundContext(_) => Doubt::NotForClients,
+        Error::IssuerNotCrlSigner => {
+            Doubt::Unfit("its authority has signed a revocation list, and may not".to_owned())
+        }
+        Error::CaUsedAsEndEntity => Doubt::Unfit("it is that of an authority".to_owned()),
         other => Doubt::Unfit(format!("{other:?}")),
     }
 }
@@ -355,7 +364,7 @@ fn dns_names(certificate: &CertificateDer<'_>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
     use tokio_rustls::rustls::crypto::aws_lc_rs;
 
@@ -442,6 +451,23 @@ mod tests {
         }
         let nothing = workstations.judge(&[], true, NOW);
         assert_eq!(nothing.doubt(), Some(&Doubt::Unreadable));
+    }
+
+    #[test]
+    fn an_octet_that_was_changed_proves_nothing() {
+        let ours = authority();
+        let workstations = trusting(&ours);
+        let sound = signed_by(&ours, &["ws1.a.nodnett.test"]);
+        for at in 0..sound.len() {
+            for change in [1, 0x80, 0xff] {
+                let mut changed = sound.to_vec();
+                changed[at] ^= change;
+                let judged = workstations.judge(&[changed.into()], true, NOW);
+                assert!(judged.names().is_empty(), "{at} {change}: {judged:?}");
+            }
+            let cut = CertificateDer::from(sound[..at].to_vec());
+            assert!(workstations.judge(&[cut], true, NOW).names().is_empty());
+        }
     }
 
     #[test]

@@ -38,6 +38,8 @@ pub(super) struct ListOutline {
     pub name: String,
     /// The same, as it is encoded.
     pub issuer: Vec<u8>,
+    /// With extensions, as it must be today; those of version 1 have none.
+    pub is_version_2: bool,
     pub made_at: Timestamp,
     /// By when the next one is to be there.
     pub next_at: Option<Timestamp>,
@@ -51,6 +53,7 @@ pub(super) fn list(der: &[u8]) -> Option<ListOutline> {
     Some(ListOutline {
         name: it.issuer().to_string(),
         issuer: it.issuer().as_raw().to_vec(),
+        is_version_2: it.version().is_some(),
         made_at: moment(it.last_update()),
         next_at: it.next_update().map(moment),
         signed: it.tbs_cert_list.as_ref().to_vec(),

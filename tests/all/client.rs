@@ -12,6 +12,7 @@ use socket2::{Domain, Socket, Type};
 use tokio_rustls::rustls::client::WantsClientCert;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use tokio_rustls::rustls::sign::{CertifiedKey, SingleCertAndKey};
 use tokio_rustls::rustls::{
     ClientConfig, ClientConnection, ConfigBuilder, RootCertStore, StreamOwned,
 };
@@ -205,6 +206,25 @@ impl Client {
         let key = PrivateKeyDer::from_pem_file(file("key")).unwrap();
         let settings = anonymous(certs).with_client_auth_cert(chain, key).unwrap();
         self.shake_hands_with(Arc::new(settings));
+    }
+
+    /// The same, showing whatever these are, whether they belong together or not.
+    pub fn shake_hands_showing(
+        &mut self,
+        certs: &Path,
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+    ) {
+        let settings = anonymous(certs);
+        let key = settings
+            .crypto_provider()
+            .key_provider
+            .load_private_key(key);
+        let shown = CertifiedKey::new(chain, key.unwrap());
+        let shown = SingleCertAndKey::from(shown);
+        self.shake_hands_with(Arc::new(
+            settings.with_client_cert_resolver(Arc::new(shown)),
+        ));
     }
 
     fn shake_hands_with(&mut self, settings: Arc<ClientConfig>) -> Vec<u8> {

@@ -19,12 +19,12 @@ const HOUR: i64 = 3600;
 const SOON: Duration = Duration::from_secs(20);
 
 /// A clock that the test sets, for a relay that runs under it.
-struct Clock {
+pub struct Clock {
     folder: tempfile::TempDir,
 }
 
 impl Clock {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let clock = Self {
             folder: tempfile::tempdir().unwrap(),
         };
@@ -37,13 +37,13 @@ impl Clock {
     }
 
     /// So many seconds off the true time. In one step: never an empty file.
-    fn set(&self, seconds: i64) {
+    pub fn set(&self, seconds: i64) {
         let new = self.folder.path().join("new");
         fs::write(&new, format!("{seconds:+}\n")).unwrap();
         fs::rename(new, self.file()).unwrap();
     }
 
-    fn run(&self, setup: Setup) -> Relay {
+    pub fn run(&self, setup: Setup) -> Relay {
         self.run_in(setup, &[])
     }
 

@@ -60,6 +60,46 @@ fn a_crooked_end_of_data_never_makes_two_messages() {
 }
 
 #[test]
+fn where_newlines_are_normalised_a_crooked_end_is_content_of_one_message() {
+    let sink = Sink::start();
+    let lax = "strictness = { bare_newlines = \"report\" }\n";
+    let relay = Setup::no_rooms()
+        .room_with("a", "maildir:mail/a", lax)
+        .room("b", &sink.hop())
+        .start();
+    for (number, end) in CROOKED.iter().enumerate() {
+        let shown = String::from_utf8_lossy(end).escape_default().to_string();
+        let visible = format!("From: vakt@a.nodnett.test\r\nSubject: {number}\r\n\r\nseen");
+        let wire = [visible.as_bytes(), end, HIDDEN.as_bytes(), b".\r\n"].concat();
+        // Cut where it hurts: within the crooked end.
+        let cut = visible.len() + 1 + number % end.len();
+        let mut client = relay.client("a");
+        assert_eq!(client.envelope(&vakt("a"), &[&vakt("b")], ""), None);
+        assert_eq!(client.say("DATA").code, 354);
+        client.put(&wire[..cut]);
+        client.put(&wire[cut..]);
+        let reply = client.reply();
+        assert_eq!(reply.said(), "250 2.0.0", "{shown}: {reply}");
+        let quit = client.say("QUIT");
+        assert_eq!(quit.code, 221, "{shown}: one reply, then {quit}");
+        let kept = sink.wait_for(number + 1);
+        assert_eq!(kept.len(), number + 1, "{shown}");
+        let taken = kept.last().unwrap();
+        let subject = taken.field("Subject");
+        assert_eq!(subject, Some(number.to_string()), "{shown}");
+        let text = taken.text();
+        assert!(text.ends_with("\r\nsmuggled\r\n"), "{shown}: {text:?}");
+        assert!(
+            text.contains("MAIL FROM:<vakt@a.nodnett.test>\r\nRCPT"),
+            "{shown}: {text:?}"
+        );
+        let straight = text.replace("\r\n", "");
+        assert!(!straight.contains(['\r', '\n']), "{shown}: {text:?}");
+    }
+    assert_eq!(sink.count(), CROOKED.len());
+}
+
+#[test]
 fn a_bare_line_feed_inside_is_refused_after_the_true_end() {
     let relay = Setup::three_rooms().start();
     for body in ["one\ntwo\r\n", "one\rtwo\r\n", "one\r\r\n", "\n\r\n"] {

@@ -10,8 +10,9 @@ use std::time::Duration;
 use ilbud::credential::{Password, SALT, Verifiers};
 use ilbud::mail::event::State;
 use ilbud::mail::{
-    Address, Attachment, ByMode, Content, DeliverBy, Details, Event, EventKind, Facts, Notify,
-    Priority, Reference, Refusal, Return, RoomId, Terms, Timestamp, Wishes,
+    Address, Attachment, ByMode, Content, DeliverBy, Details, Event, EventKind, Facts, Lapse,
+    Lapses, Notify, Origin, Priority, Reference, Refusal, Return, RoomId, Sighting, Station,
+    StationKind, Terms, Timestamp, Wishes,
 };
 use ilbud::spool::sqlite::{Settings, Sqlite};
 use ilbud::spool::store::Credential;
@@ -1326,4 +1327,114 @@ async fn a_password_is_found_replaced_and_removed() {
     assert!(!store.remove_credential(user()).await.unwrap());
     assert_eq!(store.credential(user()).await.unwrap(), nobody);
     assert!(store.credentials().await.unwrap().is_empty());
+}
+
+fn sighting(origin: Origin, name: &str, seconds: u64, lapses: Lapses) -> Sighting {
+    Sighting {
+        station: Station {
+            origin,
+            kind: StationKind::Address,
+            name: name.to_owned(),
+        },
+        at: later(seconds),
+        address: "10.1.0.7".parse().unwrap(),
+        tls: None,
+        certificate_ends_at: None,
+        lapses,
+    }
+}
+
+#[tokio::test]
+async fn a_workstation_is_one_row_that_knows_its_first_and_last_sighting() {
+    let (store, _folder) = store();
+    let room = || Origin::Room(RoomId::new("b"));
+    let first = sighting(room(), "ws1", 10, Lapses::NONE.and(Lapse::MissingTls));
+    let second = Sighting {
+        tls: Some("TLSv1.3".to_owned()),
+        certificate_ends_at: Some(later(900)),
+        address: "10.1.0.8".parse().unwrap(),
+        ..sighting(room(), "ws1", 20, Lapses::NONE.and(Lapse::BareNewlines))
+    };
+    // What comes late changes nothing that is newer.
+    let late = sighting(room(), "ws1", 5, Lapses::NONE.and(Lapse::MissingTls));
+    store.saw(vec![first]).await.unwrap();
+    store.saw(vec![second, late]).await.unwrap();
+    let gateway = sighting(Origin::Gateway("a".to_owned()), "ws1", 1, Lapses::NONE);
+    let other = sighting(Origin::Room(RoomId::new("a")), "ws1", 1, Lapses::NONE);
+    let ours = sighting(Origin::Relay, "ws1", 1, Lapses::NONE);
+    store.saw(vec![gateway, other, ours]).await.unwrap();
+    let rows = store.workstations().await.unwrap();
+    let origins: Vec<_> = rows.iter().map(|row| row.station.origin.clone()).collect();
+    let expected = [
+        Origin::Room(RoomId::new("a")),
+        room(),
+        Origin::Gateway("a".to_owned()),
+    ];
+    assert_eq!(origins, expected);
+    let row = &rows[1];
+    assert_eq!((row.first_seen_at, row.last_seen_at), (later(5), later(20)));
+    assert_eq!(
+        (
+            row.address.as_str(),
+            row.tls.as_deref(),
+            row.certificate_ends_at
+        ),
+        ("10.1.0.8", Some("TLSv1.3"), Some(later(900)))
+    );
+    let failed = [
+        (Lapse::MissingTls, later(10)),
+        (Lapse::BareNewlines, later(20)),
+    ];
+    assert_eq!(row.failed, failed);
+    // The clock ran ahead and was set back.
+    store
+        .saw(vec![
+            sighting(room(), "ws1", 90_000, Lapses::NONE),
+            sighting(room(), "ws1", 30, Lapses::NONE),
+        ])
+        .await
+        .unwrap();
+    let rows = store.workstations().await.unwrap();
+    assert_eq!((rows[1].last_seen_at, &rows[1].tls), (later(30), &None));
+}
+
+#[tokio::test]
+async fn a_stranger_that_the_table_names_by_now_is_none() {
+    let (store, _folder) = store();
+    let room = || Origin::Room(RoomId::new("b"));
+    let unknown = Lapses::NONE.and(Lapse::UnknownWorkstation);
+    for (seconds, lapses, failed) in [(1, unknown, 1), (2, Lapses::NONE, 0)] {
+        store
+            .saw(vec![sighting(room(), "10.1.0.7", seconds, lapses)])
+            .await
+            .unwrap();
+        let rows = store.workstations().await.unwrap();
+        assert_eq!((rows.len(), rows[0].failed.len()), (1, failed));
+    }
+}
+
+#[tokio::test]
+async fn of_too_many_workstations_the_oldest_are_forgotten_strangers_first() {
+    let (store, _folder) = store();
+    let room = || Origin::Room(RoomId::new("b"));
+    let unknown = Lapses::NONE.and(Lapse::UnknownWorkstation);
+    store
+        .saw(vec![sighting(room(), "known", 0, Lapses::NONE)])
+        .await
+        .unwrap();
+    let strangers = (1..=2_500).map(|n| sighting(room(), &format!("x{n}"), n, unknown));
+    store.saw(strangers.collect()).await.unwrap();
+    let names = |rows: &[ilbud::spool::store::Workstation]| {
+        let mut names: Vec<_> = rows.iter().map(|row| row.station.name.clone()).collect();
+        names.sort();
+        names
+    };
+    let rows = names(&store.workstations().await.unwrap());
+    assert_eq!(rows.len(), 2_001);
+    assert!(rows.contains(&"known".to_owned()) && !rows.contains(&"x500".to_owned()));
+    let many = (1..=10_000).map(|n| sighting(room(), &format!("y{n}"), 9_000 + n, Lapses::NONE));
+    store.saw(many.collect()).await.unwrap();
+    let rows = names(&store.workstations().await.unwrap());
+    assert_eq!(rows.len(), 10_000);
+    assert!(rows.iter().all(|name| name.starts_with('y')));
 }

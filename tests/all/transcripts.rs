@@ -220,6 +220,7 @@ impl<'a> Player<'a> {
                     return;
                 }
                 Step::Close => self.closed = true,
+                Step::Seen(_) => {}
                 Step::Note(row) => self.rows.push_back(*row),
                 Step::Begin => {
                     self.session

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use ilbud::mail::{Terms, Timestamp};
+use ilbud::mail::{Lapses, Origin, RoomId, Sighting, Station, StationKind, Terms, Timestamp};
 use ilbud::spool::sqlite::{Settings, Sqlite};
 use ilbud::spool::store::{Portion, Search, Store, Told};
 use rusqlite::Connection;
@@ -13,6 +13,8 @@ const SECOND: &str = include_str!("../../src/spool/schema/sqlite/002_delivery.sq
 const NOW: i64 = 1_800_000_000_000;
 
 const THIRD: &str = include_str!("../../src/spool/schema/sqlite/003_time.sql");
+const FOURTH: &str = include_str!("../../src/spool/schema/sqlite/004_credential.sql");
+
 /// One message with octets beyond ASCII, deferred, as schema 1 kept it.
 fn left_behind(path: &std::path::Path) {
     let old = Connection::open(path).unwrap();
@@ -67,6 +69,35 @@ async fn an_older_store_takes_passwords_and_keeps_its_refusals() {
     };
     let rows = store.search(search).await.unwrap();
     assert_eq!((rows.len(), rows[0].user.as_deref()), (1, None));
+}
+
+#[tokio::test]
+async fn an_older_store_has_met_nobody_and_remembers_from_now_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ilbud.db");
+    left_behind_by_the_second(&path);
+    let old = Connection::open(&path).unwrap();
+    old.execute_batch(THIRD).unwrap();
+    old.execute_batch(FOURTH).unwrap();
+    old.execute_batch("PRAGMA user_version = 4;").unwrap();
+    drop(old);
+    let keep_bodies = Duration::ZERO;
+    let store = Sqlite::open(&Settings { path, keep_bodies }).unwrap();
+    assert!(store.workstations().await.unwrap().is_empty());
+    let sighting = Sighting {
+        station: Station {
+            origin: Origin::Room(RoomId::new("a")),
+            kind: StationKind::Address,
+            name: "127.0.1.9".to_owned(),
+        },
+        at: Timestamp::from_millis(NOW),
+        address: "127.0.1.9".parse().unwrap(),
+        tls: None,
+        certificate_ends_at: None,
+        lapses: Lapses::NONE,
+    };
+    store.saw(vec![sighting]).await.unwrap();
+    assert_eq!(store.workstations().await.unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use super::{After, Session, State, Step};
 use crate::mail::{Facts, Reply, Timestamp, headers};
 use crate::smtp::command::Bdat;
 use crate::smtp::data::{Reader, Unfit};
-use crate::smtp::transaction::{Place, Transaction, Verdict};
+use crate::smtp::transaction::{Crooked, Place, Transaction, Verdict};
 use crate::spool::Receipt;
 use crate::spool::store::StoreError;
 
@@ -67,7 +67,7 @@ impl Session {
             self.refuse(Verdict::protocol(reply, None), After::Nothing, now);
         } else if let State::Open(transaction, _) = self.take_state() {
             let first = first_share(&transaction, self.settings.message_size);
-            let intake = self.intake(Form::Data { invited: false });
+            let intake = self.intake(&transaction, Form::Data { invited: false });
             self.reserve(transaction, intake, first);
         }
     }
@@ -103,7 +103,7 @@ impl Session {
                 // Content, which is bounded by its own limits, and no command without mail.
                 self.commands = self.commands.saturating_sub(1);
             }
-            let mut intake = begun.unwrap_or_else(|| self.intake(form));
+            let mut intake = begun.unwrap_or_else(|| self.intake(&transaction, form));
             intake.form = form;
             self.state = State::Taking(transaction, intake);
         }
@@ -130,9 +130,9 @@ impl Session {
         }
     }
 
-    fn intake(&self, form: Form) -> Box<Intake> {
+    fn intake(&self, transaction: &Transaction, form: Form) -> Box<Intake> {
         Box::new(Intake {
-            reader: Reader::new(self.settings.message_size),
+            reader: transaction.reader(self.settings.message_size),
             granted: 0,
             form,
         })
@@ -213,7 +213,7 @@ impl Session {
             hostname: &self.settings.hostname,
             peer: &self.peer,
         };
-        match transaction.complete(intake.reader.into_body(), &place, now) {
+        match transaction.complete(intake.reader, &place, now) {
             (outline, Ok(received)) => {
                 self.state = State::Keeping(outline);
                 self.steps.push_back(Step::Keep(Box::new(received)));
@@ -276,6 +276,7 @@ impl Intake {
 
     /// The memory to ask for before `more` octets are taken: doubling, so that asking stays rare.
     fn share_for(&self, more: usize, limit: usize) -> Option<usize> {
+        let more = self.reader.growth(more);
         let needed = self.reader.len().saturating_add(more).min(limit);
         let wanted = needed
             .max(self.granted.saturating_mul(2))
@@ -338,11 +339,20 @@ impl Session {
     /// Answers [`Step::Keep`]. Only a receipt makes a 250.
     pub fn kept(&mut self, answer: Result<Receipt, &StoreError>, now: Timestamp) {
         match (self.take_state(), answer) {
-            (State::Keeping(_), Ok(receipt)) => {
+            (State::Keeping(outline), Ok(receipt)) => {
                 self.state = State::Idle(None);
                 self.commands = 0;
                 self.errors = 0;
-                self.say(Reply::kept().with_reference(receipt.reference()));
+                let reply = match outline.crooked {
+                    Some(Crooked {
+                        is_warned: true, ..
+                    }) => Reply::kept_with_bare_newlines(),
+                    _ => Reply::kept(),
+                };
+                if let Some(crooked) = outline.crooked {
+                    self.steps.push_back(Step::Seen(Box::new(crooked.sighting)));
+                }
+                self.say(reply.with_reference(receipt.reference()));
             }
             (State::Keeping(outline), Err(fault)) => {
                 let verdict = Verdict::protocol(apology(fault), None);

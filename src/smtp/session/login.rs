@@ -33,13 +33,24 @@ impl Session {
             }
             _ if self.peer.user.is_some() => Reply::login_already(),
             _ if matches!(self.state, State::Open(..)) => Reply::mail_already(),
-            (Some(_), None) => Reply::unknown_mechanism(),
+            (Some(_), None) => self.unknown_mechanism(auth.mechanism),
             (Some(_), Some(mechanism)) => {
                 let (exchange, turn) = Exchange::begin(mechanism, self.means.clone(), auth.initial);
                 return self.turn(exchange, turn);
             }
         };
         self.say(refused);
+    }
+
+    /// Whoever wants to be who its certificate says is to hear why it cannot.
+    fn unknown_mechanism(&self, word: &str) -> Reply {
+        let certificate = self.peer.certificate.as_ref();
+        let certificate = certificate.filter(|_| word.eq_ignore_ascii_case("EXTERNAL"));
+        let unknown = Reply::unknown_mechanism();
+        match certificate.and_then(|it| Some((it, it.doubt()?))) {
+            Some((it, doubt)) => unknown.adding(Reply::certificate_proves_nothing(it, doubt)),
+            None => unknown,
+        }
     }
 
     /// What the mechanism came to.

@@ -27,8 +27,8 @@ use super::data::Reader;
 use super::line::{Line, Lines};
 use super::transaction::{Attempt, Outline, Request, Transaction, Verdict};
 use crate::mail::{
-    Certificate, Facts, Login, Origin, Peer, Protocol, Received, Refusal, Reply, Timestamp,
-    TlsSession,
+    Certificate, Facts, Login, Origin, Peer, Protocol, Received, Refusal, Reply, Sighting,
+    Timestamp, TlsSession,
 };
 
 /// Errors before a client hears 421. product.md promises at least 20.
@@ -81,6 +81,8 @@ pub enum Step {
     Keep(Box<Received>),
     /// A row for the log.
     Note(Box<Refusal>),
+    /// A workstation was let in.
+    Seen(Box<Sighting>),
     Close,
 }
 

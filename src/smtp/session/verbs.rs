@@ -9,7 +9,7 @@ use crate::mail::{
 };
 use crate::policy::table::RoutingTable;
 use crate::smtp::command::{Command, Fault, Mail, Offer, Rcpt, Verb};
-use crate::smtp::transaction::{Attempt, Request, Transaction, Verdict};
+use crate::smtp::transaction::{Attempt, Chances, Request, Transaction, Verdict};
 
 /// The verbs.
 impl Session {
@@ -227,9 +227,11 @@ impl Session {
         table: Arc<RoutingTable>,
         now: Timestamp,
     ) {
-        let could_log_in = self.peer.tls.is_some() && self.offer() == Offer::Guarded;
-        let could_identify = self.tls != Tls::NotOffered || could_log_in;
-        match Transaction::begin(request, reference, &self.peer, could_identify, table) {
+        let chances = Chances {
+            start_tls: self.tls != Tls::NotOffered,
+            log_in: self.peer.tls.is_some() && self.offer() == Offer::Guarded,
+        };
+        match Transaction::begin(request, reference, &self.peer, chances, table) {
             Ok(transaction) => {
                 let origin = transaction.origin.clone();
                 self.state = State::Admitting(Box::new(transaction));
@@ -247,6 +249,8 @@ impl Session {
         match (self.take_state(), answer) {
             (State::Admitting(transaction), Ok(())) => {
                 let reply = transaction.welcome();
+                let sighting = transaction.sighting(&self.peer, now);
+                self.steps.push_back(Step::Seen(Box::new(sighting)));
                 self.state = State::Open(transaction, None);
                 self.say_with_reference(reply);
             }

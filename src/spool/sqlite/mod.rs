@@ -8,6 +8,7 @@
 mod credentials;
 mod disk;
 mod read;
+mod workstations;
 mod write;
 mod writer;
 
@@ -26,10 +27,10 @@ use tokio::sync::watch;
 use super::store::{
     Applied, Change, Credential, Known, LogRow, LoggedEvent, MessageRecord, NewMessage, Pending,
     Portion, RecipientId, Revision, Search, Shift, Store, StoreError, Waiting, WaitingFilter,
-    WaitingGroup, WaitingOrder,
+    WaitingGroup, WaitingOrder, Workstation,
 };
 use crate::credential::Verifiers;
-use crate::mail::{Content, Reference, Refusal, RoomId, Timestamp};
+use crate::mail::{Content, Reference, Refusal, RoomId, Sighting, Timestamp};
 use writer::Writer;
 
 /// Numbered migrations; `user_version` says how many the file has had.
@@ -38,6 +39,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../schema/sqlite/002_delivery.sql"),
     include_str!("../schema/sqlite/003_time.sql"),
     include_str!("../schema/sqlite/004_credential.sql"),
+    include_str!("../schema/sqlite/005_workstation.sql"),
 ];
 /// How long a change waits for another process that holds the file.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -288,6 +290,15 @@ impl Store for Sqlite {
     fn credential_used(&self, user: String, at: Timestamp) -> Pending<()> {
         self.writer
             .submit(move |connection| credentials::used(connection, &user, at))
+    }
+
+    fn saw(&self, sightings: Vec<Sighting>) -> Pending<()> {
+        self.writer
+            .submit(move |connection| workstations::saw(connection, &sightings))
+    }
+
+    fn workstations(&self) -> Pending<Vec<Workstation>> {
+        self.read(workstations::all)
     }
 
     fn purge(

@@ -1,0 +1,336 @@
+//! Workstations as people see them: which were met, how they speak, and what keeps them from strict
+//! ground; and which lines of the routing table nobody has come by yet.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::routes;
+use crate::mail::{Lapse, Origin, Station, StationKind, Timestamp};
+use crate::policy::table::{Gateway, Measure, RoutingTable, Source};
+use crate::spool::store::{Store, StoreError, Workstation};
+
+/// What it did in the week before it was last seen it would do again. Newlines depend on the message, so
+/// that one good message proves nothing.
+const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+const DAY_MILLIS: i64 = 24 * 60 * 60 * 1000;
+/// As many names as a warning lists.
+const NAMES: usize = 8;
+
+/// A workstation or gateway; field names are the contract's. What nobody has come by was never seen.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Listed {
+    pub room: Option<String>,
+    pub gateway: Option<String>,
+    /// `certificate`, `user` or `address`; `network` for a gateway that nobody has come by.
+    pub kind: &'static str,
+    pub name: String,
+    pub address: Option<String>,
+    pub first_seen: Option<Timestamp>,
+    pub last_seen: Option<Timestamp>,
+    pub tls: Option<String>,
+    pub certificate_days_left: Option<i64>,
+    /// What its room would refuse if it enforced everything.
+    pub would_fail: Vec<&'static str>,
+    /// When it last did each of these.
+    pub failed_at: BTreeMap<&'static str, Timestamp>,
+}
+
+/// Rooms by id, then gateways; of each first what was seen.
+pub async fn list(store: &Arc<dyn Store>, now: Timestamp) -> Result<Vec<Listed>, StoreError> {
+    let table = routes::current(store).await?.map(|(_, table)| table);
+    let table = table.unwrap_or_default();
+    let seen = store.workstations().await?;
+    let missing = missing(&table, &seen);
+    let mut listed: Vec<Listed> = seen.iter().map(|it| met(it, &table, now)).collect();
+    listed.extend(missing);
+    listed.sort_by(in_order);
+    Ok(listed)
+}
+
+fn in_order(one: &Listed, other: &Listed) -> Ordering {
+    let key = |it: &Listed| {
+        let address: Option<IpAddr> = it.name.parse().ok();
+        let place = (it.room.is_none(), it.room.clone(), it.gateway.clone());
+        (
+            place,
+            it.first_seen.is_none(),
+            it.kind,
+            address,
+            it.name.clone(),
+        )
+    };
+    key(one).cmp(&key(other))
+}
+
+fn met(workstation: &Workstation, table: &RoutingTable, now: Timestamp) -> Listed {
+    let Station { origin, kind, name } = &workstation.station;
+    let since = workstation.last_seen_at.before(WEEK);
+    let failed = |lapse: Lapse| match lapse {
+        // The table of today knows better than what was met.
+        Lapse::UnknownWorkstation => !is_named(&workstation.station, table),
+        lapse => workstation
+            .failed
+            .iter()
+            .any(|(it, at)| *it == lapse && since <= *at),
+    };
+    let would_fail = Lapse::ALL.into_iter().filter(|it| failed(*it));
+    let days_left = |at: Timestamp| (at.as_millis() - now.as_millis()).div_euclid(DAY_MILLIS);
+    Listed {
+        address: Some(workstation.address.clone()),
+        first_seen: Some(workstation.first_seen_at),
+        last_seen: Some(workstation.last_seen_at),
+        tls: workstation.tls.clone(),
+        certificate_days_left: workstation.certificate_ends_at.map(days_left),
+        // There are no steps for gateways, and nothing that one would fail.
+        would_fail: match origin {
+            Origin::Room(_) => would_fail.map(Lapse::word).collect(),
+            Origin::Gateway(_) | Origin::Relay => Vec::new(),
+        },
+        failed_at: workstation
+            .failed
+            .iter()
+            .map(|(lapse, at)| (lapse.word(), *at))
+            .collect(),
+        ..never(origin, kind.word(), name)
+    }
+}
+
+/// Whether a line of its room names it today.
+fn is_named(station: &Station, table: &RoutingTable) -> bool {
+    let room = station.origin.room().and_then(|id| table.room(id));
+    let address: Option<IpAddr> = station.name.parse().ok();
+    let names = |source: &Source| match (station.kind, source) {
+        (StationKind::Certificate, Source::Certificate(name))
+        | (StationKind::User, Source::User(name)) => *name == station.name,
+        (StationKind::Address, Source::Network(network)) => {
+            address.is_some_and(|it| network.contains(&it))
+        }
+        _ => false,
+    };
+    room.is_some_and(|room| room.workstations.iter().any(names))
+}
+
+/// Not seen yet.
+fn never(origin: &Origin, kind: &'static str, name: &str) -> Listed {
+    let (room, gateway) = match origin {
+        Origin::Room(id) => (Some(id.to_string()), None),
+        Origin::Gateway(name) => (None, Some(name.clone())),
+        Origin::Relay => (None, None),
+    };
+    Listed {
+        room,
+        gateway,
+        kind,
+        name: name.to_owned(),
+        address: None,
+        first_seen: None,
+        last_seen: None,
+        tls: None,
+        certificate_days_left: None,
+        would_fail: Vec::new(),
+        failed_at: BTreeMap::new(),
+    }
+}
+
+/// Lines for one certificate or user, and gateways, that nobody has come by.
+fn missing(table: &RoutingTable, seen: &[Workstation]) -> Vec<Listed> {
+    let known = |origin: &Origin, kind, name: &str| {
+        let same = |it: &Station| it.origin == *origin && it.kind == kind && it.name == name;
+        seen.iter().any(|it| same(&it.station))
+    };
+    let line = |origin: &Origin, source: &Source| match source {
+        Source::Network(_) => None,
+        Source::Certificate(name) | Source::User(name) => {
+            let kind = match source {
+                Source::User(_) => StationKind::User,
+                _ => StationKind::Certificate,
+            };
+            (!known(origin, kind, name)).then(|| never(origin, kind.word(), name))
+        }
+    };
+    let of_rooms = table.rooms().flat_map(|room| {
+        let origin = Origin::Room(room.id.clone());
+        let lines = room.workstations.iter();
+        lines.filter_map(move |it| line(&origin, it))
+    });
+    let gateway = |gateway: &Gateway| {
+        let origin = Origin::Gateway(gateway.name.clone());
+        let came = || seen.iter().any(|it| it.station.origin == origin);
+        match &gateway.source {
+            Source::Network(network) => {
+                (!came()).then(|| never(&origin, "network", &network.to_string()))
+            }
+            source => line(&origin, source),
+        }
+    };
+    of_rooms
+        .chain(table.gateways().filter_map(gateway))
+        .collect()
+}
+
+/// Users in the table that have no password, and so cannot log in.
+pub async fn doubt_users(
+    store: &Arc<dyn Store>,
+    table: &RoutingTable,
+) -> Result<Vec<String>, StoreError> {
+    let credentials = store.credentials().await?;
+    let known: HashSet<&str> = credentials.iter().map(|it| it.user.as_str()).collect();
+    let doubt = |holder: String, sources: &mut dyn Iterator<Item = &Source>| {
+        let users = sources.filter_map(|source| match source {
+            Source::User(name) if !known.contains(name.as_str()) => Some(name.as_str()),
+            _ => None,
+        });
+        let users: Vec<&str> = users.collect();
+        (!users.is_empty()).then(|| {
+            let advice = "set one with: ilbud credential set USER";
+            format!("{holder}: no password for user {}; {advice}", few(&users))
+        })
+    };
+    Ok(by_holder(table, doubt))
+}
+
+/// Certificates in the table, where no authority is named that could have signed one.
+pub fn doubt_certificates(table: &RoutingTable) -> Vec<String> {
+    by_holder(table, |holder, sources| {
+        let names = sources.filter_map(|source| match source {
+            Source::Certificate(name) => Some(name.as_str()),
+            _ => None,
+        });
+        let names: Vec<&str> = names.collect();
+        (!names.is_empty()).then(|| {
+            format!(
+                "{holder}: nobody can show certificate {}, since [tls] has no client_ca",
+                few(&names)
+            )
+        })
+    })
+}
+
+/// Rooms that take nothing in plain text, where nothing else is to be had.
+pub fn doubt_tls(table: &RoutingTable) -> Vec<String> {
+    let enforcing = table
+        .rooms()
+        .filter(|room| room.strictness.missing_tls == Measure::Enforce);
+    enforcing
+        .map(|room| {
+            format!(
+                "room \"{}\" enforces missing_tls, and no listener has TLS: nobody can send as it",
+                room.id
+            )
+        })
+        .collect()
+}
+
+/// What is to be said of the lines of each room and gateway.
+fn by_holder(
+    table: &RoutingTable,
+    doubt: impl Fn(String, &mut dyn Iterator<Item = &Source>) -> Option<String>,
+) -> Vec<String> {
+    let rooms = table.rooms();
+    let rooms =
+        rooms.filter_map(|it| doubt(format!("room \"{}\"", it.id), &mut it.workstations.iter()));
+    let gateways = table.gateways().filter_map(|it| {
+        doubt(
+            format!("gateway {:?}", it.name),
+            &mut std::iter::once(&it.source),
+        )
+    });
+    rooms.chain(gateways).collect()
+}
+
+fn few(names: &[&str]) -> String {
+    let shown: Vec<String> = names
+        .iter()
+        .take(NAMES)
+        .map(|it| format!("{it:?}"))
+        .collect();
+    match names.len().saturating_sub(NAMES) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::mail::RoomId;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+    const TABLE: &str = "[[room]]\nid = \"a\"\nname = \"A\"\ndomains = [\"a.test\"]\nnext_hops = [\"maildir:x\"]\n\
+        [[room.workstation]]\nnetwork = \"10.1.0.0/24\"\n[[room.workstation]]\ncertificate = \"ws1.a.test\"\n\
+        [[room.workstation]]\nuser = \"ws3\"\n";
+
+    fn days(count: u64) -> Duration {
+        Duration::from_secs(count * 24 * 60 * 60)
+    }
+
+    fn workstation(origin: Origin, kind: StationKind, name: &str) -> Workstation {
+        Workstation {
+            station: Station {
+                origin,
+                kind,
+                name: name.to_owned(),
+            },
+            address: "10.1.0.7".to_owned(),
+            first_seen_at: NOW.before(days(90)),
+            last_seen_at: NOW.before(days(30)),
+            tls: None,
+            certificate_ends_at: None,
+            failed: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_would_fail_is_of_the_last_week_and_of_the_table_of_today() {
+        let table = RoutingTable::parse(TABLE, 1).unwrap().0;
+        let room = |id: &str| Origin::Room(RoomId::new(id));
+        let (address, user) = (StationKind::Address, StationKind::User);
+        #[rustfmt::skip]
+        let cases = [
+            (room("a"), address, "10.1.0.7", 36, vec!["missing_tls"]),
+            (room("a"), address, "10.1.0.7", 38, vec![]),
+            (room("a"), address, "10.2.0.7", 38, vec!["unknown_workstation"]),
+            (room("b"), address, "10.1.0.7", 38, vec!["unknown_workstation"]),
+            (room("a"), user, "ws3", 30, vec!["missing_tls"]),
+            (room("a"), user, "ws4", 38, vec!["unknown_workstation"]),
+            (room("a"), StationKind::Certificate, "ws1.a.test", 38, vec![]),
+            (room("a"), StationKind::Certificate, "ws3", 38, vec!["unknown_workstation"]),
+            (Origin::Gateway("inn".to_owned()), address, "10.9.0.7", 30, vec![]),
+        ];
+        for (origin, kind, name, failed, expected) in cases {
+            let met_then = Workstation {
+                failed: vec![(Lapse::MissingTls, NOW.before(days(failed)))],
+                ..workstation(origin, kind, name)
+            };
+            let listed = met(&met_then, &table, NOW);
+            assert_eq!(listed.would_fail, expected, "{met_then:?}");
+            assert_eq!(listed.failed_at.len(), 1);
+        }
+    }
+
+    #[test]
+    fn days_left_are_whole_and_run_below_nothing() {
+        let table = RoutingTable::default();
+        let hour = Duration::from_secs(3600);
+        for (ends_at, left) in [
+            (NOW.after(days(30)), 30),
+            (NOW.after(days(30)).before(hour), 29),
+            (NOW, 0),
+            (NOW.before(hour), -1),
+        ] {
+            let origin = Origin::Room(RoomId::new("a"));
+            let shown = Workstation {
+                certificate_ends_at: Some(ends_at),
+                ..workstation(origin, StationKind::Certificate, "ws1.a.test")
+            };
+            let listed = met(&shown, &table, NOW);
+            assert_eq!(listed.certificate_days_left, Some(left));
+        }
+    }
+}
