@@ -825,6 +825,18 @@ impl Reply {
         )
     }
 
+    /// Who was let in with a password that is no longer the user's.
+    pub fn login_over(user: &str) -> Self {
+        Self::new(
+            421,
+            (7, 0),
+            format!(
+                "The password of {} was changed or removed; closing the connection. Log in again",
+                echo(user)
+            ),
+        )
+    }
+
     pub fn too_many_refused_logins() -> Self {
         Self::new(
             421,

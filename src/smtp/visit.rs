@@ -23,7 +23,8 @@ use tokio_rustls::server::TlsStream;
 use super::auth::{self, Answer, Question};
 use super::patience::{Overdue, Patience};
 use super::server::{ListenerSettings, ListenerTls, Parts};
-use super::session::{Session, Step};
+use super::session::{InVain, Session, Step};
+use crate::credential::Verifiers;
 use crate::limits::Seat;
 use crate::mail::{Certificate, Doubt, Login, Received, Reply, Timestamp};
 use crate::spool::store::{Known, StoreError};
@@ -66,6 +67,8 @@ pub(super) struct Visit {
     patience: Patience,
     /// The certificate that the client has shown.
     shown: Option<Shown>,
+    /// The salt of whatever the last login was checked against: another one, another password.
+    checked_against: Vec<u8>,
     /// Its time is over: it hears the last word at once, or not at all.
     is_cut: bool,
 }
@@ -162,6 +165,7 @@ impl Visit {
             nobody: false,
             is_cut: false,
             shown: None,
+            checked_against: Vec::new(),
         }
     }
 
@@ -273,7 +277,10 @@ impl Visit {
                     false => Arc::clone(&self.parts.table.borrow()),
                 };
                 let reference = self.parts.spool.next_reference();
-                self.session.begun(reference, table, now);
+                match self.login_in_vain().await {
+                    Some(why) => self.session.begun_in_vain(lapse, reference, now),
+                    None => self.session.begun(reference, table, now),
+                }
             }
             Step::Admit(origin) => {
                 let client = self.session.peer().address.ip();
@@ -308,8 +315,28 @@ impl Visit {
         }
     }
 
+    /// Mail is to begin on the strength of a password: is it still the user's?
+    async fn login_in_vain(&self) -> Option<InVain> {
+        let user = self.session.relies_on()?.to_owned();
+        let known = timeout(CHECK, self.parts.spool.store().credential(user.clone()));
+        match known.await {
+            Ok(Ok(known)) => {
+                let Verifiers {
+                    scram, are_real, ..
+                } = known.verifiers;
+                let is_same = are_real && scram.salt == self.checked_against;
+                (!is_same).then_some(InVain::Changed)
+            }
+            Ok(Err(fault)) => {
+                tracing::warn!(user, %fault, "whether a login still counts could not be found out");
+                Some(InVain::Unknown)
+            }
+            Err(_) => Some(InVain::Unknown),
+        }
+    }
+
     /// What a login wants to know, unless too many were wrong of late.
-    async fn answer(&self, question: Question) -> Answer {
+    async fn answer(&mut self, question: Question) -> Answer {
         let client = self.session.peer().address.ip();
         if let Err(wait) = self.parts.failed_logins.check(client, question.user()) {
             return Answer::Limited(wait);
@@ -327,10 +354,11 @@ impl Visit {
         }
     }
 
-    async fn find_out(&self, question: Question) -> Result<Answer, StoreError> {
+    async fn find_out(&mut self, question: Question) -> Result<Answer, StoreError> {
         let down = |fault: &dyn fmt::Display| StoreError::Down(fault.to_string());
         let user = question.user().to_owned();
         let known = self.parts.spool.store().credential(user.clone()).await?;
+        self.checked_against.clone_from(&known.verifiers.scram.salt);
         let Question::Password { password, .. } = question else {
             let octets = tls::random::<18>().map_err(|fault| down(&fault))?;
             return Ok(Answer::Keys {

@@ -1,15 +1,17 @@
 //! Workstations that log in: passwords set and removed while the relay runs, every mechanism, and what
-//! guessing comes to. Real clients too: swaks, msmtp, curl, smtplib.
+//! guessing comes to. Real clients too: swaks, msmtp, curl, smtplib, and openssl typed into by hand.
 
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::PermissionsExt;
+use std::process::{ChildStdout, Stdio};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
-use crate::client::{Client, letter, vakt};
+use crate::client::{Client, Reply, letter, vakt};
 use crate::peer;
 use crate::relay::{Relay, Setup, column};
 use crate::wait;
@@ -61,17 +63,40 @@ fn keyed(key: &[u8], text: &[u8]) -> Vec<u8> {
 
 /// SCRAM from the client's side, with this header and what binds it; gives the last reply.
 fn scram(
-    client: &mut Client,
+    say: &mut dyn FnMut(String) -> Reply,
+    mechanism: &str,
+    header: &str,
+    binding: &[u8],
+    user: (&str, &str),
+) -> String {
+    let reply = prove(say, mechanism, header, binding, user);
+    match reply.code {
+        334 => say(String::new()).said(),
+        _ => reply.said(),
+    }
+}
+
+/// Unbound, up to the relay's last word, which the client has to nod at.
+pub fn scram_until_the_nod(
+    say: &mut dyn FnMut(String) -> Reply,
+    user: &str,
+    password: &str,
+) -> Reply {
+    prove(say, "SCRAM-SHA-256", "n,,", &[], (user, password))
+}
+
+fn prove(
+    say: &mut dyn FnMut(String) -> Reply,
     mechanism: &str,
     header: &str,
     binding: &[u8],
     (user, password): (&str, &str),
-) -> String {
+) -> Reply {
     let bare = format!("n={user},r=clientnonce");
     let first = BASE64.encode(format!("{header}{bare}"));
-    let reply = client.say(format!("AUTH {mechanism} {first}"));
+    let reply = say(format!("AUTH {mechanism} {first}"));
     if reply.code != 334 {
-        return reply.said();
+        return reply;
     }
     let said = String::from_utf8(BASE64.decode(reply.text()).unwrap()).unwrap();
     let parts: Vec<&str> = said.split(',').map(|it| &it[2..]).collect();
@@ -86,14 +111,13 @@ fn scram(
     let signature = keyed(&Sha256::digest(&key), dialogue.as_bytes());
     let proof: Vec<u8> = key.iter().zip(signature).map(|(a, b)| a ^ b).collect();
     let last = BASE64.encode(format!("{rest},p={}", BASE64.encode(proof)));
-    let reply = client.say(last);
-    if reply.code != 334 {
-        return reply.said();
+    let reply = say(last);
+    if reply.code == 334 {
+        let server = keyed(&keyed(&salted, b"Server Key"), dialogue.as_bytes());
+        let expected = BASE64.encode(format!("v={}", BASE64.encode(server)));
+        assert_eq!(reply.text(), expected, "the relay knows the password too");
     }
-    let server = keyed(&keyed(&salted, b"Server Key"), dialogue.as_bytes());
-    let expected = BASE64.encode(format!("v={}", BASE64.encode(server)));
-    assert_eq!(reply.text(), expected, "the relay knows the password too");
-    client.say("").said()
+    reply
 }
 
 #[test]
@@ -128,7 +152,13 @@ fn scram_works_bound_and_unbound_and_cannot_be_talked_down() {
             Vec::new()
         };
         let binding = if is_ours { binding } else { vec![7; 32] };
-        scram(&mut client, mechanism, header, &binding, user)
+        scram(
+            &mut |line| client.say(line),
+            mechanism,
+            header,
+            &binding,
+            user,
+        )
     };
     for (mechanism, header, user, is_ours, said) in [
         ("SCRAM-SHA-256", "n,,", know, true, "235 2.7.0"),
@@ -493,6 +523,173 @@ fn curl_logs_in() {
         peer::succeeded("curl", &output);
     }
     delivered(&relay, 2);
+}
+
+/// `openssl s_client`, into which somebody types.
+struct ByHand {
+    program: std::process::Child,
+    said: BufReader<ChildStdout>,
+}
+
+impl ByHand {
+    fn under_tls(relay: &Relay, more: &[&str]) -> Self {
+        let mut program = peer::command("openssl")
+            .args([
+                "s_client",
+                "-quiet",
+                "-crlf",
+                "-ign_eof",
+                "-starttls",
+                "smtp",
+            ])
+            .args(["-connect", &format!("127.0.0.1:{}", relay.port)])
+            .args(["-bind", &format!("{ELSEWHERE}:0"), "-verify_return_error"])
+            .args(["-servername", "relay.nodnett.test", "-CAfile"])
+            .arg(relay.path("certs/ca.pem"))
+            .args(more)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let said = BufReader::new(program.stdout.take().unwrap());
+        let mut hand = Self { program, said };
+        let mut offer = hand.say("EHLO ws.test".to_owned());
+        if offer.lines.len() == 1 {
+            // Some versions show the end of the answer to the EHLO that they said themselves.
+            offer = hand.reply();
+        }
+        assert!(offer.text().contains("AUTH "), "{offer}");
+        hand
+    }
+
+    fn say(&mut self, line: String) -> Reply {
+        let keyboard = self.program.stdin.as_mut().unwrap();
+        keyboard.write_all((line + "\n").as_bytes()).unwrap();
+        keyboard.flush().unwrap();
+        self.reply()
+    }
+
+    fn reply(&mut self) -> Reply {
+        let mut lines = Vec::new();
+        loop {
+            let mut line = String::new();
+            self.said.read_line(&mut line).unwrap();
+            let line = line.trim_end();
+            let (code, rest) = line.split_at(line.len().min(3));
+            lines.push(rest.get(1..).unwrap_or("").to_owned());
+            if !rest.starts_with('-') {
+                let code = code.parse().unwrap_or(0);
+                return Reply { code, lines };
+            }
+        }
+    }
+
+    /// A message of room a's, by hand.
+    fn sends(&mut self) -> String {
+        let fields = format!("From: {}\nSubject: for h\u{e5}nd\n\nhei\n.", vakt("a"));
+        for line in [
+            format!("MAIL FROM:<{}>", vakt("a")),
+            format!("RCPT TO:<{}>", vakt("b")),
+            "DATA".to_owned(),
+        ] {
+            let reply = self.say(line);
+            assert!([250, 354].contains(&reply.code), "{reply}");
+        }
+        self.say(fields).said()
+    }
+}
+
+impl Drop for ByHand {
+    fn drop(&mut self) {
+        let _ = self.program.kill();
+        let _ = self.program.wait();
+    }
+}
+
+#[test]
+fn every_mechanism_can_be_spoken_by_hand() {
+    if !peer::all_here(&["openssl"]) {
+        return;
+    }
+    let relay = relay("starttls");
+    let coded = |text: &str| BASE64.encode(text);
+    let (user, password) = (coded("ws3"), coded(PASSWORD));
+    let whole = coded(&format!("\0ws3\0{PASSWORD}"));
+    for lines in [
+        &[&*format!("AUTH PLAIN {whole}")][..],
+        &["AUTH PLAIN", &whole],
+        &["auth plain", &whole],
+        &["AUTH LOGIN", &user, &password],
+        &[&*format!("AUTH LOGIN {user}"), &password],
+    ] {
+        let mut hand = ByHand::under_tls(&relay, &[]);
+        let (last, before) = lines.split_last().unwrap();
+        for line in before {
+            assert_eq!(hand.say((*line).to_owned()).code, 334, "{lines:?}");
+        }
+        assert_eq!(
+            hand.say((*last).to_owned()).said(),
+            "235 2.7.0",
+            "{lines:?}"
+        );
+        assert_eq!(hand.sends(), "250 2.0.0", "{lines:?}");
+    }
+    let mut hand = ByHand::under_tls(&relay, &[]);
+    let know = ("ws3", PASSWORD);
+    let said = scram(
+        &mut |line| hand.say(line),
+        "SCRAM-SHA-256",
+        "n,,",
+        &[],
+        know,
+    );
+    assert_eq!(
+        (said.as_str(), hand.sends().as_str()),
+        ("235 2.7.0", "250 2.0.0")
+    );
+    delivered(&relay, 6);
+}
+
+#[test]
+fn external_can_be_spoken_by_hand() {
+    if !peer::all_here(&["openssl"]) {
+        return;
+    }
+    let name = "ws1.amk-oslo.nodnett.test";
+    let line = format!("[[room.workstation]]\ncertificate = \"{name}\"\n");
+    let relay = Setup::no_rooms()
+        .room_with("a", "maildir:mail/a", &line)
+        .room("b", "maildir:mail/b")
+        .tls("starttls")
+        .start();
+    let file = |end: &str| relay.path(&format!("certs/ws-{name}.{end}"));
+    let (certificate, key) = (file("pem"), file("key"));
+    let shown = [
+        "-cert",
+        certificate.to_str().unwrap(),
+        "-key",
+        key.to_str().unwrap(),
+    ];
+    for lines in [
+        vec!["AUTH EXTERNAL =".to_owned()],
+        vec![format!("AUTH EXTERNAL {}", BASE64.encode(name))],
+        vec!["AUTH EXTERNAL".to_owned(), String::new()],
+    ] {
+        let mut hand = ByHand::under_tls(&relay, &shown);
+        let replies: Vec<Reply> = lines.into_iter().map(|line| hand.say(line)).collect();
+        assert_eq!(replies.last().unwrap().said(), "235 2.7.0", "{replies:?}");
+        assert_eq!(hand.sends(), "250 2.0.0");
+    }
+    let mut hand = ByHand::under_tls(&relay, &shown);
+    let other = format!(
+        "AUTH EXTERNAL {}",
+        BASE64.encode("ws2.amk-oslo.nodnett.test")
+    );
+    assert_eq!(hand.say(other).said(), "535 5.7.8");
+    let mut nobody = ByHand::under_tls(&relay, &[]);
+    assert_eq!(nobody.say("AUTH EXTERNAL =".to_owned()).said(), "504 5.5.4");
+    delivered(&relay, 3);
 }
 
 const SMTPLIB: &str = r#"

@@ -1,5 +1,9 @@
 //! AUTH in the dialogue (RFC 4954): when it is taken, what the mechanism comes to, and how long who
 //! was wrong waits for the answer.
+//!
+//! Nothing may be pipelined behind AUTH (§4). Where it is all the same, a line that comes in the middle
+//! of a login is what the client says to the mechanism, and never obeyed; one behind the last is a command,
+//! obeyed when it is known who has logged in.
 
 use std::time::Duration;
 

@@ -86,6 +86,15 @@ pub enum Step {
     Close,
 }
 
+/// Why a login counts no longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InVain {
+    /// The user's password was changed or removed.
+    Changed,
+    /// Our own trouble: it cannot be told.
+    Unknown,
+}
+
 /// For what a session waits when it needs bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Awaiting {
@@ -245,6 +254,14 @@ impl Session {
             && !self.means.names.contains(name)
         {
             self.peer.user = None;
+        }
+    }
+
+    /// Whose password mail relies on that is to begin: it may have been changed or removed meanwhile.
+    pub fn relies_on(&self) -> Option<&str> {
+        match (&self.state, &self.peer.user) {
+            (State::Beginning(Beginning::Mail(_)), Some(Login::User(name))) => Some(name),
+            _ => None,
         }
     }
 

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{After, Beginning, Session, State, Step, Tls};
-use crate::mail::{BodyKind, DeliverBy, Priority, Protocol, Reference, Reply, Terms, Timestamp};
+use super::{After, Beginning, InVain, Session, State, Step, Tls};
+use crate::mail::{
+    BodyKind, DeliverBy, Login, Priority, Protocol, Reference, Reply, Terms, Timestamp,
+};
 use crate::policy::table::RoutingTable;
 use crate::smtp::command::{Command, Fault, Mail, Offer, Rcpt, Verb};
 use crate::smtp::transaction::{Attempt, Chances, Request, Transaction, Verdict};
@@ -190,6 +192,32 @@ impl Session {
             }
             state => self.state = state,
         }
+    }
+
+    /// Answers [`Step::Begin`] where the login that mail relies on counts no longer, or nobody can tell.
+    pub fn begun_in_vain(&mut self, why: InVain, reference: Reference, now: Timestamp) {
+        let request = match self.take_state() {
+            State::Beginning(Beginning::Mail(request)) => request,
+            state => {
+                self.state = state;
+                return;
+            }
+        };
+        let user = self.peer.user.as_ref().map_or("", Login::name);
+        let (reply, after) = match why {
+            // Nothing of the message is wrong: the client is to come back, and be asked anew.
+            InVain::Changed => (Reply::login_over(user), After::Close),
+            InVain::Unknown => (Reply::our_trouble(), After::Nothing),
+        };
+        let attempt = Attempt {
+            reference,
+            sender: Some(request.sender),
+            room: None,
+            put_off: true,
+        };
+        let then = State::Idle(Some(attempt.clone()));
+        let verdict = Verdict::protocol(reply, None);
+        self.refuse_attempt(&attempt, &verdict, after, then, now);
     }
 
     fn open(
