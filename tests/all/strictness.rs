@@ -1,8 +1,11 @@
 //! Strictness by steps: what a room lets pass, what its clients are told, what the log remembers.
 
+use std::fs;
+
 use serde_json::json;
 
 use crate::client::{Client, letter, letter_saying, vakt};
+use crate::peer;
 use crate::relay::{Relay, Setup, room};
 use crate::sink::Sink;
 use crate::wait;
@@ -132,6 +135,7 @@ fn a_stranger_sends_as_a_room_only_where_that_room_lets_it() {
     ] {
         let reply = Client::greeted(relay.port, client).say(format!("MAIL FROM:<{sender}>"));
         assert_eq!(reply.said(), said, "{client} {sender}: {reply}");
+        assert_eq!(relay.refusal(&reply.reference())["client"], client);
     }
 }
 
@@ -183,6 +187,8 @@ fn newlines_that_stand_alone_are_normalised_or_refused() {
         let message = letter_saying(&from, &vakt("d"), "one\ntwo\r\n");
         let reply = Client::greeted(relay.port, client).send(&from, &[&vakt("d")], &message);
         assert_eq!(reply.said(), "550 5.6.0", "{from}: {reply}");
+        let row = relay.refusal(&reply.reference());
+        assert_eq!(row["recipient"], vakt("d"), "{row}");
     }
     let mut client = relay.client("a");
     client.put(b"MAIL FROM:<vakt@a.nodnett.test>\n");
@@ -388,4 +394,52 @@ fn a_login_without_a_line_stays_refused_where_strangers_pass() {
     assert_eq!(client.say(plain).said(), "235 2.7.0");
     let refused = client.say(format!("MAIL FROM:<{}>", vakt("a")));
     assert_eq!(refused.said(), "550 5.7.1", "{refused}");
+}
+
+/// curl sends a file as it is.
+#[test]
+fn curl_with_a_text_file_is_moved_step_by_step() {
+    if !peer::all_here(&["curl"]) {
+        return;
+    }
+    let table = |measure: &str| {
+        let strictness = format!(
+            "strictness = {{ bare_newlines = \"{measure}\" }}\n\
+             [[room.workstation]]\nnetwork = \"127.0.0.1/32\"\n"
+        );
+        room("a", "maildir:mail/a", &strictness) + &room("b", "maildir:mail/b", "")
+    };
+    let relay = Setup::no_rooms().routes(&table("report")).start();
+    let file = relay.path("letter.txt");
+    let text = "From: vakt@a.nodnett.test\nSubject: fra fil\n\n.\nhei\n";
+    fs::write(&file, text).unwrap();
+    let send = || {
+        let output = peer::command("curl")
+            .args(["--silent", "--show-error", "--verbose"])
+            .arg(format!("smtp://127.0.0.1:{}/ws.test", relay.port))
+            .args(["--mail-from", &vakt("a"), "--mail-rcpt", &vakt("b")])
+            .arg("--upload-file")
+            .arg(&file)
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        (output.status.success(), said)
+    };
+    let (sent, said) = send();
+    assert!(sent && !said.contains("soon refused"), "{said}");
+    wait::until("the message", || relay.maildir("b", "vakt").len() == 1);
+    let kept = String::from_utf8(relay.maildir("b", "vakt").remove(0)).unwrap();
+    let straight = text.replace('\n', "\r\n");
+    assert!(kept.contains(&straight), "{kept:?}");
+    relay.apply(&table("warn"));
+    wait::until("a warning", || {
+        let (sent, said) = send();
+        assert!(sent, "{said}");
+        said.contains("soon refused (line ends that are not CRLF)")
+    });
+    relay.apply(&table("enforce"));
+    wait::until("the refusal", || {
+        let (sent, said) = send();
+        !sent && said.contains("550 5.6.0")
+    });
 }
