@@ -318,13 +318,16 @@ impl Visit {
                 nonce: auth::nonce(&octets),
             });
         };
-        let seat = self.parts.checks.acquire().await;
-        let seat = seat.map_err(|fault| down(&fault))?;
+        let client = self.session.peer().address.ip();
+        let turn = self.parts.checks.turn(client, self.seat.guest()).await;
+        let turn = turn.map_err(|fault| down(&fault))?;
         let verifiers = known.verifiers.clone();
         let is_right = tokio::task::spawn_blocking(move || verifiers.accept(&password))
             .await
             .map_err(|fault| down(&fault))?;
-        drop(seat);
+        drop(turn);
+        let checks = &self.parts.checks;
+        checks.remember(client, is_right, Instant::now().into_std());
         Ok(Answer::IsRight(is_right))
     }
 
