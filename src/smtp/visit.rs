@@ -132,7 +132,7 @@ pub(super) async fn attend(mut visit: Visit, stream: TcpStream) {
         Err(Broken::Io(fault)) => tracing::debug!(%client, %fault, "broken off"),
         Err(Broken::Cut(fault)) => {
             tracing::debug!(%client, ?fault, "cut");
-            visit.note(&fault.reply());
+            visit.note_cut(fault.reply());
         }
     }
 }
@@ -488,13 +488,21 @@ impl Visit {
         }
     }
 
-    /// A row for what the session knows nothing of.
-    fn note(&self, reply: &Reply) {
-        let spool = &self.parts.spool;
-        let row = self
-            .session
-            .row(reply, spool.next_reference(), Timestamp::now());
-        spool.note(row);
+    /// The rows of a client that hears nothing any more, whatever it was in the middle of.
+    fn note_cut(&mut self, last_word: Reply) {
+        let (now, spool) = (Timestamp::now(), &self.parts.spool);
+        self.session.cut(last_word, now);
+        loop {
+            match self.session.read(&mut self.input, now) {
+                Step::Note(row) => spool.note(*row),
+                Step::Begin => {
+                    let reference = spool.next_reference();
+                    self.session.begun(reference, Arc::default(), now);
+                }
+                Step::NeedBytes | Step::Close => return,
+                _ => {}
+            }
+        }
     }
 }
 

@@ -207,6 +207,18 @@ const NUISANCES: &[(&str, Nuisance, &str)] = &[
         assert!(gone, "still there");
         String::new()
     }, "421 4.4.2 The client takes no replies"),
+    ("replies that nobody reads, with a recipient", |relay, source| {
+        let mut hostile = with_small_ears(relay, source);
+        hostile.say(b"EHLO x\r\nMAIL FROM:<vakt@a.nodnett.test>\r\nRCPT TO:<vakt@b.nodnett.test>\r\n");
+        hostile.say(&b"HELP\r\n".repeat(1000));
+        let gone = wait::within(Duration::from_secs(60), || hostile.socket.take_error().unwrap().is_some());
+        assert!(gone, "still there");
+        wait::until("a row for the recipient", || {
+            let search = ["log", "search", "--client", source, "--recipient", "vakt@b.nodnett.test"];
+            column(&relay.rows(&search), "status") == ["refused"]
+        });
+        String::new()
+    }, "421 4.4.2 The client takes no replies"),
     ("a login left hanging", |relay, source| {
         let mut client = under_tls(relay, source);
         assert_eq!(client.say("AUTH LOGIN").code, 334);
