@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::config::Settings;
@@ -19,7 +19,7 @@ use crate::delivery::maildir::Writers;
 use crate::delivery::resolve::Resolver;
 use crate::delivery::trust::Trust;
 use crate::delivery::ways::Ways;
-use crate::limits::{Connections, FailedLogins, Rates};
+use crate::limits::{Checks, Connections, FailedLogins, Rates};
 use crate::mail::{Reference, Timestamp};
 use crate::ops::routes;
 use crate::policy::table::RoutingTable;
@@ -193,7 +193,7 @@ impl Relay {
             connections: Connections::new(&self.settings.limits),
             rates: Rates::new(&self.settings.limits.rates),
             failed_logins: FailedLogins::new(&self.settings.limits.failed_logins),
-            checks: Semaphore::new(half_of_the_processors()),
+            checks: Checks::new(half_of_the_processors()),
             spool: self.spool.clone(),
             table: self.table.subscribe(),
             tls: certificates,

@@ -137,13 +137,12 @@ impl Connections {
     /// Sends away whom it is time for.
     fn make_room(&self, open: &mut Open, guest: Guest, now: Instant) {
         let (part, whole) = MANY;
-        let is_short = |open: &Open| {
-            open.all * whole >= self.most * part
-                || open.strangers * whole >= self.most_strangers * part
-        };
         for _ in 0..LEAVE_AT_ONCE {
-            if is_short(open) {
+            if open.all * whole >= self.most * part {
                 open.send_away(guest, STRANGER_WHEN_SHORT, KNOWN_WHEN_SHORT, now);
+            } else if open.strangers * whole >= self.most_strangers * part {
+                let only = Guest::Stranger;
+                open.send_away(only, STRANGER_WHEN_SHORT, KNOWN_WHEN_SHORT, now);
             }
         }
         if guest == Guest::Known && !self.has_room(open, guest) {
@@ -210,6 +209,10 @@ impl Seat {
         drop(open);
         self.address = Some(address);
         true
+    }
+
+    pub const fn guest(&self) -> Guest {
+        self.guest
     }
 
     /// It has shown who it is.

@@ -5,11 +5,13 @@
 use std::net::IpAddr;
 
 mod buckets;
+mod checks;
 mod connections;
 mod failed_logins;
 mod rate;
 mod rates;
 
+pub use checks::Checks;
 pub use connections::{Connections, Guest, Seat};
 pub use failed_logins::{FailedLoginSettings, FailedLogins};
 pub use rate::{Rate, RateFault};

@@ -15,13 +15,13 @@ use ipnet::IpNet;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use super::proxy::{self, Source};
 use super::session::{self, Session, Tls};
 use super::visit::{FAREWELL, GRACE, Visit, attend};
-use crate::limits::{self, Connections, FailedLogins, Guest, Rates, Seat};
+use crate::limits::{self, Checks, Connections, FailedLogins, Guest, Rates, Seat};
 use crate::mail::{Refusal, Reply, Timestamp};
 use crate::policy::table::RoutingTable;
 use crate::spool::Spool;
@@ -140,8 +140,8 @@ pub struct Parts {
     pub connections: Arc<Connections>,
     pub rates: Rates,
     pub failed_logins: FailedLogins,
-    /// Passwords that may be checked at once: they take a processor each, and mail needs some too.
-    pub checks: Semaphore,
+    /// Passwords that may be checked at once.
+    pub checks: Checks,
     pub spool: Spool,
     /// The routing table in force.
     pub table: watch::Receiver<Arc<RoutingTable>>,

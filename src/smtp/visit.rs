@@ -138,7 +138,7 @@ pub(super) async fn attend(mut visit: Visit, stream: TcpStream) {
         Err(Broken::Io(fault)) => tracing::debug!(%client, %fault, "broken off"),
         Err(Broken::Cut(fault)) => {
             tracing::debug!(%client, ?fault, "cut");
-            visit.note(&fault.reply());
+            visit.note_cut(fault.reply());
         }
     }
 }
@@ -366,13 +366,16 @@ impl Visit {
                 nonce: auth::nonce(&octets),
             });
         };
-        let seat = self.parts.checks.acquire().await;
-        let seat = seat.map_err(|fault| down(&fault))?;
+        let client = self.session.peer().address.ip();
+        let turn = self.parts.checks.turn(client, self.seat.guest()).await;
+        let turn = turn.map_err(|fault| down(&fault))?;
         let verifiers = known.verifiers.clone();
         let is_right = tokio::task::spawn_blocking(move || verifiers.accept(&password))
             .await
             .map_err(|fault| down(&fault))?;
-        drop(seat);
+        drop(turn);
+        let checks = &self.parts.checks;
+        checks.remember(client, is_right, Instant::now().into_std());
         Ok(Answer::IsRight(is_right))
     }
 
@@ -533,13 +536,21 @@ impl Visit {
         }
     }
 
-    /// A row for what the session knows nothing of.
-    fn note(&self, reply: &Reply) {
-        let spool = &self.parts.spool;
-        let row = self
-            .session
-            .row(reply, spool.next_reference(), Timestamp::now());
-        spool.note(row);
+    /// The rows of a client that hears nothing any more, whatever it was in the middle of.
+    fn note_cut(&mut self, last_word: Reply) {
+        let (now, spool) = (Timestamp::now(), &self.parts.spool);
+        self.session.cut(last_word, now);
+        loop {
+            match self.session.read(&mut self.input, now) {
+                Step::Note(row) => spool.note(*row),
+                Step::Begin => {
+                    let reference = spool.next_reference();
+                    self.session.begun(reference, Arc::default(), now);
+                }
+                Step::NeedBytes | Step::Close => return,
+                _ => {}
+            }
+        }
     }
 }
 

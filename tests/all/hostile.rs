@@ -4,6 +4,7 @@
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -206,6 +207,18 @@ const NUISANCES: &[(&str, Nuisance, &str)] = &[
         assert!(gone, "still there");
         String::new()
     }, "421 4.4.2 The client takes no replies"),
+    ("replies that nobody reads, with a recipient", |relay, source| {
+        let mut hostile = with_small_ears(relay, source);
+        hostile.say(b"EHLO x\r\nMAIL FROM:<vakt@a.nodnett.test>\r\nRCPT TO:<vakt@b.nodnett.test>\r\n");
+        hostile.say(&b"HELP\r\n".repeat(1000));
+        let gone = wait::within(Duration::from_secs(60), || hostile.socket.take_error().unwrap().is_some());
+        assert!(gone, "still there");
+        wait::until("a row for the recipient", || {
+            let search = ["log", "search", "--client", source, "--recipient", "vakt@b.nodnett.test"];
+            column(&relay.rows(&search), "status") == ["refused"]
+        });
+        String::new()
+    }, "421 4.4.2 The client takes no replies"),
     ("a login left hanging", |relay, source| {
         let mut client = under_tls(relay, source);
         assert_eq!(client.say("AUTH LOGIN").code, 334);
@@ -392,4 +405,40 @@ fn renegotiation_is_no_way_to_stay() {
     });
     row(&relay, "127.0.0.1", "421 4.4.2 Nothing was heard");
     honest_mail(&relay);
+}
+
+#[test]
+fn a_crowd_that_guesses_keeps_nobody_from_logging_in() {
+    const RIGHT: &str = "AUTH PLAIN AHdzAGEtbG9uZy1wYXNzd29yZA==";
+    const WRONG: &str = "AUTH PLAIN AHdzAHdyb25nLXBhc3N3b3Jk";
+    let relay = Setup::three_rooms()
+        .room_with(
+            "d",
+            "maildir:mail/d",
+            "[[room.workstation]]\nuser = \"ws\"\n",
+        )
+        .tls("starttls")
+        .start();
+    let set = relay.told(&["credential", "set", "ws"], "a-long-password\n");
+    assert!(set.status.success(), "{set:?}");
+    let log_in = |source: &str, line: &str| under_tls(&relay, source).say(line).code;
+    assert_eq!(log_in("127.71.0.1", RIGHT), 235);
+    let is_over = AtomicBool::new(false);
+    let guesses = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for n in 1..=60 {
+            let (log_in, is_over, guesses) = (&log_in, &is_over, &guesses);
+            scope.spawn(move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    assert_ne!(log_in(&format!("127.70.0.{n}"), WRONG), 235);
+                    guesses.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        let codes: Vec<u16> = (0..10).map(|_| log_in("127.71.0.1", RIGHT)).collect();
+        honest_mail(&relay);
+        is_over.store(true, Ordering::Relaxed);
+        assert_eq!(codes, [235; 10]);
+    });
+    assert!(guesses.into_inner() >= 60);
 }

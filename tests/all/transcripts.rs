@@ -179,7 +179,7 @@ impl<'a> Player<'a> {
                 self.run();
             }
             Act::Timeout => {
-                self.session.end(Reply::timed_out(), self.now);
+                self.session.cut(Reply::timed_out(), self.now);
                 self.run();
             }
             Act::Later(seconds) => self.now = self.now.after(Duration::from_secs(*seconds)),

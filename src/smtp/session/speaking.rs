@@ -3,7 +3,7 @@
 
 use super::content::{Discarding, Rest};
 use super::{After, Beginning, MOST_ERRORS, Refused, Session, State, Step};
-use crate::mail::{Reference, Refusal, Reply, Timestamp};
+use crate::mail::{Refusal, Reply, Timestamp};
 use crate::smtp::command::{Fault, Verb};
 use crate::smtp::transaction::{Attempt, Outline, Verdict};
 
@@ -131,17 +131,6 @@ impl Session {
             .with_reference(outline.attempt.reference);
         let attempt = outline.attempt.refused_with(&reply);
         self.finish(reply, after, State::Idle(Some(attempt)));
-    }
-
-    /// The row of a client that hears nothing any more.
-    pub fn row(&self, reply: &Reply, reference: Reference, now: Timestamp) -> Refusal {
-        let attempt = Attempt {
-            reference,
-            sender: None,
-            room: None,
-            put_off: false,
-        };
-        Verdict::protocol(reply.clone(), None).row(&attempt, &self.peer, now)
     }
 
     pub(super) fn note(&mut self, row: Refusal) {
