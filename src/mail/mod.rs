@@ -9,6 +9,7 @@ pub mod envelope;
 pub mod event;
 pub mod headers;
 pub mod language;
+pub mod limit;
 pub mod reference;
 pub mod reply;
 pub mod terms;
@@ -21,6 +22,7 @@ pub use envelope::{
 };
 pub use event::{Details, Event, EventKind, Refusal, State};
 pub use language::Language;
+pub use limit::{Account, Admission, Measure, OverLimit, Urgency, Weight, Workstation};
 pub use reference::{Reference, ReferenceFault, References};
 pub use reply::{Answer, Reply};
 pub use terms::{ByMode, DeliverBy, Notify, Priority, Return, Terms, Wishes};

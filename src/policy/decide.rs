@@ -14,10 +14,11 @@ use crate::credential;
 use crate::mail::headers::Author;
 use crate::mail::{
     Address, AddressFault, Login, Origin, Peer, Protocol, Recipient, Reply, RoomId, Timestamp,
-    Wishes,
+    Wishes, Workstation,
 };
 
-use super::table::{Group, Holder, Line, NextHop, Room, RoutingTable};
+use super::sources::proved;
+use super::table::{Group, Holder, Line, NextHop, Room, RoutingTable, Source};
 
 /// Something policy refuses or puts off: the reply (without its reference), the rule in words and
 /// the revision of the table that holds it.
@@ -125,6 +126,22 @@ fn origin(holder: &Holder) -> Origin {
     match holder {
         Holder::Room(room) => Origin::Room(room.id.clone()),
         Holder::Gateway(gateway) => Origin::Gateway(gateway.name.clone()),
+    }
+}
+
+/// Which workstation of `origin` this is: by the proof that counted, or by its address.
+pub fn workstation(peer: &Peer, from: &Origin, table: &RoutingTable) -> Workstation {
+    let counted = match &peer.user {
+        Some(login) => Some(proved(login)),
+        None => {
+            let mut lines = table.lines(peer).filter(|it| origin(&it.holder) == *from);
+            lines.next().map(|it| it.source.clone())
+        }
+    };
+    match counted {
+        Some(Source::User(name)) => Workstation::User(name),
+        Some(Source::Certificate(name)) => Workstation::Certificate(name),
+        Some(Source::Network(_)) | None => Workstation::Address(peer.address.ip()),
     }
 }
 

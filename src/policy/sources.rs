@@ -60,7 +60,7 @@ pub struct Line {
 }
 
 /// The line that a login is about. A password never stands for a certificate, nor the other way round.
-fn proved(login: &Login) -> Source {
+pub fn proved(login: &Login) -> Source {
     match login {
         Login::User(name) => Source::User(name.clone()),
         Login::Certificate(name) => Source::Certificate(name.to_ascii_lowercase()),

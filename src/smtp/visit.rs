@@ -19,6 +19,7 @@ use super::auth::{self, Answer, Question};
 use super::patience::Patience;
 use super::server::{ListenerSettings, ListenerTls, Parts};
 use super::session::{Awaiting, Session, Step};
+use crate::limits::Tab;
 use crate::mail::{Login, Received, Reply, Timestamp};
 use crate::spool::store::{Known, StoreError};
 use crate::spool::{BodyPermit, Spool};
@@ -55,6 +56,8 @@ pub(super) struct Visit {
     /// Memory for the content at hand, and how long this client waited for it.
     permit: BodyPermit,
     waited: Duration,
+    /// What the limits have granted to the transaction at hand.
+    tab: Option<Tab>,
     stop: watch::Receiver<bool>,
     /// Once the relay goes down: until when the transaction in hand may go on.
     going_down: Option<Instant>,
@@ -91,6 +94,7 @@ impl Visit {
             output: Vec::new(),
             permit: BodyPermit::default(),
             waited: Duration::ZERO,
+            tab: None,
             going_down: None,
             nobody: false,
             patience: Patience::new(Instant::now()),
@@ -171,6 +175,7 @@ impl Visit {
         match step {
             Step::Begin => {
                 self.patience.begin();
+                self.tab = None;
                 let table = match self.nobody {
                     true => Arc::default(),
                     false => Arc::clone(&self.parts.table.borrow()),
@@ -178,10 +183,8 @@ impl Visit {
                 let reference = self.parts.spool.next_reference();
                 self.session.begun(reference, table, now);
             }
-            Step::Admit(origin) => {
-                let client = self.session.peer().address.ip();
-                let answer = self.parts.rates.check(&origin, client);
-                self.session.admitted(answer, now);
+            Step::Admit(_) | Step::AdmitRecipients(_) | Step::Weigh(_) | Step::Count => {
+                self.limit(step, now);
             }
             Step::Reserve(octets) => self.reserve(octets).await,
             Step::Keep(received) => self.keep(*received).await,
@@ -206,6 +209,35 @@ impl Visit {
                 _ = self.stop.wait_for(|stop| *stop) => {}
             },
             Step::Say(_) | Step::NeedBytes | Step::StartTls | Step::Close => {}
+        }
+    }
+
+    /// The steps that the limits answer.
+    fn limit(&mut self, step: Step, now: Timestamp) {
+        match step {
+            Step::Admit(admission) => {
+                let admitted = self.parts.rates.admit(*admission);
+                let answer = admitted.map(|tab| self.tab = Some(tab));
+                self.session.admitted(answer, now);
+            }
+            Step::AdmitRecipients(count) => {
+                let answer = self.tab.as_mut();
+                let answer = answer.map_or(Ok(()), |it| it.add_recipients(count));
+                self.session.recipients_admitted(answer, now);
+            }
+            Step::Weigh(weight) => {
+                let answer = self.tab.as_mut().map_or(Ok(()), |it| it.weigh(weight));
+                if answer.is_err() {
+                    self.tab = None;
+                }
+                self.session.weighed(answer, now);
+            }
+            Step::Count => {
+                if let Some(tab) = self.tab.take() {
+                    tab.settle();
+                }
+            }
+            _ => {}
         }
     }
 
@@ -285,8 +317,14 @@ impl Visit {
     async fn keep(&mut self, received: Received) {
         let reference = received.envelope.reference;
         let permit = std::mem::take(&mut self.permit);
+        let tab = self.tab.take();
         match self.parts.spool.accept(received, permit).await {
-            Ok(receipt) => self.session.kept(Ok(receipt), Timestamp::now()),
+            Ok(receipt) => {
+                if let Some(tab) = tab {
+                    tab.settle();
+                }
+                self.session.kept(Ok(receipt), Timestamp::now());
+            }
             Err(fault) => {
                 tracing::warn!(%reference, %fault, "a message could not be kept");
                 self.session.kept(Err(&fault), Timestamp::now());
@@ -333,6 +371,9 @@ impl Visit {
         if !self.session.holds_content() {
             self.permit = BodyPermit::default();
             self.waited = Duration::ZERO;
+        }
+        if !self.session.is_in_transaction() {
+            self.tab = None;
         }
         self.make_room();
         let deadline = self.deadline(progressed);
