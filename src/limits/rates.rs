@@ -207,7 +207,8 @@ impl Tab {
         if self.urgency != Urgency::Unsaid {
             return Err(over);
         }
-        self.trial = Some(self.rates.trials.take(&self.accounts).ok_or(over)?);
+        let place = self.rates.trials.take(&self.accounts, Instant::now());
+        self.trial = Some(place.ok_or(over)?);
         self.give_back(0);
         (self.messages, self.recipients) = (0, 0);
         Ok(())

@@ -820,6 +820,34 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_workstation_is_known_by_the_proof_that_counted() {
+        let table = table();
+        let user = |name: &str| Some(Login::User(name.to_owned()));
+        let proved = |name: &str| Some(Login::Certificate(name.to_owned()));
+        let (oslo, name) = (room("amk-oslo"), "WS1.amk-oslo.test");
+        #[rustfmt::skip]
+        let cases = [
+            (None,               &[][..],        &oslo,            "10.1.0.7"),
+            (None,               &["x", name],   &oslo,            "certificate \"ws1.amk-oslo.test\""),
+            (None,               &["x"],         &oslo,            "10.1.0.7"),
+            (None,               &[name],        &room("hamar"),   "10.1.0.7"),
+            (None,               &[],            &gateway("delt"), "10.1.0.7"),
+            (user("oslo-ws3"),   &[name],        &oslo,            "user \"oslo-ws3\""),
+            (user("somebody"),   &[],            &oslo,            "user \"somebody\""),
+            (proved(name),       &[],            &oslo,            "certificate \"ws1.amk-oslo.test\""),
+        ];
+        for (user, names, origin, known_as) in cases {
+            let peer = Peer {
+                user: user.clone(),
+                certificate_names: names.iter().map(|&it| it.to_owned()).collect(),
+                ..peer("10.1.0.7")
+            };
+            let found = workstation(&peer, origin, &table).to_string();
+            assert_eq!(found, known_as, "{user:?} {names:?} {origin:?}");
+        }
+    }
+
     fn asked(origin: &Origin, recipient: &str, table: &RoutingTable) -> String {
         match decide(origin, None, recipient, table, Timestamp::default()) {
             Decision::Accept(accepted) => {
