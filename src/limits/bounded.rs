@@ -79,16 +79,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_million_keys_take_the_room_of_ten_thousand() {
+    fn many_keys_take_the_room_of_ten_thousand() {
         let mut table = Bounded::default();
         table.insert(u64::MAX, u64::MAX, 0);
-        for key in 0..1_000_000 {
+        for key in 0..200_000 {
             table.insert(key, 5, 0);
             assert!(table.len() <= MOST_KEYS);
         }
         assert!(table.map.capacity() <= 4 * MOST_KEYS);
         assert_eq!(table.get(&u64::MAX), Some(u64::MAX), "who has most stays");
-        assert_eq!(table.get(&999_999), Some(5), "the newest is there");
+        assert_eq!(table.get(&199_999), Some(5), "the newest is there");
     }
 
     #[test]
