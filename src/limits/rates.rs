@@ -125,6 +125,31 @@ impl Rates {
         limits.find(|it| it.measure == measure)?.of(account)
     }
 
+    /// Gives how many units were taken.
+    fn take(
+        &self,
+        measure: Measure,
+        account: &Account,
+        amount: u64,
+        is_urgent: bool,
+    ) -> Result<u32, OverLimit> {
+        let Some((rate, buckets)) = self.buckets(measure, account) else {
+            return Ok(0);
+        };
+        let taken = buckets.take(account, rate.units(amount), is_urgent);
+        taken.map_err(|wait| {
+            let over = OverLimit {
+                measure,
+                account: account.clone(),
+                rate: rate.to_string(),
+                urgent: is_urgent,
+                wait,
+            };
+            self.tell(&over);
+            over
+        })
+    }
+
     /// Says so, once: what follows is a flood.
     fn tell(&self, over: &OverLimit) {
         let key = (over.measure, over.account.clone(), over.urgent);
@@ -223,28 +248,16 @@ impl Tab {
 
     /// Charges everybody, or nobody.
     fn charge(&mut self, measure: Measure, amount: u64, is_urgent: bool) -> Result<(), OverLimit> {
-        let rates = Arc::clone(&self.rates);
         let before = self.charges.len();
         for account in self.accounts.clone() {
-            let Some((rate, buckets)) = rates.buckets(measure, &account) else {
-                continue;
-            };
-            match buckets.take(&account, rate.units(amount), is_urgent) {
+            match self.rates.take(measure, &account, amount, is_urgent) {
                 Ok(units) => self.charges.push(Charge {
                     measure,
                     account,
                     units,
                 }),
-                Err(wait) => {
+                Err(over) => {
                     self.give_back(before);
-                    let over = OverLimit {
-                        measure,
-                        account,
-                        rate: rate.to_string(),
-                        urgent: is_urgent,
-                        wait,
-                    };
-                    rates.tell(&over);
                     return Err(over);
                 }
             }
