@@ -310,6 +310,9 @@ fn limits(mut table: Table<'_>) -> limits::Settings {
         table.fault("memory must have room for at least one message of message_size");
     }
     let connections = number(table.take("connections"), 1, default.connections);
+    let urgent_reserve = table
+        .take("urgent_reserve")
+        .and_then(|it| it.parse(percent));
     limits::Settings {
         message_size,
         memory,
@@ -326,6 +329,15 @@ fn limits(mut table: Table<'_>) -> limits::Settings {
         ),
         connections_kept: connections_kept(table.take("connections_kept"), connections),
         rates: table.table("rates").map(rates).unwrap_or_default(),
+        recipient_rates: table
+            .table("recipient_rates")
+            .map(rates)
+            .unwrap_or_default(),
+        byte_rates: table
+            .table("byte_rates")
+            .map(byte_rates)
+            .unwrap_or_default(),
+        urgent_reserve: urgent_reserve.unwrap_or(default.urgent_reserve),
         failed_logins: table
             .table("failed_logins")
             .map(failed_logins)
@@ -390,6 +402,23 @@ fn rates(mut table: Table<'_>) -> RateSettings {
         room: rate("room"),
         gateway: rate("gateway"),
     }
+}
+
+fn byte_rates(mut table: Table<'_>) -> RateSettings {
+    let mut rate = |key| table.take(key).and_then(|it| it.parse(Rate::of_bytes));
+    RateSettings {
+        workstation: rate("workstation"),
+        room: rate("room"),
+        gateway: rate("gateway"),
+    }
+}
+
+/// `20%`
+fn percent(text: &str) -> Result<u8, &'static str> {
+    let number = text.strip_suffix('%').and_then(|it| it.trim().parse().ok());
+    number
+        .filter(|it| *it <= 100)
+        .ok_or("must be a part of the rate, from \"0%\" to \"100%\"")
 }
 
 fn scan(mut table: Table<'_>) -> ScanSettings {
@@ -572,18 +601,22 @@ address = "127.0.0.1:2525"
         assert_eq!(shipped.delivery, bare.delivery);
         assert_eq!(shipped.resolver, bare.resolver);
         assert_eq!(shipped.console, bare.console);
-        let rates = RateSettings {
-            workstation: rate("120/min"),
-            room: rate("1200/min"),
-            gateway: rate("600/min"),
+        let rates = |workstation, room, gateway| RateSettings {
+            workstation,
+            room,
+            gateway,
         };
+        let bytes = |text: &str| Rate::of_bytes(text).ok();
         assert_eq!(
             shipped.limits,
             limits::Settings {
-                rates,
+                rates: rates(rate("120/min"), rate("1200/min"), rate("600/min")),
+                recipient_rates: rates(rate("2000/min"), rate("20000/min"), rate("10000/min")),
+                byte_rates: rates(bytes("500 MiB/min"), bytes("5 GiB/min"), bytes("2 GiB/min")),
                 ..bare.limits
             }
         );
+        assert_eq!(shipped.limits.doubts(), [""; 0]);
     }
 
     #[test]
@@ -594,6 +627,9 @@ address = "127.0.0.1:2525"
         assert_eq!(settings.limits.connections, 5000);
         assert_eq!(settings.limits.connections_per_address, 100);
         assert_eq!(settings.limits.rates, RateSettings::default());
+        assert_eq!(settings.limits.recipient_rates, RateSettings::default());
+        assert_eq!(settings.limits.byte_rates, RateSettings::default());
+        assert_eq!(settings.limits.urgent_reserve, 20);
         assert_eq!(
             settings.delivery.retry,
             [5, 15, 30, 60, 120, 300].map(Duration::from_secs)
@@ -616,6 +652,9 @@ address = "127.0.0.1:2525"
             ("[limits.timeouts]\ncomand = \"1m\"", "line 11: unknown key \"comand\" in [limits.timeouts]; did you mean \"command\"?"),
             ("[limits.timeouts]\npace = \"0 B\"", "line 11: \"pace\": must be what comes in a second, such as \"512 B\" or \"2 KiB\""),
             ("[limits.rates]\nroom = \"fast\"", "line 11: \"room\": a rate is written like \"120/min\": a number from 1 to 1000000, then /s, /min or /h"),
+            ("[limits.byte_rates]\nroom = \"5/min\"", "line 11: \"room\": a rate of bytes is written like \"200 MiB/min\": a size from 1 KiB to 100 GiB, then /s, /min or /h"),
+            ("[limits.recipient_rates]\nrooms = \"5/min\"", "line 11: unknown key \"rooms\" in [limits.recipient_rates]; did you mean \"room\"?"),
+            ("[limits]\nurgent_reserve = \"120%\"", "line 11: \"urgent_reserve\": must be a part of the rate, from \"0%\" to \"100%\""),
             ("[delivery]\nretry = []", "line 11: \"retry\": must name at least one wait, such as [\"5s\", \"1m\"]"),
             ("[delivery]\nwarn_after = \"0s\"", "line 11: \"warn_after\": must be more than nothing"),
             ("[delivery.timeouts]\nfinaldot = \"1m\"", "line 11: unknown key \"finaldot\" in [delivery.timeouts]; did you mean \"final_dot\"?"),

@@ -191,7 +191,7 @@ impl Relay {
             hostname: self.settings.hostname.clone(),
             limits: self.settings.limits.clone(),
             connections: Connections::new(&self.settings.limits),
-            rates: Rates::new(&self.settings.limits.rates),
+            rates: Rates::new(&self.settings.limits),
             failed_logins: FailedLogins::new(&self.settings.limits.failed_logins),
             checks: Checks::new(half_of_the_processors()),
             spool: self.spool.clone(),

@@ -61,6 +61,14 @@ fn answers(table: &Arc<RoutingTable>, said: &[u8], size: usize) -> (String, usiz
                     session.begun(reference, Arc::clone(table), NOW);
                 }
                 Step::Admit(_) => session.admitted(Ok(()), NOW),
+                Step::AdmitRecipients(count) => {
+                    assert!(count <= 100);
+                    session.recipients_admitted(Ok(()), NOW);
+                }
+                Step::Weigh(weight) => {
+                    assert!(weight.recipients > 0 && weight.octets <= 20_000);
+                    session.weighed(Ok(()), NOW);
+                }
                 Step::Reserve(octets) => {
                     assert!(octets > 0 && octets <= 20_000);
                     session.reserved(true, NOW);
@@ -74,7 +82,7 @@ fn answers(table: &Arc<RoutingTable>, said: &[u8], size: usize) -> (String, usiz
                     session.kept(Err(&StoreError::Busy("fuzzing".to_owned())), NOW);
                 }
                 Step::Ask(_) => unreachable!("no login without TLS"),
-                Step::WrongLogin(_) | Step::LoggedIn(_) | Step::Pause(_) => {}
+                Step::WrongLogin(_) | Step::LoggedIn(_) | Step::Pause(_) | Step::Count => {}
                 Step::Seen(_) => {}
                 Step::Note(row) => assert!(row.reply.contains(&row.reference.to_string())),
             }

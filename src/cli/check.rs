@@ -48,6 +48,7 @@ fn check_parts(config: &Path, settings: &Settings, findings: &mut Findings) -> R
     findings
         .warnings
         .extend(is_root().then(|| AS_ROOT.to_owned()));
+    findings.warnings.extend(settings.limits.doubts());
     check_tls(settings, findings);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

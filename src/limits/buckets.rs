@@ -1,55 +1,251 @@
-//! Buckets that fill evenly, one a key. The crate `governor` lives here.
+//! Buckets that fill evenly, one a key, with a reserve below for what is urgent. The crate `governor`
+//! lives here.
+//!
+//! What is urgent and what is not draw from the same bucket; only the urgent may go on into the
+//! reserve. So routine mail never touches it, however much there is of it, and while some of it is
+//! used, the bucket fills for the urgent first. The clock is the monotonic one: nobody sets it.
 
 use std::fmt;
 use std::hash::Hash;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-use governor::clock::{Clock, DefaultClock};
-use governor::{DefaultKeyedRateLimiter, RateLimiter};
+use governor::clock::{Clock as _, MonotonicClock};
+use governor::middleware::NoOpMiddleware;
+use governor::nanos::Nanos;
+use governor::state::StateStore;
+use governor::{Quota, RateLimiter};
 
+use super::bounded::Bounded;
 use super::rate::Rate;
 
-pub(super) fn take<K: Hash + Eq + Clone>(
-    buckets: Option<&Buckets<K>>,
-    key: &K,
-) -> Result<(), Duration> {
-    buckets.map_or(Ok(()), |buckets| buckets.take(key))
-}
+/// What a reserve is at most, in what flows into it by then.
+const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// After so many messages, full buckets are forgotten.
-pub(super) const PRUNE_EVERY: u32 = 4096;
-
-/// A bucket a key. Those that are full again hold no memory for long.
+/// A bucket a key, all of one rate.
 pub(super) struct Buckets<K: Hash + Eq + Clone> {
-    pub(super) limiter: DefaultKeyedRateLimiter<K>,
-    clock: DefaultClock,
-    taken: AtomicU32,
+    table: Table<K>,
+    routine: Limiter<K>,
+    urgent: Limiter<K>,
+    /// For one unit to flow in.
+    every: Duration,
+    /// Units that the bucket holds, and the reserve below it.
+    size: NonZeroU32,
+    reserve: u32,
 }
+
+/// Both limiters of a table were made in the same microsecond, and that is how exactly they agree.
+type Limiter<K> = RateLimiter<K, Table<K>, MonotonicClock, NoOpMiddleware<Instant>>;
 
 impl<K: Hash + Eq + Clone> Buckets<K> {
-    pub(super) fn new(rate: Option<Rate>) -> Option<Self> {
+    /// `None`: the rate cannot be.
+    pub(super) fn new(rate: Rate, reserve: u32) -> Option<Self> {
+        let (every, size) = (rate.every(), rate.size());
+        let longest = LONGEST.as_nanos() / every.as_nanos().max(1);
+        let reserve = reserve.min(u32::try_from(longest).unwrap_or(u32::MAX));
+        let reserve = reserve.min(u32::MAX - size.get());
+        let quota = Quota::with_period(every)?;
+        let table = Table::new();
+        let limiter = |size| {
+            let quota = quota.allow_burst(size);
+            RateLimiter::new(quota, table.clone(), MonotonicClock)
+        };
         Some(Self {
-            limiter: RateLimiter::keyed(rate?.quota()?),
-            clock: DefaultClock::default(),
-            taken: AtomicU32::new(0),
+            routine: limiter(size),
+            urgent: limiter(size.saturating_add(reserve)),
+            table,
+            every,
+            size,
+            reserve,
         })
     }
 
-    fn take(&self, key: &K) -> Result<(), Duration> {
-        let taken = self.taken.fetch_add(1, Ordering::Relaxed);
-        if taken % PRUNE_EVERY == PRUNE_EVERY - 1 {
-            self.limiter.retain_recent();
-            self.limiter.shrink_to_fit();
+    /// Takes so many units, all or none; `Err`: how long to wait. Gives how many were counted: what is
+    /// larger than the bucket passes when that is full, and what is urgent and larger than the reserve
+    /// when that is full, or else it would never pass.
+    pub(super) fn take(&self, key: &K, units: u64, is_urgent: bool) -> Result<u32, Duration> {
+        let Some(units) = NonZeroU32::new(u32::try_from(units).unwrap_or(u32::MAX)) else {
+            return Ok(0);
+        };
+        if !is_urgent {
+            return self.take_from(&self.routine, key, units.min(self.size));
         }
-        self.limiter
-            .check_key(key)
-            .map_err(|refused| refused.wait_time_from(self.clock.now()))
+        let whole = self.size.saturating_add(self.reserve);
+        let taken = self.take_from(&self.urgent, key, units.min(whole));
+        match NonZeroU32::new(self.reserve) {
+            Some(reserve) if taken.is_err() && units > reserve => {
+                self.take_from(&self.urgent, key, reserve)
+            }
+            _ => taken,
+        }
+    }
+
+    fn take_from(&self, limiter: &Limiter<K>, key: &K, units: NonZeroU32) -> Result<u32, Duration> {
+        match limiter.check_key_n(key, units) {
+            Ok(Ok(())) => Ok(units.get()),
+            Ok(Err(refused)) => Err(refused.wait_time_from(limiter.clock().now())),
+            // Cannot be: no limiter is asked for more than it holds.
+            Err(_) => Err(self.every),
+        }
+    }
+
+    /// Pours back what was taken.
+    pub(super) fn give_back(&self, key: &K, units: u32) {
+        self.table.lower(key, self.every.saturating_mul(units));
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.table.map().len()
     }
 }
 
 impl<K: Hash + Eq + Clone> fmt::Debug for Buckets<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Buckets({})", self.limiter.len())
+        write!(f, "Buckets({} every {:?})", self.size, self.every)
+    }
+}
+
+/// When each bucket will be full again, counted from a moment when the table was made.
+struct Table<K> {
+    map: Arc<Mutex<Bounded<K, Nanos>>>,
+    start: Instant,
+}
+
+impl<K> Clone for Table<K> {
+    fn clone(&self) -> Self {
+        let map = Arc::clone(&self.map);
+        Self { map, ..*self }
+    }
+}
+
+impl<K: Hash + Eq + Clone> Table<K> {
+    fn new() -> Self {
+        Self {
+            map: Arc::default(),
+            start: Instant::now(),
+        }
+    }
+
+    fn map(&self) -> MutexGuard<'_, Bounded<K, Nanos>> {
+        self.map.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Nanos {
+        self.start.elapsed().into()
+    }
+
+    fn lower(&self, key: &K, by: Duration) {
+        let mut map = self.map();
+        if let Some(full_at) = map.get(key) {
+            map.insert(
+                key.clone(),
+                full_at.saturating_sub(by.into()),
+                Nanos::new(0),
+            );
+        }
+    }
+}
+
+impl<K: Hash + Eq + Clone> StateStore for Table<K> {
+    type Key = K;
+
+    fn measure_and_replace<T, F, E>(&self, key: &K, decide: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        let mut map = self.map();
+        let (answer, full_at) = decide(map.get(key))?;
+        map.insert(key.clone(), full_at, self.now());
+        Ok(answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::super::bounded::MOST_KEYS;
+    use super::*;
+
+    fn buckets(rate: &str, reserve: u32) -> Buckets<u32> {
+        Buckets::new(rate.parse().unwrap(), reserve).unwrap()
+    }
+
+    #[test]
+    fn routine_never_touches_the_reserve_and_urgent_goes_on_into_it() {
+        let buckets = buckets("3/h", 2);
+        for _ in 0..3 {
+            assert_eq!(buckets.take(&1, 1, false), Ok(1));
+        }
+        for _ in 0..100 {
+            let wait = buckets.take(&1, 1, false).unwrap_err();
+            assert!(wait > Duration::ZERO && wait <= Duration::from_secs(1200));
+        }
+        assert_eq!(buckets.take(&1, 1, true), Ok(1));
+        assert_eq!(buckets.take(&1, 1, true), Ok(1));
+        assert!(buckets.take(&1, 1, true).is_err());
+        assert_eq!(buckets.take(&2, 1, false), Ok(1), "somebody else");
+        let wait = buckets.take(&1, 1, false).unwrap_err();
+        assert!(
+            wait > Duration::from_secs(2 * 1200),
+            "the reserve fills first: {wait:?}"
+        );
+    }
+
+    #[test]
+    fn what_is_given_back_was_never_taken() {
+        let buckets = buckets("3/h", 0);
+        assert_eq!(buckets.take(&1, 3, false), Ok(3));
+        assert!(buckets.take(&1, 1, false).is_err());
+        buckets.give_back(&1, 2);
+        assert_eq!(buckets.take(&1, 2, false), Ok(2));
+        assert!(buckets.take(&1, 1, false).is_err());
+        buckets.give_back(&1, 100);
+        assert_eq!(buckets.take(&1, 3, false), Ok(3), "full, and no more");
+        assert!(buckets.take(&1, 1, false).is_err());
+    }
+
+    #[test]
+    fn what_is_larger_than_the_bucket_passes_when_that_is_full() {
+        let buckets = buckets("3/h", 2);
+        assert_eq!(buckets.take(&1, 1000, false), Ok(3));
+        assert!(buckets.take(&1, 1000, false).is_err());
+        assert_eq!(buckets.take(&1, 1000, true), Ok(2));
+        assert!(buckets.take(&1, 1000, true).is_err());
+        assert_eq!(buckets.take(&2, 1, false), Ok(1));
+        assert!(buckets.take(&2, 1000, false).is_err(), "not quite full");
+        assert_eq!(buckets.take(&3, 4, true), Ok(4));
+        assert_eq!(buckets.take(&4, 1000, true), Ok(5));
+        assert_eq!(buckets.take(&5, 0, false), Ok(0));
+    }
+
+    #[test]
+    fn many_keys_let_nobody_off_who_has_used_much() {
+        let buckets = buckets("3/h", 0);
+        assert_eq!(buckets.take(&0, 3, false), Ok(3));
+        for key in 1..200_000 {
+            assert_eq!(buckets.take(&key, 1, false), Ok(1));
+            assert!(buckets.len() <= MOST_KEYS);
+        }
+        assert!(buckets.take(&0, 1, false).is_err());
+    }
+
+    #[test]
+    fn full_buckets_are_forgotten() {
+        let buckets = buckets("1000000/s", 0);
+        for key in 0..200_000 {
+            assert_eq!(buckets.take(&key, 1, false), Ok(1));
+        }
+        assert!(buckets.len() < MOST_KEYS);
+    }
+
+    #[test]
+    fn no_rate_is_too_slow_or_too_fast() {
+        for rate in ["1/h", "1000000/s"] {
+            let buckets = buckets(rate, u32::MAX);
+            assert!(buckets.take(&1, u64::MAX, true).is_ok());
+            assert!(buckets.take(&1, u64::MAX, true).is_err());
+        }
     }
 }

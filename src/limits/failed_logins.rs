@@ -1,15 +1,15 @@
 //! Wrong logins of late: who may try again, and when.
 
-use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::buckets::{Buckets, take};
+use super::bounded::Bounded;
+use super::buckets::Buckets;
 use super::network;
-use super::rate::{Period, Rate};
+use super::rate::{Period, Rate, Unit};
 
 /// `[limits.failed_logins]`: how many wrong ones are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,7 @@ impl Default for FailedLoginSettings {
         let a_minute = |count: u32| Rate {
             count: NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN),
             period: Period::Minute,
+            unit: Unit::Each,
         };
         Self {
             address: a_minute(20),
@@ -31,8 +32,6 @@ impl Default for FailedLoginSettings {
     }
 }
 
-/// Keys that are remembered at a time; when there are more, some are let off.
-const MOST_KEYS: usize = 10_000;
 /// How long an address that failed is held up by what others fail with the same user.
 const GRUDGE: Duration = Duration::from_secs(3600);
 
@@ -52,17 +51,17 @@ pub struct FailedLogins {
 
 #[derive(Debug, Default)]
 struct Blocked {
-    addresses: HashMap<IpAddr, Instant>,
-    users: HashMap<u64, Instant>,
+    addresses: Bounded<IpAddr, Instant>,
+    users: Bounded<u64, Instant>,
     /// Until when an address counts as one that failed.
-    failed: HashMap<IpAddr, Instant>,
+    failed: Bounded<IpAddr, Instant>,
 }
 
 impl FailedLogins {
     pub fn new(settings: &FailedLoginSettings) -> Self {
         Self {
-            addresses: Buckets::new(Some(settings.address)),
-            users: Buckets::new(Some(settings.user)),
+            addresses: Buckets::new(settings.address, 0),
+            users: Buckets::new(settings.user, 0),
             noise: RandomState::new(),
             blocked: Mutex::default(),
         }
@@ -74,7 +73,7 @@ impl FailedLogins {
         let blocked = self.blocked();
         let user = self.noise.hash_one(user);
         let by_user = blocked.users.get(&user);
-        let by_user = by_user.filter(|_| blocked.failed.get(&client).is_some_and(|it| *it > now));
+        let by_user = by_user.filter(|_| blocked.failed.get(&client).is_some_and(|it| it > now));
         let until = blocked.addresses.get(&client).max(by_user);
         match until.map(|until| until.saturating_duration_since(now)) {
             Some(wait) if !wait.is_zero() => Err(wait),
@@ -86,15 +85,15 @@ impl FailedLogins {
     pub fn add(&self, client: IpAddr, user: &str) {
         let (now, client) = (Instant::now(), network(client));
         let user = self.noise.hash_one(user);
-        let address_wait = take(self.addresses.as_ref(), &client).err();
-        let user_wait = take(self.users.as_ref(), &user).err();
+        let address_wait = wait_of(self.addresses.as_ref(), &client);
+        let user_wait = wait_of(self.users.as_ref(), &user);
         let mut blocked = self.blocked();
-        remember(&mut blocked.failed, client, now + GRUDGE, now);
+        blocked.failed.insert(client, now + GRUDGE, now);
         if let Some(wait) = address_wait {
-            remember(&mut blocked.addresses, client, now + wait, now);
+            blocked.addresses.insert(client, now + wait, now);
         }
         if let Some(wait) = user_wait {
-            remember(&mut blocked.users, user, now + wait, now);
+            blocked.users.insert(user, now + wait, now);
         }
     }
 
@@ -103,18 +102,15 @@ impl FailedLogins {
     }
 }
 
-fn remember<K: Hash + Eq>(map: &mut HashMap<K, Instant>, key: K, until: Instant, now: Instant) {
-    if map.len() >= MOST_KEYS {
-        map.retain(|_, until| *until > now);
-    }
-    if map.len() < MOST_KEYS || map.contains_key(&key) {
-        map.insert(key, until);
-    }
+/// Counts one more, and says how long to wait where that is too many.
+fn wait_of<K: Hash + Eq + Clone>(buckets: Option<&Buckets<K>>, key: &K) -> Option<Duration> {
+    buckets?.take(key, 1, false).err()
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::bounded::MOST_KEYS;
     use super::*;
 
     #[test]
@@ -142,5 +138,27 @@ mod tests {
         assert!(logins.check(three, "ws").is_ok());
         let wide = |it: &str| network(it.parse().unwrap());
         assert_eq!(wide("2001:db8::1"), wide("2001:db8::ffff:2"));
+    }
+
+    /// Whoever has any number of networks cannot use them to be forgotten, nor to fill the memory.
+    #[test]
+    fn many_addresses_let_nobody_off_and_lock_nobody_out() {
+        let logins = FailedLogins::new(&FailedLoginSettings {
+            address: "2/h".parse().unwrap(),
+            user: "2/h".parse().unwrap(),
+        });
+        let honest = IpAddr::from([10, 0, 0, 1]);
+        let of = |n: u128| IpAddr::from((0x2001_0db8_u128 << 96 | n << 64).to_be_bytes());
+        for _ in 0..4 {
+            logins.add(of(0), "guessed");
+        }
+        for n in 1..100_000 {
+            logins.add(of(n), "guessed");
+        }
+        assert!(logins.check(of(0), "other").is_err(), "it goes on waiting");
+        assert!(logins.check(of(99_999), "guessed").is_err());
+        assert!(logins.check(honest, "guessed").is_ok());
+        let blocked = logins.blocked();
+        assert!(blocked.failed.len() <= MOST_KEYS && blocked.users.len() <= MOST_KEYS);
     }
 }

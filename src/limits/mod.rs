@@ -4,18 +4,22 @@
 
 use std::net::IpAddr;
 
+use crate::mail::Counted;
+
+mod bounded;
 mod buckets;
 mod checks;
 mod connections;
 mod failed_logins;
 mod rate;
 mod rates;
+mod trials;
 
 pub use checks::Checks;
 pub use connections::{Connections, Guest, Seat};
 pub use failed_logins::{FailedLoginSettings, FailedLogins};
-pub use rate::{Rate, RateFault};
-pub use rates::{RateSettings, Rates};
+pub use rate::{ByteRateFault, Rate, RateFault};
+pub use rates::{RateSettings, Rates, Tab};
 
 use crate::smtp::patience::Timeouts;
 
@@ -32,7 +36,12 @@ pub struct Settings {
     pub connections_kept: usize,
     /// Octets for the bodies of messages in hand.
     pub memory: usize,
+    /// Messages, recipients and bytes.
     pub rates: RateSettings,
+    pub recipient_rates: RateSettings,
+    pub byte_rates: RateSettings,
+    /// What urgent mail has on top of each rate, in percent of it.
+    pub urgent_reserve: u8,
     pub failed_logins: FailedLoginSettings,
     pub timeouts: Timeouts,
 }
@@ -47,9 +56,60 @@ impl Default for Settings {
             connections_kept: 500,
             memory: 512 << 20,
             rates: RateSettings::default(),
+            recipient_rates: RateSettings::default(),
+            byte_rates: RateSettings::default(),
+            urgent_reserve: 20,
             failed_logins: FailedLoginSettings::default(),
             timeouts: Timeouts::default(),
         }
+    }
+}
+
+impl Settings {
+    const fn rates_of(&self, counted: Counted) -> &RateSettings {
+        match counted {
+            Counted::Messages => &self.rates,
+            Counted::Recipients => &self.recipient_rates,
+            Counted::Bytes => &self.byte_rates,
+        }
+    }
+
+    /// What can hardly be meant.
+    pub fn doubts(&self) -> Vec<String> {
+        let of = |counted| self.doubts_of(counted);
+        Counted::ALL.into_iter().flat_map(of).collect()
+    }
+
+    fn doubts_of(&self, counted: Counted) -> Vec<String> {
+        let (table, rates) = (counted.setting(), self.rates_of(counted));
+        let one_message = match counted {
+            Counted::Messages => ("a message", 1),
+            Counted::Recipients => ("recipients", self.recipients as u64),
+            Counted::Bytes => ("message_size", self.message_size as u64),
+        };
+        let (what, amount) = one_message;
+        let too_small = |(key, rate): (&str, Option<Rate>)| {
+            let rate = rate.filter(|it| it.units(amount) > u64::from(it.size().get()))?;
+            Some(format!(
+                "[limits.{table}] {key} = \"{rate}\" is less than {what} allows for one message: a message that \
+                 is larger passes only when nothing was sent before it"
+            ))
+        };
+        let each = [
+            ("workstation", rates.workstation),
+            ("room", rates.room),
+            ("gateway", rates.gateway),
+        ];
+        let mut doubts: Vec<String> = each.into_iter().filter_map(too_small).collect();
+        if let (Some(workstation), Some(room)) = (rates.workstation, rates.room)
+            && workstation.exceeds(room)
+        {
+            doubts.push(format!(
+                "[limits.{table}] workstation = \"{workstation}\" is more than room = \"{room}\": one workstation can \
+                 use up what its whole room may send"
+            ));
+        }
+        doubts
     }
 }
 

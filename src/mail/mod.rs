@@ -9,6 +9,7 @@ pub mod envelope;
 pub mod event;
 pub mod headers;
 pub mod language;
+pub mod limit;
 pub mod reference;
 pub mod reply;
 pub mod sighting;
@@ -22,6 +23,7 @@ pub use envelope::{
 };
 pub use event::{Details, Event, EventKind, Refusal, State};
 pub use language::Language;
+pub use limit::{Account, Admission, Counted, OverLimit, Urgency, Weight, Workstation};
 pub use reference::{Reference, ReferenceFault, References};
 pub use reply::{Answer, Reply};
 pub use sighting::{Lapse, Lapses, Sighting, Station, StationKind};

@@ -10,7 +10,9 @@ use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Address, Certificate, Doubt, Lapse, Lapses, Priority, Reference, RoomId};
+use super::{
+    Address, Certificate, Counted, Doubt, Lapse, Lapses, OverLimit, Priority, Reference, RoomId,
+};
 
 /// A line on the wire, CRLF included (RFC 5321 §4.5.3.1.5).
 const LINE: usize = 512;
@@ -166,6 +168,17 @@ const fn is_invisible(c: char) -> bool {
 fn whole_seconds(wait: Duration) -> u64 {
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
     seconds.max(1)
+}
+
+/// `20 s`, `8 min`, `3 h`: rounded up, so that whoever waits for that long comes in time.
+fn in_words(wait: Duration) -> String {
+    const MINUTE: u64 = 60;
+    const HOUR: u64 = 60 * MINUTE;
+    match whole_seconds(wait) {
+        seconds if seconds < 2 * MINUTE => format!("{seconds} s"),
+        seconds if seconds < 2 * HOUR => format!("{} min", seconds.div_ceil(MINUTE)),
+        seconds => format!("{} h", seconds.div_ceil(HOUR)),
+    }
 }
 
 /// A client's own text, as much of it as is worth saying back.
@@ -793,14 +806,18 @@ impl Reply {
 
 /// Not now.
 impl Reply {
-    pub fn rate_limited(wait: Duration) -> Self {
+    pub fn over_limit(over: &OverLimit) -> Self {
+        let what = match over.counted {
+            Counted::Messages => "Too many messages",
+            Counted::Recipients => "Too many recipients",
+            Counted::Bytes => "Too much mail",
+        };
+        let (whose, rate) = (over.account.kind(), &over.rate);
+        let wait = in_words(over.wait);
         Self::new(
             450,
             (7, 1),
-            format!(
-                "Too many messages in a short time; try again in {} seconds",
-                whole_seconds(wait)
-            ),
+            format!("{what} from this {whose} ({rate}); try again in {wait}"),
         )
     }
 
@@ -1019,6 +1036,7 @@ fn ascii_twin(c: char) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use super::super::{Account, Workstation};
     use super::*;
 
     fn said(reply: &Reply) -> String {
@@ -1036,6 +1054,33 @@ mod tests {
             reply.in_ascii().lines,
             ["Legevakt Tromso, Aerlig Ase ? nei"]
         );
+    }
+
+    fn over_limit(millis: u64) -> OverLimit {
+        let client = IpAddr::from([10, 0, 0, 1]);
+        OverLimit {
+            counted: Counted::Messages,
+            account: Account::Workstation(Workstation::Address(client)),
+            rate: "5/min".to_owned(),
+            urgent: false,
+            wait: Duration::from_millis(millis),
+        }
+    }
+
+    #[test]
+    fn when_to_come_back_is_rounded_up() {
+        for (millis, words) in [
+            (0, "1 s"),
+            (19_001, "20 s"),
+            (119_000, "119 s"),
+            (119_001, "2 min"),
+            (120_001, "3 min"),
+            (7_199_001, "2 h"),
+            (7_200_001, "3 h"),
+        ] {
+            let reply = Reply::over_limit(&over_limit(millis)).to_string();
+            assert!(reply.ends_with(&format!("in {words}")), "{reply}");
+        }
     }
 
     #[test]
@@ -1087,7 +1132,10 @@ mod tests {
             (Reply::too_many_recipients(100), "452 4.5.3 "),
             (Reply::priority_lowered(Priority::HIGH), "250 2.3.6 4 "),
             (Reply::out_of_time(), "550 5.4.7 "),
-            (Reply::rate_limited(Duration::from_millis(1)), "450 4.7.1 "),
+            (
+                Reply::over_limit(&over_limit(1)),
+                "450 4.7.1 Too many messages from this workstation (5/min); try again in 1 s",
+            ),
             (Reply::too_many_connections(), "421 4.7.0 "),
             (Reply::bare_newlines(), "550 5.6.0 "),
             (Reply::store_full(), "452 4.3.1 "),

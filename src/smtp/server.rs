@@ -138,7 +138,7 @@ pub struct Parts {
     pub hostname: String,
     pub limits: limits::Settings,
     pub connections: Arc<Connections>,
-    pub rates: Rates,
+    pub rates: Arc<Rates>,
     pub failed_logins: FailedLogins,
     /// Passwords that may be checked at once.
     pub checks: Checks,

@@ -14,9 +14,10 @@ use super::data::Reader;
 use super::xtext;
 use crate::mail::headers::{self, HeaderFacts, Removed};
 use crate::mail::{
-    Address, AddressFault, BodyKind, ByMode, Certificate, Content, Details, Envelope, Event,
-    EventKind, Facts, Lapse, Lapses, Origin, Peer, Priority, Received, Recipient, Reference,
-    Refusal, Reply, RoomId, Sighting, Station, Terms, Timestamp, Wishes,
+    Address, AddressFault, Admission, BodyKind, ByMode, Certificate, Content, Details, Envelope,
+    Event, EventKind, Facts, Lapse, Lapses, Origin, OverLimit, Peer, Priority, Received, Recipient,
+    Reference, Refusal, Reply, RoomId, Sighting, Station, StationKind, Terms, Timestamp, Urgency,
+    Wishes, Workstation,
 };
 use crate::policy::decide::{self, Accepted, Admitted, Decision, Refused};
 use crate::policy::table::{Measure, RoutingTable};
@@ -75,10 +76,22 @@ pub struct Transaction {
     recipients: Vec<Recipient>,
     known: HashSet<Address>,
     left_out: Vec<LeftOut>,
+    /// Whom policy lets in, and the limits are asked about.
+    pending: Option<Pending>,
     /// RCPT commands that were accepted, those refused for good, and those refused for now.
     accepted: usize,
     refused: usize,
     deferred: usize,
+}
+
+/// A RCPT command that policy accepts.
+#[derive(Debug)]
+struct Pending {
+    recipient: String,
+    accepted: Accepted,
+    /// Of a mailbox that is named, and of a member of a group that is.
+    wishes: Wishes,
+    member_wishes: Wishes,
 }
 
 /// A member of a group that does not accept the sender.
@@ -111,6 +124,13 @@ impl Verdict {
             rule: None,
             revision: None,
         })
+    }
+
+    /// Refused by a limit, which stands in the row in the place of a rule.
+    pub fn over_limit(over: &OverLimit, recipient: Option<String>) -> Box<Self> {
+        let mut verdict = Self::protocol(Reply::over_limit(over), recipient);
+        verdict.rule = Some(over.to_string());
+        verdict
     }
 
     fn policy(refused: Refused, recipient: Option<String>) -> Box<Self> {
@@ -191,6 +211,7 @@ impl Transaction {
             recipients: Vec::new(),
             known: HashSet::new(),
             left_out: Vec::new(),
+            pending: None,
             accepted: 0,
             refused: 0,
             deferred: 0,
@@ -232,6 +253,25 @@ impl Transaction {
         }
     }
 
+    /// What the limits are asked at MAIL.
+    pub fn admission(&self, peer: &Peer) -> Admission {
+        Admission {
+            origin: self.origin.clone(),
+            workstation: self.workstation(peer),
+            urgency: Urgency::asked(self.request.priority, self.ceiling()),
+            octets: self.request.size.unwrap_or(0),
+        }
+    }
+
+    fn workstation(&self, peer: &Peer) -> Workstation {
+        let name = self.station.name.clone();
+        match self.station.kind {
+            StationKind::User => Workstation::User(name),
+            StationKind::Certificate => Workstation::Certificate(name),
+            StationKind::Address => Workstation::Address(peer.address.ip()),
+        }
+    }
+
     /// The most urgent that this origin's mail may be.
     fn ceiling(&self) -> Priority {
         match &self.origin {
@@ -246,28 +286,24 @@ impl Transaction {
         .unwrap_or(Priority::ROUTINE)
     }
 
-    /// RCPT TO: asks policy; `most` recipients may be named. `Ok` is the reply that accepts.
+    /// RCPT TO: asks policy; `most` recipients may be named. `Ok`: so many are new, and wait for
+    /// [`Transaction::take`] or [`Transaction::put_off`].
     pub fn add(
         &mut self,
         rcpt: &Rcpt<'_>,
         most: usize,
         now: Timestamp,
-    ) -> Result<Reply, Box<Verdict>> {
+    ) -> Result<u64, Box<Verdict>> {
         let answer = self.judge(rcpt, most, now);
         match &answer {
-            Ok(_) => self.accepted += 1,
+            Ok(_) => {}
             Err(verdict) if verdict.reply.is_temporary() => self.deferred += 1,
             Err(_) => self.refused += 1,
         }
         answer
     }
 
-    fn judge(
-        &mut self,
-        rcpt: &Rcpt<'_>,
-        most: usize,
-        now: Timestamp,
-    ) -> Result<Reply, Box<Verdict>> {
+    fn judge(&mut self, rcpt: &Rcpt<'_>, most: usize, now: Timestamp) -> Result<u64, Box<Verdict>> {
         let recipient = rcpt.recipient;
         let protocol = |reply| Verdict::protocol(reply, Some(recipient.to_owned()));
         if self.accepted >= most {
@@ -284,34 +320,57 @@ impl Transaction {
         }
         let sender = self.sender.as_ref();
         match decide::decide(&self.origin, sender, recipient, &self.table, now) {
-            Decision::Accept(accepted) => self.take(rcpt, accepted),
+            Decision::Accept(accepted) => self.hold(rcpt, accepted),
             Decision::Refuse(refused) | Decision::Defer(refused) => {
                 Err(Verdict::policy(refused, Some(recipient.to_owned())))
             }
         }
     }
 
-    /// Each recipient once, however often it is named, by itself or through groups.
-    fn take(&mut self, rcpt: &Rcpt<'_>, accepted: Accepted) -> Result<Reply, Box<Verdict>> {
+    fn hold(&mut self, rcpt: &Rcpt<'_>, accepted: Accepted) -> Result<u64, Box<Verdict>> {
         let recipient = rcpt.recipient;
-        let members = accepted.recipients.len();
-        if members == 0 {
+        if accepted.recipients.is_empty() {
             let reply = Reply::not_accepted_by_group(recipient);
             let mut verdict = Verdict::protocol(reply, Some(recipient.to_owned()));
             verdict.rule = accepted.left_out.into_iter().next().map(|(_, rule)| rule);
             verdict.revision = Some(self.table.revision());
             return Err(verdict);
         }
+        let is_new = |it: &&Recipient| !self.known.contains(&it.address);
+        let newcomers = accepted.recipients.iter().filter(is_new).count();
+        self.pending = Some(Pending {
+            recipient: recipient.to_owned(),
+            accepted,
+            wishes: wishes(rcpt, false),
+            member_wishes: wishes(rcpt, true),
+        });
+        Ok(newcomers as u64)
+    }
+
+    /// Takes whom [`Transaction::add`] has found. Each recipient once, however often it is named, by
+    /// itself or through groups.
+    pub fn take(&mut self) -> Option<Reply> {
+        let Pending {
+            recipient,
+            accepted,
+            wishes,
+            member_wishes,
+        } = self.pending.take()?;
+        let members = accepted.recipients.len();
         let is_group = accepted.recipients.iter().any(|it| it.group.is_some());
+        self.accepted += 1;
         for one in accepted.recipients {
             if self.known.insert(one.address.clone()) {
-                let wishes = wishes(rcpt, one.group.is_some());
+                let wishes = match one.group {
+                    Some(_) => member_wishes.clone(),
+                    None => wishes.clone(),
+                };
                 self.recipients.push(Recipient { wishes, ..one });
             }
         }
         for (member, rule) in accepted.left_out {
             if self.left_out.iter().all(|it| it.member != member) {
-                let group = recipient.to_owned();
+                let group = recipient.clone();
                 self.left_out.push(LeftOut {
                     member,
                     group,
@@ -319,11 +378,26 @@ impl Transaction {
                 });
             }
         }
-        Ok(if is_group {
+        Some(if is_group {
             Reply::group_ok(members)
         } else {
             Reply::recipient_ok()
         })
+    }
+
+    /// Puts them off: they are too many for now.
+    pub fn put_off(&mut self, over: &OverLimit) -> Box<Verdict> {
+        self.deferred += 1;
+        let pending = self.pending.take();
+        let room = pending
+            .as_ref()
+            .and_then(|it| match &it.accepted.recipients[..] {
+                [one] => Some(one.room.clone()),
+                _ => None,
+            });
+        let mut verdict = Verdict::over_limit(over, pending.map(|it| it.recipient));
+        verdict.recipient_room = room;
+        verdict
     }
 
     /// May content follow now?

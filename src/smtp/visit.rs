@@ -25,7 +25,7 @@ use super::patience::{Overdue, Patience};
 use super::server::{ListenerSettings, ListenerTls, Parts};
 use super::session::{InVain, Session, Step};
 use crate::credential::Verifiers;
-use crate::limits::Seat;
+use crate::limits::{Seat, Tab};
 use crate::mail::{Certificate, Doubt, Login, Received, Reply, Timestamp};
 use crate::spool::store::{Known, StoreError};
 use crate::spool::{BodyPermit, Spool};
@@ -59,6 +59,8 @@ pub(super) struct Visit {
     /// Memory for the content at hand, and how long this client waited for it.
     permit: BodyPermit,
     waited: Duration,
+    /// What the limits have granted to the transaction at hand.
+    tab: Option<Tab>,
     stop: watch::Receiver<bool>,
     /// Once the relay goes down: until when the transaction in hand may go on.
     going_down: Option<Instant>,
@@ -161,6 +163,7 @@ impl Visit {
             output: Vec::new(),
             permit: BodyPermit::default(),
             waited: Duration::ZERO,
+            tab: None,
             going_down: None,
             nobody: false,
             is_cut: false,
@@ -272,20 +275,19 @@ impl Visit {
         match step {
             Step::Begin => {
                 self.patience.begin();
+                self.tab = None;
                 let table = match self.nobody {
                     true => Arc::default(),
                     false => Arc::clone(&self.parts.table.borrow()),
                 };
                 let reference = self.parts.spool.next_reference();
                 match self.login_in_vain().await {
-                    Some(why) => self.session.begun_in_vain(lapse, reference, now),
+                    Some(why) => self.session.begun_in_vain(why, reference, now),
                     None => self.session.begun(reference, table, now),
                 }
             }
-            Step::Admit(origin) => {
-                let client = self.session.peer().address.ip();
-                let answer = self.parts.rates.check(&origin, client);
-                self.session.admitted(answer, now);
+            Step::Admit(_) | Step::AdmitRecipients(_) | Step::Weigh(_) | Step::Count => {
+                self.limit(step, now);
             }
             Step::Reserve(octets) => self.reserve(octets).await,
             Step::Keep(received) => self.keep(*received).await,
@@ -332,6 +334,35 @@ impl Visit {
                 Some(InVain::Unknown)
             }
             Err(_) => Some(InVain::Unknown),
+        }
+    }
+
+    /// The steps that the limits answer.
+    fn limit(&mut self, step: Step, now: Timestamp) {
+        match step {
+            Step::Admit(admission) => {
+                let admitted = self.parts.rates.admit(*admission);
+                let answer = admitted.map(|tab| self.tab = Some(tab));
+                self.session.admitted(answer, now);
+            }
+            Step::AdmitRecipients(count) => {
+                let answer = self.tab.as_mut();
+                let answer = answer.map_or(Ok(()), |it| it.add_recipients(count));
+                self.session.recipients_admitted(answer, now);
+            }
+            Step::Weigh(weight) => {
+                let answer = self.tab.as_mut().map_or(Ok(()), |it| it.weigh(weight));
+                if answer.is_err() {
+                    self.tab = None;
+                }
+                self.session.weighed(answer, now);
+            }
+            Step::Count => {
+                if let Some(tab) = self.tab.take() {
+                    tab.settle();
+                }
+            }
+            _ => {}
         }
     }
 
@@ -416,8 +447,12 @@ impl Visit {
     async fn keep(&mut self, received: Received) {
         let reference = received.envelope.reference;
         let permit = std::mem::take(&mut self.permit);
+        let tab = self.tab.take();
         match self.parts.spool.accept(received, permit).await {
             Ok(receipt) => {
+                if let Some(tab) = tab {
+                    tab.settle();
+                }
                 let now = Instant::now();
                 self.patience.kept(&self.parts.limits.timeouts, now);
                 self.seat.has_served(now.into_std());
@@ -482,6 +517,9 @@ impl Visit {
         if !self.session.holds_content() {
             self.permit = BodyPermit::default();
             self.waited = Duration::ZERO;
+        }
+        if !self.session.is_in_transaction() {
+            self.tab = None;
         }
         if self.input.is_empty() {
             // Nobody knows for how long nothing comes: until then nothing is kept for it.

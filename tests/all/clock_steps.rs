@@ -312,3 +312,22 @@ fn a_summer_time_night_changes_nothing_and_every_time_is_told_plainly() {
         assert_eq!(home.count(), 1);
     }
 }
+
+#[test]
+fn a_clock_that_jumps_fills_no_bucket_and_empties_none() {
+    if !all_here(&["faketime"]) {
+        return;
+    }
+    let clock = Clock::new();
+    let relay = clock.run(Setup::three_rooms().settings("[limits.rates]\nworkstation = \"2/h\""));
+    let mail = format!("MAIL FROM:<{}> MT-PRIORITY=0", vakt("a"));
+    clock.set(-24 * HOUR);
+    send(&relay, &vakt("c"));
+    clock.set(24 * HOUR);
+    send(&relay, &vakt("c"));
+    for days in [1, 9, -9] {
+        clock.set(days * 24 * HOUR);
+        let reply = relay.client("a").say(&mail);
+        assert_eq!(reply.said(), "450 4.7.1", "{days} days off: {reply}");
+    }
+}

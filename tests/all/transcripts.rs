@@ -8,7 +8,8 @@ use std::time::Duration;
 use bytes::BytesMut;
 use ilbud::credential::{Password, Verifiers};
 use ilbud::mail::{
-    Envelope, Received, Recipient, Reference, Refusal, Reply, Timestamp, TlsSession, Wishes,
+    Account, Counted, Envelope, OverLimit, Received, Recipient, Reference, Refusal, Reply,
+    Timestamp, TlsSession, Wishes, Workstation,
 };
 use ilbud::policy::table::RoutingTable;
 use ilbud::smtp::auth::{Answer, Question};
@@ -226,11 +227,11 @@ impl<'a> Player<'a> {
                     self.session
                         .begun(next_reference(), Arc::clone(&self.table), self.now);
                 }
-                Step::Admit(_) => {
+                Step::Admit(admission) => {
                     let answer = if self.messages > 0 {
                         Ok(())
                     } else {
-                        Err(Duration::from_millis(2500))
+                        Err(over_limit(admission.workstation))
                     };
                     self.messages = self.messages.saturating_sub(1);
                     self.session.admitted(answer, self.now);
@@ -244,7 +245,9 @@ impl<'a> Player<'a> {
                     let answer = self.answer(&question);
                     self.session.answered(answer, self.now);
                 }
-                Step::WrongLogin(_) | Step::LoggedIn(_) | Step::Pause(_) => {}
+                Step::AdmitRecipients(_) => self.session.recipients_admitted(Ok(()), self.now),
+                Step::Weigh(_) => self.session.weighed(Ok(()), self.now),
+                Step::WrongLogin(_) | Step::LoggedIn(_) | Step::Pause(_) | Step::Count => {}
                 Step::Keep(received) => self.keep(*received),
             }
         }
@@ -284,6 +287,16 @@ impl<'a> Player<'a> {
             }
         };
         self.session.kept(Err(&fault), self.now);
+    }
+}
+
+fn over_limit(workstation: Workstation) -> OverLimit {
+    OverLimit {
+        counted: Counted::Messages,
+        account: Account::Workstation(workstation),
+        rate: "5/min".to_owned(),
+        urgent: false,
+        wait: Duration::from_millis(2500),
     }
 }
 

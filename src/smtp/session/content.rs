@@ -1,10 +1,12 @@
 //! Content on its way in, from DATA or BDAT to the receipt: memory is asked for as it comes, and what
 //! is refused is read to its true end before that is said.
 
+use std::time::Duration;
+
 use bytes::{Buf as _, Bytes, BytesMut};
 
 use super::{After, Session, State, Step};
-use crate::mail::{Facts, Reply, Timestamp, headers};
+use crate::mail::{Facts, OverLimit, Received, Reply, Timestamp, Urgency, Weight, headers};
 use crate::smtp::command::Bdat;
 use crate::smtp::data::{Reader, Unfit};
 use crate::smtp::transaction::{Crooked, Place, Transaction, Verdict};
@@ -20,6 +22,8 @@ const ANY_CHUNKS: u64 = 8192;
 const SMALL_CHUNK: u64 = 64;
 /// A chunk past this is not read to its end: nobody means it, and it would never end.
 const ABSURD_CHUNK: u64 = 1 << 32;
+/// Before a client hears that all that it sent is beyond its limit: it may do so again and again.
+const VAIN_PAUSE: Duration = Duration::from_secs(1);
 
 /// Content on its way in.
 #[derive(Debug)]
@@ -51,6 +55,13 @@ pub(super) struct Discarding {
     /// Said at its end.
     pub(super) reply: Reply,
     pub(super) then: State,
+}
+
+impl Discarding {
+    /// Whether the transaction goes on behind it.
+    pub(super) const fn leads_back(&self) -> bool {
+        matches!(self.then, State::Open(..))
+    }
 }
 
 /// What is yet to come of it.
@@ -224,8 +235,8 @@ impl Session {
         };
         match transaction.complete(intake.reader, &place, now) {
             (outline, Ok(received)) => {
-                self.state = State::Keeping(outline);
-                self.steps.push_back(Step::Keep(Box::new(received)));
+                self.steps.push_back(Step::Weigh(weight(&received)));
+                self.state = State::Weighing(outline, Box::new(received));
             }
             (outline, Err(verdict)) => {
                 self.refuse_content(*outline, &verdict, After::Nothing, now);
@@ -345,6 +356,24 @@ impl Session {
         }
     }
 
+    /// Answers [`Step::Weigh`]. Who sent all of it for nothing waits a little, unless it is urgent.
+    pub fn weighed(&mut self, answer: Result<(), OverLimit>, now: Timestamp) {
+        match (self.take_state(), answer) {
+            (State::Weighing(outline, received), Ok(())) => {
+                self.state = State::Keeping(outline);
+                self.steps.push_back(Step::Keep(received));
+            }
+            (State::Weighing(outline, _), Err(over)) => {
+                if !over.urgent {
+                    self.steps.push_back(Step::Pause(VAIN_PAUSE));
+                }
+                let verdict = Verdict::over_limit(&over, None);
+                self.refuse_content(*outline, &verdict, After::Nothing, now);
+            }
+            (state, _) => self.state = state,
+        }
+    }
+
     /// Answers [`Step::Keep`]. Only a receipt makes a 250.
     pub fn kept(&mut self, answer: Result<Receipt, &StoreError>, now: Timestamp) {
         match (self.take_state(), answer) {
@@ -369,6 +398,15 @@ impl Session {
             }
             (state, _) => self.state = state,
         }
+    }
+}
+
+fn weight(received: &Received) -> Weight {
+    let envelope = &received.envelope;
+    Weight {
+        urgency: Urgency::of(envelope.terms.priority),
+        recipients: envelope.recipients.len() as u64,
+        octets: received.content.bytes.len() as u64,
     }
 }
 

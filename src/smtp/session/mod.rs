@@ -27,8 +27,8 @@ use super::data::Reader;
 use super::line::{Line, Lines};
 use super::transaction::{Attempt, Outline, Request, Transaction, Verdict};
 use crate::mail::{
-    Certificate, Facts, Login, Origin, Peer, Protocol, Received, Refusal, Reply, Sighting,
-    Timestamp, TlsSession,
+    Admission, Certificate, Facts, Login, Peer, Protocol, Received, Refusal, Reply, Sighting,
+    Timestamp, TlsSession, Weight,
 };
 
 /// Errors before a client hears 421. product.md promises at least 20.
@@ -66,8 +66,14 @@ pub enum Step {
     StartTls,
     /// A transaction begins, or is refused before it began: [`Session::begun`].
     Begin,
-    /// Is this origin within its rates? [`Session::admitted`].
-    Admit(Origin),
+    /// A message is to come: is who sends it within its limits? [`Session::admitted`].
+    Admit(Box<Admission>),
+    /// The same for so many recipients of it. [`Session::recipients_admitted`].
+    AdmitRecipients(u64),
+    /// The same for all of it. [`Session::weighed`].
+    Weigh(Weight),
+    /// It was refused for good, and counts as a message all the same.
+    Count,
     /// Memory for so many more octets: [`Session::reserved`].
     Reserve(usize),
     /// What a login wants to know: [`Session::answered`].
@@ -129,7 +135,7 @@ enum State {
     Idle(Option<Attempt>),
     /// Waiting for [`Session::begun`].
     Beginning(Beginning),
-    /// Waiting for [`Session::admitted`].
+    /// Waiting for [`Session::admitted`] or [`Session::recipients_admitted`].
     Admitting(Box<Transaction>),
     /// In the middle of a login, whose next line is awaited.
     LoggingIn(Box<Exchange>),
@@ -143,6 +149,8 @@ enum State {
     Taking(Box<Transaction>, Box<Intake>),
     /// Reading content to its true end, to refuse it then.
     Discarding(Box<Discarding>),
+    /// Waiting for [`Session::weighed`].
+    Weighing(Box<Outline>, Box<Received>),
     /// Waiting for [`Session::kept`].
     Keeping(Box<Outline>),
     Closed,
@@ -225,6 +233,15 @@ impl Session {
             &self.state,
             State::Taking(..) | State::Reserving(..) | State::Open(_, Some(_))
         )
+    }
+
+    /// Whether what the limits granted is still in use.
+    pub const fn is_in_transaction(&self) -> bool {
+        match &self.state {
+            State::Open(..) | State::Taking(..) | State::Reserving(..) => true,
+            State::Discarding(discarding) => discarding.leads_back(),
+            _ => false,
+        }
     }
 
     /// TLS before the first byte, or in answer to [`Step::StartTls`]. All that was known of the

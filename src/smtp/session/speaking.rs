@@ -125,6 +125,9 @@ impl Session {
         for row in outline.rows(verdict, &self.peer, now) {
             self.note(row);
         }
+        if !verdict.reply.is_temporary() {
+            self.steps.push_back(Step::Count);
+        }
         let reply = verdict
             .reply
             .clone()

@@ -1,11 +1,10 @@
 //! What each command of the dialogue does, but for AUTH and content.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::{After, Beginning, InVain, Session, State, Step, Tls};
 use crate::mail::{
-    BodyKind, DeliverBy, Login, Priority, Protocol, Reference, Reply, Terms, Timestamp,
+    BodyKind, DeliverBy, Login, OverLimit, Priority, Protocol, Reference, Reply, Terms, Timestamp,
 };
 use crate::policy::table::RoutingTable;
 use crate::smtp::command::{Command, Fault, Mail, Offer, Rcpt, Verb};
@@ -165,8 +164,32 @@ impl Session {
             }
         };
         match answer {
-            Ok(reply) => self.say_with_reference(reply),
+            Ok(newcomers) => self.admit_recipients(newcomers),
             Err(verdict) => self.refuse(verdict, After::Nothing, now),
+        }
+    }
+
+    fn admit_recipients(&mut self, newcomers: u64) {
+        if let State::Open(transaction, _) = self.take_state() {
+            self.state = State::Admitting(transaction);
+            self.steps.push_back(Step::AdmitRecipients(newcomers));
+        }
+    }
+
+    /// Answers [`Step::AdmitRecipients`].
+    pub fn recipients_admitted(&mut self, answer: Result<(), OverLimit>, now: Timestamp) {
+        let State::Admitting(mut transaction) = self.take_state() else {
+            return;
+        };
+        let answer = match answer {
+            Ok(()) => transaction.take().ok_or(None),
+            Err(over) => Err(Some(transaction.put_off(&over))),
+        };
+        self.state = State::Open(transaction, None);
+        match answer {
+            Ok(reply) => self.say_with_reference(reply),
+            Err(Some(verdict)) => self.refuse(verdict, After::Nothing, now),
+            Err(None) => {}
         }
     }
 }
@@ -233,9 +256,9 @@ impl Session {
         };
         match Transaction::begin(request, reference, &self.peer, chances, table) {
             Ok(transaction) => {
-                let origin = transaction.origin.clone();
+                let admission = Box::new(transaction.admission(&self.peer));
                 self.state = State::Admitting(Box::new(transaction));
-                self.steps.push_back(Step::Admit(origin));
+                self.steps.push_back(Step::Admit(admission));
             }
             Err((attempt, verdict)) => {
                 let then = State::Idle(Some(attempt.clone()));
@@ -244,8 +267,8 @@ impl Session {
         }
     }
 
-    /// Answers [`Step::Admit`]; `Err` is how long the client should wait.
-    pub fn admitted(&mut self, answer: Result<(), Duration>, now: Timestamp) {
+    /// Answers [`Step::Admit`].
+    pub fn admitted(&mut self, answer: Result<(), OverLimit>, now: Timestamp) {
         match (self.take_state(), answer) {
             (State::Admitting(transaction), Ok(())) => {
                 let reply = transaction.welcome();
@@ -254,8 +277,8 @@ impl Session {
                 self.state = State::Open(transaction, None);
                 self.say_with_reference(reply);
             }
-            (State::Admitting(transaction), Err(wait)) => {
-                let verdict = Verdict::protocol(Reply::rate_limited(wait), None);
+            (State::Admitting(transaction), Err(over)) => {
+                let verdict = Verdict::over_limit(&over, None);
                 let attempt = transaction.attempt.refused_with(&verdict.reply);
                 let then = State::Idle(Some(attempt.clone()));
                 self.refuse_attempt(&attempt, &verdict, After::Nothing, then, now);
