@@ -669,7 +669,7 @@ mod tests {
         #[rustfmt::skip]
         let cases = [
             "From:", "From: ", "From: vakt", "From: \"vakt\"", "From: <>", "From: Vakt <>", "From: Vakt",
-            "From: undisclosed:;", "From: @a.test", "From: vakt@", "From: (vakt@a.test)",
+            "From: undisclosed:;", "From: vakt@b.test@x <leder@a.test>", "From: \"vakt@b.test..@x\" <leder@a.test>", "From: @a.test", "From: vakt@", "From: (vakt@a.test)",
             "From: =?utf-8?q?vakt=40a.test?=", "From: =?utf-8?q?vakt?=@a.test", "From: <=?utf-8?q?vakt?=@a.test>",
             "From: vakt@a.test leder@b.test", "From: <vakt@a.test> <leder@b.test>", "From: <vakt@a.test> leder@b.test",
             "From: <vakt@a.test", "From: vakt@a.test>", "From: <<vakt@a.test>>", "From: <vakt@a.test,leder@b.test>",

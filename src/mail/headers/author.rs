@@ -344,6 +344,10 @@ fn add_shown(found: &mut Vec<String>, plain: &str) -> Option<()> {
         .filter(|word| !word.is_empty())
         .peekable();
     while let Some(shown) = words.next() {
+        // Which of the signs is the one, only eyes decide.
+        if shown.contains('.') && shown.matches('@').nth(1).is_some() {
+            return None;
+        }
         let (Some((local, _)), Some((_, domain))) = (shown.split_once('@'), shown.rsplit_once('@'))
         else {
             continue;
