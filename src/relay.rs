@@ -302,21 +302,25 @@ fn half_of_the_processors() -> usize {
     std::thread::available_parallelism().map_or(1, |all| all.get().div_ceil(2))
 }
 
-/// Ready when the process is told to stop, by SIGTERM or SIGINT.
-pub async fn stop_signal() {
-    match (
+/// Ready when the process is told to stop, by SIGTERM or SIGINT. They are heard from this call on,
+/// whenever it is waited for. Needs a runtime.
+pub fn stop_signal() -> impl Future<Output = ()> {
+    let signals = (
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),
-    ) {
-        (Ok(mut terminate), Ok(mut interrupt)) => {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+    );
+    async {
+        match signals {
+            (Ok(mut terminate), Ok(mut interrupt)) => {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
             }
-        }
-        (Err(fault), _) | (_, Err(fault)) => {
-            tracing::error!(%fault, "signals cannot be heard: only SIGKILL stops this relay");
-            std::future::pending().await
+            (Err(fault), _) | (_, Err(fault)) => {
+                tracing::error!(%fault, "signals cannot be heard: only SIGKILL stops this relay");
+                std::future::pending().await
+            }
         }
     }
 }

@@ -138,11 +138,12 @@ async fn serve(config: &Path, settings: Settings) -> Result<(), Failure> {
     for doubt in routes::doubt_times(&table, &settings.delivery) {
         tracing::warn!("{doubt}");
     }
+    let stop = relay::stop_signal();
     let relay = Relay::start(settings, store, table)
         .await
         .map_err(Failure::new)?;
     print_welcome(config, &relay)?;
-    relay.run(relay::stop_signal()).await.map_err(Failure::new)
+    relay.run(stop).await.map_err(Failure::new)
 }
 
 async fn import_routes(config: &Path, store: &Arc<dyn Store>) -> Result<(), Failure> {

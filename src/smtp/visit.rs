@@ -501,7 +501,7 @@ impl Visit {
                 Err(_) if self.is_cut => Err(Broken::Io(io::ErrorKind::TimedOut.into())),
                 Err(_) => Err(Broken::Cut(Fault::Replies)),
             },
-            () = self.seat.is_needed(), if !self.is_cut && !self.session.has_transaction() => {
+            () = self.seat.is_needed(), if !self.is_cut && !self.session.is_busy() => {
                 Err(Broken::Cut(Fault::Place))
             }
         }
@@ -518,14 +518,14 @@ impl Visit {
             self.permit = BodyPermit::default();
             self.waited = Duration::ZERO;
         }
-        if !self.session.is_in_transaction() {
+        if !self.session.has_transaction() {
             self.tab = None;
         }
         if self.input.is_empty() {
             // Nobody knows for how long nothing comes: until then nothing is kept for it.
             self.input = BytesMut::new();
         }
-        let is_busy = self.session.has_transaction();
+        let is_busy = self.session.is_busy();
         let (deadline, overdue) = self.deadline(is_busy, progressed);
         let heard = tokio::select! {
             biased;

@@ -235,15 +235,6 @@ impl Session {
         )
     }
 
-    /// Whether what the limits granted is still in use.
-    pub const fn is_in_transaction(&self) -> bool {
-        match &self.state {
-            State::Open(..) | State::Taking(..) | State::Reserving(..) => true,
-            State::Discarding(discarding) => discarding.leads_back(),
-            _ => false,
-        }
-    }
-
     /// TLS before the first byte, or in answer to [`Step::StartTls`]. All that was known of the
     /// client is forgotten (RFC 3207 §4.2). `binding`: what names this very TLS session.
     pub fn tls_started(
@@ -304,16 +295,27 @@ impl Session {
         self.end(Reply::client_vanished(), now);
     }
 
-    /// Whether a message is about to come, or coming in.
+    /// Whether a transaction is under way: a message is about to come, or coming in.
     pub const fn has_transaction(&self) -> bool {
-        matches!(
-            &self.state,
+        match &self.state {
             State::Admitting(_)
-                | State::Open(..)
-                | State::Reserving(..)
-                | State::Taking(..)
-                | State::Keeping(_)
-        )
+            | State::Open(..)
+            | State::Reserving(..)
+            | State::Taking(..)
+            | State::Weighing(..)
+            | State::Keeping(_) => true,
+            State::Discarding(discarding) => discarding.leads_back(),
+            State::Idle(_)
+            | State::Beginning(_)
+            | State::LoggingIn(_)
+            | State::Asking(_)
+            | State::Closed => false,
+        }
+    }
+
+    /// Whether it is a bad moment to send the client away: it would not hear what becomes of a message.
+    pub fn is_busy(&self) -> bool {
+        self.has_transaction() || self.awaiting() == Awaiting::Content
     }
 
     /// Whether a message is coming in right now.
