@@ -166,6 +166,29 @@ fn what_is_revoked_proves_nothing_until_it_is_good_again() {
 }
 
 #[test]
+fn where_strangers_pass_who_shows_what_was_revoked_is_none() {
+    if !peer::all_here(&["openssl"]) {
+        return;
+    }
+    let lines = format!(
+        "[[room.workstation]]\ncertificate = \"{NAME}\"\n\
+         [room.strictness]\nunknown_workstations = \"report\"\n"
+    );
+    let setup = Setup::no_rooms()
+        .room_with("a", "maildir:mail/a", &lines)
+        .room("b", "maildir:mail/b")
+        .tls("starttls");
+    let relay = started(revocable(setup));
+    let mut open = shown(&relay, ELSEWHERE, FILE);
+    expect_sent(&relay, &mut open);
+    revoke(&relay);
+    wait_until_revoked(&relay);
+    let refused = open.say(format!("MAIL FROM:<{}>", vakt("a")));
+    assert_eq!(refused.said(), "530 5.7.0", "{refused}");
+    expect_sent(&relay, &mut Client::greeted(relay.port, ELSEWHERE));
+}
+
+#[test]
 fn a_login_with_a_certificate_ends_with_it() {
     if !peer::all_here(&["openssl"]) {
         return;

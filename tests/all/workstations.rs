@@ -113,6 +113,10 @@ fn a_workstation_is_listed_by_what_it_was_known() {
             "{row}"
         );
         assert_eq!(row["first_seen"], row["last_seen"], "{row}");
+        // `certs dev` makes them for two years and a quarter.
+        let left = row["certificate_days_left"].as_i64();
+        assert_eq!(left.is_some(), kind == "certificate", "{row}");
+        assert!(left.is_none_or(|it| (700..825).contains(&it)), "{row}");
     }
     let gateway = seen(&relay, "127.0.8.1", &[]);
     assert_eq!(

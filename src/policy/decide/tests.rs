@@ -1,0 +1,527 @@
+#![allow(clippy::unwrap_used, clippy::panic)]
+use super::*;
+use explain::visitor;
+
+const TABLE: &str = r#"
+    [[room]]
+    id = "amk-oslo"
+    name = "AMK Oslo"
+    kind = "amk"
+    phone = "+47 00 00 00 01"
+    domains = ["amk-oslo.test", "ålesund.test"]
+    next_hops = ["smtp://ilbud:hemmelig@10.1.0.5:25?tls=required", "maildir:data/oslo"]
+    recipients = ["vakt", "leder", "bjørn", "postmaster"]
+    [[room.workstation]]
+    network = "10.1.0.0/24"
+    [[room.workstation]]
+    certificate = "WS1.amk-oslo.test"
+    [[room.workstation]]
+    user = "oslo-ws3"
+
+    [[room]]
+    id = "hamar"
+    name = "Legevakt Hamar"
+    phone = "+47 00 00 00 02"
+    domains = ["hamar.test"]
+    next_hops = ["maildir:data/hamar"]
+    accepts_from = ["amk-oslo"]
+    [[room.workstation]]
+    network = "10.2.0.0/24"
+    [[room.workstation]]
+    network = "2001:db8::/32"
+
+    [[room]]
+    id = "bergen"
+    name = "Akuttmottak Bergen"
+    domains = ["bergen.test"]
+    next_hops = ["maildir:data/bergen"]
+    [[room.workstation]]
+    network = "10.2.0.128/25"
+    [[room.workstation]]
+    network = "10.3.0.1"
+
+    [[group]]
+    address = "alle@gruppe.test"
+    members = ["vakt@amk-oslo.test", "vest@gruppe.test", "vakt@hamar.test", "VAKT@bergen.test"]
+    [[group]]
+    address = "vest@gruppe.test"
+    members = ["vakt@bergen.test"]
+    [[group]]
+    address = "bare-hamar@gruppe.test"
+    members = ["vakt@hamar.test"]
+    [[group]]
+    address = "tom@gruppe.test"
+    members = []
+
+    [[gateway]]
+    name = "inn"
+    network = "10.250.0.10/32"
+    [[gateway]]
+    name = "delt"
+    network = "10.3.0.0/24"
+
+    [[redirect]]
+    room = "hamar"
+    to = "bergen"
+    from = 2026-11-22T20:00:00+01:00
+    until = 2026-11-23T07:00:00+01:00
+    reason = "Flytting"
+    [[redirect]]
+    room = "bergen"
+    to = "amk-oslo"
+    from = 2026-11-23T06:00:00+01:00
+    until = 2026-11-24T06:00:00+01:00
+"#;
+
+fn table() -> RoutingTable {
+    RoutingTable::parse(TABLE, 7)
+        .unwrap_or_else(|it| panic!("{it:?}"))
+        .0
+}
+
+fn address(text: &str) -> Address {
+    Address::parse(text).unwrap()
+}
+
+fn peer(client: &str) -> Peer {
+    visitor(&Client::from(client))
+}
+
+fn proving(names: &[&str]) -> Certificate {
+    let names = names.iter().map(|it| (*it).to_owned());
+    Certificate::new(names, None, None)
+}
+
+fn room(id: &str) -> Origin {
+    Origin::Room(RoomId::new(id))
+}
+
+fn gateway(name: &str) -> Origin {
+    Origin::Gateway(name.to_owned())
+}
+
+/// `room:amk-oslo`, `gateway:inn` or the basic code of the refusal.
+fn told<T>(result: Result<Origin, Refused>, as_text: impl Fn(u16) -> T) -> Result<Origin, T> {
+    result.map_err(|refused| {
+        assert_eq!(refused.revision, 7);
+        assert!(!refused.rule.is_empty());
+        as_text(refused.reply.code)
+    })
+}
+
+#[test]
+fn a_peer_sends_only_as_its_room() {
+    let table = table();
+    #[rustfmt::skip]
+    let cases = [
+        // client           sender                      could identify  answer
+        ("10.1.0.7",        "vakt@amk-oslo.test",       false,  Ok(room("amk-oslo"))),
+        ("10.1.0.7",        "VAKT@AMK-Oslo.TEST",       false,  Ok(room("amk-oslo"))),
+        ("10.1.0.7",        "ukjent@amk-oslo.test",     false,  Ok(room("amk-oslo"))),
+        ("10.1.0.7",        "vakt@xn--lesund-hua.test", false,  Ok(room("amk-oslo"))),
+        ("::ffff:10.1.0.7", "vakt@amk-oslo.test",       false,  Ok(room("amk-oslo"))),
+        ("2001:db8::7",     "vakt@hamar.test",          false,  Ok(room("hamar"))),
+        ("10.1.0.7",        "",                         false,  Ok(room("amk-oslo"))),
+        ("10.1.0.7",        "vakt@hamar.test",          false,  Err(550)),
+        ("10.1.0.7",        "vakt@hamar.test",          true,   Err(550)),
+        ("10.1.0.7",        "ola@example.com",          false,  Err(550)),
+        ("10.1.0.7",        "vakt@sub.amk-oslo.test",   false,  Err(550)),
+        ("10.1.0.7",        "alle@gruppe.test",         false,  Err(550)),
+        ("10.9.0.7",        "vakt@amk-oslo.test",       false,  Err(550)),
+        ("10.9.0.7",        "vakt@amk-oslo.test",       true,   Err(530)),
+        ("10.9.0.7",        "",                         false,  Err(550)),
+        ("10.9.0.7",        "",                         true,   Err(530)),
+        // two rooms in one network
+        ("10.2.0.7",        "vakt@hamar.test",          false,  Ok(room("hamar"))),
+        ("10.2.0.7",        "vakt@bergen.test",         false,  Err(550)),
+        ("10.2.0.200",      "vakt@hamar.test",          false,  Ok(room("hamar"))),
+        ("10.2.0.200",      "vakt@bergen.test",         false,  Ok(room("bergen"))),
+        ("10.2.0.200",      "vakt@amk-oslo.test",       false,  Err(550)),
+        // gateways
+        ("10.250.0.10",     "ola@example.com",          false,  Ok(gateway("inn"))),
+        ("10.250.0.10",     "",                         false,  Ok(gateway("inn"))),
+        ("10.250.0.10",     "vakt@amk-oslo.test",       false,  Err(550)),
+        ("10.250.0.10",     "vakt@XN--LESUND-HUA.test", false,  Err(550)),
+        ("10.250.0.10",     "alle@gruppe.test",         false,  Err(550)),
+        ("10.250.0.11",     "ola@example.com",          false,  Err(550)),
+        // a gateway that is also a workstation: the sender's domain tells
+        ("10.3.0.1",        "ola@example.com",          false,  Ok(gateway("delt"))),
+        ("10.3.0.1",        "vakt@bergen.test",         false,  Ok(room("bergen"))),
+        ("10.3.0.1",        "vakt@hamar.test",          false,  Err(550)),
+        ("10.3.0.1",        "",                         false,  Ok(room("bergen"))),
+        ("10.3.0.2",        "vakt@bergen.test",         false,  Err(550)),
+    ];
+    for (client, from, could_identify, answer) in cases {
+        let from = (!from.is_empty()).then(|| address(from));
+        let found = sender(&peer(client), from.as_ref(), could_identify, &table);
+        let found = found.map(|it| it.station.origin);
+        assert_eq!(told(found, |code| code), answer, "{client} {from:?}");
+    }
+}
+
+#[test]
+fn a_peer_is_known_by_certificate_or_user() {
+    let table = table();
+    #[rustfmt::skip]
+    let cases = [
+        (vec![],                            None,               Err(550)),
+        (vec!["ws1.amk-oslo.test"],         None,               Ok(room("amk-oslo"))),
+        (vec!["x.test", "WS1.AMK-OSLO.test"], None,             Ok(room("amk-oslo"))),
+        (vec!["ws2.amk-oslo.test"],         None,               Err(550)),
+        (vec![],                            Some("oslo-ws3"),   Ok(room("amk-oslo"))),
+        (vec![],                            Some("OSLO-WS3"),   Err(550)),
+    ];
+    for (names, user, answer) in cases {
+        let peer = Peer {
+            certificate: Some(proving(&names)),
+            user: user.map(|it| Login::User(it.to_owned())),
+            ..peer("10.9.0.7")
+        };
+        let found = sender(&peer, Some(&address("vakt@amk-oslo.test")), false, &table);
+        let found = found.map(|it| it.station.origin);
+        assert_eq!(told(found, |code| code), answer, "{names:?} {user:?}");
+    }
+}
+
+#[test]
+fn a_certificate_that_proves_nothing_is_no_name_but_a_reason() {
+    let table = table();
+    let names = || ["ws1.amk-oslo.test".to_owned()];
+    let asked = |client: &str, certificate| {
+        let peer = Peer {
+            certificate: Some(certificate),
+            ..peer(client)
+        };
+        let from = address("vakt@amk-oslo.test");
+        sender(&peer, Some(&from), false, &table).map_err(|it| (it.reply.to_string(), it.rule))
+    };
+    for (doubt, words) in [
+        (Doubt::Revoked, "was revoked"),
+        (
+            Doubt::UnknownAuthority,
+            "is of an authority that is not known here",
+        ),
+        (Doubt::KeyUnproved, "has a key that could not be checked"),
+        (
+            Doubt::Expired(Timestamp::default()),
+            "expired at 1970-01-01T00:00:00.000Z",
+        ),
+    ] {
+        // From nowhere, and from the network of another room.
+        for client in ["10.9.0.7", "10.2.0.7"] {
+            let doubted = Certificate::new(names(), None, Some(doubt.clone()));
+            let (reply, rule) = asked(client, doubted).unwrap_err();
+            let said = format!("Your certificate ws1.amk-oslo.test {words}");
+            assert!(
+                reply.starts_with("550 5.7.1 ") && reply.ends_with(&said),
+                "{reply}"
+            );
+            let reason = format!("; its certificate ws1.amk-oslo.test {words}");
+            assert!(rule.ends_with(&reason), "{rule}");
+        }
+    }
+    let oslo = asked("10.9.0.7", proving(&["ws1.amk-oslo.test"]));
+    assert_eq!(oslo.map(|it| it.station.origin), Ok(room("amk-oslo")));
+    let (reply, rule) = asked("10.9.0.7", proving(&["ws9.test"])).unwrap_err();
+    assert!(!reply.contains("certificate"), "{reply}");
+    assert!(rule.ends_with("; its certificate is ws9.test"), "{rule}");
+}
+
+#[test]
+fn a_login_wins_over_network_and_certificate() {
+    let table = table();
+    let user = |name: &str| Some(Login::User(name.to_owned()));
+    let proved = |name: &str| Some(Login::Certificate(name.to_owned()));
+    #[rustfmt::skip]
+    let cases = [
+        ("10.2.0.7", None,                            "vakt@hamar.test",    Ok(room("hamar"))),
+        ("10.2.0.7", user("oslo-ws3"),                "vakt@amk-oslo.test", Ok(room("amk-oslo"))),
+        ("10.2.0.7", user("oslo-ws3"),                "vakt@hamar.test",    Err(550)),
+        ("10.2.0.7", user("oslo-ws3"),                "",                   Ok(room("amk-oslo"))),
+        ("10.2.0.7", proved("ws1.amk-oslo.test"),     "vakt@hamar.test",    Err(550)),
+        ("10.2.0.7", proved("WS1.amk-oslo.test"),     "vakt@amk-oslo.test", Ok(room("amk-oslo"))),
+        // a password is no certificate, a certificate no password
+        ("10.9.0.7", user("ws1.amk-oslo.test"),       "vakt@amk-oslo.test", Err(550)),
+        ("10.9.0.7", proved("oslo-ws3"),              "vakt@amk-oslo.test", Err(550)),
+        // of no room: as good as anybody who has not logged in
+        ("10.2.0.7", user("somebody"),                "vakt@hamar.test",    Ok(room("hamar"))),
+        ("10.9.0.7", user("somebody"),                "vakt@hamar.test",    Err(550)),
+    ];
+    for (client, user, from, answer) in cases {
+        let from = (!from.is_empty()).then(|| address(from));
+        let peer = Peer {
+            user: user.clone(),
+            ..peer(client)
+        };
+        let found = sender(&peer, from.as_ref(), true, &table);
+        let found = found.map(|it| it.station.origin);
+        assert_eq!(
+            told(found, |code| code),
+            answer,
+            "{client} {user:?} {from:?}"
+        );
+    }
+}
+
+fn asked(origin: &Origin, recipient: &str, table: &RoutingTable) -> String {
+    match decide(origin, None, recipient, table, Timestamp::default()) {
+        Decision::Accept(accepted) => {
+            let to = accepted.recipients.iter().map(|it| it.address.to_string());
+            let mut text = to.collect::<Vec<_>>().join(" ");
+            for (address, _) in accepted.left_out {
+                text.push_str(&format!(" -{address}"));
+            }
+            text
+        }
+        Decision::Refuse(refused) | Decision::Defer(refused) => {
+            let enhanced = refused.reply.enhanced_code().unwrap_or_default();
+            format!("{} {enhanced}", refused.reply.code)
+        }
+    }
+}
+
+#[test]
+fn nothing_leaves_however_it_is_spelt() {
+    let table = table();
+    #[rustfmt::skip]
+    let cases = [
+        ("ola@example.com",                     "550 5.7.1"),
+        ("vakt@sub.amk-oslo.test",              "550 5.7.1"),
+        ("vakt@test",                           "550 5.7.1"),
+        ("vakt@gruppe.test",                    "550 5.7.1"),
+        ("@example.com:vakt@amk-oslo.test",     "550 5.7.1"),
+        ("@amk-oslo.test:ola@example.com",      "550 5.7.1"),
+        ("ola%example.com@amk-oslo.test",       "550 5.7.1"),
+        ("example.com!ola@amk-oslo.test",       "550 5.7.1"),
+        ("\"ola@example.com\"@amk-oslo.test",   "550 5.7.1"),
+        ("\"ola%example.com\"@amk-oslo.test",   "550 5.7.1"),
+        ("ola@example.com@amk-oslo.test",       "550 5.7.1"),
+        ("vakt@[10.1.0.5]",                     "550 5.7.1"),
+        ("vakt@amk-oslo.test.",                 "550 5.7.1"),
+        ("vakt@example.com.",                   "550 5.7.1"),
+        ("vakt@xn--a.test",                     "550 5.7.1"),
+        ("vakt",                                "501 5.1.3"),
+        ("",                                    "501 5.1.3"),
+        ("vakt@",                               "501 5.1.3"),
+        ("vakt@amk-oslo.test ola@example.com",  "550 5.7.1"),
+        ("vakt@amk-oslo.test,ola",              "550 5.7.1"),
+        ("vakt\u{0}@amk-oslo.test",             "501 5.1.3"),
+        ("vakt@amk-oslo.test",                  "vakt@amk-oslo.test"),
+        ("VAKT@AMK-OSLO.TEST",                  "VAKT@amk-oslo.test"),
+        ("\"vakt\"@amk-oslo.test",              "vakt@amk-oslo.test"),
+        ("leder@ÅLESUND.test",                  "leder@ålesund.test"),
+        ("leder@xn--lesund-hua.test",           "leder@ålesund.test"),
+        ("BJØRN@amk-oslo.test",                 "BJØRN@amk-oslo.test"),
+        ("hvem-som-helst@bergen.test",          "hvem-som-helst@bergen.test"),
+        ("postmaster@amk-oslo.test",            "postmaster@amk-oslo.test"),
+        ("postmaster@bergen.test",              "postmaster@bergen.test"),
+        ("vatk@amk-oslo.test",                  "550 5.1.1"),
+        ("vakt+x@amk-oslo.test",                "550 5.1.1"),
+    ];
+    for (recipient, answer) in cases {
+        assert_eq!(
+            asked(&room("amk-oslo"), recipient, &table),
+            answer,
+            "{recipient}"
+        );
+    }
+}
+
+#[test]
+fn a_room_chooses_whom_it_accepts() {
+    let table = table();
+    #[rustfmt::skip]
+    let cases = [
+        (room("amk-oslo"),  "vakt@hamar.test",          "vakt@hamar.test"),
+        (room("bergen"),    "vakt@hamar.test",          "550 5.7.1"),
+        (room("hamar"),     "vakt@hamar.test",          "550 5.7.1"),
+        (gateway("inn"),    "vakt@hamar.test",          "vakt@hamar.test"),
+        (Origin::Relay,     "vakt@hamar.test",          "vakt@hamar.test"),
+        (gateway("inn"),    "ola@example.com",          "550 5.7.1"),
+        (Origin::Relay,     "ola@example.com",          "550 5.7.1"),
+        (room("amk-oslo"),  "ALLE@gruppe.test",         "vakt@amk-oslo.test vakt@bergen.test vakt@hamar.test"),
+        (room("bergen"),    "alle@gruppe.test",         "vakt@amk-oslo.test vakt@bergen.test -vakt@hamar.test"),
+        (room("bergen"),    "bare-hamar@gruppe.test",   "550 5.7.1"),
+        (gateway("inn"),    "bare-hamar@gruppe.test",   "vakt@hamar.test"),
+        (gateway("inn"),    "tom@gruppe.test",          "550 5.7.1"),
+    ];
+    for (origin, recipient, answer) in cases {
+        assert_eq!(
+            asked(&origin, recipient, &table),
+            answer,
+            "{origin:?} {recipient}"
+        );
+    }
+}
+
+#[test]
+fn postmaster_is_the_operator_of_the_relay() {
+    let set = |to: &str| table().with_postmaster(Some(address(to)));
+    let from = room("bergen");
+    assert_eq!(asked(&from, "Postmaster", &table()), "550 5.1.1");
+    assert_eq!(
+        asked(&from, "POSTMASTER", &set("drift@hamar.test")),
+        "drift@hamar.test"
+    );
+    assert_eq!(
+        asked(&from, "postmaster", &set("drift@example.com")),
+        "451 4.3.0"
+    );
+}
+
+#[test]
+fn a_refusal_says_what_to_do() {
+    let table = table();
+    #[rustfmt::skip]
+    let cases = [
+        ("vatk@amk-oslo.test",  "vakt@amk-oslo.test",   "recipients do not include \"vatk\""),
+        ("ledr@ålesund.test",   "leder@ålesund.test",   "room \"amk-oslo\""),
+        ("ola@example.com",     "ola@example.com",      "no registered room has the domain example.com"),
+        ("vakt@hamar.test",     "+47 00 00 00 02",      "room \"hamar\" accepts from amk-oslo, not from \"bergen\""),
+    ];
+    for (recipient, reply, rule) in cases {
+        let decision = decide(
+            &room("bergen"),
+            None,
+            recipient,
+            &table,
+            Timestamp::default(),
+        );
+        let Decision::Refuse(refused) = decision else {
+            panic!("{recipient} is accepted");
+        };
+        assert!(
+            refused.reply.to_string().contains(reply),
+            "{}",
+            refused.reply
+        );
+        assert!(refused.rule.contains(rule), "{}", refused.rule);
+    }
+}
+
+#[test]
+fn nobody_writes_as_another() {
+    let table = table();
+    let named =
+        |names: &[&str]| Author::Mailboxes(names.iter().map(|it| (*it).to_owned()).collect());
+    let (oslo, inn) = (room("amk-oslo"), gateway("inn"));
+    #[rustfmt::skip]
+    let cases = [
+        (&oslo,     named(&["vakt@amk-oslo.test"]),                         true),
+        (&oslo,     named(&["hvem@AMK-OSLO.test", "x@xn--lesund-hua.test"]), true),
+        (&oslo,     named(&["vakt@amk-oslo.test", "vakt@hamar.test"]),      false),
+        (&oslo,     named(&["vakt@hamar.test"]),                            false),
+        (&oslo,     named(&["ola@example.com"]),                            false),
+        (&oslo,     named(&["vakt@sub.amk-oslo.test"]),                     false),
+        (&oslo,     named(&["vakt"]),                                       false),
+        (&oslo,     named(&["vakt@amk-oslo.test."]),                        false),
+        (&oslo,     named(&["x%hamar.test@amk-oslo.test"]),                 false),
+        (&oslo,     named(&[]),                                             false),
+        (&oslo,     Author::Missing,                                        false),
+        (&oslo,     Author::Doubled,                                        false),
+        (&oslo,     Author::Unclear,                                        false),
+        (&oslo,     Author::Several,                                        false),
+        (&inn,      named(&["ola@example.com"]),                            true),
+        (&inn,      named(&["ola@example.com", "vakt@hamar.test"]),         false),
+        (&inn,      named(&["vakt@ÅLESUND.test"]),                          false),
+        (&inn,      named(&["alle@gruppe.test"]),                           false),
+        (&inn,      Author::Missing,                                        false),
+        (&Origin::Relay, Author::Missing,                                   true),
+    ];
+    let good = |origin: &Origin| match origin {
+        Origin::Gateway(_) => named(&["ola@example.com"]),
+        _ => named(&["vakt@amk-oslo.test"]),
+    };
+    let claim = |field, author| Claim { field, author };
+    for (origin, from, allowed) in cases {
+        let answer = author(
+            origin,
+            None,
+            &[claim(Origination::From, from.clone())],
+            &table,
+        );
+        assert_eq!(answer.is_ok(), allowed, "{origin:?} {from:?}");
+        if let Err(refused) = answer {
+            assert_eq!(refused.reply.code, 550);
+        }
+        for field in Origination::ALL {
+            let claims = [
+                claim(Origination::From, good(origin)),
+                claim(field, from.clone()),
+            ];
+            let answer = author(origin, None, &claims, &table);
+            assert_eq!(answer.is_ok(), allowed, "{origin:?} {field:?} {from:?}");
+        }
+    }
+    assert!(
+        author(
+            &oslo,
+            None,
+            &[claim(Origination::Sender, good(&oslo))],
+            &table
+        )
+        .is_err()
+    );
+}
+
+#[test]
+fn a_redirect_changes_where_mail_goes() {
+    let table = table();
+    #[rustfmt::skip]
+    let cases = [
+        ("2026-11-22T19:59:59+01:00", "hamar"),
+        ("2026-11-22T20:00:00+01:00", "bergen"),
+        ("2026-11-23T05:59:59+01:00", "bergen"),
+        ("2026-11-23T06:30:00+01:00", "amk-oslo"),
+        ("2026-11-23T07:00:00+01:00", "hamar"),
+    ];
+    for (now, via) in cases {
+        let route = route(&RoomId::new("hamar"), &table, now.parse().unwrap()).unwrap();
+        assert_eq!(route.via.as_str(), via, "{now}");
+        assert_eq!(route.next_hops, table.room(&route.via).unwrap().next_hops);
+    }
+    assert_eq!(
+        route(&RoomId::new("nowhere"), &table, Timestamp::default()),
+        None
+    );
+}
+
+#[test]
+fn explains_itself() {
+    let table = table();
+    let now = "2026-11-22T21:00:00+01:00".parse().unwrap();
+    let ask = |from: &str, to: &str, client: Option<&str>| {
+        let client = client.map(Client::from);
+        explain(from, to, client.as_ref(), &table, now)
+            .iter()
+            .map(|it| format!("{} {} {:?}", it.decision, it.rule, it.next_hops))
+            .collect::<Vec<_>>()
+    };
+    #[rustfmt::skip]
+    let cases = [
+        ("vakt@bergen.test", "<vakt@amk-oslo.test>", None, vec![
+            "accept room \"amk-oslo\" accepts from any; recipients include \"vakt\" [\"smtp://ilbud@10.1.0.5:25\", \"maildir:data/oslo\"]"]),
+        ("vakt@amk-oslo.test", "vakt@hamar.test", Some("10.1.0.7"), vec![
+            "accept room \"hamar\" accepts from amk-oslo; recipients are not limited; room \"hamar\" is redirected to \"bergen\" until 2026-11-23T06:00:00.000Z: Flytting [\"maildir:data/bergen\"]"]),
+        ("vakt@amk-oslo.test", "vakt@hamar.test", Some("10.2.0.7"), vec![
+            "refuse network 10.2.0.0/24 is room \"hamar\", which may not send as vakt@amk-oslo.test []"]),
+        ("vakt@bergen.test", "vakt@bergen.test", Some("oslo-ws3"), vec![
+            "refuse user \"oslo-ws3\" is room \"amk-oslo\", which may not send as vakt@bergen.test []"]),
+        ("vakt@amk-oslo.test", "vakt@hamar.test", Some("10.9.0.7"), vec![
+            "refuse no workstation or gateway is 10.9.0.7 []"]),
+        ("ola@example.com", "vakt@example.com", None, vec![
+            "refuse no registered room has the domain example.com []"]),
+        ("<>", "vakt@bergen.test", None, vec![
+            "accept room \"bergen\" accepts from any; recipients are not limited [\"maildir:data/bergen\"]"]),
+        ("ola", "vakt@bergen.test", None, vec!["refuse a sender is written as an address []"]),
+        ("alle@gruppe.test", "vakt@bergen.test", None, vec![
+            "refuse no room and no gateway may send as this address []"]),
+        ("vakt@bergen.test", "alle@gruppe.test", None, vec![
+            "accept group alle@gruppe.test; room \"amk-oslo\" accepts from any; recipients include \"vakt\" [\"smtp://ilbud@10.1.0.5:25\", \"maildir:data/oslo\"]",
+            "accept group alle@gruppe.test; room \"bergen\" accepts from any; recipients are not limited [\"maildir:data/bergen\"]",
+            "refuse room \"hamar\" accepts from amk-oslo, not from \"bergen\" []"]),
+    ];
+    for (from, to, client, lines) in cases {
+        assert_eq!(ask(from, to, client), lines, "{from} {to} {client:?}");
+    }
+}
