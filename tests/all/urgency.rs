@@ -134,6 +134,7 @@ fn what_a_client_marks_as_urgent_goes_first() {
         let text = format!("From: {from}\r\n{mark}Subject: x\r\n\r\n{number}\r\n");
         client.send(&from, &[&vakt("b")], text.as_bytes());
     }
+    in_hand(&relay, 5);
     gate.open();
     let order = texts(&sink.wait_for(5));
     let place = |text: &str| order.iter().position(|it| it == text).unwrap();
