@@ -4,7 +4,8 @@
 //! is silent, slow or gone costs its own task and the few KiB it holds, and ends nothing but itself:
 //! it is cut when its time is over, or earlier when others need the place, and a row of the log says why.
 
-use std::fmt;
+mod login;
+
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
@@ -20,16 +21,13 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_rustls::server::TlsStream;
 
-use super::auth::{self, Answer, Question};
 use super::patience::{Overdue, Patience};
 use super::server::{ListenerSettings, ListenerTls, Parts};
-use super::session::{InVain, Session, Step};
-use crate::credential::Verifiers;
+use super::session::{Session, Step};
 use crate::limits::{Seat, Tab};
 use crate::mail::{Certificate, Doubt, Login, Received, Reply, Timestamp};
-use crate::spool::store::{Known, StoreError};
-use crate::spool::{BodyPermit, Spool};
-use crate::tls::{self, Shown};
+use crate::spool::BodyPermit;
+use crate::tls::Shown;
 
 /// For transactions in hand, once the relay goes down.
 pub(super) const GRACE: Duration = Duration::from_secs(20);
@@ -39,10 +37,6 @@ pub(super) const FAREWELL: Duration = Duration::from_secs(1);
 const LARGE: usize = 512 * 1024;
 /// For others to give memory back, before the client hears 452.
 const MEMORY: Duration = Duration::from_secs(10);
-/// For a password to be checked, those of others first.
-const CHECK: Duration = Duration::from_secs(10);
-/// How exactly it is remembered when a user last logged in: each time is a write.
-const LAST_LOGIN: Duration = Duration::from_secs(60);
 /// Octets read at once. Who waits has no buffer at all.
 const AT_ONCE: usize = 16 * 1024;
 /// Replies to pipelined commands are sent together, as long as they are not too many.
@@ -306,7 +300,7 @@ impl Visit {
                 tracing::debug!(%client, user = login.name(), "logged in");
                 self.seat.is_known();
                 if let Login::User(user) = login {
-                    tokio::spawn(remember_login(self.parts.spool.clone(), user, now));
+                    tokio::spawn(login::remember(self.parts.spool.clone(), user, now));
                 }
             }
             Step::Pause(pause) => tokio::select! {
@@ -314,26 +308,6 @@ impl Visit {
                 _ = self.stop.wait_for(|stop| *stop) => {}
             },
             Step::Say(_) | Step::NeedBytes | Step::StartTls | Step::Close => {}
-        }
-    }
-
-    /// Mail is to begin on the strength of a password: is it still the user's?
-    async fn login_in_vain(&self) -> Option<InVain> {
-        let user = self.session.relies_on()?.to_owned();
-        let known = timeout(CHECK, self.parts.spool.store().credential(user.clone()));
-        match known.await {
-            Ok(Ok(known)) => {
-                let Verifiers {
-                    scram, are_real, ..
-                } = known.verifiers;
-                let is_same = are_real && scram.salt == self.checked_against;
-                (!is_same).then_some(InVain::Changed)
-            }
-            Ok(Err(fault)) => {
-                tracing::warn!(user, %fault, "whether a login still counts could not be found out");
-                Some(InVain::Unknown)
-            }
-            Err(_) => Some(InVain::Unknown),
         }
     }
 
@@ -364,50 +338,6 @@ impl Visit {
             }
             _ => {}
         }
-    }
-
-    /// What a login wants to know, unless too many were wrong of late.
-    async fn answer(&mut self, question: Question) -> Answer {
-        let client = self.session.peer().address.ip();
-        if let Err(wait) = self.parts.failed_logins.check(client, question.user()) {
-            return Answer::Limited(wait);
-        }
-        match timeout(CHECK, self.find_out(question)).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(fault)) => {
-                tracing::warn!(%client, %fault, "a login could not be checked");
-                Answer::Unknown
-            }
-            Err(_) => {
-                tracing::warn!(%client, "too many logins at once: one could not be checked in time");
-                Answer::Unknown
-            }
-        }
-    }
-
-    async fn find_out(&mut self, question: Question) -> Result<Answer, StoreError> {
-        let down = |fault: &dyn fmt::Display| StoreError::Down(fault.to_string());
-        let user = question.user().to_owned();
-        let known = self.parts.spool.store().credential(user.clone()).await?;
-        self.checked_against.clone_from(&known.verifiers.scram.salt);
-        let Question::Password { password, .. } = question else {
-            let octets = tls::random::<18>().map_err(|fault| down(&fault))?;
-            return Ok(Answer::Keys {
-                verifiers: Box::new(known.verifiers),
-                nonce: auth::nonce(&octets),
-            });
-        };
-        let client = self.session.peer().address.ip();
-        let turn = self.parts.checks.turn(client, self.seat.guest()).await;
-        let turn = turn.map_err(|fault| down(&fault))?;
-        let verifiers = known.verifiers.clone();
-        let is_right = tokio::task::spawn_blocking(move || verifiers.accept(&password))
-            .await
-            .map_err(|fault| down(&fault))?;
-        drop(turn);
-        let checks = &self.parts.checks;
-        checks.remember(client, is_right, Instant::now().into_std());
-        Ok(Answer::IsRight(is_right))
     }
 
     /// The session's next step. To analyse a large message takes a while: others go on meanwhile.
@@ -623,20 +553,6 @@ fn forgotten_if_cut<T>(outcome: Result<T, Broken>, stream: &TcpStream) -> Result
         let _ = stream.set_zero_linger();
     }
     outcome
-}
-
-/// Remembers when a user last logged in. Nothing waits for it, and nothing depends on it.
-async fn remember_login(spool: Spool, user: String, now: Timestamp) {
-    let store = spool.store();
-    let is_news = |known: &Known| known.used_at.is_none_or(|at| at.after(LAST_LOGIN) <= now);
-    let remembered = match store.credential(user.clone()).await {
-        Ok(known) if is_news(&known) => store.credential_used(user, now).await,
-        Ok(_) => Ok(()),
-        Err(fault) => Err(fault),
-    };
-    if let Err(fault) = remembered {
-        tracing::debug!(%fault, "when a user last logged in is not remembered");
-    }
 }
 
 /// Closes our side and lets the client close its own, so that the last word is not lost to a reset.
