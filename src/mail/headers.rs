@@ -793,6 +793,21 @@ mod tests {
         assert_eq!((all.len(), &all[0].author), (100, &Author::Unclear));
     }
 
+    /// Where each mark is looked at to the end of its line, this does not end within the hour.
+    #[test]
+    fn a_line_full_of_line_ends_of_unicode_costs_little() {
+        for (mark, is_unclear) in [
+            ("\u{85}", true),
+            ("\u{2029}\u{200b}", true),
+            ("\u{85}x", false),
+            ("\u{2028}fro", false),
+        ] {
+            let line = mark.repeat(200_000);
+            let author = author_of(&format!("From: vakt@a.test\r\nX: {line}"));
+            assert_eq!(author == Author::Unclear, is_unclear, "{mark:?}");
+        }
+    }
+
     #[test]
     fn reads_the_facts() {
         #[rustfmt::skip]

@@ -95,14 +95,28 @@ pub fn author(field: Origination, written: &str, decoded: &str) -> Author {
     }
 }
 
+/// As much of a line as the name of a field may fill, with all that is put between its letters.
+const NAME_OCTETS: usize = 64;
+
 /// One of these fields that only some readers, or a person's eyes, see in `line`: its name is spelt
-/// oddly, or begins with what is no name. What is spelt without a fault looks like itself.
+/// oddly, or begins with what is no name. What is spelt without a fault looks like itself. Whatever
+/// could still become a name where its room ends counts as one: a line is looked at so often that each
+/// look must be short.
 pub fn resembled(line: &[u8]) -> Option<Origination> {
-    let chars = line.utf8_chunks().flat_map(|chunk| chunk.valid().chars());
+    let start = line.get(..NAME_OCTETS).unwrap_or(line);
+    let is_whole = start.len() == line.len();
+    let chars = start.utf8_chunks().flat_map(|chunk| chunk.valid().chars());
     let letters = chars.filter_map(as_letter).skip_while(|c| *c == ':');
     let is = |it: &Origination| {
-        let name = it.name().chars().map(|c| c.to_ascii_lowercase());
-        letters.clone().take_while(|c| *c != ':').eq(name)
+        let mut name = it.name().chars().map(|c| c.to_ascii_lowercase());
+        for letter in letters.clone() {
+            match (letter, name.next()) {
+                (':', None) => return true,
+                (letter, Some(expected)) if letter == expected => {}
+                _ => return false,
+            }
+        }
+        !is_whole || name.next().is_none()
     };
     Origination::ALL.into_iter().find(is)
 }
