@@ -7,7 +7,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -19,8 +19,8 @@ use crate::delivery::maildir::Writers;
 use crate::delivery::resolve::Resolver;
 use crate::delivery::trust::Trust;
 use crate::delivery::ways::Ways;
-use crate::limits::{Checks, Connections, FailedLogins, Rates};
-use crate::mail::{Reference, Timestamp};
+use crate::limits::{Acquaintances, Checks, Connections, FailedLogins, REMEMBERED, Rates};
+use crate::mail::{Reference, StationKind, Timestamp};
 use crate::ops::routes;
 use crate::policy::table::RoutingTable;
 use crate::queue;
@@ -193,6 +193,7 @@ impl Relay {
             connections: Connections::new(&self.settings.limits),
             rates: Rates::new(&self.settings.limits),
             failed_logins: FailedLogins::new(&self.settings.limits.failed_logins),
+            acquaintances: acquaintances(&self.spool).await,
             checks: Checks::new(half_of_the_processors()),
             spool: self.spool.clone(),
             table: self.table.subscribe(),
@@ -300,6 +301,22 @@ impl Post {
 
 fn half_of_the_processors() -> usize {
     std::thread::available_parallelism().map_or(1, |all| all.get().div_ceil(2))
+}
+
+/// Those of the time before this start. A store that does not tell holds nobody up.
+async fn acquaintances(spool: &Spool) -> Acquaintances {
+    let known = Acquaintances::default();
+    let now = Timestamp::now();
+    match spool.store().workstations().await {
+        Ok(workstations) => workstations
+            .iter()
+            .filter(|it| it.station.kind != StationKind::Address)
+            .filter(|it| it.last_seen_at.after(REMEMBERED) > now)
+            .filter_map(|it| it.address.parse().ok())
+            .for_each(|address| known.add(address, Instant::now())),
+        Err(fault) => tracing::warn!(%fault, "which workstations were here before is not known"),
+    }
+    known
 }
 
 /// Ready when the process is told to stop, by SIGTERM or SIGINT. They are heard from this call on,

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use crate::mail::Counted;
 
+mod acquaintances;
 mod bounded;
 mod buckets;
 mod checks;
@@ -15,6 +16,7 @@ mod rate;
 mod rates;
 mod trials;
 
+pub use acquaintances::{Acquaintances, REMEMBERED};
 pub use checks::Checks;
 pub use connections::{Connections, Guest, Seat};
 pub use failed_logins::{FailedLoginSettings, FailedLogins};

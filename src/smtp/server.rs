@@ -21,7 +21,7 @@ use tokio::time::{sleep, timeout};
 use super::proxy::{self, Source};
 use super::session::{self, Session, Tls};
 use super::visit::{FAREWELL, GRACE, Visit, attend};
-use crate::limits::{self, Checks, Connections, FailedLogins, Guest, Rates, Seat};
+use crate::limits::{self, Acquaintances, Checks, Connections, FailedLogins, Guest, Rates, Seat};
 use crate::mail::{Refusal, Reply, Timestamp};
 use crate::policy::table::RoutingTable;
 use crate::spool::Spool;
@@ -140,6 +140,8 @@ pub struct Parts {
     pub connections: Arc<Connections>,
     pub rates: Arc<Rates>,
     pub failed_logins: FailedLogins,
+    /// Who has shown who it is, and from where.
+    pub acquaintances: Acquaintances,
     /// Passwords that may be checked at once.
     pub checks: Checks,
     pub spool: Spool,
@@ -222,9 +224,10 @@ impl Door {
         seat.ok_or_else(Reply::too_many_connections)
     }
 
-    /// Whether the routing table names this address.
+    /// Whether the routing table names this address, or somebody has shown there who it is.
     fn guest(&self, address: IpAddr) -> Guest {
-        match self.parts.table.borrow().names(address) {
+        let is_named = self.parts.table.borrow().names(address);
+        match is_named || self.parts.acquaintances.have(address, Instant::now()) {
             true => Guest::Known,
             false => Guest::Stranger,
         }

@@ -439,3 +439,61 @@ fn a_crowd_that_guesses_keeps_nobody_from_logging_in() {
     });
     assert!(guesses.into_inner() >= 60);
 }
+
+/// A place is given before anybody can show a certificate: what counts is having been here before.
+#[test]
+fn a_workstation_without_a_network_finds_a_place_where_it_has_been_before() {
+    const NAME: &str = "ws1.amk-oslo.nodnett.test";
+    let line = format!("[[room.workstation]]\ncertificate = \"{NAME}\"\n");
+    let mut relay = Setup::no_rooms()
+        .room_with("a", "maildir:mail/a", &line)
+        .room("b", "maildir:mail/b")
+        .tls("starttls")
+        .settings("[limits]\nconnections = 40\nconnections_kept = 10\n")
+        .start();
+    let source = "127.0.9.9";
+    let certified = |relay: &Relay| {
+        let mut client = Client::silent(relay.port, source).unwrap();
+        if client.reply().code == 421 {
+            return None;
+        }
+        client.say("EHLO ws.test");
+        client.say("STARTTLS");
+        client.shake_hands_as(&relay.path("certs"), &format!("ws-{NAME}"));
+        client.say("EHLO ws.test");
+        Some(client)
+    };
+    let send = |client: &mut Client| {
+        let sent = client.send(&vakt("a"), &[&vakt("b")], &letter(&vakt("a"), &vakt("b")));
+        assert_eq!(sent.said(), "250 2.0.0", "{sent}");
+    };
+    let crowd = |relay: &Relay| {
+        let mut strangers = Vec::new();
+        wait::until("a stranger that is turned away", || {
+            let source = format!("127.88.0.{}", 1 + strangers.len());
+            let mut stranger = Client::silent(relay.port, &source).unwrap();
+            let is_full = stranger.reply().code == 421;
+            strangers.push(stranger);
+            is_full
+        });
+        strangers
+    };
+    let strangers = crowd(&relay);
+    assert!(certified(&relay).is_none(), "nobody knows it yet");
+    drop(strangers);
+
+    send(&mut wait::find("a place", || certified(&relay)));
+    wait::until("the sighting", || {
+        let listed = relay.rows(&["workstation", "list"]);
+        listed.iter().any(|it| it["address"] == source)
+    });
+    let strangers = crowd(&relay);
+    send(&mut certified(&relay).unwrap());
+    drop(strangers);
+
+    relay.stop();
+    relay.start();
+    let strangers = crowd(&relay);
+    send(&mut certified(&relay).unwrap());
+    drop(strangers);
+}

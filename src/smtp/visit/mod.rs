@@ -211,13 +211,21 @@ impl Visit {
         if let Some(certificate) = &certificate {
             tell_of(certificate, self.session.peer().address);
             if !certificate.names().is_empty() {
-                self.seat.is_known();
+                self.has_shown_itself();
             }
         }
         self.shown = accepted.shown;
         self.session
             .tls_started(accepted.session, certificate, accepted.binding);
         Ok(Box::new(accepted.stream))
+    }
+
+    /// It is no stranger, now and when it comes again.
+    fn has_shown_itself(&mut self) {
+        self.seat.is_known();
+        let address = self.session.peer().address.ip();
+        let now = Instant::now().into_std();
+        self.parts.acquaintances.add(address, now);
     }
 
     /// The client's certificate may have been revoked, or have expired, since it was shown.
@@ -298,7 +306,7 @@ impl Visit {
             Step::LoggedIn(login) => {
                 let client = self.session.peer().address;
                 tracing::debug!(%client, user = login.name(), "logged in");
-                self.seat.is_known();
+                self.has_shown_itself();
                 if let Login::User(user) = login {
                     tokio::spawn(login::remember(self.parts.spool.clone(), user, now));
                 }
