@@ -151,19 +151,21 @@ fn row(row: &LogRow) -> Vec<String> {
         row.reference.to_string(),
         print::local(row.at),
         status,
-        sender(row.sender.as_deref()),
+        sender(row),
         row.recipient.clone().unwrap_or_default(),
         row.subject.clone().unwrap_or_default(),
         row.reply.clone().unwrap_or_default(),
     ]
 }
 
-/// The null sender as people know it.
-fn sender(sender: Option<&str>) -> String {
-    sender
-        .filter(|sender| !sender.is_empty())
-        .unwrap_or("<>")
-        .to_owned()
+/// The null sender as people know it; where nobody got so far as to name a sender, the user.
+fn sender(row: &LogRow) -> String {
+    match (&row.sender, &row.user) {
+        (Some(sender), _) if sender.is_empty() => "<>".to_owned(),
+        (Some(sender), _) => sender.clone(),
+        (None, Some(user)) => format!("user {user}"),
+        (None, None) => String::new(),
+    }
 }
 
 async fn show(store: &Arc<dyn Store>, reference: Reference, json: bool) -> Result<(), Failure> {
@@ -192,7 +194,10 @@ fn print_message(message: &MessageRecord) -> io::Result<()> {
     line("Accepted", &print::local(message.accepted_at))?;
     line(
         "From",
-        &sender(message.sender.as_ref().map(ToString::to_string).as_deref()),
+        &message
+            .sender
+            .as_ref()
+            .map_or_else(|| "<>".to_owned(), ToString::to_string),
     )?;
     for recipient in &message.recipients {
         line(

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::Serialize;
 
 use super::routes;
@@ -137,14 +138,25 @@ fn never(origin: &Origin, kind: &'static str, name: &str) -> Listed {
     }
 }
 
-/// Lines for one certificate or user, and gateways, that nobody has come by.
+/// Lines of rooms and gateways that nobody has come by.
 fn missing(table: &RoutingTable, seen: &[Workstation]) -> Vec<Listed> {
+    let came_from = |origin: &Origin, network: &IpNet| {
+        let of = |it: &Station| it.origin == *origin && it.kind == StationKind::Address;
+        let within = |it: &Station| {
+            it.name
+                .parse()
+                .is_ok_and(|it: IpAddr| network.contains(&it))
+        };
+        seen.iter().any(|it| of(&it.station) && within(&it.station))
+    };
     let known = |origin: &Origin, kind, name: &str| {
         let same = |it: &Station| it.origin == *origin && it.kind == kind && it.name == name;
         seen.iter().any(|it| same(&it.station))
     };
     let line = |origin: &Origin, source: &Source| match source {
-        Source::Network(_) => None,
+        Source::Network(network) => {
+            (!came_from(origin, network)).then(|| never(origin, "network", &network.to_string()))
+        }
         Source::Certificate(name) | Source::User(name) => {
             let kind = match source {
                 Source::User(_) => StationKind::User,
@@ -158,16 +170,7 @@ fn missing(table: &RoutingTable, seen: &[Workstation]) -> Vec<Listed> {
         let lines = room.workstations.iter();
         lines.filter_map(move |it| line(&origin, it))
     });
-    let gateway = |gateway: &Gateway| {
-        let origin = Origin::Gateway(gateway.name.clone());
-        let came = || seen.iter().any(|it| it.station.origin == origin);
-        match &gateway.source {
-            Source::Network(network) => {
-                (!came()).then(|| never(&origin, "network", &network.to_string()))
-            }
-            source => line(&origin, source),
-        }
-    };
+    let gateway = |gateway: &Gateway| line(&Origin::Gateway(gateway.name.clone()), &gateway.source);
     of_rooms
         .chain(table.gateways().filter_map(gateway))
         .collect()

@@ -42,7 +42,7 @@ impl fmt::Display for StoreError {
             Self::Busy(cause) => ("the store is busy", cause),
             Self::Full(cause) => ("the store has no space left", cause),
             Self::Down(cause) => ("the store cannot be reached", cause),
-            Self::Corrupt(cause) => ("the store is damaged", cause),
+            Self::Corrupt(cause) => ("the store cannot be used", cause),
             Self::Conflict(cause) => ("changed in the meantime", cause),
         };
         write!(f, "{word}: {cause}")
