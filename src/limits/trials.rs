@@ -1,8 +1,8 @@
 //! Messages let in beyond a limit to see whether they are urgent: a few at a time.
 //!
 //! Their number is bounded, and nothing is counted: a client that goes round and round with what is
-//! not urgent uses up its own few places, and no reserve. A place is given back when dropped; who
-//! dawdles in one holds up nobody for long.
+//! not urgent uses up its own few places, and no reserve. However many its room has taken, a workstation
+//! that has none gets one. A place is given back when dropped; who dawdles in one holds up nobody for long.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ use crate::mail::Account;
 const OF_WORKSTATION: usize = 4;
 const OF_HOUSE: usize = 16;
 /// For so long a place counts as taken. Connections are limited elsewhere.
-const LONGEST: Duration = Duration::from_secs(60);
+const LONGEST: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Default)]
 pub(super) struct Trials {
@@ -35,10 +35,13 @@ impl Trials {
     pub(super) fn take(self: &Arc<Self>, accounts: &[Account], now: Instant) -> Option<Place> {
         let mut open = self.open();
         let is_fresh = |since: &&Instant| now.saturating_duration_since(**since) < LONGEST;
-        let is_free = |account: &Account| {
+        let taken = |account: &Account| {
             let taken = open.get(account).map_or(&[][..], Vec::as_slice);
-            taken.iter().filter(is_fresh).count() < most(account)
+            taken.iter().filter(is_fresh).count()
         };
+        let is_workstation = |it: &&Account| matches!(it, Account::Workstation(_));
+        let mine = accounts.iter().find(is_workstation).map(taken);
+        let is_free = |account: &Account| taken(account) < most(account) || mine == Some(0);
         if !accounts.iter().all(is_free) {
             return None;
         }
@@ -99,12 +102,16 @@ mod tests {
         let take = |n| trials.take(&of(n), start);
         let first: Vec<_> = std::iter::repeat_with(|| take(1)).take(5).collect();
         assert_eq!(first.iter().flatten().count(), OF_WORKSTATION);
-        let others: Vec<_> = (2..9).flat_map(|n| [take(n), take(n)]).collect();
+        let others: Vec<_> = (2..8).flat_map(|n| [take(n), take(n)]).collect();
         assert_eq!(
             others.iter().flatten().count() + OF_WORKSTATION,
             OF_HOUSE,
             "the room's"
         );
+        let late = take(99);
+        assert!(late.is_some(), "the first of a workstation");
+        assert!(take(99).is_none());
+        drop(late);
         drop(first);
         let dawdling: Vec<_> = std::iter::repeat_with(|| take(9)).take(4).collect();
         assert!(take(9).is_none() && dawdling.iter().all(Option::is_some));
