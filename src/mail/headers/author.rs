@@ -328,9 +328,13 @@ fn with_shown(mut found: Vec<String>, decoded: &str) -> Option<Vec<String>> {
     if decoded.contains("=?") || decoded.chars().any(is_treacherous) {
         return None;
     }
+    if found.iter().any(|it| it.contains(is_hidden)) {
+        return None;
+    }
+    // Marks that take no room come with names that are pasted; nobody sees them.
     let plain: String = decoded
         .chars()
-        .filter(|c| *c != '\\')
+        .filter(|c| *c != '\\' && !is_hidden(*c))
         .map(as_ascii)
         .collect();
     let plain = without_quoted_mailboxes(plain, &found);
@@ -383,10 +387,19 @@ fn listed(found: &[String], shown: &str) -> bool {
     found.iter().any(|mailbox| mailbox == shown)
 }
 
-/// Controls, and marks that turn or hide text.
+/// Controls, and marks that turn the direction of the text or end its line.
 fn is_treacherous(c: char) -> bool {
     (c.is_control() && !matches!(c, '\t' | '\r' | '\n'))
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        || matches!(
+            c,
+            '\u{200f}'
+                | '\u{2028}'
+                | '\u{2029}'
+                | '\u{202b}'
+                | '\u{202d}'
+                | '\u{202e}'
+                | '\u{2067}'
+        )
 }
 
 /// What people take for `@` and `.`
