@@ -181,6 +181,16 @@ fn in_words(wait: Duration) -> String {
     }
 }
 
+/// What is added to a 250 where a room warns of something.
+fn soon_refused(lapses: Lapses) -> String {
+    if lapses.is_empty() {
+        return String::new();
+    }
+    let phrases: Vec<&str> = lapses.iter().map(Lapse::phrase).collect();
+    let phrases = phrases.join(", ");
+    format!(", but soon refused ({phrases}): call the service desk")
+}
+
 /// A client's own text, as much of it as is worth saying back.
 fn echo(text: &str) -> String {
     let end = text.floor_char_boundary(ECHO);
@@ -257,13 +267,8 @@ impl Reply {
     /// The same, with what the room of the client will refuse one day.
     #[must_use]
     pub fn warning_of(mut self, lapses: Lapses) -> Self {
-        let phrases: Vec<&str> = lapses.iter().map(Lapse::phrase).collect();
-        if let Some(line) = self.lines.last_mut().filter(|_| !phrases.is_empty()) {
-            let _ = write!(
-                line,
-                ", but soon refused ({}): call the service desk",
-                phrases.join(", ")
-            );
+        if let Some(line) = self.lines.last_mut() {
+            line.push_str(&soon_refused(lapses));
         }
         self
     }
@@ -294,21 +299,12 @@ impl Reply {
         )
     }
 
-    /// The promise. Said only on the strength of a receipt.
-    pub fn kept() -> Self {
-        Self::new(250, (0, 0), "Message accepted and kept safely. Reference:")
-    }
-
-    /// The same for a message whose newlines had to be normalised, where its room warns of that.
-    pub fn kept_with_bare_newlines() -> Self {
-        Self::new(
-            250,
-            (0, 0),
-            format!(
-                "Message accepted and kept safely, but soon refused ({}): call the service desk. Reference:",
-                Lapse::BareNewlines.phrase()
-            ),
-        )
+    /// The promise. Said only on the strength of a receipt. `warned`: what the room of the client will
+    /// refuse one day, and it has not been told yet.
+    pub fn kept(warned: Lapses) -> Self {
+        let but = soon_refused(warned);
+        let text = format!("Message accepted and kept safely{but}. Reference:");
+        Self::new(250, (0, 0), text)
     }
 
     pub fn reset() -> Self {
@@ -1088,7 +1084,7 @@ mod tests {
         let client = IpAddr::from([10, 0, 0, 1]);
         let room = RoomId::new("amk-oslo");
         for (reply, start) in [
-            (Reply::kept(), "250 2.0.0 "),
+            (Reply::kept(Lapses::NONE), "250 2.0.0 "),
             (
                 Reply::external_recipient("x@y.test"),
                 "550 5.7.1 <x@y.test> ",

@@ -70,6 +70,9 @@ pub struct Transaction {
     /// By what the table knew the client at MAIL, and what its room lets pass.
     station: Station,
     tolerated: Lapses,
+    /// Whose report it may be instead. Until the content tells, nothing is decided in which they differ.
+    others: Vec<Admitted>,
+    can_start_tls: bool,
     table: Arc<RoutingTable>,
     sender: Option<Address>,
     request: Request,
@@ -78,6 +81,8 @@ pub struct Transaction {
     left_out: Vec<LeftOut>,
     /// Whom policy lets in, and the limits are asked about.
     pending: Option<Pending>,
+    /// Whom it was accepted for while there were others.
+    to_ask_again: Vec<Pending>,
     /// RCPT commands that were accepted, those refused for good, and those refused for now.
     accepted: usize,
     refused: usize,
@@ -85,7 +90,7 @@ pub struct Transaction {
 }
 
 /// A RCPT command that policy accepts.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Pending {
     recipient: String,
     accepted: Accepted,
@@ -188,10 +193,10 @@ impl Transaction {
         };
         let asked = sender_address(&request).and_then(|sender| {
             admit(peer, sender.as_ref(), chances, &table)
-                .map(|admitted| (sender, admitted))
+                .map(|(admitted, others)| (sender, admitted, others))
                 .map_err(|refused| Verdict::policy(refused, None))
         });
-        let (sender, admitted) = match asked {
+        let (sender, admitted, others) = match asked {
             Ok(answer) => answer,
             Err(verdict) => {
                 attempt.room.clone_from(&verdict.sender_room);
@@ -199,12 +204,16 @@ impl Transaction {
             }
         };
         let origin = admitted.station.origin.clone();
-        attempt.room = origin.room().cloned();
+        if others.is_empty() {
+            attempt.room = origin.room().cloned();
+        }
         Ok(Self {
             attempt,
             origin,
             tolerated: admitted.lapses(peer),
             station: admitted.station,
+            others,
+            can_start_tls: chances.start_tls,
             table,
             sender,
             request,
@@ -212,6 +221,7 @@ impl Transaction {
             known: HashSet::new(),
             left_out: Vec::new(),
             pending: None,
+            to_ask_again: Vec::new(),
             accepted: 0,
             refused: 0,
             deferred: 0,
@@ -221,20 +231,34 @@ impl Transaction {
     /// The reply that accepts MAIL. RFC 6710 §4.1: a client is told which priority it has instead of
     /// the one it asked for.
     pub fn welcome(&self) -> Reply {
+        let ceiling = self.ceiling();
+        let is_agreed = self.origins().all(|it| self.ceiling_of(it) == ceiling);
         let reply = match self.request.priority {
-            Some(asked) if self.ceiling() < asked => Reply::priority_lowered(self.ceiling()),
+            Some(asked) if ceiling < asked && is_agreed => Reply::priority_lowered(ceiling),
             _ => Reply::sender_ok(),
         };
         reply.warning_of(self.warned())
     }
 
+    /// For whom this may be: one, but for reports.
+    fn origins(&self) -> impl Iterator<Item = &Origin> {
+        let others = self.others.iter().map(|it| &it.station.origin);
+        std::iter::once(&self.origin).chain(others)
+    }
+
     /// What was let pass so far, and the client is to be told of.
     fn warned(&self) -> Lapses {
-        self.table.strictness(&self.origin).warned(self.tolerated)
+        let warned_by = |lapses, origin| self.table.strictness(origin).warned(lapses);
+        self.origins().fold(self.tolerated, warned_by)
+    }
+
+    /// That the client was let in at MAIL, where it is known then for whom.
+    pub fn first_sighting(&self, peer: &Peer, now: Timestamp) -> Option<Sighting> {
+        self.others.is_empty().then(|| self.sighting(peer, now))
     }
 
     /// That the client was let in.
-    pub fn sighting(&self, peer: &Peer, now: Timestamp) -> Sighting {
+    fn sighting(&self, peer: &Peer, now: Timestamp) -> Sighting {
         Sighting {
             station: self.station.clone(),
             at: now,
@@ -247,13 +271,15 @@ impl Transaction {
 
     /// What takes its content: newlines that stand alone are let pass where its room does.
     pub fn reader(&self, limit: usize) -> Reader {
-        match self.table.strictness(&self.origin).bare_newlines {
-            Measure::Enforce => Reader::new(limit),
-            Measure::Report | Measure::Warn => Reader::normalising(limit),
+        let measure = |it| self.table.strictness(it).bare_newlines;
+        match self.origins().all(|it| measure(it) == Measure::Enforce) {
+            true => Reader::new(limit),
+            false => Reader::normalising(limit),
         }
     }
 
-    /// What the limits are asked at MAIL.
+    /// What the limits are asked at MAIL. A report that may be of several counts for the first of
+    /// them, whosever it turns out to be: it comes from one peer, and that is what limits are for.
     pub fn admission(&self, peer: &Peer) -> Admission {
         Admission {
             origin: self.origin.clone(),
@@ -274,7 +300,11 @@ impl Transaction {
 
     /// The most urgent that this origin's mail may be.
     fn ceiling(&self) -> Priority {
-        match &self.origin {
+        self.ceiling_of(&self.origin)
+    }
+
+    fn ceiling_of(&self, origin: &Origin) -> Priority {
+        match origin {
             Origin::Room(id) => self.table.room(id).map(|it| it.priority_ceiling),
             Origin::Gateway(name) => {
                 let mut gateways = self.table.gateways();
@@ -318,9 +348,18 @@ impl Transaction {
             // RFC 6533 §3.
             return Err(protocol(Reply::needs_smtputf8(original)));
         }
+        let accepted = self.ask_policy(recipient, now)?;
+        self.hold(rcpt, accepted)
+    }
+
+    /// Whether mail for `recipient` is let in from any of those whom this may be for.
+    fn ask_policy(&self, recipient: &str, now: Timestamp) -> Result<Accepted, Box<Verdict>> {
         let sender = self.sender.as_ref();
-        match decide::decide(&self.origin, sender, recipient, &self.table, now) {
-            Decision::Accept(accepted) => self.hold(rcpt, accepted),
+        let ask = |origin| decide::decide(origin, sender, recipient, &self.table, now);
+        let is_accepted = |it: &Decision| matches!(it, Decision::Accept(_));
+        let answer = self.origins().map(ask).find(is_accepted);
+        match answer.unwrap_or_else(|| ask(&self.origin)) {
+            Decision::Accept(accepted) => Ok(accepted),
             Decision::Refuse(refused) | Decision::Defer(refused) => {
                 Err(Verdict::policy(refused, Some(recipient.to_owned())))
             }
@@ -350,15 +389,28 @@ impl Transaction {
     /// Takes whom [`Transaction::add`] has found. Each recipient once, however often it is named, by
     /// itself or through groups.
     pub fn take(&mut self) -> Option<Reply> {
+        let pending = self.pending.take()?;
+        let members = pending.accepted.recipients.len();
+        let is_group = |it: &Recipient| it.group.is_some();
+        let reply = match pending.accepted.recipients.iter().any(is_group) {
+            true => Reply::group_ok(members),
+            false => Reply::recipient_ok(),
+        };
+        self.accepted += 1;
+        if !self.others.is_empty() {
+            self.to_ask_again.push(pending.clone());
+        }
+        self.enlist(pending);
+        Some(reply)
+    }
+
+    fn enlist(&mut self, pending: Pending) {
         let Pending {
             recipient,
             accepted,
             wishes,
             member_wishes,
-        } = self.pending.take()?;
-        let members = accepted.recipients.len();
-        let is_group = accepted.recipients.iter().any(|it| it.group.is_some());
-        self.accepted += 1;
+        } = pending;
         for one in accepted.recipients {
             if self.known.insert(one.address.clone()) {
                 let wishes = match one.group {
@@ -378,11 +430,6 @@ impl Transaction {
                 });
             }
         }
-        Some(if is_group {
-            Reply::group_ok(members)
-        } else {
-            Reply::recipient_ok()
-        })
     }
 
     /// Puts them off: they are too many for now.
@@ -429,7 +476,7 @@ impl Transaction {
             subject: facts.subject,
             message_id: facts.message_id,
             size,
-            crooked: None,
+            late: None,
         })
     }
 
@@ -444,39 +491,71 @@ impl Transaction {
         let normalised = content.normalised();
         let bytes = Bytes::from(content.into_body());
         let read = headers::read(&bytes);
-        self.find_reporter(&read, place.peer);
-        let mut outline = self.outline(read.facts.clone(), Some(bytes.len() as u64));
+        let told = self.warned();
+        let is_late = normalised > 0 || !self.others.is_empty();
         let judged = self
-            .judge_lapses(normalised > 0, place.peer)
+            .find_reporter(&read, place.peer)
+            .and_then(|()| self.judge_lapses(normalised > 0, place.peer))
+            .and_then(|()| self.ask_again(now))
             .and_then(|()| self.judge_content(&read, now));
-        if normalised > 0 {
-            self.tolerated = self.tolerated.and(Lapse::BareNewlines);
-            outline.crooked = Some(Crooked {
-                sighting: self.sighting(place.peer, now),
-                is_warned: self.warned().has(Lapse::BareNewlines),
-            });
-        }
+        self.tolerated = self.tolerated.and_if(normalised > 0, Lapse::BareNewlines);
+        let mut outline = self.outline(read.facts.clone(), Some(bytes.len() as u64));
+        outline.late = is_late.then(|| Late {
+            sighting: self.sighting(place.peer, now),
+            warned: self.warned().iter().filter(|it| !told.has(*it)).collect(),
+        });
         let received = judged.map(|()| self.receive(bytes, normalised, read, place, now));
         (outline, received)
     }
 
-    /// Whoever speaks as `<>` is known to be of a room only now, and that room may let less pass.
+    /// Whose report this is, where that was open until now: the one who may write as its authors.
+    /// No two rooms may write as the same one, and all gateways are treated alike.
+    fn find_reporter(&mut self, read: &HeaderFacts, peer: &Peer) -> Result<(), Box<Verdict>> {
+        let others = std::mem::take(&mut self.others);
+        if others.is_empty() {
+            return Ok(());
+        }
+        let may_write = |it: &Origin| decide::author(it, None, &read.claims, &self.table);
+        if let Err(refused) = may_write(&self.origin) {
+            let found = others
+                .into_iter()
+                .find(|it| may_write(&it.station.origin).is_ok())
+                .ok_or_else(|| Verdict::policy(refused, None))?;
+            self.tolerated = found.lapses(peer);
+            self.origin = found.station.origin.clone();
+            self.station = found.station;
+        }
+        self.attempt.room = self.origin.room().cloned();
+        Ok(())
+    }
+
+    /// What was accepted for any of those whose report it might have been, now for the one whose it
+    /// is. A message is taken for all its recipients or for none: they have been promised together.
+    fn ask_again(&mut self, now: Timestamp) -> Result<(), Box<Verdict>> {
+        let mut answers = Vec::new();
+        for asked in std::mem::take(&mut self.to_ask_again) {
+            let accepted = self.ask_policy(&asked.recipient, now)?;
+            answers.push(Pending { accepted, ..asked });
+        }
+        if !answers.is_empty() {
+            self.recipients.clear();
+            self.known.clear();
+            self.left_out.clear();
+        }
+        for answer in answers {
+            self.enlist(answer);
+        }
+        Ok(())
+    }
+
+    /// For whom this is may be known only now, and that room may let less pass.
     fn judge_lapses(&self, is_crooked: bool, peer: &Peer) -> Result<(), Box<Verdict>> {
-        decide::secure(peer, &self.origin, false, &self.table)
+        decide::secure(peer, &self.origin, self.can_start_tls, &self.table)
             .map_err(|refused| Verdict::policy(refused, None))?;
         let measure = self.table.strictness(&self.origin).bare_newlines;
         match is_crooked && measure == Measure::Enforce {
             true => Err(Verdict::protocol(Reply::bare_newlines(), None)),
             false => Ok(()),
-        }
-    }
-
-    fn find_reporter(&mut self, read: &HeaderFacts, peer: &Peer) {
-        if self.sender.is_none()
-            && let Some(origin) = decide::reporter(peer, &read.claims, &self.table)
-        {
-            self.attempt.room = origin.room().cloned();
-            self.origin = origin;
         }
     }
 
@@ -595,17 +674,24 @@ pub struct Chances {
     pub log_in: bool,
 }
 
-/// May this peer send as this sender, and as it speaks now?
+/// May this peer send as this sender, and as it speaks now? Of a report also: for whom else it may be.
 fn admit(
     peer: &Peer,
     sender: Option<&Address>,
     chances: Chances,
     table: &RoutingTable,
-) -> Result<Admitted, Refused> {
+) -> Result<(Admitted, Vec<Admitted>), Refused> {
     let could_identify = chances.start_tls || chances.log_in;
     let admitted = decide::sender(peer, sender, could_identify, table)?;
-    decide::secure(peer, &admitted.station.origin, chances.start_tls, table)?;
-    Ok(admitted)
+    let others = match sender {
+        Some(_) => Vec::new(),
+        None => decide::other_reporters(peer, &admitted.station.origin, table),
+    };
+    let secure = |it: &Admitted| decide::secure(peer, &it.station.origin, chances.start_tls, table);
+    if !others.iter().any(|it| secure(it).is_ok()) {
+        secure(&admitted)?;
+    }
+    Ok((admitted, others))
 }
 
 /// What the log is to know of a client that was told.
@@ -640,16 +726,16 @@ pub struct Outline {
     subject: Option<String>,
     message_id: Option<String>,
     size: Option<u64>,
-    /// Newlines of it stood alone, and passed.
-    pub crooked: Option<Crooked>,
+    pub late: Option<Late>,
 }
 
-/// A message whose newlines had to be normalised.
+/// What its content alone told of a client: that its newlines had to be normalised, or whose report
+/// it brought.
 #[derive(Debug)]
-pub struct Crooked {
+pub struct Late {
     pub sighting: Sighting,
-    /// The client is to be told.
-    pub is_warned: bool,
+    /// What it is to be told of, and was not at MAIL.
+    pub warned: Lapses,
 }
 
 impl Outline {

@@ -77,4 +77,5 @@ mod transcripts;
 mod transcripts_over_sockets;
 mod upgrade;
 mod urgency;
+mod whose_report;
 mod workstations;

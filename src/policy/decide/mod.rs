@@ -121,6 +121,23 @@ pub fn sender(
         .ok_or_else(|| with_certificate(peer, sender_refused(peer, sender, could_identify, table)))
 }
 
+/// For whom else than `first` a peer may send a report. The null sender names nobody, so where one peer
+/// is a server of several rooms, or a gateway too, only [`author`] tells which of them speaks.
+pub fn other_reporters(peer: &Peer, first: &Origin, table: &RoutingTable) -> Vec<Admitted> {
+    let mut others: Vec<Admitted> = Vec::new();
+    for line in table.lines(peer) {
+        let station = station(peer, line);
+        let is_new = |it: &Admitted| it.station.origin != station.origin;
+        if station.origin != *first && others.iter().all(is_new) {
+            others.push(Admitted {
+                station,
+                is_stranger: false,
+            });
+        }
+    }
+    others
+}
+
 /// By what `line` knows this peer.
 fn station(peer: &Peer, line: &Line) -> Station {
     let (kind, name) = match &line.source {
@@ -430,15 +447,6 @@ fn accept_one(address: &Address, room: &Room, rule: String, table: &RoutingTable
         recipients: vec![recipient(address, room, rule, table)],
         left_out: Vec::new(),
     })
-}
-
-/// Whose report it is. The null sender names nobody, so where one peer is a server of several rooms,
-/// or a gateway too, the From field tells which of them speaks; `None`: it may speak for none there.
-pub fn reporter(peer: &Peer, claims: &[Claim], table: &RoutingTable) -> Option<Origin> {
-    table
-        .lines(peer)
-        .map(|line| origin(&line.holder))
-        .find(|origin| author(origin, None, claims, table).is_ok())
 }
 
 /// End of DATA: may this origin write as every mailbox in From, Sender, Resent-From and Resent-Sender?

@@ -160,6 +160,31 @@ fn a_peer_sends_only_as_its_room() {
 }
 
 #[test]
+fn a_report_may_be_of_whomever_a_peer_is_a_server_of() {
+    let table = table();
+    let oslo = Some(Login::User("oslo-ws3".to_owned()));
+    #[rustfmt::skip]
+    let cases = [
+        ("10.1.0.7",    None,   vec![room("amk-oslo")]),
+        ("10.2.0.7",    None,   vec![room("hamar")]),
+        ("10.2.0.200",  None,   vec![room("bergen"), room("hamar")]),
+        ("10.2.0.200",  oslo,   vec![room("amk-oslo")]),
+        ("10.3.0.1",    None,   vec![room("bergen"), gateway("delt")]),
+    ];
+    for (client, user, expected) in cases {
+        let peer = Peer {
+            user,
+            ..peer(client)
+        };
+        let first = sender(&peer, None, false, &table).unwrap().station.origin;
+        let others = other_reporters(&peer, &first, &table);
+        let others = others.into_iter().map(|it| it.station.origin);
+        let all: Vec<Origin> = std::iter::once(first).chain(others).collect();
+        assert_eq!(all, expected, "{client}");
+    }
+}
+
+#[test]
 fn a_peer_is_known_by_certificate_or_user() {
     let table = table();
     #[rustfmt::skip]

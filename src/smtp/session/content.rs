@@ -6,10 +6,10 @@ use std::time::Duration;
 use bytes::{Buf as _, Bytes, BytesMut};
 
 use super::{After, Session, State, Step};
-use crate::mail::{Facts, OverLimit, Received, Reply, Timestamp, Urgency, Weight, headers};
+use crate::mail::{Facts, Lapses, OverLimit, Received, Reply, Timestamp, Urgency, Weight, headers};
 use crate::smtp::command::Bdat;
 use crate::smtp::data::{Reader, Unfit};
-use crate::smtp::transaction::{Crooked, Place, Transaction, Verdict};
+use crate::smtp::transaction::{Place, Transaction, Verdict};
 use crate::spool::Receipt;
 use crate::spool::store::StoreError;
 
@@ -381,15 +381,11 @@ impl Session {
                 self.state = State::Idle(None);
                 self.commands = 0;
                 self.errors = 0;
-                let reply = match outline.crooked {
-                    Some(Crooked {
-                        is_warned: true, ..
-                    }) => Reply::kept_with_bare_newlines(),
-                    _ => Reply::kept(),
-                };
-                if let Some(crooked) = outline.crooked {
-                    self.steps.push_back(Step::Seen(Box::new(crooked.sighting)));
+                let warned = outline.late.as_ref().map_or(Lapses::NONE, |it| it.warned);
+                if let Some(late) = outline.late {
+                    self.steps.push_back(Step::Seen(Box::new(late.sighting)));
                 }
+                let reply = Reply::kept(warned);
                 self.say(reply.with_reference(receipt.reference()));
             }
             (State::Keeping(outline), Err(fault)) => {

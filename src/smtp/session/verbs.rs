@@ -272,8 +272,9 @@ impl Session {
         match (self.take_state(), answer) {
             (State::Admitting(transaction), Ok(())) => {
                 let reply = transaction.welcome();
-                let sighting = transaction.sighting(&self.peer, now);
-                self.steps.push_back(Step::Seen(Box::new(sighting)));
+                let sighting = transaction.first_sighting(&self.peer, now);
+                let seen = sighting.map(|it| Step::Seen(Box::new(it)));
+                self.steps.extend(seen);
                 self.state = State::Open(transaction, None);
                 self.say_with_reference(reply);
             }
