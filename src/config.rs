@@ -17,6 +17,7 @@ use crate::lifecycle::report::Letterhead;
 use crate::lifecycle::retry::Schedule;
 use crate::limits::{self, FailedLoginSettings, Rate, RateSettings};
 use crate::mail::{Address, Domain, Language};
+use crate::policy::table::RoutingTable;
 use crate::smtp::patience;
 use crate::smtp::server::{ListenerSettings, ListenerTls};
 use crate::spool::sqlite;
@@ -48,6 +49,13 @@ impl Settings {
             hostname: self.hostname.clone(),
             language: self.language,
         }
+    }
+
+    /// A table as it is in force here: it knows the relay's own name, and who its postmaster is.
+    pub fn in_force(&self, table: RoutingTable) -> RoutingTable {
+        table
+            .with_postmaster(self.postmaster.clone())
+            .with_relay(Domain::parse(&self.hostname).ok())
     }
 
     /// When what waits is tried, warned of and given up.

@@ -111,8 +111,7 @@ impl Relay {
         let (spool, feed) = Spool::new(store, last, settings.limits.memory, WINDOW);
         spool.remember_recent().await;
         spool.say_nothing_before(settings.schedule().first_word(&table));
-        let table =
-            watch::Sender::new(Arc::new(table.with_postmaster(settings.postmaster.clone())));
+        let table = watch::Sender::new(Arc::new(settings.in_force(table)));
         let caller = Caller {
             hostname: settings.hostname.clone(),
             trust,
@@ -351,7 +350,7 @@ async fn follow_routes(spool: Spool, table: watch::Sender<Arc<RoutingTable>>, se
             Ok(Some((_, new))) if new.revision() != table.borrow().revision() => {
                 tracing::info!(revision = new.revision(), "a new routing table is in force");
                 spool.say_nothing_before(settings.schedule().first_word(&new));
-                table.send_replace(Arc::new(new.with_postmaster(settings.postmaster.clone())));
+                table.send_replace(Arc::new(settings.in_force(new)));
             }
             Ok(_) => {}
             Err(fault) => {

@@ -178,7 +178,7 @@ async fn explain(
     json: bool,
 ) -> Result<(), Failure> {
     let (_, table) = routes::current(store).await?.ok_or_else(none_yet)?;
-    let table = table.with_postmaster(settings.postmaster);
+    let table = settings.in_force(table);
     for explanation in decide::explain(from, to, client.as_ref(), &table, Timestamp::now()) {
         if json {
             print::json(&explanation)?;

@@ -85,6 +85,12 @@ impl Domain {
         &self.0
     }
 
+    /// Whether it is a subdomain of `other`, at any depth.
+    pub fn is_below(&self, other: &Self) -> bool {
+        let above = self.0.strip_suffix(&*other.0);
+        above.is_some_and(|it| it.ends_with('.'))
+    }
+
     /// For people: `ålesund.nodnett.test`.
     pub fn unicode(&self) -> String {
         self.readable().into_owned()

@@ -556,7 +556,7 @@ impl Reply {
             550,
             (7, 1),
             format!(
-                "<{}> belongs to a control room and cannot come in through gateway {}",
+                "<{}> belongs to a control room or to this relay and cannot come in through gateway {}",
                 echo(sender),
                 echo(gateway)
             ),
@@ -626,7 +626,7 @@ impl Reply {
             550,
             (7, 1),
             format!(
-                "The {field} field names <{}> of a control room, which cannot come in through gateway {}",
+                "The {field} field names <{}> of a control room or of this relay, which cannot come in through gateway {}",
                 echo(author),
                 echo(gateway)
             ),

@@ -670,6 +670,7 @@ impl Draft {
             redirects,
             sources,
             postmaster: None,
+            relay: None,
         };
         (table, self.warnings)
     }

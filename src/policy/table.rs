@@ -32,6 +32,7 @@ pub struct RoutingTable {
     pub(super) redirects: BTreeMap<RoomId, Vec<Redirect>>,
     pub(super) sources: Sources,
     pub(super) postmaster: Option<Address>,
+    pub(super) relay: Option<Domain>,
 }
 
 /// One room as registered.
@@ -227,6 +228,12 @@ impl RoutingTable {
         Self { postmaster, ..self }
     }
 
+    /// The same table, with the name of the relay, from which our own reports come.
+    #[must_use]
+    pub fn with_relay(self, relay: Option<Domain>) -> Self {
+        Self { relay, ..self }
+    }
+
     pub const fn revision(&self) -> u64 {
         self.revision
     }
@@ -300,6 +307,11 @@ impl RoutingTable {
 
     pub const fn postmaster(&self) -> Option<&Address> {
         self.postmaster.as_ref()
+    }
+
+    /// Whether `domain` is the relay's own name, as which nobody else sends.
+    pub fn is_relay(&self, domain: &Domain) -> bool {
+        self.relay.as_ref() == Some(domain)
     }
 
     /// Every line of the table that names this peer.

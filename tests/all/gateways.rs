@@ -96,6 +96,9 @@ const OURS: &[&str] = &[
     "@example.com:vakt@a.nodnett.test",
     "alle@gruppe.nodnett.test",
     "ALLE@gruppe.nodnett.TEST",
+    // As the relay itself reports.
+    "MAILER-DAEMON@relay.nodnett.test",
+    "postmaster@Relay.Nodnett.TEST",
 ];
 
 /// Whatever only looks like one.

@@ -260,6 +260,21 @@ fn reports_of_rooms_servers_come_through_as_they_are() {
     }
 }
 
+/// As Postfix writes it where `myorigin` is the host's name.
+#[test]
+fn a_rooms_server_reports_in_the_name_of_its_host_and_nothing_else_does() {
+    let relay = Setup::three_rooms().start();
+    let message =
+        letter_from_fields("From: MAILER-DAEMON@mail.a.nodnett.test (Mail Delivery System)\r\n");
+    let sent = relay.client("a").send("", &[&vakt("b")], &message);
+    assert_eq!(sent.said(), "250 2.0.0", "{sent}");
+    relay.expect_events(&sent.reference(), &["accepted", "delivered"]);
+    for (room, sender) in [("a", vakt("a")), ("b", String::new())] {
+        let refused = relay.client(room).send(&sender, &[&vakt("c")], &message);
+        assert_eq!(refused.said(), "550 5.7.1", "{room} {sender}: {refused}");
+    }
+}
+
 #[test]
 fn an_honest_from_header_is_accepted_in_every_dress() {
     let relay = Setup::three_rooms().start();

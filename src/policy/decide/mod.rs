@@ -11,8 +11,8 @@ mod tests;
 
 use crate::mail::headers::{Author, Claim, Origination};
 use crate::mail::{
-    Address, AddressFault, Certificate, Doubt, Lapse, Lapses, Login, Origin, Peer, Recipient,
-    Reply, RoomId, Station, StationKind, Timestamp, Wishes,
+    Address, AddressFault, Certificate, Domain, Doubt, Lapse, Lapses, Login, Origin, Peer,
+    Recipient, Reply, RoomId, Station, StationKind, Timestamp, Wishes,
 };
 
 use super::table::{Group, Holder, Line, Measure, NextHop, Room, RoutingTable, Source};
@@ -202,16 +202,21 @@ pub fn secure(
 }
 
 /// The line that lets `peer` send as `address`: of the room that the address is in, or of a gateway
-/// where it is in none. A group's address is nobody's to send as.
+/// where it is in none.
 fn holder_of<'a>(peer: &'a Peer, address: &Address, table: &'a RoutingTable) -> Option<&'a Line> {
     if let Some(room) = table.room_of(address.domain()) {
         let same = |holder: &Holder| matches!(holder, Holder::Room(it) if it.id == room.id);
         return first_line(peer, table, same);
     }
-    if table.group(address).is_some() {
+    if is_ours(address, table) {
         return None;
     }
     first_line(peer, table, |holder| !is_room(holder))
+}
+
+/// A group's address, or one of the relay itself: as that nobody sends, and from outside it is a lie.
+fn is_ours(address: &Address, table: &RoutingTable) -> bool {
+    table.group(address).is_some() || table.is_relay(address.domain())
 }
 
 fn first_line<'a>(
@@ -452,7 +457,7 @@ fn accept_one(address: &Address, room: &Room, rule: String, table: &RoutingTable
 /// End of DATA: may this origin write as every mailbox in From, Sender, Resent-From and Resent-Sender?
 pub fn author(
     origin: &Origin,
-    _sender: Option<&Address>,
+    sender: Option<&Address>,
     claims: &[Claim],
     table: &RoutingTable,
 ) -> Result<(), Refused> {
@@ -466,17 +471,23 @@ pub fn author(
             table,
         ));
     }
+    let is_report = sender.is_none();
     claims
         .iter()
-        .try_for_each(|claim| may_claim(origin, claim, table))
+        .try_for_each(|claim| may_claim(origin, is_report, claim, table))
 }
 
-fn may_claim(origin: &Origin, claim: &Claim, table: &RoutingTable) -> Result<(), Refused> {
+fn may_claim(
+    origin: &Origin,
+    is_report: bool,
+    claim: &Claim,
+    table: &RoutingTable,
+) -> Result<(), Refused> {
     let field = claim.field;
     let reply = match &claim.author {
         Author::Mailboxes(mailboxes) if !mailboxes.is_empty() => {
             let mut mailboxes = mailboxes.iter();
-            return mailboxes.try_for_each(|it| may_write_as(origin, field, it, table));
+            return mailboxes.try_for_each(|it| may_write_as(origin, is_report, field, it, table));
         }
         Author::Mailboxes(_) | Author::Unclear => Reply::author_unclear(field.name()),
         Author::Missing => Reply::author_missing(),
@@ -496,8 +507,15 @@ fn bad_author(field: Origination, reply: Reply, table: &RoutingTable) -> Refused
     refused(table, reply, rule)
 }
 
+/// A room's own server reports as `MAILER-DAEMON@` its host's name, which is below the room's domain.
+fn is_host_of(domain: &Domain, room: &RoomId, table: &RoutingTable) -> bool {
+    let room = table.room(room);
+    room.is_some_and(|room| room.domains.iter().any(|it| domain.is_below(it)))
+}
+
 fn may_write_as(
     origin: &Origin,
+    is_report: bool,
     field: Origination,
     mailbox: &str,
     table: &RoutingTable,
@@ -510,7 +528,12 @@ fn may_write_as(
     let (reply, who) = match origin {
         Origin::Relay => return Ok(()),
         Origin::Room(room) if owner == Some(room) => return Ok(()),
-        Origin::Gateway(_) if owner.is_none() && table.group(&address).is_none() => return Ok(()),
+        Origin::Room(room)
+            if is_report && owner.is_none() && is_host_of(address.domain(), room, table) =>
+        {
+            return Ok(());
+        }
+        Origin::Gateway(_) if owner.is_none() && !is_ours(&address, table) => return Ok(()),
         Origin::Room(room) => (
             Reply::author_not_of_room(name, mailbox, room),
             format!("room \"{room}\""),

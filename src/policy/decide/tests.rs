@@ -427,6 +427,7 @@ fn a_refusal_says_what_to_do() {
 #[test]
 fn nobody_writes_as_another() {
     let table = table();
+    let sender = address("vakt@amk-oslo.test");
     let named =
         |names: &[&str]| Author::Mailboxes(names.iter().map(|it| (*it).to_owned()).collect());
     let (oslo, inn) = (room("amk-oslo"), gateway("inn"));
@@ -461,7 +462,7 @@ fn nobody_writes_as_another() {
     for (origin, from, allowed) in cases {
         let answer = author(
             origin,
-            None,
+            Some(&sender),
             &[claim(Origination::From, from.clone())],
             &table,
         );
@@ -474,14 +475,14 @@ fn nobody_writes_as_another() {
                 claim(Origination::From, good(origin)),
                 claim(field, from.clone()),
             ];
-            let answer = author(origin, None, &claims, &table);
+            let answer = author(origin, Some(&sender), &claims, &table);
             assert_eq!(answer.is_ok(), allowed, "{origin:?} {field:?} {from:?}");
         }
     }
     assert!(
         author(
             &oslo,
-            None,
+            Some(&sender),
             &[claim(Origination::Sender, good(&oslo))],
             &table
         )
