@@ -130,7 +130,7 @@ pub struct Sighting {
     pub address: IpAddr,
     /// `TLSv1.3`; `None`: plain text.
     pub tls: Option<String>,
-    /// When the certificate that it showed ends.
+    /// When the certificate that it showed ends; `None` where that proved nothing.
     pub certificate_ends_at: Option<Timestamp>,
     pub lapses: Lapses,
 }

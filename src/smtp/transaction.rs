@@ -259,12 +259,14 @@ impl Transaction {
 
     /// That the client was let in.
     fn sighting(&self, peer: &Peer, now: Timestamp) -> Sighting {
+        let believed = peer.certificate.as_ref();
+        let believed = believed.filter(|it| it.doubt().is_none());
         Sighting {
             station: self.station.clone(),
             at: now,
             address: peer.address.ip().to_canonical(),
             tls: peer.tls.as_ref().map(|it| it.version.clone()),
-            certificate_ends_at: peer.certificate.as_ref().and_then(Certificate::not_after),
+            certificate_ends_at: believed.and_then(Certificate::not_after),
             lapses: self.tolerated,
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! Each of the three is taken up by itself, so that a broken revocation list does not keep a renewed
 //! certificate out, nor the other way round. New files that cannot be used leave the old ones in force,
-//! with an alarm; they are tried again until they can. What is in force and needs a person's eye, such
-//! as an overdue list, is said at the start, when it comes up, and every hour.
+//! with an alarm, which is repeated every hour; they are tried again until they can. What is in force and
+//! needs a person's eye, such as an overdue list, is said at the start, when it comes up, and every hour.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,8 +28,15 @@ struct Part<T> {
     files: Vec<PathBuf>,
     stamps: Vec<Stamp>,
     /// What is on disk could not be taken up yet.
-    is_behind: bool,
+    behind: Option<Behind>,
     value: T,
+}
+
+/// Why not, and when that was said.
+#[derive(Debug, PartialEq, Eq)]
+struct Behind {
+    fault: String,
+    said_at: Instant,
 }
 
 impl<T> Part<T> {
@@ -42,16 +49,16 @@ impl<T> Part<T> {
             what,
             stamps: stamps(&files),
             files,
-            is_behind: false,
+            behind: None,
             value: load()?,
         })
     }
 
     /// Whether something new is in use.
-    fn look_again(&mut self, load: impl FnOnce() -> Result<T, TlsFault>) -> bool {
+    fn look_again(&mut self, now: Instant, load: impl FnOnce() -> Result<T, TlsFault>) -> bool {
         let stamps = stamps(&self.files);
         let is_news = stamps != self.stamps;
-        if !is_news && !self.is_behind {
+        if !is_news && self.behind.is_none() {
             return false;
         }
         self.stamps = stamps;
@@ -60,17 +67,27 @@ impl<T> Part<T> {
             Ok(value) => {
                 self.value = value;
                 tracing::info!(files = ?self.files, "a new {what} is in use");
-                self.is_behind = false;
+                self.behind = None;
             }
             // Often the second file has only not been written yet, or may not be read yet.
-            Err(fault) => {
-                if is_news {
-                    tracing::error!(%fault, "the {what} in use stays in use");
-                }
-                self.is_behind = true;
-            }
+            Err(fault) => self.stays_behind(fault.to_string(), is_news, now),
         }
-        !self.is_behind
+        self.behind.is_none()
+    }
+
+    /// Says so, unless just that was said within the hour.
+    fn stays_behind(&mut self, fault: String, is_news: bool, now: Instant) {
+        let is_said = self.behind.as_ref().is_some_and(|it| {
+            it.fault == fault && now.saturating_duration_since(it.said_at) < SAY_AGAIN
+        });
+        if is_said && !is_news {
+            return;
+        }
+        tracing::error!(%fault, "the {} in use stays in use", self.what);
+        self.behind = Some(Behind {
+            fault,
+            said_at: now,
+        });
     }
 }
 
@@ -130,10 +147,11 @@ impl Reloading {
 
     fn look_again(&mut self) {
         let settings = &self.settings;
-        let is_own_new = self.own.look_again(|| own(settings));
-        let are_authorities_new = self.authorities.look_again(|| authorities(settings));
+        let now = Instant::now();
+        let is_own_new = self.own.look_again(now, || own(settings));
+        let are_authorities_new = self.authorities.look_again(now, || authorities(settings));
         let known = &self.authorities.value;
-        let are_lists_new = self.lists.look_again(|| lists(settings, known));
+        let are_lists_new = self.lists.look_again(now, || lists(settings, known));
         let workstations = match are_authorities_new || are_lists_new {
             true => workstations(known, &self.lists.value),
             // The same, so that open sessions see that nothing has changed for them.
@@ -195,5 +213,47 @@ impl Doubts {
             self.said_at = Some(Instant::now());
         }
         self.said = doubts;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_cannot_be_used_is_said_every_hour_until_it_can() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ca.crl");
+        let load = || {
+            let content = fs::read(&file).map_err(|cause| TlsFault::new(&file, cause))?;
+            let broken = || TlsFault::new(Path::new("ca.crl"), "is broken");
+            content
+                .starts_with(b"good")
+                .then_some(())
+                .ok_or_else(broken)
+        };
+        fs::write(&file, "good").unwrap();
+        let mut part = Part::load("revocation list", vec![file.clone()], load).unwrap();
+        let start = Instant::now();
+        let minutes = |it: u64| start + Duration::from_secs(60 * it);
+        let said = |part: &Part<()>| part.behind.as_ref().map(|it| it.said_at);
+        assert!(!part.look_again(minutes(0), load));
+        assert_eq!(said(&part), None);
+
+        fs::write(&file, "broken").unwrap();
+        for (now, said_at) in [(1, 1), (2, 1), (60, 1), (61, 61), (120, 61), (121, 121)] {
+            assert!(!part.look_again(minutes(now), load));
+            assert_eq!(said(&part), Some(minutes(said_at)), "{now}");
+        }
+        fs::remove_file(&file).unwrap();
+        assert!(!part.look_again(minutes(122), load));
+        assert_eq!(said(&part), Some(minutes(122)), "it is another fault");
+        fs::write(&file, "good again").unwrap();
+        assert!(part.look_again(minutes(123), load));
+        assert_eq!(said(&part), None);
     }
 }

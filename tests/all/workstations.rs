@@ -164,6 +164,24 @@ fn a_workstation_is_listed_by_what_it_was_known() {
 }
 
 #[test]
+fn a_certificate_that_proves_nothing_has_no_days_left() {
+    let relay = Setup::no_rooms()
+        .room_with("a", "maildir:mail/a", LINES)
+        .room("b", "maildir:mail/b")
+        .tls("starttls")
+        .start();
+    let name = "ws1.amk-oslo.nodnett.test";
+    relay.done(&["certs", "dev", "--folder", "stranger", name]);
+    let mut client = Client::greeted(relay.port, "127.0.1.11");
+    client.say("STARTTLS");
+    client.shake_hands_as(&relay.path("certs"), &format!("../stranger/ws-{name}"));
+    client.say("EHLO ws.test");
+    send(&mut client, &vakt("a"));
+    let row = seen(&relay, "127.0.1.11", &[]);
+    assert!(row["certificate_days_left"].is_null(), "{row}");
+}
+
+#[test]
 fn what_a_workstation_would_fail_is_remembered() {
     let lax = "strictness = { bare_newlines = \"report\", unknown_workstations = \"report\" }\n";
     let tables = |lines: &str| {
