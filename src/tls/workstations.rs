@@ -31,6 +31,8 @@ use crate::mail::{Certificate, Doubt, Timestamp};
 /// Certificates that come with a client's: those between it and its authority. With more of them
 /// nothing is proved, so that a list of one of them cannot be hidden behind the others.
 const MOST_BETWEEN: usize = 16;
+/// Moments that a certificate out of time is looked at in, to find whose it is.
+const MOST_LOOKS: usize = 4;
 
 /// A trust anchor of workstations.
 #[derive(Debug, Clone)]
@@ -181,7 +183,7 @@ impl Workstations {
         let mut answer = Err(Doubt::UnknownAuthority);
         for (authority, lists) in &self.authorities {
             let lists: Vec<_> = lists.iter().chain(&between).map(|it| &it.revoked).collect();
-            match self.verify_under(authority, &lists, own, others, now) {
+            match self.verify_in_time(authority, &lists, own, others, now) {
                 // Whoever else vouches for it.
                 Err(Doubt::Revoked) => return Err(Doubt::Revoked),
                 Ok(()) => answer = Ok(()),
@@ -190,6 +192,29 @@ impl Workstations {
             }
         }
         answer
+    }
+
+    /// That it is out of time is said of a certificate before anybody has looked who signed it. Then it
+    /// is looked at as it was in its time: a stranger's is a stranger's, and one that was revoked is that.
+    fn verify_in_time(
+        &self,
+        authority: &Authority,
+        lists: &[&CertRevocationList<'_>],
+        own: &EndEntityCert<'_>,
+        others: &[CertificateDer<'_>],
+        now: Timestamp,
+    ) -> Result<(), Doubt> {
+        let first = self.verify_under(authority, lists, own, others, now);
+        let mut found = first.clone();
+        for _ in 0..MOST_LOOKS {
+            let then = match found {
+                Err(Doubt::Expired(then) | Doubt::NotYetValid(then)) => then,
+                Ok(()) => return first,
+                Err(doubt) => return Err(doubt),
+            };
+            found = self.verify_under(authority, lists, own, others, then);
+        }
+        Err(Doubt::UnknownAuthority)
     }
 
     fn verify_under(
@@ -433,6 +458,19 @@ mod tests {
             // rcgen's own default.
             let the_year_4096 = "4096-01-01T00:00:00Z".parse().ok();
             assert_eq!(certificate.not_after(), the_year_4096);
+        }
+    }
+
+    #[test]
+    fn what_a_stranger_shows_out_of_time_is_still_a_stranger_s() {
+        let (ours, theirs) = (authority(), authority());
+        let foreign = signed_by(&theirs, &["ws1.a.nodnett.test"]);
+        for now in [
+            Timestamp::default(),
+            Timestamp::from_millis(221_845_392_000_000),
+        ] {
+            let judged = trusting(&ours).judge(std::slice::from_ref(&foreign), true, now);
+            assert_eq!(judged.doubt(), Some(&Doubt::UnknownAuthority), "{now}");
         }
     }
 
