@@ -258,13 +258,29 @@ impl Workstations {
     }
 }
 
-/// The next moment at which a certificate of these may come to something else by itself.
-pub(super) fn next_change(chain: &[CertificateDer<'_>], now: Timestamp) -> Option<Timestamp> {
-    let outlines = chain.iter().filter_map(|it| x509::certificate(it));
-    // The last second is valid to its end.
-    let after = |it: Timestamp| it.after(Duration::from_secs(1));
-    let moments = outlines.flat_map(|it| [it.not_before, after(it.not_after)]);
-    moments.filter(|it| *it > now).min()
+/// From when until when certificates come to the same by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span {
+    from: Option<Timestamp>,
+    until: Option<Timestamp>,
+}
+
+impl Span {
+    pub(super) fn around(now: Timestamp, chain: &[CertificateDer<'_>]) -> Self {
+        let outlines = chain.iter().filter_map(|it| x509::certificate(it));
+        // The last second is valid to its end.
+        let after = |it: Timestamp| it.after(Duration::from_secs(1));
+        let moments = outlines.flat_map(|it| [it.not_before, after(it.not_after)]);
+        let (past, future): (Vec<_>, Vec<_>) = moments.partition(|it| *it <= now);
+        Self {
+            from: past.into_iter().max(),
+            until: future.into_iter().min(),
+        }
+    }
+
+    pub(super) fn holds(&self, now: Timestamp) -> bool {
+        self.from.is_none_or(|it| it <= now) && self.until.is_none_or(|it| now < it)
+    }
 }
 
 fn unix(moment: Timestamp) -> UnixTime {
@@ -526,7 +542,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_change_is_the_nearest_bound_of_any_of_them() {
+    fn a_span_reaches_to_the_nearest_bounds_of_any_of_them() {
         let dated = |from: i32, until: i32| {
             let mut params = CertificateParams::new(Vec::new()).unwrap();
             params.not_before = rcgen::date_time_ymd(from, 1, 1);
@@ -536,15 +552,29 @@ mod tests {
         };
         let unreadable = CertificateDer::from(vec![0x30]);
         let chain = [dated(2020, 2040), unreadable, dated(2030, 2035)];
-        for (now, next) in [
-            ("2010-01-01T00:00:00Z", Some("2020-01-01T00:00:00Z")),
-            ("2025-01-01T00:00:00Z", Some("2030-01-01T00:00:00Z")),
-            ("2030-01-01T00:00:00Z", Some("2035-01-01T00:00:01Z")),
-            ("2035-01-01T00:00:01Z", Some("2040-01-01T00:00:01Z")),
-            ("2050-01-01T00:00:00Z", None),
+        let bounds = [
+            "2020-01-01T00:00:00Z",
+            "2030-01-01T00:00:00Z",
+            "2035-01-01T00:00:01Z",
+            "2040-01-01T00:00:01Z",
+        ];
+        let bounds: Vec<Timestamp> = bounds.iter().map(|it| it.parse().unwrap()).collect();
+        for (now, from, until) in [
+            ("2010-01-01T00:00:00Z", None, Some(0)),
+            ("2025-01-01T00:00:00Z", Some(0), Some(1)),
+            ("2030-01-01T00:00:00Z", Some(1), Some(2)),
+            ("2035-01-01T00:00:01Z", Some(2), Some(3)),
+            ("2050-01-01T00:00:00Z", Some(3), None),
         ] {
-            let next = next.map(|it| it.parse().unwrap());
-            assert_eq!(next_change(&chain, now.parse().unwrap()), next, "{now}");
+            let [from, until] = [from, until].map(|it: Option<usize>| it.map(|at| bounds[at]));
+            let now = now.parse().unwrap();
+            let span = Span::around(now, &chain);
+            assert_eq!(span, Span { from, until }, "{now}");
+            assert!(span.holds(now));
+            assert!(until.is_none_or(|it| !span.holds(it)), "set forward");
+            assert!(from.is_none_or(|it| span.holds(it)));
+            let before = from.map(|it| Timestamp::from_millis(it.as_millis() - 1));
+            assert!(before.is_none_or(|it| !span.holds(it)), "set back");
         }
     }
 }
