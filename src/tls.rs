@@ -113,6 +113,7 @@ pub struct Accepted {
 /// the session lasts, since it may outlive the certificate.
 #[derive(Debug)]
 pub struct Shown {
+    /// None: it is not looked at again.
     chain: Vec<CertificateDer<'static>>,
     holds_key: bool,
     certificate: Certificate,
@@ -129,10 +130,11 @@ impl Shown {
         now: Timestamp,
     ) -> Self {
         let certificate = judges.judge(&chain, holds_key, now);
+        let is_kept = workstations::is_worth_keeping(&chain, &certificate);
         Self {
             certificate,
             span: Span::around(now, &chain),
-            chain,
+            chain: if is_kept { chain } else { Vec::new() },
             holds_key,
             judges,
         }
@@ -146,6 +148,10 @@ impl Shown {
     pub fn look_again(&mut self, incoming: &Incoming, now: Timestamp) -> Option<&Certificate> {
         let judges = incoming.workstations.as_ref().unwrap_or(&self.judges);
         if Arc::ptr_eq(judges, &self.judges) && self.span.holds(now) {
+            return None;
+        }
+        if self.chain.is_empty() {
+            self.judges = Arc::clone(judges);
             return None;
         }
         let before = self.certificate.clone();

@@ -31,6 +31,11 @@ use crate::mail::{Certificate, Doubt, Timestamp};
 /// Certificates that come with a client's: those between it and its authority. With more of them
 /// nothing is proved, so that a list of one of them cannot be hidden behind the others.
 const MOST_BETWEEN: usize = 16;
+/// With more of them there is no handshake: the TLS library keeps each for as long as the connection
+/// lasts, however small.
+const MOST_SHOWN: usize = 100;
+/// Octets of a client's certificates that are kept, to look at them again, though they prove nothing.
+const MOST_KEPT: usize = 8 * 1024;
 /// Moments that a certificate out of time is looked at in, to find whose it is.
 const MOST_LOOKS: usize = 4;
 
@@ -157,7 +162,6 @@ impl Workstations {
         let Some((own, others)) = chain.split_first() else {
             return Certificate::new([], None, Some(Doubt::Unreadable));
         };
-        let names = dns_names(own);
         let not_after = x509::certificate(own).map(|it| it.not_after);
         let doubt = match EndEntityCert::try_from(own) {
             Err(_) => Some(Doubt::Unreadable),
@@ -165,7 +169,9 @@ impl Workstations {
             Ok(_) if !holds_key => Some(Doubt::KeyUnproved),
             Ok(own) => self.verify(&own, others, now).err(),
         };
-        let nameless = names.is_empty().then_some(Doubt::Nameless);
+        let own = EndEntityCert::try_from(own).ok();
+        let mut names = own.iter().flat_map(dns_names).peekable();
+        let nameless = names.peek().is_none().then_some(Doubt::Nameless);
         Certificate::new(names, not_after, doubt.or(nameless))
     }
 
@@ -255,6 +261,20 @@ impl Workstations {
             signers.any(|it| has_signed(Some(it), list, &self.algorithms))
         };
         self.others.iter().filter(is_signed).cloned().collect()
+    }
+}
+
+/// Whether these may come to something else while the session lasts, and are not too much to be kept
+/// until then.
+pub(super) fn is_worth_keeping(chain: &[CertificateDer<'_>], comes_to: &Certificate) -> bool {
+    match comes_to.doubt() {
+        None => true,
+        // Whatever is vouched for or revoked.
+        Some(Doubt::KeyUnproved | Doubt::Unreadable) => false,
+        Some(_) => {
+            let octets: usize = chain.iter().map(|it| it.len()).sum();
+            chain.len() <= 1 + MOST_BETWEEN && octets <= MOST_KEPT
+        }
     }
 }
 
@@ -372,10 +392,13 @@ impl ClientCertVerifier for Witness {
     fn verify_client_cert(
         &self,
         _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
+        others: &[CertificateDer<'_>],
         _: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        Ok(ClientCertVerified::assertion())
+        match others.len() > MOST_SHOWN {
+            true => Err(Error::General("too many certificates".to_owned())),
+            false => Ok(ClientCertVerified::assertion()),
+        }
     }
 
     fn verify_tls12_signature(
@@ -413,11 +436,9 @@ impl ClientCertVerifier for Witness {
     }
 }
 
-/// The dNSName entries of the subjectAltName (RFC 5280 §4.2.1.6).
-fn dns_names(certificate: &CertificateDer<'_>) -> Vec<String> {
-    EndEntityCert::try_from(certificate)
-        .map(|it| it.valid_dns_names().map(str::to_owned).collect())
-        .unwrap_or_default()
+/// The dNSName entries of the subjectAltName (RFC 5280 §4.2.1.6); at most 253 octets each.
+fn dns_names<'a>(certificate: &EndEntityCert<'a>) -> impl Iterator<Item = String> + use<'a> {
+    certificate.valid_dns_names().map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -474,6 +495,55 @@ mod tests {
             // rcgen's own default.
             let the_year_4096 = "4096-01-01T00:00:00Z".parse().ok();
             assert_eq!(certificate.not_after(), the_year_4096);
+        }
+    }
+
+    /// 20,000 names fit into a handshake, and each costs memory for as long as the connection lasts.
+    #[test]
+    fn of_a_certificate_that_proves_nothing_few_names_are_kept() {
+        let (ours, theirs) = (authority(), authority());
+        let names = vec!["a.test"; 2_000];
+        let workstations = trusting(&ours);
+        for (signer, holds_key) in [(&theirs, true), (&ours, false)] {
+            let judged = workstations.judge(&[signed_by(signer, &names)], holds_key, NOW);
+            assert!(judged.doubt().is_some());
+            assert!(judged.claims().len() <= 8, "{}", judged.claims().len());
+            assert_eq!(judged.to_string(), "a.test and 1999 others");
+        }
+        // Whoever our authority has given many names has them all.
+        let judged = workstations.judge(&[signed_by(&ours, &names)], true, NOW);
+        assert_eq!(judged.names().len(), 2_000);
+    }
+
+    #[test]
+    fn of_certificates_that_prove_nothing_little_is_kept() {
+        let (ours, theirs) = (authority(), authority());
+        let (few, many) = (vec!["a.test"; 10], vec!["a.test"; 2_000]);
+        let unreadable = CertificateDer::from(vec![0x30]);
+        for (chain, holds_key, is_kept) in [
+            (vec![signed_by(&ours, &few)], true, true),
+            (vec![signed_by(&ours, &many)], true, true),
+            (vec![signed_by(&ours, &few)], false, false),
+            (vec![signed_by(&theirs, &few)], true, true),
+            (vec![signed_by(&theirs, &many)], true, false),
+            (vec![signed_by(&theirs, &few); 18], true, false),
+            (vec![unreadable], true, false),
+        ] {
+            let judged = trusting(&ours).judge(&chain, holds_key, NOW);
+            assert_eq!(is_worth_keeping(&chain, &judged), is_kept, "{judged:?}");
+        }
+    }
+
+    #[test]
+    fn a_handshake_with_very_many_certificates_fails() {
+        let ours = authority();
+        let witness = Witness::new(Arc::new(trusting(&ours)));
+        let own = signed_by(&ours, &["ws1.a.nodnett.test"]);
+        let time = unix(NOW);
+        for (count, passes) in [(0, true), (100, true), (101, false)] {
+            let others = vec![CertificateDer::from(Vec::new()); count];
+            let verified = witness.verify_client_cert(&own, &others, time);
+            assert_eq!(verified.is_ok(), passes, "{count}");
         }
     }
 
