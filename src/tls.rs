@@ -34,7 +34,7 @@ use crate::secrecy;
 pub use next_hops::{Identity, Outgoing, Voucher};
 pub use reloading::Reloading;
 pub use tokio_rustls::rustls::ClientConfig;
-use workstations::{Authority, Witness, Workstations};
+use workstations::{Authority, Span, Witness, Workstations};
 
 /// `[tls]` of the settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -113,12 +113,13 @@ pub struct Accepted {
 /// the session lasts, since it may outlive the certificate.
 #[derive(Debug)]
 pub struct Shown {
+    /// None: it is not looked at again.
     chain: Vec<CertificateDer<'static>>,
     holds_key: bool,
     certificate: Certificate,
     judges: Arc<Workstations>,
-    /// When it may come to something else by itself.
-    changes_at: Option<Timestamp>,
+    /// When it comes to the same by itself.
+    span: Span,
 }
 
 impl Shown {
@@ -128,10 +129,12 @@ impl Shown {
         judges: Arc<Workstations>,
         now: Timestamp,
     ) -> Self {
+        let certificate = judges.judge(&chain, holds_key, now);
+        let is_kept = workstations::is_worth_keeping(&chain, &certificate);
         Self {
-            certificate: judges.judge(&chain, holds_key, now),
-            changes_at: workstations::next_change(&chain, now),
-            chain,
+            certificate,
+            span: Span::around(now, &chain),
+            chain: if is_kept { chain } else { Vec::new() },
             holds_key,
             judges,
         }
@@ -144,8 +147,11 @@ impl Shown {
     /// Looks again if anything has changed since. `Some`: it comes to something else now.
     pub fn look_again(&mut self, incoming: &Incoming, now: Timestamp) -> Option<&Certificate> {
         let judges = incoming.workstations.as_ref().unwrap_or(&self.judges);
-        let is_due = self.changes_at.is_some_and(|at| at <= now);
-        if Arc::ptr_eq(judges, &self.judges) && !is_due {
+        if Arc::ptr_eq(judges, &self.judges) && self.span.holds(now) {
+            return None;
+        }
+        if self.chain.is_empty() {
+            self.judges = Arc::clone(judges);
             return None;
         }
         let before = self.certificate.clone();

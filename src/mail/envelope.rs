@@ -99,27 +99,36 @@ impl Peer {
     }
 }
 
+/// Names that are kept of a certificate that proves none of them.
+const MOST_CLAIMS: usize = 8;
+
 /// The certificate that a client has shown. It proves its names, or nothing at all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate {
     names: Arc<[String]>,
+    /// So many more are in it.
+    left_out: usize,
     not_after: Option<Timestamp>,
     doubt: Option<Doubt>,
 }
 
 impl Certificate {
-    /// `names`: the DNS names in it. `doubt`: why they are not proved.
+    /// `names`: the DNS names in it. `doubt`: why they are not proved; few of them are kept then, since
+    /// anybody may write as many as it likes. Whatever an authority of ours has vouched for is kept.
     pub fn new(
         names: impl IntoIterator<Item = String>,
         not_after: Option<Timestamp>,
         doubt: Option<Doubt>,
     ) -> Self {
-        let mut names: Vec<String> = names.into_iter().collect();
-        names
-            .iter_mut()
-            .for_each(|name| name.make_ascii_lowercase());
+        let most = match doubt {
+            None => usize::MAX,
+            Some(_) => MOST_CLAIMS,
+        };
+        let mut names = names.into_iter();
+        let kept = names.by_ref().take(most);
         Self {
-            names: names.into(),
+            names: kept.map(|name| name.to_ascii_lowercase()).collect(),
+            left_out: names.count(),
             not_after,
             doubt,
         }
@@ -133,8 +142,8 @@ impl Certificate {
         }
     }
 
-    /// The DNS names that are written in it, by whomever: for people to find it by, and never to be
-    /// believed.
+    /// The first DNS names that are written in it, by whomever: for people to find it by, and never to
+    /// be believed.
     pub fn claims(&self) -> &[String] {
         &self.names
     }
@@ -155,8 +164,10 @@ impl fmt::Display for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.names.split_first() {
             None => f.write_str("without a DNS name"),
-            Some((name, [])) => f.write_str(name),
-            Some((name, others)) => write!(f, "{name} and {} others", others.len()),
+            Some((name, others)) => match others.len().saturating_add(self.left_out) {
+                0 => f.write_str(name),
+                others => write!(f, "{name} and {others} others"),
+            },
         }
     }
 }

@@ -31,6 +31,13 @@ use crate::mail::{Certificate, Doubt, Timestamp};
 /// Certificates that come with a client's: those between it and its authority. With more of them
 /// nothing is proved, so that a list of one of them cannot be hidden behind the others.
 const MOST_BETWEEN: usize = 16;
+/// With more of them there is no handshake: the TLS library keeps each for as long as the connection
+/// lasts, however small.
+const MOST_SHOWN: usize = 100;
+/// Octets of a client's certificates that are kept, to look at them again, though they prove nothing.
+const MOST_KEPT: usize = 8 * 1024;
+/// Moments that a certificate out of time is looked at in, to find whose it is.
+const MOST_LOOKS: usize = 4;
 
 /// A trust anchor of workstations.
 #[derive(Debug, Clone)]
@@ -155,7 +162,6 @@ impl Workstations {
         let Some((own, others)) = chain.split_first() else {
             return Certificate::new([], None, Some(Doubt::Unreadable));
         };
-        let names = dns_names(own);
         let not_after = x509::certificate(own).map(|it| it.not_after);
         let doubt = match EndEntityCert::try_from(own) {
             Err(_) => Some(Doubt::Unreadable),
@@ -163,7 +169,9 @@ impl Workstations {
             Ok(_) if !holds_key => Some(Doubt::KeyUnproved),
             Ok(own) => self.verify(&own, others, now).err(),
         };
-        let nameless = names.is_empty().then_some(Doubt::Nameless);
+        let own = EndEntityCert::try_from(own).ok();
+        let mut names = own.iter().flat_map(dns_names).peekable();
+        let nameless = names.peek().is_none().then_some(Doubt::Nameless);
         Certificate::new(names, not_after, doubt.or(nameless))
     }
 
@@ -181,7 +189,7 @@ impl Workstations {
         let mut answer = Err(Doubt::UnknownAuthority);
         for (authority, lists) in &self.authorities {
             let lists: Vec<_> = lists.iter().chain(&between).map(|it| &it.revoked).collect();
-            match self.verify_under(authority, &lists, own, others, now) {
+            match self.verify_in_time(authority, &lists, own, others, now) {
                 // Whoever else vouches for it.
                 Err(Doubt::Revoked) => return Err(Doubt::Revoked),
                 Ok(()) => answer = Ok(()),
@@ -190,6 +198,29 @@ impl Workstations {
             }
         }
         answer
+    }
+
+    /// That it is out of time is said of a certificate before anybody has looked who signed it. Then it
+    /// is looked at as it was in its time: a stranger's is a stranger's, and one that was revoked is that.
+    fn verify_in_time(
+        &self,
+        authority: &Authority,
+        lists: &[&CertRevocationList<'_>],
+        own: &EndEntityCert<'_>,
+        others: &[CertificateDer<'_>],
+        now: Timestamp,
+    ) -> Result<(), Doubt> {
+        let first = self.verify_under(authority, lists, own, others, now);
+        let mut found = first.clone();
+        for _ in 0..MOST_LOOKS {
+            let then = match found {
+                Err(Doubt::Expired(then) | Doubt::NotYetValid(then)) => then,
+                Ok(()) => return first,
+                Err(doubt) => return Err(doubt),
+            };
+            found = self.verify_under(authority, lists, own, others, then);
+        }
+        Err(Doubt::UnknownAuthority)
     }
 
     fn verify_under(
@@ -233,13 +264,43 @@ impl Workstations {
     }
 }
 
-/// The next moment at which a certificate of these may come to something else by itself.
-pub(super) fn next_change(chain: &[CertificateDer<'_>], now: Timestamp) -> Option<Timestamp> {
-    let outlines = chain.iter().filter_map(|it| x509::certificate(it));
-    // The last second is valid to its end.
-    let after = |it: Timestamp| it.after(Duration::from_secs(1));
-    let moments = outlines.flat_map(|it| [it.not_before, after(it.not_after)]);
-    moments.filter(|it| *it > now).min()
+/// Whether these may come to something else while the session lasts, and are not too much to be kept
+/// until then.
+pub(super) fn is_worth_keeping(chain: &[CertificateDer<'_>], comes_to: &Certificate) -> bool {
+    match comes_to.doubt() {
+        None => true,
+        // Whatever is vouched for or revoked.
+        Some(Doubt::KeyUnproved | Doubt::Unreadable) => false,
+        Some(_) => {
+            let octets: usize = chain.iter().map(|it| it.len()).sum();
+            chain.len() <= 1 + MOST_BETWEEN && octets <= MOST_KEPT
+        }
+    }
+}
+
+/// From when until when certificates come to the same by themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span {
+    from: Option<Timestamp>,
+    until: Option<Timestamp>,
+}
+
+impl Span {
+    pub(super) fn around(now: Timestamp, chain: &[CertificateDer<'_>]) -> Self {
+        let outlines = chain.iter().filter_map(|it| x509::certificate(it));
+        // The last second is valid to its end.
+        let after = |it: Timestamp| it.after(Duration::from_secs(1));
+        let moments = outlines.flat_map(|it| [it.not_before, after(it.not_after)]);
+        let (past, future): (Vec<_>, Vec<_>) = moments.partition(|it| *it <= now);
+        Self {
+            from: past.into_iter().max(),
+            until: future.into_iter().min(),
+        }
+    }
+
+    pub(super) fn holds(&self, now: Timestamp) -> bool {
+        self.from.is_none_or(|it| it <= now) && self.until.is_none_or(|it| now < it)
+    }
 }
 
 fn unix(moment: Timestamp) -> UnixTime {
@@ -331,10 +392,13 @@ impl ClientCertVerifier for Witness {
     fn verify_client_cert(
         &self,
         _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
+        others: &[CertificateDer<'_>],
         _: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        Ok(ClientCertVerified::assertion())
+        match others.len() > MOST_SHOWN {
+            true => Err(Error::General("too many certificates".to_owned())),
+            false => Ok(ClientCertVerified::assertion()),
+        }
     }
 
     fn verify_tls12_signature(
@@ -372,11 +436,9 @@ impl ClientCertVerifier for Witness {
     }
 }
 
-/// The dNSName entries of the subjectAltName (RFC 5280 §4.2.1.6).
-fn dns_names(certificate: &CertificateDer<'_>) -> Vec<String> {
-    EndEntityCert::try_from(certificate)
-        .map(|it| it.valid_dns_names().map(str::to_owned).collect())
-        .unwrap_or_default()
+/// The dNSName entries of the subjectAltName (RFC 5280 §4.2.1.6); at most 253 octets each.
+fn dns_names<'a>(certificate: &EndEntityCert<'a>) -> impl Iterator<Item = String> + use<'a> {
+    certificate.valid_dns_names().map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -436,6 +498,68 @@ mod tests {
         }
     }
 
+    /// 20,000 names fit into a handshake, and each costs memory for as long as the connection lasts.
+    #[test]
+    fn of_a_certificate_that_proves_nothing_few_names_are_kept() {
+        let (ours, theirs) = (authority(), authority());
+        let names = vec!["a.test"; 2_000];
+        let workstations = trusting(&ours);
+        for (signer, holds_key) in [(&theirs, true), (&ours, false)] {
+            let judged = workstations.judge(&[signed_by(signer, &names)], holds_key, NOW);
+            assert!(judged.doubt().is_some());
+            assert!(judged.claims().len() <= 8, "{}", judged.claims().len());
+            assert_eq!(judged.to_string(), "a.test and 1999 others");
+        }
+        // Whoever our authority has given many names has them all.
+        let judged = workstations.judge(&[signed_by(&ours, &names)], true, NOW);
+        assert_eq!(judged.names().len(), 2_000);
+    }
+
+    #[test]
+    fn of_certificates_that_prove_nothing_little_is_kept() {
+        let (ours, theirs) = (authority(), authority());
+        let (few, many) = (vec!["a.test"; 10], vec!["a.test"; 2_000]);
+        let unreadable = CertificateDer::from(vec![0x30]);
+        for (chain, holds_key, is_kept) in [
+            (vec![signed_by(&ours, &few)], true, true),
+            (vec![signed_by(&ours, &many)], true, true),
+            (vec![signed_by(&ours, &few)], false, false),
+            (vec![signed_by(&theirs, &few)], true, true),
+            (vec![signed_by(&theirs, &many)], true, false),
+            (vec![signed_by(&theirs, &few); 18], true, false),
+            (vec![unreadable], true, false),
+        ] {
+            let judged = trusting(&ours).judge(&chain, holds_key, NOW);
+            assert_eq!(is_worth_keeping(&chain, &judged), is_kept, "{judged:?}");
+        }
+    }
+
+    #[test]
+    fn a_handshake_with_very_many_certificates_fails() {
+        let ours = authority();
+        let witness = Witness::new(Arc::new(trusting(&ours)));
+        let own = signed_by(&ours, &["ws1.a.nodnett.test"]);
+        let time = unix(NOW);
+        for (count, passes) in [(0, true), (100, true), (101, false)] {
+            let others = vec![CertificateDer::from(Vec::new()); count];
+            let verified = witness.verify_client_cert(&own, &others, time);
+            assert_eq!(verified.is_ok(), passes, "{count}");
+        }
+    }
+
+    #[test]
+    fn what_a_stranger_shows_out_of_time_is_still_a_stranger_s() {
+        let (ours, theirs) = (authority(), authority());
+        let foreign = signed_by(&theirs, &["ws1.a.nodnett.test"]);
+        for now in [
+            Timestamp::default(),
+            Timestamp::from_millis(221_845_392_000_000),
+        ] {
+            let judged = trusting(&ours).judge(std::slice::from_ref(&foreign), true, now);
+            assert_eq!(judged.doubt(), Some(&Doubt::UnknownAuthority), "{now}");
+        }
+    }
+
     #[test]
     fn believes_nothing_else_and_says_why() {
         let (ours, theirs) = (authority(), authority());
@@ -488,7 +612,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_change_is_the_nearest_bound_of_any_of_them() {
+    fn a_span_reaches_to_the_nearest_bounds_of_any_of_them() {
         let dated = |from: i32, until: i32| {
             let mut params = CertificateParams::new(Vec::new()).unwrap();
             params.not_before = rcgen::date_time_ymd(from, 1, 1);
@@ -498,15 +622,29 @@ mod tests {
         };
         let unreadable = CertificateDer::from(vec![0x30]);
         let chain = [dated(2020, 2040), unreadable, dated(2030, 2035)];
-        for (now, next) in [
-            ("2010-01-01T00:00:00Z", Some("2020-01-01T00:00:00Z")),
-            ("2025-01-01T00:00:00Z", Some("2030-01-01T00:00:00Z")),
-            ("2030-01-01T00:00:00Z", Some("2035-01-01T00:00:01Z")),
-            ("2035-01-01T00:00:01Z", Some("2040-01-01T00:00:01Z")),
-            ("2050-01-01T00:00:00Z", None),
+        let bounds = [
+            "2020-01-01T00:00:00Z",
+            "2030-01-01T00:00:00Z",
+            "2035-01-01T00:00:01Z",
+            "2040-01-01T00:00:01Z",
+        ];
+        let bounds: Vec<Timestamp> = bounds.iter().map(|it| it.parse().unwrap()).collect();
+        for (now, from, until) in [
+            ("2010-01-01T00:00:00Z", None, Some(0)),
+            ("2025-01-01T00:00:00Z", Some(0), Some(1)),
+            ("2030-01-01T00:00:00Z", Some(1), Some(2)),
+            ("2035-01-01T00:00:01Z", Some(2), Some(3)),
+            ("2050-01-01T00:00:00Z", Some(3), None),
         ] {
-            let next = next.map(|it| it.parse().unwrap());
-            assert_eq!(next_change(&chain, now.parse().unwrap()), next, "{now}");
+            let [from, until] = [from, until].map(|it: Option<usize>| it.map(|at| bounds[at]));
+            let now = now.parse().unwrap();
+            let span = Span::around(now, &chain);
+            assert_eq!(span, Span { from, until }, "{now}");
+            assert!(span.holds(now));
+            assert!(until.is_none_or(|it| !span.holds(it)), "set forward");
+            assert!(from.is_none_or(|it| span.holds(it)));
+            let before = from.map(|it| Timestamp::from_millis(it.as_millis() - 1));
+            assert!(before.is_none_or(|it| !span.holds(it)), "set back");
         }
     }
 }

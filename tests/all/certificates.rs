@@ -236,8 +236,11 @@ fn a_certificate_that_expires_takes_its_session_along() {
             "{refused}"
         );
     }
+    // Good again, in the session that had seen it end too.
     clock.set(0);
-    expect_sent(&relay, &mut shown(&relay, ELSEWHERE, FILE));
+    for client in [&mut open, &mut shown(&relay, ELSEWHERE, FILE)] {
+        expect_sent(&relay, client);
+    }
     clock.set(-1000 * DAY);
     let refused = mail_from_a(&mut shown(&relay, ELSEWHERE, FILE));
     assert!(refused.contains("is not valid before 20"), "{refused}");
@@ -558,6 +561,35 @@ fn a_certificate_without_its_key_or_without_sense_proves_nothing() {
             assert!(answer.contains(said), "{source} {said}: {answer}");
         }
     }
+}
+
+#[test]
+fn only_what_our_authority_has_signed_leaves_a_line_in_the_log() {
+    let relay = setup("starttls").start();
+    let certs = relay.path("certs");
+    relay.done(&["certs", "dev", "--folder", "stranger", NAME]);
+    for folder in [&certs, &relay.path("stranger")] {
+        sign(folder, "expired", |it| {
+            it.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        });
+    }
+    let own = CertificateDer::from_pem_file(certs.join(format!("{FILE}.pem"))).unwrap();
+    let another = PrivateKeyDer::from_pem_file(certs.join("relay.key")).unwrap();
+    let mut client = Client::greeted(relay.port, ELSEWHERE);
+    assert_eq!(client.say("STARTTLS").code, 220);
+    client.shake_hands_showing(&certs, vec![own], another);
+    assert_eq!(client.say("EHLO ws.test").code, 250);
+    for file in ["../stranger/expired", "expired"] {
+        shown(&relay, ELSEWHERE, file);
+    }
+    let lines = || {
+        let log = relay.log();
+        let lines = log.lines().filter(|it| it.contains("the certificate "));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let line = format!("the certificate {NAME} expired at 2020-01-01");
+    wait::until("its line", || lines().iter().any(|it| it.contains(&line)));
+    assert_eq!(lines().len(), 1, "{:?}", lines());
 }
 
 #[test]

@@ -530,13 +530,14 @@ impl Visit {
     }
 }
 
-/// Why a client is not who its certificate says is found here, even if it never sends anything.
+/// Why a client is not who its certificate says is found here, even if it never sends anything. What
+/// anybody can show fills no log: only what our authority has signed is told of.
 fn tell_of(certificate: &Certificate, client: SocketAddr) {
     match certificate.doubt() {
-        Some(doubt @ Doubt::UnknownAuthority) => {
-            tracing::debug!(%client, "the certificate {certificate} {doubt}");
+        Some(doubt @ (Doubt::Revoked | Doubt::Expired(_) | Doubt::NotYetValid(_))) => {
+            tracing::info!(%client, "the certificate {certificate} {doubt}");
         }
-        Some(doubt) => tracing::info!(%client, "the certificate {certificate} {doubt}"),
+        Some(doubt) => tracing::debug!(%client, "the certificate {certificate} {doubt}"),
         None => tracing::debug!(%client, "the certificate {certificate} is good"),
     }
 }
