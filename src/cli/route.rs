@@ -38,7 +38,7 @@ pub(super) enum Command {
     Explain {
         from: String,
         to: String,
-        /// The client's address, or the user that it logs in as; left out, any workstation of FROM's room
+        /// The client's address, the user that it logs in as, or a name in its certificate; left out, any workstation of FROM's room
         #[arg(long, value_name = "IP or USER")]
         client: Option<String>,
         #[arg(long)]

@@ -9,9 +9,10 @@ use serde::Serialize;
 use super::{Decision, Refused, decide, refused, route, sender};
 use crate::credential;
 use crate::mail::{
-    Address, AddressFault, Login, Origin, Peer, Protocol, Recipient, Reply, RoomId, Timestamp,
+    Address, AddressFault, Certificate, Login, Origin, Peer, Protocol, Recipient, Reply, RoomId,
+    Timestamp,
 };
-use crate::policy::table::{NextHop, RoutingTable};
+use crate::policy::table::{Measure, NextHop, RoutingTable};
 
 /// One decision, for `ilbud route explain`: a line of its listing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -31,15 +32,15 @@ pub struct Explanation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Client {
     Address(IpAddr),
-    /// Logged in with a password.
-    User(String),
+    /// A user, or a name in a certificate.
+    Named(String),
 }
 
-/// An address, or else a user.
+/// An address, or else a name.
 impl From<&str> for Client {
     fn from(text: &str) -> Self {
-        let user = |_| Self::User(credential::user_name(text).unwrap_or_else(|| text.to_owned()));
-        text.parse().map_or_else(user, Self::Address)
+        let name = |_| Self::Named(credential::user_name(text).unwrap_or_else(|| text.to_owned()));
+        text.parse().map_or_else(name, Self::Address)
     }
 }
 
@@ -60,7 +61,17 @@ pub fn explain(
         now,
     };
     match question.origin(client) {
-        Ok((origin, sender)) => question.answer(decide(&origin, sender.as_ref(), to, table, now)),
+        Ok((origin, sender)) => {
+            let mut found = question.answer(decide(&origin, sender.as_ref(), to, table, now));
+            if table.strictness(&origin).missing_tls == Measure::Enforce {
+                for accepted in found.iter_mut().filter(|it| it.decision == "accept") {
+                    accepted
+                        .rule
+                        .push_str("; under TLS only, as missing_tls = \"enforce\" says");
+                }
+            }
+            found
+        }
         Err(refused) => vec![question.negative("refuse", &refused)],
     }
 }
@@ -85,7 +96,12 @@ impl Question<'_> {
         };
         let origin = match client {
             Some(client) => {
-                let admitted = sender(&visitor(client), from.as_ref(), false, self.table)?;
+                let admitted = sender(
+                    &visitor(client, self.table),
+                    from.as_ref(),
+                    false,
+                    self.table,
+                )?;
                 admitted.station.origin
             }
             None => self.presumed(from.as_ref())?,
@@ -178,21 +194,32 @@ impl Question<'_> {
     }
 }
 
-/// A client of which nothing but this is known.
-pub(super) fn visitor(client: &Client) -> Peer {
-    let (address, user) = match client {
-        Client::Address(address) => (*address, None),
-        Client::User(name) => (
-            IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            Some(Login::User(name.clone())),
-        ),
-    };
-    Peer {
+/// A client of which nothing but this is known. A name that is no user's may be a certificate's.
+pub(super) fn visitor(client: &Client, table: &RoutingTable) -> Peer {
+    let nobody = |address| Peer {
         address: SocketAddr::new(address, 0),
         helo: String::new(),
         protocol: Protocol::Esmtp,
         tls: None,
         certificate: None,
-        user,
+        user: None,
+    };
+    let name = match client {
+        Client::Address(address) => return nobody(*address),
+        Client::Named(name) => name,
+    };
+    let nowhere = nobody(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+    let certified = Peer {
+        certificate: Some(Certificate::new(vec![name.to_lowercase()], None, None)),
+        ..nowhere.clone()
+    };
+    let user = Peer {
+        user: Some(Login::User(name.clone())),
+        ..nowhere
+    };
+    let is_known = |peer: &Peer| table.lines(peer).next().is_some();
+    match is_known(&certified) && !is_known(&user) {
+        true => certified,
+        false => user,
     }
 }

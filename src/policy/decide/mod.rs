@@ -1,13 +1,15 @@
 //! May this peer send, as this sender, to this recipient, and why.
 //!
 //! Each question of the SMTP dialogue is one function: [`sender`] at MAIL FROM, [`decide`] at RCPT
-//! TO, [`author`] at the end of DATA, [`route`] at each attempt, and [`explain`] for a person who
-//! asks all of them at once. Every answer names the line of the table that gave it. What matches no
-//! line is refused.
+//! TO, [`author`] at the end of DATA, [`secure`] wherever it matters how it is spoken, [`route`] at each
+//! attempt, and [`explain`] for a person who asks all of them at once. Every answer names the line of
+//! the table that gave it. What matches no line is refused.
 
 mod explain;
 #[cfg(test)]
 mod tests;
+
+use std::fmt::Write as _;
 
 use crate::mail::headers::{Author, Claim, Origination};
 use crate::mail::{
@@ -286,8 +288,10 @@ fn with_certificate(peer: &Peer, refused: Refused) -> Refused {
 fn nobody(peer: &Peer, could_identify: bool, table: &RoutingTable) -> Refused {
     let client = peer.address.ip().to_canonical();
     if let Some(user) = peer.user.as_ref().map(Login::name) {
-        let rule =
-            format!("no workstation is user {user:?}, no workstation or gateway is {client}");
+        let mut rule = format!("no workstation is user {user:?}");
+        if !client.is_unspecified() {
+            let _ = write!(rule, ", no workstation or gateway is {client}");
+        }
         return refused(table, Reply::user_of_no_room(user), rule);
     }
     let reply = match (could_identify, peer.tls.is_some()) {

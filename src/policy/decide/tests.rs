@@ -84,7 +84,7 @@ fn address(text: &str) -> Address {
 }
 
 fn peer(client: &str) -> Peer {
-    visitor(&Client::from(client))
+    visitor(&Client::from(client), &table())
 }
 
 fn proving(names: &[&str]) -> Certificate {
@@ -533,6 +533,9 @@ fn explains_itself() {
             "refuse network 10.2.0.0/24 is room \"hamar\", which may not send as vakt@amk-oslo.test []"]),
         ("vakt@bergen.test", "vakt@bergen.test", Some("oslo-ws3"), vec![
             "refuse user \"oslo-ws3\" is room \"amk-oslo\", which may not send as vakt@bergen.test []"]),
+        ("vakt@amk-oslo.test", "vakt@bergen.test", Some("ws1.amk-oslo.test"), vec![
+            "accept room \"bergen\" accepts from any; recipients are not limited [\"maildir:data/bergen\"]"]),
+        ("vakt@amk-oslo.test", "vakt@bergen.test", Some("ws9"), vec!["refuse no workstation is user \"ws9\" []"]),
         ("vakt@amk-oslo.test", "vakt@hamar.test", Some("10.9.0.7"), vec![
             "refuse no workstation or gateway is 10.9.0.7 []"]),
         ("ola@example.com", "vakt@example.com", None, vec![
