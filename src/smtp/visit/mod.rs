@@ -253,6 +253,10 @@ impl Visit {
                     continue;
                 }
                 Step::StartTls => {
+                    // Nothing is left of a transaction, and the handshake may take its time.
+                    self.tab = None;
+                    self.permit = BodyPermit::default();
+                    self.waited = Duration::ZERO;
                     self.send(stream).await?;
                     return Ok(Pause::StartTls);
                 }
