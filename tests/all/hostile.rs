@@ -332,6 +332,92 @@ fn a_session_that_brings_no_mail_ends_and_one_that_does_goes_on() {
     row(&relay, "127.0.1.9", "421 4.7.0 No message for too long");
 }
 
+/// How a client is gone, and whether it says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Gone {
+    HungUp,
+    Reset,
+}
+
+fn is_gone(client: Client, how: Gone) {
+    let (socket, wire) = client.into_wire();
+    if how == Gone::Reset {
+        let socket = socket2::SockRef::from(&socket);
+        socket.set_linger(Some(Duration::ZERO)).unwrap();
+    }
+    drop((socket, wire));
+}
+
+/// Whoever loses its line in the middle of a message says no goodbye, not even that of TLS.
+#[test]
+fn a_message_that_breaks_off_leaves_a_row_for_each_recipient_however_it_does() {
+    let relay = relay("");
+    let addressed = |source: &str, is_tls: bool| {
+        let mut client = match is_tls {
+            true => under_tls(&relay, source),
+            false => Client::greeted(relay.port, source),
+        };
+        let refused = client.envelope(&vakt("a"), &[&vakt("b"), &vakt("c")], "");
+        assert_eq!(refused, None);
+        client
+    };
+    for how in [Gone::HungUp, Gone::Reset] {
+        is_gone(Client::greeted(relay.port, "127.0.1.20"), how);
+        let mut client = addressed("127.0.1.20", false);
+        assert_eq!(client.say("RSET").code, 250);
+        is_gone(client, how);
+        let mut client = addressed("127.0.1.20", false);
+        assert_eq!(client.say("QUIT").code, 221);
+        is_gone(client, how);
+        let mut client = Client::greeted(relay.port, "127.0.1.20");
+        let mail = client.say(format!("MAIL FROM:<{}>", vakt("a")));
+        assert_eq!(mail.code, 250, "nobody was to hear anything");
+        is_gone(client, how);
+    }
+    let said: [&[&str]; 3] = [&[], &["DATA", "Subject: half"], &["BDAT 3\r\nx"]];
+    let ways = [Gone::HungUp, Gone::Reset];
+    let ways = ways.iter().flat_map(|&how| [(how, false), (how, true)]);
+    let cases = ways.flat_map(|way| said.iter().map(move |said| (way, said)));
+    let mut sources = Vec::new();
+    for (n, ((how, is_tls), said)) in cases.enumerate() {
+        let source = format!("127.0.1.{}", 30 + n);
+        let mut client = addressed(&source, is_tls);
+        if let [first, rest @ ..] = said {
+            assert!(matches!(client.say(first).code, 250 | 354), "{first}");
+            rest.iter().for_each(|it| client.put(it.as_bytes()));
+        }
+        is_gone(client, how);
+        wait::until(&format!("rows: {how:?}, TLS {is_tls}, {said:?}"), || {
+            rows(&relay, &source).len() >= 2
+        });
+        sources.push(source);
+    }
+    for source in sources {
+        let rows = rows(&relay, &source);
+        assert_eq!(rows.len(), 2, "{rows:?}");
+        let is_told = |it: &String| it.contains("The client hung up before the end");
+        assert!(rows.iter().all(is_told), "{rows:?}");
+    }
+    assert_eq!(rows(&relay, "127.0.1.20"), Vec::<String>::new());
+}
+
+/// The chunk that we cannot find the end of, as the last of too many errors.
+#[test]
+fn the_last_error_is_followed_by_the_last_word_whatever_it_was() {
+    let relay = relay("");
+    let mut client = Client::greeted(relay.port, "127.0.1.20");
+    for _ in 0..49 {
+        assert_eq!(client.say("NONSENSE").code, 500);
+    }
+    let refused = client.say("BDAT much");
+    assert_eq!(refused.code, 501, "{refused}");
+    let last = client.reply();
+    assert_eq!(last.said(), "421 4.7.0", "{last}");
+    relay.refusal(&last.reference());
+    assert_eq!(client.reply().code, 0);
+    row(&relay, "127.0.1.20", "421 4.7.0 Too many errors");
+}
+
 #[test]
 fn a_workstation_gets_in_however_many_strangers_sit_there() {
     let relay =

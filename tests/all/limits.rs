@@ -307,6 +307,25 @@ fn a_client_that_goes_round_and_round_uses_up_no_reserve_and_few_places() {
     assert_eq!(warned, 1, "{}", relay.log());
 }
 
+/// Nothing of a transaction is left over for a handshake, least of all one that does not come.
+#[test]
+fn who_is_to_shake_hands_holds_no_place() {
+    let relay = Setup::three_rooms()
+        .tls("starttls")
+        .settings("[limits.rates]\nworkstation = \"1/h\"")
+        .start();
+    let mut client = relay.client("a");
+    is_taken(&unsaid(&mut client, &marked("")));
+    let mut waiting: Vec<Client> = (0..4).map(|_| relay.client("a")).collect();
+    let (a, c) = (vakt("a"), vakt("c"));
+    let pipelined = format!("MAIL FROM:<{a}>\r\nRCPT TO:<{c}>\r\nSTARTTLS\r\n");
+    for one in &mut waiting {
+        one.put(pipelined.as_bytes());
+        assert_eq!([(); 3].map(|()| one.reply().code), [250, 250, 220]);
+    }
+    assert_eq!(client.envelope(&a, &[&c], ""), None, "on trial");
+}
+
 #[test]
 fn chunks_and_pipelined_commands_are_limited_too() {
     let relay = limited("[limits.rates]\nworkstation = \"1/h\"");

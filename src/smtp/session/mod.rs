@@ -290,9 +290,13 @@ impl Session {
         self.cut_off(last_word);
     }
 
-    /// The client hung up. What it was in the middle of is a row of the log.
+    /// The client is gone, whether it hung up or its line broke. A message that somebody was to have is a
+    /// row of the log; who had begun nothing is missed by nobody.
     pub fn vanished(&mut self, now: Timestamp) {
-        self.end(Reply::client_vanished(), now);
+        match self.has_recipients() {
+            true => self.end(Reply::client_vanished(), now),
+            false => self.close(),
+        }
     }
 
     /// Whether a transaction is under way: a message is about to come, or coming in.
@@ -318,9 +322,14 @@ impl Session {
         self.has_transaction() || self.awaiting() == Awaiting::Content
     }
 
-    /// Whether a message is coming in right now.
-    pub const fn is_taking(&self) -> bool {
-        matches!(&self.state, State::Taking(..))
+    /// Whether a message is about to come, or coming in, that somebody is to have.
+    pub fn has_recipients(&self) -> bool {
+        match &self.state {
+            State::Open(transaction, _)
+            | State::Reserving(transaction, ..)
+            | State::Taking(transaction, _) => transaction.ready_for_content().is_ok(),
+            _ => false,
+        }
     }
 
     /// Octets of content that have come so far.

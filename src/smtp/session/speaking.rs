@@ -150,8 +150,13 @@ impl Session {
                 return self.say(reply);
             }
             After::Close => {
+                self.state = then;
                 self.say(reply);
-                return self.close();
+                // The last of too many errors has a last word of its own, which may be about to come.
+                if !matches!(self.state, State::Beginning(_) | State::Closed) {
+                    self.close();
+                }
+                return;
             }
         };
         self.state = State::Discarding(Box::new(Discarding { rest, reply, then }));

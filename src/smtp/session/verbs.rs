@@ -178,18 +178,24 @@ impl Session {
 
     /// Answers [`Step::AdmitRecipients`].
     pub fn recipients_admitted(&mut self, answer: Result<(), OverLimit>, now: Timestamp) {
-        let State::Admitting(mut transaction) = self.take_state() else {
-            return;
+        let mut transaction = match self.take_state() {
+            State::Admitting(transaction) => transaction,
+            state => {
+                self.state = state;
+                return;
+            }
         };
         let answer = match answer {
-            Ok(()) => transaction.take().ok_or(None),
-            Err(over) => Err(Some(transaction.put_off(&over))),
+            Ok(()) => transaction.take().ok_or_else(|| {
+                // Nobody asked for them: the client hears of it all the same.
+                Verdict::protocol(Reply::our_trouble(), None)
+            }),
+            Err(over) => Err(transaction.put_off(&over)),
         };
         self.state = State::Open(transaction, None);
         match answer {
             Ok(reply) => self.say_with_reference(reply),
-            Err(Some(verdict)) => self.refuse(verdict, After::Nothing, now),
-            Err(None) => {}
+            Err(verdict) => self.refuse(verdict, After::Nothing, now),
         }
     }
 }

@@ -131,7 +131,10 @@ pub(super) async fn attend(mut visit: Visit, stream: TcpStream) {
     tracing::debug!(%client, listener = visit.listener.name, "connected");
     match visit.serve(stream).await {
         Ok(()) => tracing::debug!(%client, "closed"),
-        Err(Broken::Io(fault)) => tracing::debug!(%client, %fault, "broken off"),
+        Err(Broken::Io(fault)) => {
+            tracing::debug!(%client, %fault, "broken off");
+            visit.note_vanished();
+        }
         Err(Broken::Cut(fault)) => {
             tracing::debug!(%client, ?fault, "cut");
             visit.note_cut(fault.reply());
@@ -258,6 +261,10 @@ impl Visit {
                     continue;
                 }
                 Step::StartTls => {
+                    // Nothing is left of a transaction, and the handshake may take its time.
+                    self.tab = None;
+                    self.permit = BodyPermit::default();
+                    self.waited = Duration::ZERO;
                     self.send(stream).await?;
                     return Ok(Pause::StartTls);
                 }
@@ -474,7 +481,10 @@ impl Visit {
         };
         let now = Timestamp::now();
         match heard {
-            Heard::Octets(0) if self.session.is_taking() => self.session.vanished(now),
+            Heard::Octets(0) if self.session.has_recipients() => {
+                self.is_cut = true;
+                self.session.vanished(now);
+            }
             Heard::Octets(0) => return Err(Broken::Io(io::ErrorKind::UnexpectedEof.into())),
             Heard::Octets(octets) => {
                 let timeouts = &self.parts.limits.timeouts;
@@ -514,8 +524,21 @@ impl Visit {
 
     /// The rows of a client that hears nothing any more, whatever it was in the middle of.
     fn note_cut(&mut self, last_word: Reply) {
-        let (now, spool) = (Timestamp::now(), &self.parts.spool);
+        let now = Timestamp::now();
         self.session.cut(last_word, now);
+        self.note_what_is_left(now);
+    }
+
+    /// The rows of a client that is gone. Where they are written already, there are no more of them.
+    fn note_vanished(&mut self) {
+        let now = Timestamp::now();
+        self.session.vanished(now);
+        self.note_what_is_left(now);
+    }
+
+    /// Of a session that is over: nobody hears what it says.
+    fn note_what_is_left(&mut self, now: Timestamp) {
+        let spool = &self.parts.spool;
         loop {
             match self.session.read(&mut self.input, now) {
                 Step::Note(row) => spool.note(*row),
