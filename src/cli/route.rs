@@ -39,7 +39,7 @@ pub(super) enum Command {
         from: String,
         to: String,
         /// The client's address, the user that it logs in as, or a name in its certificate; left out, any workstation of FROM's room
-        #[arg(long, value_name = "IP or USER")]
+        #[arg(long, value_name = "IP or NAME")]
         client: Option<String>,
         #[arg(long)]
         json: bool,
