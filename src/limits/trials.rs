@@ -61,7 +61,7 @@ impl Trials {
 const fn most(account: &Account) -> usize {
     match account {
         Account::Workstation(_) => OF_WORKSTATION,
-        Account::Room(_) | Account::Gateway(_) => OF_HOUSE,
+        Account::Room(_) | Account::Strangers(_) | Account::Gateway(_) => OF_HOUSE,
     }
 }
 

@@ -260,6 +260,7 @@ impl Transaction {
             workstation: self.workstation(peer),
             urgency: Urgency::asked(self.request.priority, self.ceiling()),
             octets: self.request.size.unwrap_or(0),
+            is_stranger: self.tolerated.has(Lapse::UnknownWorkstation),
         }
     }
 
@@ -639,7 +640,7 @@ pub struct Outline {
     recipients: Vec<(Address, RoomId)>,
     subject: Option<String>,
     message_id: Option<String>,
-    size: Option<u64>,
+    pub size: Option<u64>,
     /// Newlines of it stood alone, and passed.
     pub crooked: Option<Crooked>,
 }
