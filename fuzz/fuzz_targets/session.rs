@@ -82,7 +82,7 @@ fn answers(table: &Arc<RoutingTable>, said: &[u8], size: usize) -> (String, usiz
                     session.kept(Err(&StoreError::Busy("fuzzing".to_owned())), NOW);
                 }
                 Step::Ask(_) => unreachable!("no login without TLS"),
-                Step::WrongLogin(_) | Step::LoggedIn(_) | Step::Pause(_) | Step::Count => {}
+                Step::WrongLogin(_) | Step::LoggedIn(_) | Step::Pause(_) | Step::Count(_) => {}
                 Step::Seen(_) => {}
                 Step::Note(row) => assert!(row.reply.contains(&row.reference.to_string())),
             }

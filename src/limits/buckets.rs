@@ -26,8 +26,9 @@ const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
 /// A bucket a key, all of one rate.
 pub(super) struct Buckets<K: Hash + Eq + Clone> {
     table: Table<K>,
-    routine: Limiter<K>,
-    urgent: Limiter<K>,
+    taking: Pair<K>,
+    /// The same, and nothing is taken.
+    looking: Pair<K>,
     /// For one unit to flow in.
     every: Duration,
     /// Units that the bucket holds, and the reserve below it.
@@ -35,7 +36,12 @@ pub(super) struct Buckets<K: Hash + Eq + Clone> {
     reserve: u32,
 }
 
-/// Both limiters of a table were made in the same microsecond, and that is how exactly they agree.
+struct Pair<K: Hash + Eq + Clone> {
+    routine: Limiter<K>,
+    urgent: Limiter<K>,
+}
+
+/// All limiters of a table were made in the same microsecond, and that is how exactly they agree.
 type Limiter<K> = RateLimiter<K, Table<K>, MonotonicClock, NoOpMiddleware<Instant>>;
 
 impl<K: Hash + Eq + Clone> Buckets<K> {
@@ -47,13 +53,22 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
         let reserve = reserve.min(u32::MAX - size.get());
         let quota = Quota::with_period(every)?;
         let table = Table::new();
-        let limiter = |size| {
-            let quota = quota.allow_burst(size);
-            RateLimiter::new(quota, table.clone(), MonotonicClock)
+        let pair = |keeps| {
+            let limiter = |size| {
+                let table = Table {
+                    keeps,
+                    ..table.clone()
+                };
+                RateLimiter::new(quota.allow_burst(size), table, MonotonicClock)
+            };
+            Pair {
+                routine: limiter(size),
+                urgent: limiter(size.saturating_add(reserve)),
+            }
         };
         Some(Self {
-            routine: limiter(size),
-            urgent: limiter(size.saturating_add(reserve)),
+            taking: pair(true),
+            looking: pair(false),
             table,
             every,
             size,
@@ -65,17 +80,38 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
     /// larger than the bucket passes when that is full, and what is urgent and larger than the reserve
     /// when that is full, or else it would never pass.
     pub(super) fn take(&self, key: &K, units: u64, is_urgent: bool) -> Result<u32, Duration> {
+        self.ask(&self.taking, key, units, is_urgent)
+    }
+
+    /// What [`Buckets::take`] would say.
+    pub(super) fn look(&self, key: &K, units: u64, is_urgent: bool) -> Result<u32, Duration> {
+        self.ask(&self.looking, key, units, is_urgent)
+    }
+
+    /// Takes so many units, or as many as are there: of the reserve only for what is urgent.
+    pub(super) fn drain(&self, key: &K, units: u64, is_urgent: bool) {
+        let whole = match is_urgent {
+            true => self.size.saturating_add(self.reserve),
+            false => self.size,
+        };
+        let units = u32::try_from(units).unwrap_or(u32::MAX);
+        let whole = self.every.saturating_mul(whole.get());
+        self.table
+            .raise(key, self.every.saturating_mul(units), whole);
+    }
+
+    fn ask(&self, pair: &Pair<K>, key: &K, units: u64, is_urgent: bool) -> Result<u32, Duration> {
         let Some(units) = NonZeroU32::new(u32::try_from(units).unwrap_or(u32::MAX)) else {
             return Ok(0);
         };
         if !is_urgent {
-            return self.take_from(&self.routine, key, units.min(self.size));
+            return self.take_from(&pair.routine, key, units.min(self.size));
         }
         let whole = self.size.saturating_add(self.reserve);
-        let taken = self.take_from(&self.urgent, key, units.min(whole));
+        let taken = self.take_from(&pair.urgent, key, units.min(whole));
         match NonZeroU32::new(self.reserve) {
             Some(reserve) if taken.is_err() && units > reserve => {
-                self.take_from(&self.urgent, key, reserve)
+                self.take_from(&pair.urgent, key, reserve)
             }
             _ => taken,
         }
@@ -111,6 +147,8 @@ impl<K: Hash + Eq + Clone> fmt::Debug for Buckets<K> {
 struct Table<K> {
     map: Arc<Mutex<Bounded<K, Nanos>>>,
     start: Instant,
+    /// What a limiter decides is done.
+    keeps: bool,
 }
 
 impl<K> Clone for Table<K> {
@@ -125,6 +163,7 @@ impl<K: Hash + Eq + Clone> Table<K> {
         Self {
             map: Arc::default(),
             start: Instant::now(),
+            keeps: true,
         }
     }
 
@@ -134,6 +173,16 @@ impl<K: Hash + Eq + Clone> Table<K> {
 
     fn now(&self) -> Nanos {
         self.start.elapsed().into()
+    }
+
+    /// Full so much later, but not later than `most` from now.
+    fn raise(&self, key: &K, by: Duration, most: Duration) {
+        let mut map = self.map();
+        let now = self.now();
+        let full_at = map.get(key).map_or(now, |it| it.max(now));
+        let raised = full_at + Nanos::from(by.min(most));
+        let raised = raised.min(now + Nanos::from(most)).max(full_at);
+        map.insert(key.clone(), raised, now);
     }
 
     fn lower(&self, key: &K, by: Duration) {
@@ -157,7 +206,9 @@ impl<K: Hash + Eq + Clone> StateStore for Table<K> {
     {
         let mut map = self.map();
         let (answer, full_at) = decide(map.get(key))?;
-        map.insert(key.clone(), full_at, self.now());
+        if self.keeps {
+            map.insert(key.clone(), full_at, self.now());
+        }
         Ok(answer)
     }
 }
@@ -204,6 +255,36 @@ mod tests {
         buckets.give_back(&1, 100);
         assert_eq!(buckets.take(&1, 3, false), Ok(3), "full, and no more");
         assert!(buckets.take(&1, 1, false).is_err());
+    }
+
+    #[test]
+    fn to_look_takes_nothing() {
+        let buckets = buckets("3/h", 2);
+        for _ in 0..9 {
+            assert_eq!(buckets.look(&1, 3, false), Ok(3));
+            assert_eq!(buckets.look(&1, 5, true), Ok(5));
+        }
+        assert_eq!(buckets.len(), 0);
+        assert_eq!(buckets.take(&1, 3, false), Ok(3));
+        assert!(buckets.look(&1, 1, false).is_err());
+        assert_eq!(buckets.look(&1, 2, true), Ok(2));
+    }
+
+    #[test]
+    fn what_is_drained_is_what_is_there_and_no_more() {
+        let buckets = buckets("3/h", 2);
+        buckets.drain(&1, 2, false);
+        assert_eq!(buckets.take(&1, 1, false), Ok(1));
+        for _ in 0..9 {
+            buckets.drain(&1, 1000, false);
+        }
+        let wait = buckets.take(&1, 1, false).unwrap_err();
+        assert!(wait <= Duration::from_secs(1200), "{wait:?}");
+        assert_eq!(buckets.take(&1, 1, true), Ok(1), "of the reserve");
+        buckets.drain(&1, 1000, false);
+        assert_eq!(buckets.take(&1, 1, true), Ok(1), "of the reserve still");
+        buckets.drain(&2, 1000, true);
+        assert!(buckets.take(&2, 1, true).is_err());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Who waits for a check waits in line with its like: who failed of late behind who is new here, and
 //! those behind whoever was right before or is known to the routing table. So two hundred that guess
 //! hold up each other, and nobody else. That is all that is remembered of a login: it lets nobody in.
+//! What is remembered is bounded, and what is good pushes out what is not.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -81,13 +82,18 @@ impl Checks {
     pub fn remember(&self, client: IpAddr, is_right: bool, now: Instant) {
         let client = network(client);
         let mut seen = self.seen();
-        if seen.len() >= MOST {
+        let is_new = !seen.contains_key(&client);
+        if is_new && seen.len() >= MOST {
             seen.retain(|_, it| it.until > now);
         }
-        if seen.len() < MOST || seen.contains_key(&client) {
-            let until = now + if is_right { PRAISE } else { GRUDGE };
-            seen.insert(client, Seen { is_right, until });
+        if is_new && seen.len() >= MOST {
+            if !is_right {
+                return;
+            }
+            forget_least(&mut seen);
         }
+        let until = now + if is_right { PRAISE } else { GRUDGE };
+        seen.insert(client, Seen { is_right, until });
     }
 
     fn standing(&self, client: IpAddr, guest: Guest, now: Instant) -> Standing {
@@ -101,6 +107,19 @@ impl Checks {
 
     fn seen(&self) -> MutexGuard<'_, HashMap<IpAddr, Seen>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Makes room for something good: grudges go first, then what is oldest. Many go at once, so that it
+/// is seldom looked for.
+fn forget_least(seen: &mut HashMap<IpAddr, Seen>) {
+    let mut worth: Vec<_> = seen
+        .iter()
+        .map(|(client, it)| (it.is_right, it.until, *client))
+        .collect();
+    let (least, ..) = worth.select_nth_unstable(MOST / 64);
+    for (.., client) in least {
+        seen.remove(client);
     }
 }
 
@@ -166,6 +185,24 @@ mod tests {
         let place = |n: u8| order.iter().position(|it| *it == n).unwrap();
         assert_eq!(place(102), 0, "{order:?}");
         assert!(place(100) <= 2 && place(101) <= 3, "{order:?}");
+    }
+
+    #[test]
+    fn what_is_good_is_remembered_however_many_guess() {
+        let (checks, now) = (Checks::new(1), Instant::now());
+        let address = |n: u32| IpAddr::from(std::net::Ipv4Addr::from(n));
+        for n in 0..20_000 {
+            checks.remember(address(n), false, now);
+        }
+        for n in 30_000..50_000 {
+            checks.remember(address(n), true, now);
+            let standing = checks.standing(address(n), Guest::Stranger, now);
+            assert_eq!(standing, Standing::Proved, "{n}");
+        }
+        assert!(checks.seen().len() <= MOST);
+        checks.remember(address(1), false, now);
+        let standing = checks.standing(address(49_999), Guest::Stranger, now);
+        assert_eq!(standing, Standing::Proved, "no grudge pushes it out");
     }
 
     #[test]

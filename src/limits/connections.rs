@@ -3,8 +3,10 @@
 //!
 //! A part of the places is kept for whoever the routing table names: strangers never have them all.
 //! When places get short, the one that has been longest without a transaction makes room, strangers
-//! first; nobody leaves in the middle of a message. Nothing here waits or fails: who finds no place is
-//! told so by the caller, and who is to leave hears of it in [`Seat::is_needed`].
+//! first; nobody leaves in the middle of a message. Who comes from a load balancer, not yet named, has
+//! no workstation leave: if only that would help, it stands at the door until it says who it is.
+//! Nothing here waits or fails: who finds no place is told so by the caller, and who is to leave hears
+//! of it in [`Seat::is_needed`].
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -27,6 +29,8 @@ const KNOWN_WHEN_FULL: Duration = Duration::from_secs(10);
 const LEAVE_AT_ONCE: usize = 2;
 /// So many may be on their way out: they still hold what a connection holds.
 const MOST_LEAVING: usize = 500;
+/// So many may stand at the door, beyond all places.
+const MOST_AT_DOOR: usize = 100;
 
 /// Who connects, for all that is known before it says a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,10 +55,19 @@ struct Open {
     strangers: usize,
     by_address: HashMap<IpAddr, usize>,
     /// Those without a transaction, in the order in which they make room.
-    idle: BTreeMap<Turn, Arc<Notify>>,
+    idle: Line,
+    /// Not yet named, and without a place.
+    at_door: usize,
     /// Those that were told to leave; they hold no place any more.
     leaving: usize,
     taken: u64,
+}
+
+/// Who makes room, and in which order: strangers, and those that are known.
+#[derive(Debug, Default)]
+struct Line {
+    strangers: BTreeMap<Turn, Arc<Notify>>,
+    known: BTreeMap<Turn, Arc<Notify>>,
 }
 
 /// When it is whose turn to make room.
@@ -74,6 +87,7 @@ pub struct Seat {
     needed: Arc<Notify>,
     guest: Guest,
     number: u64,
+    is_at_door: bool,
     /// While it has no transaction, and until it makes room.
     turn: Option<Turn>,
 }
@@ -99,10 +113,28 @@ impl Connections {
         seat.name(address, guest, now).then_some(seat)
     }
 
-    /// A place for a load balancer's connection, of whose client nothing is known yet; `None`: the
-    /// house is full.
+    /// A place, or one at the door, for a load balancer's connection, of whose client nothing is known
+    /// yet; `None`: the house is full.
     pub fn take_unnamed(self: &Arc<Self>, now: Instant) -> Option<Seat> {
-        self.take_place(Guest::Known, now)
+        let mut open = self.open();
+        self.make_room(&mut open, Guest::Stranger, now);
+        if !self.has_room(&open, Guest::Known) {
+            open.send_one_away(Guest::Stranger, now);
+        }
+        let has_room = self.has_room(&open, Guest::Known);
+        let may_wait = open.at_door < MOST_AT_DOOR && open.due(Guest::Known, now).is_some();
+        if !has_room && !may_wait {
+            return None;
+        }
+        let mut seat = self.seat(&mut open, Guest::Known);
+        match has_room {
+            true => seat.sit_down(&mut open, now),
+            false => {
+                open.at_door += 1;
+                seat.is_at_door = true;
+            }
+        }
+        Some(seat)
     }
 
     fn take_place(self: &Arc<Self>, guest: Guest, now: Instant) -> Option<Seat> {
@@ -111,18 +143,22 @@ impl Connections {
         if !self.has_room(&open, guest) {
             return None;
         }
-        open.count(guest);
+        let mut seat = self.seat(&mut open, guest);
+        seat.sit_down(&mut open, now);
+        Some(seat)
+    }
+
+    fn seat(self: &Arc<Self>, open: &mut Open, guest: Guest) -> Seat {
         open.taken += 1;
-        let mut seat = Seat {
+        Seat {
             connections: Arc::clone(self),
             address: None,
             needed: Arc::default(),
             guest,
             number: open.taken,
+            is_at_door: false,
             turn: None,
-        };
-        seat.wait_in(&mut open, now);
-        Some(seat)
+        }
     }
 
     fn has_room(&self, open: &Open, guest: Guest) -> bool {
@@ -146,7 +182,7 @@ impl Connections {
             }
         }
         if guest == Guest::Known && !self.has_room(open, guest) {
-            open.send_away(guest, STRANGER_WHEN_FULL, KNOWN_WHEN_FULL, now);
+            open.send_one_away(guest, now);
         }
     }
 
@@ -172,19 +208,82 @@ impl Open {
 
     /// The next one makes room for `newcomer`, if it has been idle for long enough.
     fn send_away(&mut self, newcomer: Guest, stranger: Duration, known: Duration, now: Instant) {
-        let Some(next) = self.idle.first_entry() else {
+        let Some(turn) = self.idle.first() else {
             return;
         };
-        let turn = *next.key();
         let patience = match turn.guest {
             Guest::Stranger => stranger,
             Guest::Known => known,
         };
-        let is_time = now.saturating_duration_since(turn.since) >= patience;
-        if is_time && turn.guest <= newcomer && self.leaving < MOST_LEAVING {
-            next.remove().notify_one();
+        if turn.guest <= newcomer && turn.is_due(patience, now) {
+            self.dismiss(turn);
+        }
+    }
+
+    /// The house is full. Strangers that have only just come do not cover for those behind them.
+    fn send_one_away(&mut self, newcomer: Guest, now: Instant) {
+        let stranger = self.due(Guest::Stranger, now);
+        let known = || self.due(Guest::Known, now);
+        let turn = stranger.or_else(|| (newcomer == Guest::Known).then(known)?);
+        if let Some(turn) = turn {
+            self.dismiss(turn);
+        }
+    }
+
+    /// The first of these in line, if it has been idle for long enough to leave a full house.
+    fn due(&self, guest: Guest, now: Instant) -> Option<Turn> {
+        let patience = match guest {
+            Guest::Stranger => STRANGER_WHEN_FULL,
+            Guest::Known => KNOWN_WHEN_FULL,
+        };
+        let first = self.idle.first_of(guest);
+        first.filter(|turn| turn.is_due(patience, now))
+    }
+
+    fn dismiss(&mut self, turn: Turn) {
+        if self.leaving < MOST_LEAVING
+            && let Some(needed) = self.idle.remove(&turn)
+        {
+            needed.notify_one();
             self.uncount(turn.guest);
             self.leaving += 1;
+        }
+    }
+}
+
+impl Turn {
+    fn is_due(&self, patience: Duration, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) >= patience
+    }
+}
+
+impl Line {
+    /// Strangers go first.
+    fn first(&self) -> Option<Turn> {
+        let known = || self.first_of(Guest::Known);
+        self.first_of(Guest::Stranger).or_else(known)
+    }
+
+    fn first_of(&self, guest: Guest) -> Option<Turn> {
+        let turns = match guest {
+            Guest::Stranger => &self.strangers,
+            Guest::Known => &self.known,
+        };
+        turns.first_key_value().map(|(turn, _)| *turn)
+    }
+
+    fn insert(&mut self, turn: Turn, needed: Arc<Notify>) {
+        self.of(turn.guest).insert(turn, needed);
+    }
+
+    fn remove(&mut self, turn: &Turn) -> Option<Arc<Notify>> {
+        self.of(turn.guest).remove(turn)
+    }
+
+    const fn of(&mut self, guest: Guest) -> &mut BTreeMap<Turn, Arc<Notify>> {
+        match guest {
+            Guest::Stranger => &mut self.strangers,
+            Guest::Known => &mut self.known,
         }
     }
 }
@@ -197,7 +296,13 @@ impl Seat {
         if self.address.is_some() || !connections.has_share(&open, address) {
             return false;
         }
-        if guest != self.guest {
+        if self.is_at_door {
+            connections.make_room(&mut open, guest, now);
+            if !connections.has_room(&open, guest) {
+                return false;
+            }
+            self.come_in(guest, &mut open, now);
+        } else if guest != self.guest {
             connections.make_room(&mut open, guest, now);
             if guest == Guest::Stranger && open.strangers >= connections.most_strangers {
                 return false;
@@ -225,7 +330,7 @@ impl Seat {
 
     /// A transaction is under way, or not: nobody leaves in the middle of one.
     pub fn is_busy(&mut self, is_busy: bool, now: Instant) {
-        if is_busy == self.turn.is_some() {
+        if is_busy == self.turn.is_some() && !self.is_at_door {
             let connections = Arc::clone(&self.connections);
             let mut open = connections.open();
             match is_busy {
@@ -244,6 +349,18 @@ impl Seat {
     /// Ready when another needs the place.
     pub async fn is_needed(&self) {
         self.needed.notified().await;
+    }
+
+    fn come_in(&mut self, guest: Guest, open: &mut Open, now: Instant) {
+        open.at_door = open.at_door.saturating_sub(1);
+        self.is_at_door = false;
+        self.guest = guest;
+        self.sit_down(open, now);
+    }
+
+    fn sit_down(&mut self, open: &mut Open, now: Instant) {
+        open.count(self.guest);
+        self.wait_in(open, now);
     }
 
     fn wait_in(&mut self, open: &mut Open, now: Instant) {
@@ -293,6 +410,7 @@ impl Drop for Seat {
             Some(turn) if open.idle.remove(&turn).is_none() => {
                 open.leaving = open.leaving.saturating_sub(1);
             }
+            _ if self.is_at_door => open.at_door = open.at_door.saturating_sub(1),
             _ => open.uncount(self.guest),
         }
         let Some(address) = self.address else { return };
@@ -325,7 +443,9 @@ mod tests {
 
     fn is_sent_away(seat: &Seat) -> bool {
         let open = seat.connections.open();
-        seat.turn.is_some_and(|it| !open.idle.contains_key(&it))
+        seat.turn.is_some_and(|it| {
+            !open.idle.strangers.contains_key(&it) && !open.idle.known.contains_key(&it)
+        })
     }
 
     fn sent_away(seats: &[Seat]) -> Vec<usize> {
@@ -357,7 +477,7 @@ mod tests {
         assert!(take(1).is_none(), "the house again");
         drop((second, third, fourth));
         let open = house.open();
-        assert!(open.by_address.is_empty() && open.idle.is_empty());
+        assert!(open.by_address.is_empty() && open.idle.first().is_none());
         assert_eq!((open.all, open.strangers, open.leaving), (0, 0, 0));
     }
 
@@ -462,6 +582,50 @@ mod tests {
         assert!(!seat.name(address(92), Guest::Known, now), "once");
         drop((strangers, seat));
         assert_eq!(house.open().all, 0);
+    }
+
+    #[test]
+    fn behind_a_balancer_a_stranger_takes_no_workstation_s_place() {
+        let (house, start) = (connections(10, 5, 1), Instant::now());
+        let known = come(&house, Guest::Known, 10, start);
+        let now = start + KNOWN_WHEN_SHORT;
+        assert!(house.take(address(90), Guest::Stranger, now).is_none());
+        let mut seat = house.take_unnamed(now).unwrap();
+        assert!(sent_away(&known).is_empty(), "it may be anybody");
+        assert!(!seat.name(address(91), Guest::Stranger, now));
+        assert!(sent_away(&known).is_empty());
+        drop(seat);
+        let mut seat = house.take_unnamed(now).unwrap();
+        assert!(seat.name(address(92), Guest::Known, now));
+        assert!(!sent_away(&known).is_empty(), "a workstation is let in");
+        drop((known, seat));
+        let open = house.open();
+        assert_eq!((open.all, open.leaving, open.at_door), (0, 0, 0));
+    }
+
+    #[test]
+    fn behind_a_balancer_idle_strangers_make_room_for_whoever_it_is() {
+        let (house, start) = (connections(10, 0, 1), Instant::now());
+        let strangers = come(&house, Guest::Stranger, 10, start);
+        assert!(house.take_unnamed(start).is_none(), "nobody could leave");
+        let mut seat = house.take_unnamed(start + STRANGER_WHEN_FULL).unwrap();
+        assert_eq!(sent_away(&strangers), [0]);
+        assert!(seat.name(address(90), Guest::Known, start + STRANGER_WHEN_FULL));
+        assert_eq!(house.open().all, 10);
+    }
+
+    #[test]
+    fn strangers_that_come_and_go_do_not_keep_a_workstation_out() {
+        let (house, start) = (connections(10, 5, 1), Instant::now());
+        let known = come(&house, Guest::Known, 5, start);
+        let now = start + KNOWN_WHEN_FULL;
+        let strangers = come(&house, Guest::Stranger, 5, now);
+        assert_eq!((known.len(), strangers.len()), (5, 5));
+        assert_eq!(come(&house, Guest::Known, 1, now).len(), 1);
+        assert_eq!(
+            (sent_away(&known), sent_away(&strangers)),
+            (vec![0], vec![])
+        );
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! How much one client, room or gateway may send: settings, connections, rates, and wrong logins.
+//! How much one client, room or gateway may send: settings, connections, rates, wrong logins, and how
+//! many passwords are checked at once.
 //!
-//! Nothing here blocks or fails; who is over a limit is told how long to wait.
+//! Nothing here fails, and only [`Checks::turn`] waits; who is over a limit is told how long to wait.
 
 use std::net::IpAddr;
 

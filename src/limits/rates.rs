@@ -2,7 +2,8 @@
 //!
 //! `120/min` lets 120 messages pass at once and then one every half second. What is urgent goes on
 //! into a reserve; what may yet turn out to be urgent is let in on trial. A message that comes to
-//! nothing is given back. What is used is in memory only: a restart begins with full buckets.
+//! nothing is given back. Who passes as a room without being known to it uses up what strangers of
+//! that room have, and nothing of the room's own. What is used is in memory only: a restart begins with full buckets.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -31,7 +32,7 @@ impl RateSettings {
     fn of(&self, account: &Account) -> Option<Rate> {
         match account {
             Account::Workstation(_) => self.workstation,
-            Account::Room(_) => self.room,
+            Account::Room(_) | Account::Strangers(_) => self.room,
             Account::Gateway(_) => self.gateway,
         }
     }
@@ -82,7 +83,7 @@ impl Limits {
     fn of(&self, account: &Account) -> Option<(Rate, &Buckets<Account>)> {
         let buckets = match account {
             Account::Workstation(_) => self.workstation.as_ref(),
-            Account::Room(_) => self.room.as_ref(),
+            Account::Room(_) | Account::Strangers(_) => self.room.as_ref(),
             Account::Gateway(_) => self.gateway.as_ref(),
         };
         Some((self.rates.of(account)?, buckets?))
@@ -102,17 +103,24 @@ impl Rates {
     pub fn admit(self: &Arc<Self>, admission: Admission) -> Result<Tab, OverLimit> {
         let mut tab = Tab {
             rates: Arc::clone(self),
-            accounts: accounts(admission.origin, admission.workstation),
+            accounts: accounts(
+                admission.origin,
+                admission.workstation,
+                admission.is_stranger,
+            ),
             urgency: admission.urgency,
             charges: Vec::new(),
             messages: 0,
             recipients: 0,
+            unpaid: 0,
             trial: None,
         };
         let is_urgent = admission.urgency.is_urgent();
+        // Where nothing is left, not even a small one is let in.
+        let octets = admission.octets.max(1);
         let answer = tab
-            .charge(Counted::Messages, 1, is_urgent)
-            .and_then(|()| tab.look(Counted::Bytes, admission.octets, is_urgent));
+            .look(Counted::Bytes, octets, is_urgent)
+            .and_then(|()| tab.charge(Counted::Messages, 1, is_urgent));
         match answer {
             Ok(()) => tab.messages = 1,
             Err(over) => tab.try_anyway(over)?,
@@ -125,19 +133,23 @@ impl Rates {
         limits.find(|it| it.counted == counted)?.of(account)
     }
 
-    /// Gives how many units were taken.
-    fn take(
+    /// Gives how many units were taken, or would be.
+    fn ask(
         &self,
         counted: Counted,
         account: &Account,
         amount: u64,
-        is_urgent: bool,
+        (is_urgent, is_look): (bool, bool),
     ) -> Result<u32, OverLimit> {
         let Some((rate, buckets)) = self.buckets(counted, account) else {
             return Ok(0);
         };
-        let taken = buckets.take(account, rate.units(amount), is_urgent);
-        taken.map_err(|wait| {
+        let units = rate.units(amount);
+        let answer = match is_look {
+            true => buckets.look(account, units, is_urgent),
+            false => buckets.take(account, units, is_urgent),
+        };
+        answer.map_err(|wait| {
             let over = OverLimit {
                 counted,
                 account: account.clone(),
@@ -165,13 +177,19 @@ impl Rates {
 }
 
 /// Who is counted for what this one sends.
-fn accounts(origin: Origin, workstation: Workstation) -> Vec<Account> {
+fn accounts(origin: Origin, workstation: Workstation, is_stranger: bool) -> Vec<Account> {
     let workstation = match workstation {
         Workstation::Address(address) => Workstation::Address(network(address)),
         known => known,
     };
     match origin {
-        Origin::Room(room) => vec![Account::Workstation(workstation), Account::Room(room)],
+        Origin::Room(room) => {
+            let house = match is_stranger {
+                true => Account::Strangers(room),
+                false => Account::Room(room),
+            };
+            vec![Account::Workstation(workstation), house]
+        }
         Origin::Gateway(name) => vec![Account::Gateway(name)],
         Origin::Relay => Vec::new(),
     }
@@ -187,6 +205,8 @@ pub struct Tab {
     /// Charged so far.
     messages: u64,
     recipients: u64,
+    /// Recipients that were let in on trial.
+    unpaid: u64,
     /// Nothing is charged before its end, where it shows whether it is urgent.
     trial: Option<Place>,
 }
@@ -202,13 +222,17 @@ impl Tab {
     /// RCPT: may so many recipients be added?
     pub fn add_recipients(&mut self, count: u64) -> Result<(), OverLimit> {
         if self.trial.is_some() {
+            self.unpaid += count;
             return Ok(());
         }
         match self.charge(Counted::Recipients, count, self.urgency.is_urgent()) {
             Ok(()) => self.recipients += count,
             // Some are in already, and shall not be refused with this one.
             Err(over) if self.recipients > 0 => return Err(over),
-            Err(over) => self.try_anyway(over)?,
+            Err(over) => {
+                self.try_anyway(over)?;
+                self.unpaid = count;
+            }
         }
         Ok(())
     }
@@ -217,14 +241,44 @@ impl Tab {
     pub fn weigh(&mut self, weight: Weight) -> Result<(), OverLimit> {
         let is_urgent = weight.urgency.is_urgent();
         let recipients = weight.recipients.saturating_sub(self.recipients);
-        self.charge(Counted::Messages, 1 - self.messages.min(1), is_urgent)?;
-        self.charge(Counted::Recipients, recipients, is_urgent)?;
-        self.charge(Counted::Bytes, weight.octets, is_urgent)
+        let all = [
+            (Counted::Messages, 1 - self.messages.min(1)),
+            (Counted::Recipients, recipients),
+            (Counted::Bytes, weight.octets),
+        ];
+        // Looked at first, so that nobody else is put off by what is given back at once.
+        for (counted, amount) in all {
+            self.look(counted, amount, is_urgent)?;
+        }
+        for (counted, amount) in all {
+            self.charge(counted, amount, is_urgent)?;
+        }
+        Ok(())
     }
 
-    /// It was taken, or refused for good: it counts.
+    /// It was taken: it counts.
     pub fn settle(mut self) {
         self.charges.clear();
+    }
+
+    /// It was refused for good after so many octets of its content: it counts, as far as anything is
+    /// left of a rate. Called again: more of the same message has come.
+    pub fn count(&mut self, octets: u64) {
+        self.charges.clear();
+        self.trial = None;
+        self.drain(Counted::Messages, 1 - self.messages.min(1));
+        self.messages = 1;
+        let unpaid = std::mem::take(&mut self.unpaid);
+        self.drain(Counted::Recipients, unpaid);
+        self.drain(Counted::Bytes, octets);
+    }
+
+    fn drain(&self, counted: Counted, amount: u64) {
+        for account in self.accounts.iter().filter(|_| amount > 0) {
+            if let Some((rate, buckets)) = self.rates.buckets(counted, account) {
+                buckets.drain(account, rate.units(amount), self.urgency.is_urgent());
+            }
+        }
     }
 
     /// Over a limit, but perhaps urgent.
@@ -239,18 +293,24 @@ impl Tab {
         Ok(())
     }
 
-    fn look(&mut self, counted: Counted, amount: u64, is_urgent: bool) -> Result<(), OverLimit> {
-        let before = self.charges.len();
-        self.charge(counted, amount, is_urgent)?;
-        self.give_back(before);
-        Ok(())
+    /// Whether there is so much; nothing is charged.
+    fn look(&self, counted: Counted, amount: u64, is_urgent: bool) -> Result<(), OverLimit> {
+        let ask = |account| {
+            let looked = self.rates.ask(counted, account, amount, (is_urgent, true));
+            looked.map(|_| ())
+        };
+        self.accounts.iter().try_for_each(ask)
     }
 
     /// Charges everybody, or nobody.
     fn charge(&mut self, counted: Counted, amount: u64, is_urgent: bool) -> Result<(), OverLimit> {
+        self.look(counted, amount, is_urgent)?;
         let before = self.charges.len();
         for account in self.accounts.clone() {
-            match self.rates.take(counted, &account, amount, is_urgent) {
+            match self
+                .rates
+                .ask(counted, &account, amount, (is_urgent, false))
+            {
                 Ok(units) => self.charges.push(Charge {
                     counted,
                     account,
@@ -317,6 +377,7 @@ mod tests {
             workstation: Workstation::Address(address),
             urgency,
             octets: 0,
+            is_stranger: false,
         }
     }
 
@@ -371,6 +432,57 @@ mod tests {
             assert!(!sends(&rates, room("a"), "10.0.0.1"), "and not its own");
         }
         assert!(sends(&rates, room("c"), "10.0.0.1"));
+    }
+
+    #[test]
+    fn strangers_of_a_room_use_up_nothing_of_its_own() {
+        let rates = rates("", "2/h", "");
+        let stranger = |urgency| {
+            rates.admit(Admission {
+                is_stranger: true,
+                ..admission(room("a"), "10.0.0.9", urgency)
+            })
+        };
+        for _ in 0..2 {
+            stranger(Urgency::Routine).unwrap().settle();
+        }
+        let over = stranger(Urgency::Routine).unwrap_err();
+        assert_eq!(
+            over.to_string(),
+            "limits.rates: more than 2/h messages from strangers of a"
+        );
+        let held: Vec<_> = (0..5).map(|_| stranger(Urgency::Unsaid)).collect();
+        assert!(held.iter().any(Result::is_err), "no trial place is left");
+        assert!(sends(&rates, room("a"), "10.0.0.1"));
+        assert!(sends(&rates, room("a"), "10.0.0.1"));
+        assert!(!sends(&rates, room("a"), "10.0.0.1"));
+        let tried = rates.admit(admission(room("a"), "10.0.0.1", Urgency::Unsaid));
+        assert!(tried.is_ok());
+    }
+
+    #[test]
+    fn what_is_refused_for_good_counts_with_all_its_octets() {
+        let rates = Rates::new(&Settings {
+            rates: settings("3/h", "", ""),
+            byte_rates: RateSettings {
+                room: Rate::of_bytes("10 KiB/h").ok(),
+                ..RateSettings::default()
+            },
+            ..Settings::default()
+        });
+        let admit = |urgency| rates.admit(admission(room("a"), "10.0.0.1", urgency));
+        let mut tab = admit(Urgency::Unsaid).unwrap();
+        tab.count(6 * 1024);
+        tab.count(3 * 1024);
+        drop(tab);
+        assert!(admit(Urgency::Routine).is_ok(), "1 KiB is left");
+        admit(Urgency::Routine).unwrap().count(1 << 30);
+        let over = admit(Urgency::Routine).unwrap_err();
+        assert!(over.wait <= Duration::from_secs(360), "{over:?}");
+        admit(Urgency::Unsaid).unwrap().count(1 << 30);
+        assert!(admit(Urgency::Urgent).is_ok(), "the reserve is whole");
+        let over = rates.admit(admission(room("b"), "10.0.0.1", Urgency::Routine));
+        assert_eq!(over.unwrap_err().counted, Counted::Messages, "on trial too");
     }
 
     #[test]

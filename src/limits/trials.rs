@@ -41,7 +41,12 @@ impl Trials {
         };
         let is_workstation = |it: &&Account| matches!(it, Account::Workstation(_));
         let mine = accounts.iter().find(is_workstation).map(taken);
-        let is_free = |account: &Account| taken(account) < most(account) || mine == Some(0);
+        let is_first = |account: &Account| match account {
+            // They could be any number.
+            Account::Strangers(_) => false,
+            _ => mine == Some(0),
+        };
+        let is_free = |account: &Account| taken(account) < most(account) || is_first(account);
         if !accounts.iter().all(is_free) {
             return None;
         }
@@ -64,7 +69,7 @@ impl Trials {
 const fn most(account: &Account) -> usize {
     match account {
         Account::Workstation(_) => OF_WORKSTATION,
-        Account::Room(_) | Account::Gateway(_) => OF_HOUSE,
+        Account::Room(_) | Account::Strangers(_) | Account::Gateway(_) => OF_HOUSE,
     }
 }
 

@@ -68,6 +68,8 @@ pub struct Admission {
     pub urgency: Urgency,
     /// What MAIL announced.
     pub octets: u64,
+    /// Its room does not know it, and lets it pass.
+    pub is_stranger: bool,
 }
 
 /// A message that has come in, complete.
@@ -83,6 +85,8 @@ pub struct Weight {
 pub enum Account {
     Workstation(Workstation),
     Room(RoomId),
+    /// All that pass as this room without being known to it; they have a rate like a room's.
+    Strangers(RoomId),
     Gateway(String),
 }
 
@@ -91,7 +95,7 @@ impl Account {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Workstation(_) => "workstation",
-            Self::Room(_) => "room",
+            Self::Room(_) | Self::Strangers(_) => "room",
             Self::Gateway(_) => "gateway",
         }
     }
@@ -104,6 +108,7 @@ impl fmt::Display for Account {
         match self {
             Self::Workstation(it) => write!(f, "{kind} {it}"),
             Self::Room(it) => write!(f, "{kind} {it}"),
+            Self::Strangers(room) => write!(f, "strangers of {room}"),
             Self::Gateway(it) => write!(f, "{kind} {it}"),
         }
     }

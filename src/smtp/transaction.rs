@@ -288,6 +288,7 @@ impl Transaction {
             workstation: self.workstation(peer),
             urgency: Urgency::asked(self.request.priority, self.ceiling()),
             octets: self.request.size.unwrap_or(0),
+            is_stranger: self.tolerated.has(Lapse::UnknownWorkstation),
         }
     }
 
@@ -727,7 +728,7 @@ pub struct Outline {
     recipients: Vec<(Address, RoomId)>,
     subject: Option<String>,
     message_id: Option<String>,
-    size: Option<u64>,
+    pub size: Option<u64>,
     pub late: Option<Late>,
 }
 

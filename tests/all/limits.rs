@@ -440,6 +440,60 @@ fn bytes_are_refused_before_they_come_where_their_size_is_said() {
     is_taken(&send(&mut client, &marked(""), ROUTINE));
 }
 
+/// README: what counts is what is taken, or refused for good after its content.
+#[test]
+fn bytes_that_are_refused_for_good_count() {
+    let relay = limited("[limits.byte_rates]\nworkstation = \"32 KiB/h\"");
+    let mut client = relay.client("a");
+    let body = "x\r\n".repeat(9_000);
+    let in_another_name = letter_saying(&vakt("b"), &vakt("c"), &body);
+    let mut send = |parameters: &str| {
+        let refused = client.envelope(&vakt("a"), &[&vakt("c")], parameters);
+        refused.unwrap_or_else(|| client.data(&in_another_name))
+    };
+    for _ in 0..2 {
+        assert_eq!(send(ROUTINE).said(), "550 5.7.1");
+    }
+    let rule = "limits.byte_rates: more than 32 KiB/h bytes from workstation 127.0.1.9";
+    is_put_off(&relay, &send(ROUTINE), rule);
+    assert_eq!(send(" MT-PRIORITY=4").said(), "550 5.7.1", "the reserve");
+}
+
+/// What is too large is thrown away to its end, and all that came of it counts.
+#[test]
+fn bytes_that_are_thrown_away_count() {
+    let relay = limited(
+        "[limits]\nmessage_size = \"4 KiB\"\n[limits.byte_rates]\nworkstation = \"32 KiB/h\"",
+    );
+    let mut client = relay.client("a");
+    let large = letter_saying(&vakt("a"), &vakt("c"), &"x\r\n".repeat(12_000));
+    let refused = client.envelope(&vakt("a"), &[&vakt("c")], ROUTINE);
+    assert_eq!(refused, None);
+    assert_eq!(client.data(&large).said(), "552 5.3.4");
+    let rule = "limits.byte_rates: more than 32 KiB/h bytes from workstation 127.0.1.9";
+    is_put_off(&relay, &to_c(&mut client, &vakt("a"), ROUTINE), rule);
+}
+
+#[test]
+fn a_stranger_does_not_use_up_what_its_room_may_send() {
+    let relay = Setup::no_rooms()
+        .room_with(
+            "a",
+            "maildir:mail/a",
+            "strictness = { unknown_workstations = \"report\" }",
+        )
+        .room("c", "maildir:mail/c")
+        .settings("[limits.rates]\nroom = \"1/h\"")
+        .start();
+    let send = |from: &str| to_c(&mut Client::greeted(relay.port, from), &vakt("a"), ROUTINE);
+    is_taken(&send("127.0.77.9"));
+    let rule = "limits.rates: more than 1/h messages from strangers of room-a";
+    is_put_off(&relay, &send("127.0.77.10"), rule);
+    is_taken(&send("127.0.1.9"));
+    let rule = "limits.rates: more than 1/h messages from room room-a";
+    is_put_off(&relay, &send("127.0.1.9"), rule);
+}
+
 #[test]
 fn what_comes_to_nothing_counts_for_nothing() {
     let relay = limited("[limits.rates]\nworkstation = \"2/h\"");

@@ -247,7 +247,7 @@ impl<'a> Player<'a> {
                 }
                 Step::AdmitRecipients(_) => self.session.recipients_admitted(Ok(()), self.now),
                 Step::Weigh(_) => self.session.weighed(Ok(()), self.now),
-                Step::WrongLogin(_) | Step::LoggedIn(_) | Step::Pause(_) | Step::Count => {}
+                Step::WrongLogin(_) | Step::LoggedIn(_) | Step::Pause(_) | Step::Count(_) => {}
                 Step::Keep(received) => self.keep(*received),
             }
         }

@@ -52,6 +52,8 @@ pub(super) enum Form {
 #[derive(Debug)]
 pub(super) struct Discarding {
     pub(super) rest: Rest,
+    /// Thrown away so far.
+    pub(super) octets: u64,
     /// Said at its end.
     pub(super) reply: Reply,
     pub(super) then: State,
@@ -61,6 +63,11 @@ impl Discarding {
     /// Whether the transaction goes on behind it.
     pub(super) const fn leads_back(&self) -> bool {
         matches!(self.then, State::Open(..))
+    }
+
+    /// Whether it is of a message that was refused for good.
+    const fn counts(&self) -> bool {
+        !self.reply.is_temporary() && matches!(self.then, State::Idle(Some(_)))
     }
 }
 
@@ -138,9 +145,10 @@ impl Session {
         let verdict = Verdict::protocol(reply, None);
         match self.take_state() {
             State::Open(transaction, intake) if transaction.ready_for_content().is_ok() => {
+                let octets = intake.as_ref().map_or(0, |it| it.reader.len() as u64);
                 let facts = intake.map_or_else(Facts::default, |it| facts_so_far(&it.reader));
                 let outline = transaction.outline(facts, None);
-                self.refuse_content(*outline, &verdict, after, now);
+                self.refuse_content(*outline, &verdict, after, octets, now);
             }
             state => {
                 self.state = state;
@@ -200,6 +208,7 @@ impl Session {
         now: Timestamp,
     ) {
         let outline = transaction.outline(facts_so_far(&intake.reader), None);
+        let octets = intake.reader.len() as u64;
         let verdict = Verdict::protocol(reply, None);
         let after = match intake.form {
             Form::Chunk { left, .. } => After::DiscardChunk(left),
@@ -210,7 +219,7 @@ impl Session {
                 After::DiscardData(reader)
             }
         };
-        self.refuse_content(*outline, &verdict, after, now);
+        self.refuse_content(*outline, &verdict, after, octets, now);
     }
 
     fn end_of_content(
@@ -239,7 +248,8 @@ impl Session {
                 self.state = State::Weighing(outline, Box::new(received));
             }
             (outline, Err(verdict)) => {
-                self.refuse_content(*outline, &verdict, After::Nothing, now);
+                let octets = outline.size.unwrap_or(0);
+                self.refuse_content(*outline, &verdict, After::Nothing, octets, now);
             }
         }
     }
@@ -251,7 +261,11 @@ impl Session {
     ) -> bool {
         let (taken, ended) = discarding.rest.take(bytes);
         bytes.advance(taken.min(bytes.len()));
+        discarding.octets = discarding.octets.saturating_add(taken as u64);
         if ended {
+            if discarding.counts() {
+                self.steps.push_back(Step::Count(discarding.octets));
+            }
             self.state = discarding.then;
             self.say(discarding.reply);
         } else {
@@ -350,7 +364,7 @@ impl Session {
         if intake.form == (Form::Data { invited: false }) {
             let outline = transaction.outline(Facts::default(), None);
             let verdict = Verdict::protocol(Reply::memory_short(), None);
-            self.refuse_content(*outline, &verdict, After::Nothing, now);
+            self.refuse_content(*outline, &verdict, After::Nothing, 0, now);
         } else {
             self.give_up_content(&transaction, intake, false, Reply::memory_short(), now);
         }
@@ -368,7 +382,7 @@ impl Session {
                     self.steps.push_back(Step::Pause(VAIN_PAUSE));
                 }
                 let verdict = Verdict::over_limit(&over, None);
-                self.refuse_content(*outline, &verdict, After::Nothing, now);
+                self.refuse_content(*outline, &verdict, After::Nothing, 0, now);
             }
             (state, _) => self.state = state,
         }
@@ -390,7 +404,7 @@ impl Session {
             }
             (State::Keeping(outline), Err(fault)) => {
                 let verdict = Verdict::protocol(apology(fault), None);
-                self.refuse_content(*outline, &verdict, After::Nothing, now);
+                self.refuse_content(*outline, &verdict, After::Nothing, 0, now);
             }
             (state, _) => self.state = state,
         }

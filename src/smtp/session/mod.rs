@@ -72,8 +72,9 @@ pub enum Step {
     AdmitRecipients(u64),
     /// The same for all of it. [`Session::weighed`].
     Weigh(Weight),
-    /// It was refused for good, and counts as a message all the same.
-    Count,
+    /// It was refused for good, and counts as a message all the same, with so many octets of it. More
+    /// of it may be counted later.
+    Count(u64),
     /// Memory for so many more octets: [`Session::reserved`].
     Reserve(usize),
     /// What a login wants to know: [`Session::answered`].

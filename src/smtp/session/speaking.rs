@@ -114,19 +114,20 @@ impl Session {
         );
     }
 
-    /// Refuses a message as a whole, a row for each of its recipients.
+    /// Refuses a message as a whole after so many octets of it, a row for each of its recipients.
     pub(super) fn refuse_content(
         &mut self,
         outline: Outline,
         verdict: &Verdict,
         after: After,
+        octets: u64,
         now: Timestamp,
     ) {
         for row in outline.rows(verdict, &self.peer, now) {
             self.note(row);
         }
         if !verdict.reply.is_temporary() {
-            self.steps.push_back(Step::Count);
+            self.steps.push_back(Step::Count(octets));
         }
         let reply = verdict
             .reply
@@ -159,6 +160,11 @@ impl Session {
                 return;
             }
         };
-        self.state = State::Discarding(Box::new(Discarding { rest, reply, then }));
+        self.state = State::Discarding(Box::new(Discarding {
+            rest,
+            octets: 0,
+            reply,
+            then,
+        }));
     }
 }

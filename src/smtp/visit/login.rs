@@ -29,23 +29,15 @@ impl Visit {
         if let Err(wait) = self.parts.failed_logins.check(client, question.user()) {
             return Answer::Limited(wait);
         }
-        match timeout(CHECK, self.find_out(question)).await {
-            Ok(Ok(answer)) => answer,
-            Ok(Err(fault)) => {
-                tracing::warn!(%client, %fault, "a login could not be checked");
-                Answer::Unknown
-            }
-            Err(_) => {
-                tracing::warn!(%client, "too many logins at once: one could not be checked in time");
-                Answer::Unknown
-            }
-        }
+        self.find_out(question).await.unwrap_or_else(|fault| {
+            tracing::warn!(%client, %fault, "a login could not be checked");
+            Answer::Unknown
+        })
     }
 
     async fn find_out(&mut self, question: Question) -> Result<Answer, StoreError> {
-        let down = |fault: &dyn fmt::Display| StoreError::Down(fault.to_string());
         let user = question.user().to_owned();
-        let known = self.parts.spool.store().credential(user.clone()).await?;
+        let known = in_time(self.parts.spool.store().credential(user.clone())).await??;
         self.checked_against.clone_from(&known.verifiers.scram.salt);
         let Question::Password { password, .. } = question else {
             let octets = tls::random::<18>().map_err(|fault| down(&fault))?;
@@ -55,14 +47,19 @@ impl Visit {
             });
         };
         let client = self.session.peer().address.ip();
-        let turn = self.parts.checks.turn(client, self.seat.guest()).await;
+        let checks = &self.parts.checks;
+        let turn = in_time(checks.turn(client, self.seat.guest())).await?;
         let turn = turn.map_err(|fault| down(&fault))?;
-        let verifiers = known.verifiers.clone();
+        // Others may have been wrong while this one stood in line.
+        if let Err(wait) = self.parts.failed_logins.check(client, &user) {
+            return Ok(Answer::Limited(wait));
+        }
+        let verifiers = known.verifiers;
+        // However long it takes: the turn is over when the work is, and every result counts.
         let is_right = tokio::task::spawn_blocking(move || verifiers.accept(&password))
             .await
             .map_err(|fault| down(&fault))?;
         drop(turn);
-        let checks = &self.parts.checks;
         checks.remember(client, is_right, Instant::now().into_std());
         Ok(Answer::IsRight(is_right))
     }
@@ -86,6 +83,16 @@ impl Visit {
             Err(_) => Some(InVain::Unknown),
         }
     }
+}
+
+fn down(fault: &dyn fmt::Display) -> StoreError {
+    StoreError::Down(fault.to_string())
+}
+
+/// What others have to do first does not take for ever.
+async fn in_time<T>(waiting: impl Future<Output = T>) -> Result<T, StoreError> {
+    let late = |_| StoreError::Busy("too many logins at once".to_owned());
+    timeout(CHECK, waiting).await.map_err(late)
 }
 
 /// Remembers when a user last logged in. Nothing waits for it, and nothing depends on it.

@@ -295,7 +295,7 @@ impl Visit {
                     None => self.session.begun(reference, table, now),
                 }
             }
-            Step::Admit(_) | Step::AdmitRecipients(_) | Step::Weigh(_) | Step::Count => {
+            Step::Admit(_) | Step::AdmitRecipients(_) | Step::Weigh(_) | Step::Count(_) => {
                 self.limit(step, now);
             }
             Step::Reserve(octets) => self.reserve(octets).await,
@@ -346,9 +346,9 @@ impl Visit {
                 }
                 self.session.weighed(answer, now);
             }
-            Step::Count => {
-                if let Some(tab) = self.tab.take() {
-                    tab.settle();
+            Step::Count(octets) => {
+                if let Some(tab) = &mut self.tab {
+                    tab.count(octets);
                 }
             }
             _ => {}
