@@ -31,6 +31,8 @@ pub(super) struct Intake {
     pub(super) reader: Reader,
     /// Octets of memory that were granted.
     pub(super) granted: usize,
+    /// Octets that have come, whether they were kept or not.
+    came: u64,
     pub(super) chunks: u64,
     pub(super) form: Form,
 }
@@ -161,6 +163,7 @@ impl Session {
         Box::new(Intake {
             reader: transaction.reader(self.settings.message_size),
             granted: 0,
+            came: 0,
             chunks: 0,
             form,
         })
@@ -182,6 +185,7 @@ impl Session {
             return true;
         }
         let (taken, ended) = intake.take(bytes.get(..available).unwrap_or_default());
+        intake.came = intake.came.saturating_add(taken as u64);
         bytes.advance(taken.min(bytes.len()));
         match (self.refusal_of(intake.reader.unfit()), ended) {
             (Some(reply), _) => self.give_up_content(&transaction, *intake, ended, reply, now),
@@ -208,7 +212,7 @@ impl Session {
         now: Timestamp,
     ) {
         let outline = transaction.outline(facts_so_far(&intake.reader), None);
-        let octets = intake.reader.len() as u64;
+        let octets = intake.came;
         let verdict = Verdict::protocol(reply, None);
         let after = match intake.form {
             Form::Chunk { left, .. } => After::DiscardChunk(left),

@@ -463,7 +463,7 @@ impl Visit {
             self.permit = BodyPermit::default();
             self.waited = Duration::ZERO;
         }
-        if !self.session.has_transaction() {
+        if !self.session.is_busy() {
             self.tab = None;
         }
         if self.input.is_empty() {
