@@ -494,8 +494,7 @@ impl Transaction {
         let normalised = content.normalised();
         let bytes = Bytes::from(content.into_body());
         let read = headers::read(&bytes);
-        let told = self.warned();
-        let is_late = normalised > 0 || !self.others.is_empty();
+        let is_late = normalised > 0 || !self.others.is_empty() || !self.warned().is_empty();
         let judged = self
             .find_reporter(&read, place.peer)
             .and_then(|()| self.judge_lapses(normalised > 0, place.peer))
@@ -505,7 +504,7 @@ impl Transaction {
         let mut outline = self.outline(read.facts.clone(), Some(bytes.len() as u64));
         outline.late = is_late.then(|| Late {
             sighting: self.sighting(place.peer, now),
-            warned: self.warned().iter().filter(|it| !told.has(*it)).collect(),
+            warned: self.warned(),
         });
         let received = judged.map(|()| self.receive(bytes, normalised, read, place, now));
         (outline, received)
@@ -732,12 +731,12 @@ pub struct Outline {
     pub late: Option<Late>,
 }
 
-/// What its content alone told of a client: that its newlines had to be normalised, or whose report
-/// it brought.
+/// What is known of a client by the end of its content: that its newlines had to be normalised, whose
+/// report it brought, what its room will refuse one day.
 #[derive(Debug)]
 pub struct Late {
     pub sighting: Sighting,
-    /// What it is to be told of, and was not at MAIL.
+    /// What it is to be told of, at the end too: most clients show nothing but the last reply.
     pub warned: Lapses,
 }
 

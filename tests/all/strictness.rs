@@ -52,6 +52,9 @@ fn plain_text_is_reported_warned_of_and_refused() {
             (kept.said(), kept.reference()),
             ("250 2.0.0".into(), reference)
         );
+        // Most clients show nothing but the last reply.
+        let is_warned = kept.text().contains("soon refused (no TLS)");
+        assert_eq!(is_warned, letter == "b", "{kept}");
         let event = accepted(&relay, &kept.reference(), story);
         assert_eq!(event["tolerated"], json!(["missing_tls"]));
         let told = &relay.rows(&["log", "show", &kept.reference()])[1];

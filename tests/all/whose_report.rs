@@ -158,7 +158,7 @@ fn who_sends_a_report_is_warned_once_it_is_known_whose_it_is() {
     for (of_a, of_b, at_mail, at_end) in [
         (warn, report_it, false, false),
         (report_it, warn, false, true),
-        (warn, warn, true, false),
+        (warn, warn, true, true),
     ] {
         let relay = sharing(of_a, of_b).start();
         let mut client = Client::greeted(relay.port, SERVER);
