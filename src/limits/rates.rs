@@ -251,7 +251,7 @@ impl Tab {
             self.look(counted, amount, is_urgent)?;
         }
         for (counted, amount) in all {
-            self.charge(counted, amount, is_urgent)?;
+            self.take(counted, amount, is_urgent)?;
         }
         Ok(())
     }
@@ -302,9 +302,14 @@ impl Tab {
         self.accounts.iter().try_for_each(ask)
     }
 
-    /// Charges everybody, or nobody.
+    /// Looks first, so that nobody else is put off by what is given back at once.
     fn charge(&mut self, counted: Counted, amount: u64, is_urgent: bool) -> Result<(), OverLimit> {
         self.look(counted, amount, is_urgent)?;
+        self.take(counted, amount, is_urgent)
+    }
+
+    /// Charges everybody, or nobody.
+    fn take(&mut self, counted: Counted, amount: u64, is_urgent: bool) -> Result<(), OverLimit> {
         let before = self.charges.len();
         for account in self.accounts.clone() {
             match self
