@@ -5,6 +5,8 @@
 //! the nearest known one. It opens nothing but the file itself: whether a certificate or a folder is
 //! there is for `check` and `serve` to find out.
 
+mod scan;
+
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -35,7 +37,7 @@ pub struct Settings {
     pub listeners: Vec<ListenerSettings>,
     pub tls: Option<tls::Settings>,
     pub limits: limits::Settings,
-    pub scan: ScanSettings,
+    pub scan: crate::scan::Settings,
     pub delivery: delivery::Settings,
     pub resolver: resolve::Settings,
     /// Where the console will listen.
@@ -65,29 +67,6 @@ impl Settings {
             retry: delivery.retry.clone(),
             warn_after: delivery.warn_after,
             give_up_after: delivery.give_up_after,
-        }
-    }
-}
-
-/// `[scan]`: how the way in deals with the engines.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ScanSettings {
-    pub inline_deadline: Duration,
-    pub on_failure: OnScanFailure,
-}
-
-/// What becomes of a message that cannot be scanned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnScanFailure {
-    Hold,
-    Reject,
-}
-
-impl Default for ScanSettings {
-    fn default() -> Self {
-        Self {
-            inline_deadline: Duration::from_secs(10),
-            on_failure: OnScanFailure::Hold,
         }
     }
 }
@@ -133,7 +112,7 @@ fn settings(mut root: Table<'_>, _: &Mistakes) -> Option<Settings> {
     };
     let listeners = listeners(&mut root, unsaid);
     let limits = root.table("limits").map(limits).unwrap_or_default();
-    let scan = root.table("scan").map(scan).unwrap_or_default();
+    let scan = root.table("scan").map(scan::read).unwrap_or_default();
     let delivery = root.table("delivery").map(delivery).unwrap_or_default();
     let resolver = root.table("resolver").map(resolver).unwrap_or_default();
     let console = root
@@ -429,31 +408,6 @@ fn percent(text: &str) -> Result<u8, &'static str> {
         .ok_or("must be a part of the rate, from \"0%\" to \"100%\"")
 }
 
-fn scan(mut table: Table<'_>) -> ScanSettings {
-    let default = ScanSettings::default();
-    let words = [
-        ("hold", OnScanFailure::Hold),
-        ("reject", OnScanFailure::Reject),
-    ];
-    if let Some(engines) = table.take("engine") {
-        // Nothing unscanned is delivered: better no relay than one that only seems to scan.
-        engines.fault(
-            "scanning engines come with a later version of ilbud; take [[scan.engine]] out, and \
-             attachments are not scanned",
-        );
-    }
-    ScanSettings {
-        inline_deadline: table
-            .take("inline_deadline")
-            .and_then(Value::duration)
-            .unwrap_or(default.inline_deadline),
-        on_failure: table
-            .take("on_failure")
-            .and_then(|it| it.word(&words))
-            .unwrap_or(default.on_failure),
-    }
-}
-
 fn delivery(mut table: Table<'_>) -> delivery::Settings {
     let default = delivery::Settings::default();
     let duration = |value: Option<Value<'_>>, default| {
@@ -730,14 +684,5 @@ address = "127.0.0.1:2525"
         let second =
             "[[listener]]\nname = \"workstations\"\naddress = \"127.0.0.1:2525\"\ntls = \"off\"";
         assert_eq!(faults(&with(second)).len(), 2);
-    }
-
-    #[test]
-    fn an_engine_that_cannot_be_asked_is_a_mistake() {
-        let engine =
-            "[scan]\n[[scan.engine]]\nkind = \"clamd\"\naddress = \"/run/clamav/clamd.ctl\"";
-        let faults = faults(&with(engine));
-        assert_eq!(faults.len(), 1, "{faults:?}");
-        assert!(faults.first().unwrap().contains("later version"));
     }
 }

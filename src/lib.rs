@@ -34,6 +34,7 @@ pub mod ops;
 pub mod smtp;
 
 pub mod queue;
+pub mod scan;
 
 pub mod delivery;
 pub mod spool;

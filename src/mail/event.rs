@@ -3,9 +3,7 @@
 //! An [`Event`] is written in the transaction of the change it explains and never altered. The log
 //! is the product: scripts and operators read these very names (`product.md`, Words).
 
-use std::fmt;
 use std::net::IpAddr;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -26,26 +24,28 @@ macro_rules! words {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(self.word())
             }
         }
 
-        impl FromStr for $name {
+        impl std::str::FromStr for $name {
             type Err = ();
             fn from_str(word: &str) -> Result<Self, ()> {
                 Self::ALL.iter().copied().find(|it| it.word() == word).ok_or(())
             }
         }
 
-        impl Serialize for $name {
+        impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
                 s.serialize_str(self.word())
             }
         }
     };
 }
+
+pub(super) use words;
 
 words! {
     /// The state of one recipient of a message.

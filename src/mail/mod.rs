@@ -7,6 +7,7 @@
 pub mod address;
 pub mod envelope;
 pub mod event;
+pub mod file_type;
 pub mod headers;
 pub mod language;
 pub mod limit;
@@ -15,6 +16,7 @@ pub mod reply;
 pub mod sighting;
 pub mod terms;
 pub mod timestamp;
+pub mod verdict;
 
 pub use address::{Address, AddressFault, Domain};
 pub use envelope::{
@@ -22,6 +24,7 @@ pub use envelope::{
     Protocol, Received, Recipient, RoomId, TlsSession,
 };
 pub use event::{Details, Event, EventKind, Refusal, State};
+pub use file_type::FileType;
 pub use language::Language;
 pub use limit::{Account, Admission, Counted, OverLimit, Urgency, Weight, Workstation};
 pub use reference::{Reference, ReferenceFault, References};
@@ -29,3 +32,6 @@ pub use reply::{Answer, Reply};
 pub use sighting::{Lapse, Lapses, Sighting, Station, StationKind};
 pub use terms::{ByMode, DeliverBy, Notify, Priority, Return, Terms, Wishes};
 pub use timestamp::Timestamp;
+pub use verdict::{
+    Action, EngineReport, Finding, Identity, Malware, OnFailure, Rule, Unscannable, Verdict, Why,
+};

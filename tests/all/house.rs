@@ -21,6 +21,8 @@ const LAYERS: &[(&str, &[&str])] = &[
         "deciders",
         &[
             "smtp",
+            "scan::rules",
+            "scan::specimen",
             "policy",
             "lifecycle",
             "delivery::outcome",
@@ -43,6 +45,8 @@ const PURE: &[&str] = &[
     "smtp::data",
     "smtp::proxy",
     "smtp::session",
+    "scan::rules",
+    "scan::specimen",
     "policy",
     "lifecycle",
     "delivery::outcome",

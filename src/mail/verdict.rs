@@ -1,0 +1,252 @@
+//! What a scan says of a message: the verdict, what was found, and which engine says so.
+//!
+//! Plain values. A verdict has three sides and never two: what could not be scanned is not clean. Of
+//! several verdicts the worst counts: infected, then unscannable, then clean. Nothing here fails.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::Timestamp;
+use super::event::words;
+
+words! {
+    /// Why there is no verdict.
+    Why {
+        /// The engine cannot be reached, or broke off.
+        Down = "down",
+        /// It did not answer in time.
+        Timeout = "timeout",
+        /// It does not take so much.
+        TooLarge = "too large",
+        /// It cannot look inside.
+        Encrypted = "encrypted",
+        /// What was to be scanned, or the answer, makes no sense.
+        Broken = "broken",
+        /// It has stopped before it had seen everything.
+        Limit = "limit",
+    }
+}
+
+/// That something could not be scanned, and why. It is never clean.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unscannable {
+    pub why: Why,
+    /// In a few words, for the log: what the engine said, or what went wrong with it.
+    pub detail: String,
+    /// The engine had begun with this message when it failed: the fault may be the message's.
+    pub begun: bool,
+}
+
+impl Unscannable {
+    /// The engine has not seen anything of it.
+    pub fn before(why: Why, detail: impl Into<String>) -> Self {
+        Self {
+            why,
+            detail: detail.into(),
+            begun: false,
+        }
+    }
+
+    /// The engine had at least a part of it.
+    pub fn during(why: Why, detail: impl Into<String>) -> Self {
+        Self {
+            begun: true,
+            ..Self::before(why, detail)
+        }
+    }
+}
+
+impl fmt::Display for Unscannable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.detail.is_empty() {
+            true => self.why.fmt(f),
+            false => write!(f, "{}: {}", self.why, self.detail),
+        }
+    }
+}
+
+/// One thing that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Malware {
+    /// As the engine calls it: `Eicar-Test-Signature`.
+    pub name: String,
+    /// The attachment that it is in, where that is known.
+    pub attachment: Option<String>,
+}
+
+impl Malware {
+    /// Found in the message as a whole.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            attachment: None,
+        }
+    }
+
+    pub fn within(name: impl Into<String>, attachment: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            attachment: Some(attachment.into()),
+        }
+    }
+}
+
+/// `Eicar-Test-Signature in invoice.zip`
+impl fmt::Display for Malware {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.attachment {
+            Some(attachment) => write!(f, "{} in {attachment}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
+/// What became of a scan. Never a `Result`: nothing may skip it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    Clean,
+    /// At least one thing was found.
+    Infected(Vec<Malware>),
+    Unscannable(Unscannable),
+}
+
+impl Verdict {
+    /// The word for it in the log.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Clean => "clean",
+            Self::Infected(_) => "infected",
+            Self::Unscannable(_) => "unscannable",
+        }
+    }
+
+    /// The worse of the two. What both found is told once.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Infected(mut mine), Self::Infected(theirs)) => {
+                for it in theirs {
+                    if !mine.contains(&it) {
+                        mine.push(it);
+                    }
+                }
+                Self::Infected(mine)
+            }
+            (found @ Self::Infected(_), _) | (_, found @ Self::Infected(_)) => found,
+            (gap @ Self::Unscannable(_), _) | (_, gap @ Self::Unscannable(_)) => gap,
+            (Self::Clean, Self::Clean) => Self::Clean,
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Clean => f.write_str("clean"),
+            Self::Infected(found) => {
+                let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+                write!(f, "infected: {}", found.join(", "))
+            }
+            Self::Unscannable(why) => write!(f, "unscannable: {why}"),
+        }
+    }
+}
+
+words! {
+    /// The built-in rules, which need no engine.
+    Rule {
+        /// The test file of EICAR.
+        Eicar = "eicar",
+        /// A file whose SHA-256 the settings name.
+        BlockedHash = "blocked_hash",
+        /// A program within an archive.
+        ArchivedExecutable = "archived_executable",
+        /// A file whose name fits a pattern in the settings.
+        FileName = "file_name",
+        /// A file that is of a type in the settings, by its content.
+        FileType = "file_type",
+        /// An Office document with macros.
+        Macros = "macros",
+        /// An archive or a document that only a password opens.
+        Encrypted = "encrypted",
+        /// An archive, or a message, that is nested too deep, or of which there is too much to look at.
+        Bounds = "bounds",
+    }
+}
+
+words! {
+    /// What follows where a rule finds something, from the mildest on.
+    Action {
+        /// It is delivered, with a mark on it.
+        Mark = "mark",
+        /// It is kept, and not delivered.
+        Quarantine = "quarantine",
+        /// The sender hears 550.
+        Refuse = "refuse",
+    }
+}
+
+/// What a rule has found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    pub rule: Rule,
+    /// What it is, in a few words: `EICAR-Test-File`, `macros`, `setup.exe is an executable`.
+    pub what: String,
+    /// The attachment that it is in; `None`: the message itself.
+    pub attachment: Option<String>,
+}
+
+words! {
+    /// What becomes of a message that cannot be scanned.
+    OnFailure {
+        /// It is accepted and kept, and delivered when it was scanned.
+        Hold = "hold",
+        /// Its sender hears 451.
+        Reject = "reject",
+    }
+}
+
+/// What an engine says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Identity {
+    /// Of the program: `ClamAV 1.4.3`.
+    pub version: Option<String>,
+    /// Of its signatures: `27600`.
+    pub signatures: Option<String>,
+    /// When those were made.
+    pub signatures_at: Option<Timestamp>,
+}
+
+/// One engine's part in a scan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineReport {
+    /// Its name in the settings.
+    pub engine: String,
+    pub verdict: Verdict,
+    pub identity: Identity,
+    pub duration: Duration,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_of_verdicts_counts() {
+        let found = |name: &str| Verdict::Infected(vec![Malware::named(name)]);
+        let down = || Verdict::Unscannable(Unscannable::before(Why::Down, "refused"));
+        #[rustfmt::skip]
+        let cases = [
+            (Verdict::Clean, Verdict::Clean, "clean"),
+            (Verdict::Clean, down(), "unscannable: down: refused"),
+            (down(), found("A"), "infected: A"),
+            (found("A"), down(), "infected: A"),
+            (found("A"), found("A"), "infected: A"),
+            (found("A"), found("B"), "infected: A, B"),
+            (found("A"), Verdict::Infected(vec![Malware::within("A", "x.zip")]), "infected: A, A in x.zip"),
+        ];
+        for (one, other, worst) in cases {
+            assert_eq!(one.and(other).to_string(), worst);
+        }
+    }
+}

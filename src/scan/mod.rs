@@ -1,0 +1,89 @@
+//! Message → verdict: the engines, the built-in rules, and who asks them when.
+//!
+//! [`Scanner`] is what an engine implements: a file each, and one `match` in [`engine`]. What an
+//! engine answers is a [`Verdict`], never a `Result`: what went wrong is a verdict too, and it is
+//! never clean. An engine sees one message at a time, decides nothing about mail, and keeps nothing
+//! of it. It may be given up at any moment, by dropping its future; whatever it started ends with it.
+
+pub mod clamd;
+pub mod command;
+pub mod icap;
+mod specimen;
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::mail::{Identity, OnFailure, Verdict};
+
+pub use specimen::{Part, Specimen};
+
+/// What is being found out.
+pub type Answering<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// One antivirus engine. How long it may take is its caller's to say.
+pub trait Scanner: Send + Sync + fmt::Debug {
+    /// Looks at the whole message, and at what is attached to it where that helps.
+    fn scan(&self, specimen: Arc<Specimen>) -> Answering<Verdict>;
+    /// Asks the engine who it is. `Err`: in words, why it did not say. Many do not say everything,
+    /// and a few say nothing, and scan all the same.
+    fn identify(&self) -> Answering<Result<Identity, String>>;
+}
+
+/// `[[scan.engine]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineSettings {
+    /// Its name in the log; its kind, where none is given.
+    pub name: String,
+    /// For one message.
+    pub timeout: Duration,
+    pub kind: Kind,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    Clamd(clamd::Settings),
+    Icap(icap::Settings),
+    Command(command::Settings),
+}
+
+impl Kind {
+    /// The word for it in the settings.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Clamd(_) => "clamd",
+            Self::Icap(_) => "icap",
+            Self::Command(_) => "command",
+        }
+    }
+}
+
+/// The engine that the settings describe. It connects to nobody yet.
+pub fn engine(settings: &EngineSettings) -> Arc<dyn Scanner> {
+    match &settings.kind {
+        Kind::Clamd(settings) => Arc::new(clamd::Clamd::new(settings.clone())),
+        Kind::Icap(settings) => Arc::new(icap::Icap::new(settings.clone())),
+        Kind::Command(settings) => Arc::new(command::Command::new(settings.clone())),
+    }
+}
+
+/// `[scan]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// How long a sender waits for the verdict.
+    pub inline_deadline: Duration,
+    pub on_failure: OnFailure,
+    /// All of them must say clean. None: only the built-in rules scan.
+    pub engines: Vec<EngineSettings>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            inline_deadline: Duration::from_secs(10),
+            on_failure: OnFailure::Hold,
+            engines: Vec::new(),
+        }
+    }
+}
