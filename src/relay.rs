@@ -5,6 +5,7 @@
 //! is worse than one that is started anew. It never waits for ever: stopping is bounded.
 
 use std::fmt;
+use std::hash::RandomState;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,6 +25,7 @@ use crate::mail::{Reference, StationKind, Timestamp};
 use crate::ops::routes;
 use crate::policy::table::RoutingTable;
 use crate::queue;
+use crate::scan::{self, Desk, Gate};
 use crate::smtp::server::{self, Listener, ListenerTls};
 use crate::spool::store::Store;
 use crate::spool::{Feed, Spool};
@@ -175,6 +177,20 @@ impl Relay {
         if let Some(tls) = self.tls {
             background.spawn(tls.watch_files(LOOK_AT_CERTIFICATES));
         }
+        let gate = Arc::new(Gate {
+            desk: Arc::new(Desk::new(&self.settings.scan)),
+            spool: self.spool.clone(),
+            table: self.table.subscribe(),
+            settings: self.settings.scan.clone(),
+            schedule: self.settings.schedule(),
+            letterhead: self.settings.letterhead(),
+            stop: stopped.clone(),
+            noise: RandomState::new(),
+            start: Timestamp::now(),
+            up_since: tokio::time::Instant::now(),
+        });
+        background.spawn(watch_engines(Arc::clone(&gate)));
+        foreground.spawn(Arc::clone(&gate).run());
         foreground.spawn(queue::run(queue::Parts {
             feed: self.feed,
             spool: self.spool.clone(),
@@ -195,6 +211,7 @@ impl Relay {
             acquaintances: acquaintances(&self.spool).await,
             checks: Checks::new(half_of_the_processors()),
             spool: self.spool.clone(),
+            gate,
             table: self.table.subscribe(),
             tls: certificates,
             stop: stopped,
@@ -296,6 +313,10 @@ impl Post {
             self.places
         )
     }
+}
+
+async fn watch_engines(gate: Arc<Gate>) {
+    scan::watch(&gate.desk, &gate.spool).await;
 }
 
 fn half_of_the_processors() -> usize {

@@ -13,6 +13,8 @@ use crate::scan::{EngineSettings, Kind, Settings};
 /// For one message, where the settings do not say it.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Above it a number is a slip of the finger.
+const MOST_SLOTS: u64 = 1001;
 /// How many engines there may be: each has to say clean.
 const MOST_ENGINES: usize = 8;
 
@@ -41,6 +43,15 @@ pub(super) fn read(mut table: Table<'_>) -> Settings {
             .take("on_failure")
             .and_then(|it| it.word(&words))
             .unwrap_or(default.on_failure),
+        slots: table
+            .take("slots")
+            .and_then(|it| it.integer(1..MOST_SLOTS))
+            .and_then(|it| usize::try_from(it).ok())
+            .unwrap_or(default.slots),
+        quarantine: table
+            .take("quarantine")
+            .and_then(Value::positive_duration)
+            .unwrap_or(default.quarantine),
         engines: engines(&mut table),
     }
 }

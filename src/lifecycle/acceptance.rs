@@ -3,16 +3,23 @@
 use std::time::Duration;
 
 use super::retry::Schedule;
+use super::scanning::Keeping;
 use crate::mail::{
-    BodyKind, Details, Event, EventKind, Priority, Received, Recipient, Refusal, Reply, RoomId,
-    State, Timestamp,
+    BodyKind, Content, Details, Event, EventKind, Priority, Received, Recipient, Refusal, Reply,
+    RoomId, State, Timestamp, headers,
 };
 use crate::spool::store::{NewMessage, NewRecipient};
 
-/// A message as it is first kept: every recipient `queued` and due at once, with its events.
+/// A message as it is first kept: every recipient in the state that its scan leads to, `queued` and
+/// due at once where it is clean, with its events.
 /// `leased_until`: until when the queue holds it in memory. `first_word`: how soon any sender may
 /// be told anything of it.
-pub fn accepted(received: &Received, leased_until: Timestamp, first_word: Duration) -> NewMessage {
+pub fn accepted(
+    received: &Received,
+    keeping: &Keeping,
+    leased_until: Timestamp,
+    first_word: Duration,
+) -> NewMessage {
     let envelope = &received.envelope;
     let look_at = Schedule::first_look(envelope.received_at, first_word, &envelope.terms);
     let client = envelope.peer.address.ip().to_string();
@@ -27,15 +34,27 @@ pub fn accepted(received: &Received, leased_until: Timestamp, first_word: Durati
         eight_bit: envelope.body == BodyKind::EightBitMime,
         terms: envelope.terms.clone(),
         facts: received.facts.clone(),
-        content: received.content.clone(),
+        content: Content {
+            trace: match keeping.field.is_empty() {
+                true => received.content.trace.clone(),
+                false => headers::with_scan_field(&received.content.trace, &keeping.field),
+            },
+            bytes: received.content.bytes.clone(),
+        },
+        scan: keeping.scan,
         recipients: envelope
             .recipients
             .iter()
-            .map(|recipient| queued(recipient, envelope.received_at, look_at, leased_until))
+            .map(|recipient| NewRecipient {
+                state: keeping.state.unwrap_or(State::Queued),
+                reason: keeping.reason.clone(),
+                ..queued(recipient, envelope.received_at, look_at, leased_until)
+            })
             .collect(),
         events: acceptances
             .map(|recipient| acceptance(received, recipient, &client))
             .chain(events)
+            .chain(keeping.events.iter().cloned())
             .collect(),
         left_out: received
             .remarks
@@ -84,6 +103,7 @@ fn queued(
         room: recipient.room.clone(),
         wishes: recipient.wishes.clone(),
         state: State::Queued,
+        reason: None,
         next_attempt_at: due_at,
         look_at,
         leased_until,

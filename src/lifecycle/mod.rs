@@ -13,6 +13,7 @@ mod news;
 mod operations;
 pub mod report;
 pub mod retry;
+mod scanning;
 #[cfg(test)]
 mod tests;
 
@@ -30,6 +31,9 @@ pub use attempts::{attempted, expired, overdue};
 pub use lateness::{Look, has_news, looked_at};
 pub use news::without_reports;
 pub use operations::{Operation, Order, operated};
+pub use scanning::{
+    Exception, Guard, Keeping, Refused, Ruling, Scanned, receipt, rescanned, ruled, scanned,
+};
 
 /// States in which a recipient still waits.
 const WAITING: &[State] = &[

@@ -62,6 +62,8 @@ pub fn without_reports(change: &Change, why: &str) -> Change {
         recipients: change.recipients.clone(),
         messages: Vec::new(),
         events: events.collect(),
+        scans: change.scans.clone(),
+        caught: change.caught.clone(),
     }
 }
 

@@ -1,9 +1,12 @@
 //! What people do to what waits.
 
+use super::WAITING;
 use super::report::POSSIBLY;
-use super::{ACTIVE, WAITING};
 use crate::mail::{Details, Event, EventKind, State, Timestamp};
-use crate::spool::store::{Change, NextLook, OfLate, RecipientChange, Waiting};
+use crate::spool::store::{Change, NextLook, OfLate, RecipientChange, ScanStep, Waiting};
+
+/// What is tried, by a scan or by an attempt, without anybody's asking.
+const TRIED: &[State] = &[State::Unscanned, State::Queued, State::Deferred];
 
 /// What an operator asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +62,7 @@ impl Operation {
     /// The states it may start from.
     pub const fn starts_from(self) -> &'static [State] {
         match self {
-            Self::Retry | Self::Hold => ACTIVE,
+            Self::Retry | Self::Hold => TRIED,
             Self::Release => &[State::Held],
             Self::Cancel => WAITING,
         }
@@ -74,10 +77,12 @@ impl Operation {
         }
     }
 
-    const fn leads_to(self, state: State) -> State {
+    const fn leads_to(self, row: &Waiting) -> State {
         match self {
-            Self::Retry => state,
+            Self::Retry => row.state,
             Self::Hold => State::Held,
+            // Nobody releases what has no verdict from its scan.
+            Self::Release if row.awaits_scan => State::Unscanned,
             Self::Release => State::Queued,
             Self::Cancel => State::Cancelled,
         }
@@ -119,10 +124,24 @@ impl Order<'_> {
         Some(words)
     }
 
+    /// What is released, or tried again, without a verdict is scanned now.
+    fn scan(&self, row: &Waiting) -> Option<ScanStep> {
+        let is_meant = match self.operation {
+            Operation::Retry => row.state == State::Unscanned,
+            Operation::Release => row.awaits_scan,
+            Operation::Hold | Operation::Cancel => false,
+        };
+        is_meant.then_some(ScanStep::Anew {
+            reference: row.id.reference,
+            at: self.now,
+            is_excused: self.operation == Operation::Release,
+        })
+    }
+
     fn step(&self, row: &Waiting) -> RecipientChange {
         let is_due = matches!(self.operation, Operation::Retry | Operation::Release);
         RecipientChange {
-            to: Some(self.operation.leads_to(row.state)),
+            to: Some(self.operation.leads_to(row)),
             next_attempt_at: is_due.then_some(self.now),
             of_late: (self.operation == Operation::Release).then(OfLate::default),
             last_reply: self.words(row),
@@ -149,8 +168,11 @@ pub fn operated(order: Order<'_>, waiting: &[Waiting]) -> Change {
     let meant = waiting
         .iter()
         .filter(|row| starts_from.contains(&row.state));
+    let mut scans: Vec<ScanStep> = meant.clone().filter_map(|row| order.scan(row)).collect();
+    scans.dedup();
     Change {
         recipients: meant.map(|row| order.step(row)).collect(),
+        scans,
         ..Change::default()
     }
 }

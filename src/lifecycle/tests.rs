@@ -53,6 +53,7 @@ fn waiting(state: State, age: Duration) -> Waiting {
         wishes: Wishes::default(),
         terms: Terms::default(),
         is_ours: false,
+        awaits_scan: false,
         sender: Some(Address::parse("leder@a.nodnett.test").unwrap()),
         sender_room: Some(RoomId::new("room-a")),
         smtputf8: false,
@@ -365,6 +366,7 @@ fn an_accepted_message_is_queued_with_the_rule_that_let_it_in() {
     let lease = NOW.after(Duration::from_secs(1));
     let message = accepted(
         &received(b"Subject: x\r\n\r\nhei\r\n", BodyKind::SevenBit),
+        &Keeping::default(),
         lease,
         minutes(5),
     );
@@ -405,7 +407,7 @@ fn eight_bit_content_is_what_was_declared_as_such() {
         (b"hei\r\n", BodyKind::EightBitMime, true),
         (b"bl\xe5\r\n", BodyKind::SevenBit, false),
     ] {
-        let message = accepted(&received(bytes, body), NOW, minutes(5));
+        let message = accepted(&received(bytes, body), &Keeping::default(), NOW, minutes(5));
         assert_eq!(message.eight_bit, expected, "{bytes:?} {body:?}");
     }
 }
@@ -651,6 +653,7 @@ fn a_report_that_cannot_be_delivered_waits_for_an_operator() {
             number: 0,
         },
         is_ours: report.client.is_empty(),
+        awaits_scan: false,
         sender: report.sender.clone(),
         ..waiting(State::Queued, age)
     };
@@ -729,6 +732,7 @@ fn what_the_clock_decides_of_what_waits() {
     let own = |state, age| Waiting {
         sender: None,
         is_ours: true,
+        awaits_scan: false,
         ..row(state, age)
     };
     let by_now = |row, mode| by_row(row, by(NOW, mode, false));
@@ -944,7 +948,7 @@ fn an_acceptance_tells_what_was_asked_for() {
         deliver_by: by(NOW, ByMode::Return, false),
         ..Terms::default()
     };
-    let details = &accepted(&received, NOW, minutes(5)).events[0].details;
+    let details = &accepted(&received, &Keeping::default(), NOW, minutes(5)).events[0].details;
     assert_eq!(details.priority, Some(4));
     assert_eq!(details.require_tls, Some(true));
     assert_eq!(details.deliver_by, Some(NOW.to_string()));

@@ -81,7 +81,14 @@ words! {
         Altered = "altered",
         /// What the sender's room will refuse once it enforces it; the client was told.
         Tolerated = "tolerated",
+        /// A scan came to an end, or to nothing; `verdict` says to what.
         Scanned = "scanned",
+        /// Somebody asked for a new scan.
+        Rescanned = "rescanned",
+        /// It is kept for what was found in it, and not delivered.
+        Quarantined = "quarantined",
+        /// Somebody should look at this now; `reason` says at what.
+        Alarm = "alarm",
         Delivered = "delivered",
         Deferred = "deferred",
         /// The next hop vanished after the final dot: it may have the message.
@@ -133,6 +140,18 @@ pub struct Details {
     pub engine: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verdict: Option<String>,
+    /// Each engine's part in a scan.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub engines: Vec<ScannedBy>,
+    /// What was found, each with the attachment that it is in.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub malware: Vec<String>,
+    /// What the built-in rules found, and let pass.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub marks: Vec<String>,
+    /// The exception under which it is delivered unscanned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exception: Option<u64>,
     /// The next hop as configured: `smtp://10.1.0.5:25`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hop: Option<String>,
@@ -170,6 +189,22 @@ pub struct Details {
     /// The reference of the report that was written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub report: Option<String>,
+}
+
+/// One engine's part in a scan: the receipt.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ScannedBy {
+    pub engine: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signatures: Option<String>,
+    /// How old its signatures were, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signature_age_s: Option<u64>,
+    pub verdict: String,
+    pub duration_ms: u64,
 }
 
 /// One thing that happened to one message.

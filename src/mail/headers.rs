@@ -8,6 +8,7 @@
 
 mod attachments;
 mod author;
+mod scan_field;
 mod urgency;
 
 use std::fmt::{self, Write as _};
@@ -23,6 +24,7 @@ use super::{Content, Envelope, Facts, Priority, Protocol, Recipient};
 use attachments::attachments;
 pub use author::{Author, Claim, Origination};
 use author::{author, resembled};
+pub use scan_field::{scan_field, with_scan_field};
 
 /// Text from header fields is for the log: more of it than a line (RFC 5322 §2.1.1) helps nobody.
 const TEXT_OCTETS: usize = 998;

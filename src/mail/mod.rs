@@ -23,7 +23,7 @@ pub use envelope::{
     Attachment, BodyKind, Certificate, Content, Doubt, Envelope, Facts, Login, Origin, Peer,
     Protocol, Received, Recipient, RoomId, TlsSession,
 };
-pub use event::{Details, Event, EventKind, Refusal, State};
+pub use event::{Details, Event, EventKind, Refusal, ScannedBy, State};
 pub use file_type::FileType;
 pub use language::Language;
 pub use limit::{Account, Admission, Counted, OverLimit, Urgency, Weight, Workstation};
@@ -33,5 +33,6 @@ pub use sighting::{Lapse, Lapses, Sighting, Station, StationKind};
 pub use terms::{ByMode, DeliverBy, Notify, Priority, Return, Terms, Wishes};
 pub use timestamp::Timestamp;
 pub use verdict::{
-    Action, EngineReport, Finding, Identity, Malware, OnFailure, Rule, Unscannable, Verdict, Why,
+    Action, EngineReport, Finding, Identity, Inspection, Malware, OnFailure, Rule, Unscannable,
+    Verdict, Why,
 };

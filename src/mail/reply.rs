@@ -730,16 +730,19 @@ impl Reply {
         Self::new(535, (7, 8), "User name or password not right")
     }
 
-    pub fn malware(attachment: &str, malware: &str) -> Self {
-        Self::new(
-            550,
-            (7, 1),
-            format!(
-                "Malware {} found in {}; the message was not sent",
-                echo(malware),
-                echo(attachment)
-            ),
-        )
+    /// `found` names malware and attachment: `Eicar-Test-Signature in invoice.zip`.
+    pub fn malware(found: &str) -> Self {
+        let words = format!("Malware found; the message was not sent: {}", echo(found));
+        Self::new(550, (7, 1), words)
+    }
+
+    /// What it carries is not taken by one of its recipients' rooms, dangerous or not.
+    pub fn content_not_taken(found: &str) -> Self {
+        let words = format!(
+            "The message was not sent, for what it carries: {}",
+            echo(found)
+        );
+        Self::new(550, (7, 1), words)
     }
 
     /// Policy cannot tell now: there is no table, or what it names is missing.
@@ -968,6 +971,13 @@ impl Reply {
         )
     }
 
+    /// No engine could say that it is clean, and its recipients take nothing unscanned.
+    pub fn not_scanned(why: &str) -> Self {
+        let words =
+            format!("The message cannot be scanned now; it was not taken, try again soon: {why}");
+        Self::new(451, (3, 0), words)
+    }
+
     /// Pipelined behind a command that was refused only for now.
     pub fn put_off() -> Self {
         Self::new(
@@ -1118,7 +1128,7 @@ mod tests {
             (Reply::unknown_workstation(client), "550 5.7.1 10.0.0.1 "),
             (Reply::identify_first(client, "AUTH"), "530 5.7.0 "),
             (
-                Reply::malware("a.zip", "Eicar"),
+                Reply::malware("Eicar in a.zip"),
                 "550 5.7.1 Malware Eicar found in a.zip",
             ),
             (

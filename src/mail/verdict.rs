@@ -227,6 +227,28 @@ pub struct EngineReport {
     pub duration: Duration,
 }
 
+/// All that a scan of one message came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspection {
+    /// What the engines say together; clean where there is none.
+    pub verdict: Verdict,
+    /// What the built-in rules say.
+    pub findings: Vec<Finding>,
+    pub reports: Vec<EngineReport>,
+    /// From the first look to the last word.
+    pub duration: Duration,
+}
+
+impl Inspection {
+    /// The engines that gave no verdict, by name.
+    pub fn failed_engines(&self) -> Option<String> {
+        let failed = self.reports.iter();
+        let failed = failed.filter(|it| matches!(it.verdict, Verdict::Unscannable(_)));
+        let names: Vec<&str> = failed.map(|it| it.engine.as_str()).collect();
+        (!names.is_empty()).then(|| names.join(", "))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -768,6 +768,7 @@ mod tests {
             told: Told::default(),
             is_doubtful: false,
             is_ours: false,
+            awaits_scan: false,
             of_late: OfLate::default(),
             wishes: Wishes::default(),
             terms: Terms::default(),

@@ -7,8 +7,14 @@
 
 pub mod clamd;
 pub mod command;
+mod desk;
+mod engine;
+mod gate;
 pub mod icap;
+mod inline;
+mod slots;
 mod specimen;
+mod watch;
 
 use std::fmt;
 use std::pin::Pin;
@@ -17,7 +23,12 @@ use std::time::Duration;
 
 use crate::mail::{Identity, OnFailure, Verdict};
 
+pub use desk::Desk;
+pub use engine::Standing;
+pub use gate::Gate;
+pub use inline::{Answer, Unfinished};
 pub use specimen::{Part, Specimen};
+pub use watch::watch;
 
 /// What is being found out.
 pub type Answering<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -74,6 +85,10 @@ pub struct Settings {
     /// How long a sender waits for the verdict.
     pub inline_deadline: Duration,
     pub on_failure: OnFailure,
+    /// Messages that are scanned at once; urgent and small ones have a few places more.
+    pub slots: usize,
+    /// How long what was caught is kept.
+    pub quarantine: Duration,
     /// All of them must say clean. None: only the built-in rules scan.
     pub engines: Vec<EngineSettings>,
 }
@@ -83,6 +98,8 @@ impl Default for Settings {
         Self {
             inline_deadline: Duration::from_secs(10),
             on_failure: OnFailure::Hold,
+            slots: 8,
+            quarantine: Duration::from_secs(30 * 86_400),
             engines: Vec::new(),
         }
     }

@@ -24,6 +24,7 @@ use super::visit::{FAREWELL, GRACE, Visit, attend};
 use crate::limits::{self, Acquaintances, Checks, Connections, FailedLogins, Guest, Rates, Seat};
 use crate::mail::{Refusal, Reply, Timestamp};
 use crate::policy::table::RoutingTable;
+use crate::scan::Gate;
 use crate::spool::Spool;
 use crate::supervisor::Pulse;
 use crate::tls::Incoming;
@@ -145,6 +146,8 @@ pub struct Parts {
     /// Passwords that may be checked at once.
     pub checks: Checks,
     pub spool: Spool,
+    /// Scans what comes, before it is kept and after.
+    pub gate: Arc<Gate>,
     /// The routing table in force.
     pub table: watch::Receiver<Arc<RoutingTable>>,
     /// Our certificate; needed by every listener whose TLS is not `off`.

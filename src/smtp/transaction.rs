@@ -12,6 +12,7 @@ use bytes::Bytes;
 use super::command::Rcpt;
 use super::data::Reader;
 use super::xtext;
+use crate::lifecycle;
 use crate::mail::headers::{self, HeaderFacts, Removed};
 use crate::mail::{
     Address, AddressFault, Admission, BodyKind, ByMode, Certificate, Content, Details, Envelope,
@@ -135,6 +136,13 @@ impl Verdict {
     pub fn over_limit(over: &OverLimit, recipient: Option<String>) -> Box<Self> {
         let mut verdict = Self::protocol(Reply::over_limit(over), recipient);
         verdict.rule = Some(over.to_string());
+        verdict
+    }
+
+    /// Refused by the scan; what found it stands in the row in the place of a rule.
+    pub fn scan(refused: lifecycle::Refused) -> Box<Self> {
+        let mut verdict = Self::protocol(refused.reply, None);
+        verdict.rule = Some(refused.rule);
         verdict
     }
 

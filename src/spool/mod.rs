@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 
-use crate::lifecycle;
+use crate::lifecycle::{self, Keeping};
 use crate::mail::{
     Address, Content, Details, Event, EventKind, Received, Reference, References, Refusal, RoomId,
     Sighting, State, Timestamp,
@@ -239,18 +239,21 @@ impl Spool {
     pub async fn accept(
         &self,
         received: Received,
+        keeping: &Keeping,
         permit: BodyPermit,
     ) -> Result<Receipt, StoreError> {
-        let place = self.place_in_memory();
+        let is_ready = keeping.state.is_none();
+        let place = is_ready.then(|| self.place_in_memory()).flatten();
         let lease = if place.is_some() {
             LEASE
         } else {
             Duration::ZERO
         };
         let leased_until = received.envelope.received_at.after(lease);
-        let mut message = lifecycle::accepted(&received, leased_until, self.first_word());
+        let mut message = lifecycle::accepted(&received, keeping, leased_until, self.first_word());
         let remembered = self.remember(&mut message);
         let waiting = place.as_ref().map(|_| waiting(&message));
+        let content = message.content.clone();
         let kept = self.shared.store.accept(message).await;
         if let Err(fault) = kept {
             self.forget(received.envelope.reference, remembered);
@@ -260,7 +263,7 @@ impl Spool {
             (Some(place), Some(waiting)) => {
                 drop(place.send(Fresh {
                     waiting,
-                    content: received.content,
+                    content,
                     permit,
                 }));
             }
@@ -437,6 +440,11 @@ impl Spool {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Something in the store may be due.
+    pub fn wake(&self) {
+        self.shared.wake.notify_one();
+    }
+
     /// Makes a change, whole and durably. Reports that it wrote wake the queue.
     pub async fn apply(&self, change: Arc<Change>) -> Result<Applied, StoreError> {
         let reports = !change.messages.is_empty();
@@ -492,6 +500,7 @@ fn waiting(message: &NewMessage) -> Vec<Waiting> {
         wishes: recipient.wishes.clone(),
         terms: message.terms.clone(),
         is_ours: message.client.is_empty(),
+        awaits_scan: message.scan.is_some(),
         sender: message.sender.clone(),
         sender_room: message.sender_room.clone(),
         smtputf8: message.smtputf8,

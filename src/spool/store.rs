@@ -11,11 +11,13 @@ use std::ops::RangeInclusive;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use crate::credential::Verifiers;
 use crate::mail::event::State;
 use crate::mail::{
-    Address, Attachment, Content, Details, Event, Facts, Lapse, Reference, Refusal, RoomId,
-    Sighting, Station, Terms, Timestamp, Wishes,
+    Address, Attachment, Content, Details, Event, Facts, Lapse, Priority, Reference, Refusal,
+    RoomId, Sighting, Station, Terms, Timestamp, Wishes,
 };
 
 /// What a verb gives: a future that owns all it needs.
@@ -79,6 +81,108 @@ pub struct NewMessage {
     /// Rows beside the message's own, for members of a group that were left out. Their events are
     /// among `events`.
     pub left_out: Vec<Refusal>,
+    /// It is yet to be scanned.
+    pub scan: Option<NewScan>,
+}
+
+/// A scan that is to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewScan {
+    pub due_at: Timestamp,
+    /// The outbreak measure that holds the message until then.
+    pub held_by: Option<u64>,
+}
+
+/// A message that waits for a scan. It has this as long as it has no verdict, whatever becomes of its
+/// recipients meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScanRow {
+    pub reference: Reference,
+    /// Octets, our trace fields included.
+    pub size: u64,
+    pub priority: Priority,
+    /// Scans that came to nothing so far.
+    pub attempts: u32,
+    /// Of these, those in which it stalled or killed an engine that answered for others.
+    pub stalls: u32,
+    /// Why the last one came to nothing.
+    pub reason: Option<String>,
+    pub held_by: Option<u64>,
+    /// No measure holds it any more: an operator has released it.
+    pub is_excused: bool,
+}
+
+impl ScanRow {
+    /// Of a message that was just kept.
+    pub fn of(record: &MessageRecord) -> Self {
+        let first = record.recipients.first();
+        Self {
+            reference: record.reference,
+            size: record.size,
+            priority: first.map_or(Priority::ROUTINE, |it| it.terms.priority),
+            attempts: 0,
+            stalls: 0,
+            reason: None,
+            held_by: None,
+            is_excused: false,
+        }
+    }
+}
+
+/// What a step does to a message's scan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ScanStep {
+    /// It has its verdict; `trace`: the new trace fields.
+    Done { reference: Reference, trace: Bytes },
+    /// It came to nothing. `due_at`: when it is made again; `None`: once somebody asks for it.
+    Again {
+        reference: Reference,
+        due_at: Option<Timestamp>,
+        attempts: u32,
+        stalls: u32,
+        reason: String,
+    },
+    /// Kept from delivery until then by an outbreak measure, and scanned again.
+    HeldBy {
+        reference: Reference,
+        measure: u64,
+        due_at: Timestamp,
+        trace: Bytes,
+    },
+    /// From the beginning, whether it was scanned before or not.
+    Anew {
+        reference: Reference,
+        at: Timestamp,
+        is_excused: bool,
+    },
+}
+
+/// Why a message is in quarantine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caught {
+    pub reference: Reference,
+    pub at: Timestamp,
+    /// What was found, with the attachment that it is in.
+    pub malware: String,
+    /// The engine that found it; `rules` for a built-in rule.
+    pub engine: String,
+    pub reason: String,
+}
+
+/// A message in quarantine. Field names are the contract's.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct CaughtMessage {
+    #[serde(rename = "ref")]
+    pub reference: Reference,
+    pub at: Timestamp,
+    pub sender: Option<String>,
+    pub sender_room: Option<String>,
+    pub recipients: Vec<String>,
+    pub subject: Option<String>,
+    pub size: u64,
+    pub malware: String,
+    pub engine: String,
+    pub reason: String,
 }
 
 #[derive(Debug, Clone)]
@@ -87,6 +191,8 @@ pub struct NewRecipient {
     pub room: RoomId,
     pub wishes: Wishes,
     pub state: State,
+    /// Why it is in a state in which nobody tries it.
+    pub reason: Option<String>,
     /// When it is first due.
     pub next_attempt_at: Timestamp,
     /// When it is first looked at, should it still wait then.
@@ -159,6 +265,9 @@ pub struct Change {
     pub messages: Vec<NewMessage>,
     /// Events that hang on no recipient's change.
     pub events: Vec<Event>,
+    /// Made whatever becomes of the recipients.
+    pub scans: Vec<ScanStep>,
+    pub caught: Vec<Caught>,
 }
 
 /// What came of a change.
@@ -288,6 +397,8 @@ pub struct Waiting {
     pub terms: Terms,
     /// The relay wrote it itself: a report.
     pub is_ours: bool,
+    /// It has no verdict yet, whatever its state; known of what is held.
+    pub awaits_scan: bool,
     pub sender: Option<Address>,
     pub sender_room: Option<RoomId>,
     pub smtputf8: bool,
@@ -517,6 +628,18 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Recipients that are to be looked at by `now`, those whose time came first before the others.
     /// Cancelled ones too, where the sender is still to be told.
     fn to_look_at(&self, now: Timestamp, limit: usize) -> Pending<Vec<Waiting>>;
+    /// Messages whose scan is due, the most urgent first and then the oldest.
+    fn to_scan(&self, now: Timestamp, limit: usize) -> Pending<Vec<ScanRow>>;
+    /// How many wait for a scan, whether it is due or not.
+    fn unscanned(&self) -> Pending<u64>;
+    /// What is in quarantine, newest first; or only one message.
+    fn quarantined(
+        &self,
+        reference: Option<Reference>,
+        limit: usize,
+    ) -> Pending<Vec<CaughtMessage>>;
+    /// What came into quarantine before this, the oldest first.
+    fn caught_before(&self, before: Timestamp, limit: usize) -> Pending<Vec<Reference>>;
     fn content(&self, reference: Reference) -> Pending<Option<Content>>;
     /// The first `octets` of a message.
     fn beginning(&self, reference: Reference, octets: usize) -> Pending<Option<Content>>;

@@ -72,6 +72,7 @@ pub fn rows(recipients: &[&str]) -> Vec<Waiting> {
         wishes: Wishes::default(),
         terms: Terms::default(),
         is_ours: false,
+        awaits_scan: false,
         sender: Some(Address::parse("vakt@a.nodnett.test").unwrap()),
         sender_room: None,
         smtputf8: false,

@@ -84,6 +84,7 @@ fn tried(number: u32, outcome: Outcome) -> (Waiting, Attempt) {
             ..Terms::default()
         },
         is_ours: false,
+        awaits_scan: false,
         sender: Some(mailbox("vakt@a.nodnett.test")),
         sender_room: Some(RoomId::new("room-a")),
         smtputf8: false,

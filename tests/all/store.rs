@@ -76,6 +76,7 @@ fn message(number: u64, rooms: &[&str]) -> NewMessage {
         room: RoomId::new(room),
         wishes: Wishes::default(),
         state: State::Queued,
+        reason: None,
         next_attempt_at: NOW,
         look_at: NOW,
         leased_until: NOW,
@@ -105,6 +106,7 @@ fn message(number: u64, rooms: &[&str]) -> NewMessage {
         recipients: rooms.iter().map(recipient).collect(),
         events: vec![event(number, EventKind::Accepted)],
         left_out: Vec::new(),
+        scan: None,
     }
 }
 
@@ -619,6 +621,7 @@ async fn a_report_is_written_with_all_of_its_steps_or_not_at_all() {
         recipients: steps,
         messages: vec![message(2, &["a"])],
         events: Vec::new(),
+        ..Change::default()
     };
     let both = with_report(vec![failed(0), failed(1)]);
     let applied = store.apply(Arc::new(both)).await.unwrap();
@@ -894,6 +897,7 @@ async fn a_change_is_made_whole_with_its_report() {
         recipients: vec![failed],
         messages: vec![report],
         events: vec![event(1, EventKind::Bounced)],
+        ..Change::default()
     };
     store.apply(Arc::new(change)).await.unwrap();
     let words: Vec<_> = store
@@ -1207,6 +1211,7 @@ async fn a_report_whose_step_came_too_late_is_not_written() {
         recipients: vec![step(id(1, 0), &[State::Queued], State::Failed)],
         messages: vec![message(2, &["a"])],
         events: vec![event(1, EventKind::Bounced)],
+        ..Change::default()
     };
     let applied = store.apply(Arc::new(failed)).await.unwrap();
     assert_eq!(applied.skipped, [id(1, 0)]);

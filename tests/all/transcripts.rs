@@ -64,7 +64,11 @@ fn keep(received: Received) -> Receipt {
     let permit = BodyPermit::default();
     KEEPING
         .runtime
-        .block_on(KEEPING.spool.accept(received, permit))
+        .block_on(
+            KEEPING
+                .spool
+                .accept(received, &ilbud::lifecycle::Keeping::default(), permit),
+        )
         .unwrap()
 }
 

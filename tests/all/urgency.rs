@@ -59,12 +59,14 @@ fn message(sender: &str, level: i8, text: &str) -> NewMessage {
             room: RoomId::new("room-b"),
             wishes: Wishes::default(),
             state: State::Queued,
+            reason: None,
             next_attempt_at: now,
             look_at: now.after(Duration::from_secs(5)),
             leased_until: now,
         }],
         events: Vec::new(),
         left_out: Vec::new(),
+        scan: None,
     }
 }
 

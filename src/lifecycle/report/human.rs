@@ -355,6 +355,13 @@ impl Letter<'_> {
                 let parts = [Some(cause.to_owned()), reason, unsure];
                 parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
             }
+            News::Failed(Failure::Caught(found)) => {
+                format!(
+                    "{cause} {}: {}",
+                    self.say("Funnet", "Found"),
+                    one_line(found)
+                )
+            }
             _ => cause.to_owned(),
         }
     }

@@ -72,6 +72,8 @@ pub enum Failure {
     Expired(Timestamp),
     /// By an operator, who may have said why.
     Cancelled(Option<String>),
+    /// This was found in it.
+    Caught(String),
 }
 
 /// What comes next for what is late.
@@ -167,6 +169,13 @@ impl Notice {
     /// Whether it may have been delivered in the last attempt.
     fn is_unsure(&self) -> bool {
         self.last.as_ref().is_some_and(|last| last.is_unsure)
+    }
+
+    /// What has no verdict, or a bad one, goes to nobody, and not back to its sender either.
+    fn is_known_to_be_clean(&self) -> bool {
+        let is_caught = matches!(self.news, News::Failed(Failure::Caught(_)));
+        let is_open = matches!(self.waiting.state, State::Unscanned | State::Quarantined);
+        !is_caught && !is_open && !self.waiting.awaits_scan
     }
 
     /// An operator holds it.
@@ -277,6 +286,7 @@ impl Letter<'_> {
                     original: None,
                 },
                 state: State::Queued,
+                reason: None,
                 next_attempt_at: now,
                 // Nobody is told that a report is late.
                 look_at: now.after(self.occasion.schedule.give_up_after),
@@ -284,6 +294,7 @@ impl Letter<'_> {
             }],
             events: vec![self.acceptance(room, bytes.len())],
             left_out: Vec::new(),
+            scan: None,
             content: Content {
                 trace: bytes::Bytes::new(),
                 bytes: bytes.into(),
@@ -406,6 +417,7 @@ impl Letter<'_> {
         let is_whole = self.kind == Kind::Failure
             && self.first.terms.ret == Some(Return::Full)
             && content.len() <= WHOLE
+            && self.notices.iter().all(Notice::is_known_to_be_clean)
             && is_sound(&content.bytes);
         if is_whole {
             whole_part(content, self.first.smtputf8)

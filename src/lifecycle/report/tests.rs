@@ -80,6 +80,7 @@ fn waiting(recipient: &str) -> Waiting {
         wishes: Wishes::default(),
         terms: Terms::default(),
         is_ours: false,
+        awaits_scan: false,
         sender: Some(Address::parse("vakt@a.nodnett.test").unwrap()),
         sender_room: None,
         smtputf8: false,

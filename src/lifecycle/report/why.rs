@@ -2,7 +2,7 @@
 
 use super::{Failure, Last, News, Notice};
 use crate::delivery::outcome::Cause;
-use crate::mail::{Answer, Language};
+use crate::mail::{Answer, Language, State};
 
 macro_rules! causes {
     ($(#[$doc:meta])* $name:ident { $($variant:ident: $nb:literal, $en:literal;)* }) => {
@@ -115,6 +115,15 @@ causes! {
         Cancelled:
             "Brukerstøtten stoppet sendingen.",
             "The service desk cancelled the message.";
+        Caught:
+            "Meldingen ble stoppet av viruskontrollen. Den er ikke levert, og ligger hos \
+             brukerstøtten.",
+            "The message was stopped by the virus scan. It was not delivered, and lies with the \
+             service desk.";
+        Unscanned:
+            "Meldingen er ikke viruskontrollert ennå. Den sendes så snart det er gjort.",
+            "The message has not been scanned for viruses yet. It will be sent as soon as that is \
+             done.";
     }
 }
 
@@ -123,6 +132,12 @@ impl Why {
         match (&notice.news, &notice.last) {
             (News::Held(_), _) => Self::Held,
             (News::Failed(Failure::Cancelled(_)), _) => Self::Cancelled,
+            (News::Failed(Failure::Caught(_)), _) => Self::Caught,
+            (News::Delayed(_) | News::Failed(Failure::GivenUp(_)), _)
+                if notice.waiting.state == State::Unscanned =>
+            {
+                Self::Unscanned
+            }
             // Nobody has tried it yet.
             (News::Delayed(_) | News::Failed(Failure::GivenUp(_)), None) => Self::InLine,
             (_, None) => Self::Unknown,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::{Buf as _, Bytes, BytesMut};
 
 use super::{After, Session, State, Step};
+use crate::lifecycle::Refused;
 use crate::mail::{Facts, Lapses, OverLimit, Received, Reply, Timestamp, Urgency, Weight, headers};
 use crate::smtp::command::Bdat;
 use crate::smtp::data::{Reader, Unfit};
@@ -411,6 +412,21 @@ impl Session {
                 self.refuse_content(*outline, &verdict, After::Nothing, 0, now);
             }
             (state, _) => self.state = state,
+        }
+    }
+}
+
+/// Answers to steps, from the scan.
+impl Session {
+    /// Answers [`Step::Keep`]: its scan does not let it through.
+    pub fn not_passed(&mut self, refused: Refused, now: Timestamp) {
+        match self.take_state() {
+            State::Keeping(outline) => {
+                let octets = outline.size.unwrap_or(0);
+                let verdict = Verdict::scan(refused);
+                self.refuse_content(*outline, &verdict, After::Nothing, octets, now);
+            }
+            state => self.state = state,
         }
     }
 }

@@ -24,6 +24,7 @@ use tokio_rustls::server::TlsStream;
 use super::patience::{Overdue, Patience};
 use super::server::{ListenerSettings, ListenerTls, Parts};
 use super::session::{Session, Step};
+use crate::lifecycle::Ruling;
 use crate::limits::{Seat, Tab};
 use crate::mail::{Certificate, Doubt, Login, Received, Reply, Timestamp};
 use crate::spool::BodyPermit;
@@ -389,12 +390,26 @@ impl Visit {
         MEMORY.mul_f64(0.5 + share)
     }
 
+    /// Scans it, and keeps it if that lets it through.
     async fn keep(&mut self, received: Received) {
         let reference = received.envelope.reference;
-        let permit = std::mem::take(&mut self.permit);
+        let mut permit = std::mem::take(&mut self.permit);
         let tab = self.tab.take();
-        match self.parts.spool.accept(received, permit).await {
+        let (ruling, mut unfinished) = self.parts.gate.before_it_is_kept(&received).await;
+        let keeping = match ruling {
+            Ruling::Refused(refused) => return self.session.not_passed(*refused, Timestamp::now()),
+            Ruling::Kept(keeping) => keeping,
+        };
+        if let Some(unfinished) = &mut unfinished {
+            unfinished.permit = std::mem::take(&mut permit);
+        }
+        match self.parts.spool.accept(received, &keeping, permit).await {
             Ok(receipt) => {
+                if let Some(unfinished) = unfinished {
+                    self.parts.gate.take_over(reference, unfinished);
+                } else if keeping.scan.is_some() {
+                    self.parts.gate.wake();
+                }
                 if let Some(tab) = tab {
                     tab.settle();
                 }

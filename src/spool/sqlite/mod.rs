@@ -8,6 +8,7 @@
 mod credentials;
 mod disk;
 mod read;
+mod scans;
 mod workstations;
 mod write;
 mod writer;
@@ -25,9 +26,9 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, functions::FunctionFlags};
 use tokio::sync::watch;
 
 use super::store::{
-    Applied, Change, Credential, Known, LogRow, LoggedEvent, MessageRecord, NewMessage, Pending,
-    Portion, RecipientId, Revision, Search, Shift, Store, StoreError, Waiting, WaitingFilter,
-    WaitingGroup, WaitingOrder, Workstation,
+    Applied, CaughtMessage, Change, Credential, Known, LogRow, LoggedEvent, MessageRecord,
+    NewMessage, Pending, Portion, RecipientId, Revision, ScanRow, Search, Shift, Store, StoreError,
+    Waiting, WaitingFilter, WaitingGroup, WaitingOrder, Workstation,
 };
 use crate::credential::Verifiers;
 use crate::mail::{Content, Reference, Refusal, RoomId, Sighting, Timestamp};
@@ -40,6 +41,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../schema/sqlite/003_time.sql"),
     include_str!("../schema/sqlite/004_credential.sql"),
     include_str!("../schema/sqlite/005_workstation.sql"),
+    include_str!("../schema/sqlite/006_scan.sql"),
 ];
 /// How long a change waits for another process that holds the file.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -209,6 +211,26 @@ impl Store for Sqlite {
 
     fn to_look_at(&self, now: Timestamp, limit: usize) -> Pending<Vec<Waiting>> {
         self.read(move |connection| read::to_look_at(connection, now, limit))
+    }
+
+    fn to_scan(&self, now: Timestamp, limit: usize) -> Pending<Vec<ScanRow>> {
+        self.read(move |connection| scans::due(connection, now, limit))
+    }
+
+    fn unscanned(&self) -> Pending<u64> {
+        self.read(scans::count)
+    }
+
+    fn quarantined(
+        &self,
+        reference: Option<Reference>,
+        limit: usize,
+    ) -> Pending<Vec<CaughtMessage>> {
+        self.read(move |connection| scans::quarantined(connection, reference, limit))
+    }
+
+    fn caught_before(&self, before: Timestamp, limit: usize) -> Pending<Vec<Reference>> {
+        self.read(move |connection| scans::caught_before(connection, before, limit))
     }
 
     fn content(&self, reference: Reference) -> Pending<Option<Content>> {

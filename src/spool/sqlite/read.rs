@@ -20,7 +20,8 @@ const WAITING: &str = "SELECT r.reference, r.number, r.address, r.room, r.state,
         m.accepted_at, r.next_attempt_at, r.last_reply, m.sender, m.sender_room, m.smtputf8,
         m.eight_bit, m.size, m.subject, m.message_id, coalesce(r.waits_since, m.accepted_at),
         r.told, r.notify, r.original, r.priority, m.require_tls, m.deliver_by, m.deliver_by_mode,
-        m.ret, m.envelope_id, r.doubtful, r.start, r.of_late, m.client = ''
+        m.ret, m.envelope_id, r.doubtful, r.start, r.of_late, m.client = '',
+        r.state IN ('held', 'cancelled') AND EXISTS (SELECT 1 FROM scan s WHERE s.reference = r.reference)
     FROM recipient r JOIN message m ON m.reference = r.reference";
 
 /// What waits for one room with one priority.
@@ -263,8 +264,10 @@ fn meant(filter: &WaitingFilter) -> (&'static str, Conditions) {
     if let Some(room) = &filter.room {
         terms.push("room = ?", Value::Text(room.as_str().to_owned()));
     }
-    if let Some(state) = filter.state {
-        terms.push("state = ?", Value::Text(state.word().to_owned()));
+    match filter.state {
+        Some(state) => terms.push("state = ?", Value::Text(state.word().to_owned())),
+        // What was caught waits for nothing.
+        None => terms.conditions.push("state <> 'quarantined'".to_owned()),
     }
     if let Some(before) = filter.since_before {
         terms.push(format!("{SINCE} < ?"), Value::Integer(before.as_millis()));
@@ -456,6 +459,7 @@ fn to_waiting(row: &Row<'_>) -> Result<Waiting, StoreError> {
         next_attempt_at: Timestamp::from_millis(row.get(7)?),
         last_reply: row.get(8)?,
         is_ours: row.get(29)?,
+        awaits_scan: row.get(30)?,
         sender: row
             .get::<_, Option<String>>(9)?
             .map(|text| to_address(&text))

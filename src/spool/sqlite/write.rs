@@ -10,6 +10,7 @@ use super::super::store::{
     Revision, Shift, StoreError, Waiting,
 };
 use super::read::{self, WaitingLane};
+use super::scans;
 use crate::mail::event::State;
 use crate::mail::{
     Address, ByMode, DeliverBy, Event, Facts, Reference, Refusal, Return, RoomId, Timestamp,
@@ -35,6 +36,9 @@ pub(super) fn accept(connection: &Connection, message: &NewMessage) -> Result<()
         insert_recipient(connection, message, number, recipient)?;
     }
     insert_attachments(connection, message.reference, &message.facts)?;
+    if let Some(scan) = message.scan {
+        scans::insert(connection, message.reference, scan)?;
+    }
     message
         .left_out
         .iter()
@@ -107,8 +111,8 @@ fn insert_recipient(
     connection
         .prepare_cached(
             "INSERT INTO recipient (reference, number, address, room, state, attempts,
-                 next_attempt_at, due_at, priority, notify, original, look_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8, ?9, ?10, ?11)",
+                 next_attempt_at, due_at, priority, notify, original, look_at, last_reply)
+             VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         )?
         .execute(params![
             number(message.reference),
@@ -122,6 +126,7 @@ fn insert_recipient(
             recipient.wishes.notify.map(|it| it.to_string()),
             recipient.wishes.original,
             recipient.look_at.as_millis(),
+            recipient.reason,
         ])?;
     Ok(())
 }
@@ -178,6 +183,14 @@ pub(super) fn apply(
             return Ok(applied);
         }
     }
+    change
+        .scans
+        .iter()
+        .try_for_each(|step| scans::apply(connection, step))?;
+    change
+        .caught
+        .iter()
+        .try_for_each(|caught| scans::catch(connection, caught))?;
     let mut finished = BTreeSet::new();
     for step in &change.recipients {
         if !move_recipient(connection, step)? {
@@ -189,6 +202,9 @@ pub(super) fn apply(
         }
         if is_over(step) {
             finished.insert(step.id.reference);
+        }
+        if step.from.contains(&State::Quarantined) {
+            scans::let_out(connection, step.id.reference)?;
         }
     }
     if !keep_bodies {
@@ -342,6 +358,12 @@ fn delete_finished_content(
             "DELETE FROM content WHERE reference = ?1 AND NOT EXISTS
                  (SELECT 1 FROM recipient WHERE reference = ?1
                      AND (finished_at IS NULL OR look_at IS NOT NULL))",
+        )?
+        .execute([number(reference)])?;
+    connection
+        .prepare_cached(
+            "DELETE FROM scan WHERE reference = ?1 AND NOT EXISTS
+                 (SELECT 1 FROM content WHERE reference = ?1)",
         )?
         .execute([number(reference)])?;
     Ok(())

@@ -1,0 +1,668 @@
+//! What a scan comes to: refused, kept, delivered with a mark, caught, or scanned again.
+//!
+//! Unscannable is never clean: what has no verdict waits, or is refused where its recipients' rooms
+//! want that, and the one way past is an [`Exception`] that a named person opened. What may be said
+//! to the sender before the 250 is a [`Ruling`]; afterwards it is a `Change`. A rule's action is that
+//! of the strictest room it is for. Infected mail is never quoted in a report.
+
+use std::time::Duration;
+
+use super::attempts::{Settled, summed_up};
+use super::report::{Failure, News, Notice};
+use super::{Occasion, WAITING};
+use crate::mail::{
+    Action, Details, Event, EventKind, Finding, Inspection, Malware, OnFailure, Received,
+    Reference, Reply, RoomId, Rule, ScannedBy, State, Timestamp, Unscannable, Verdict, headers,
+};
+use crate::policy::table::RoutingTable;
+use crate::spool::store::{
+    Caught, Change, NewScan, NextLook, RecipientChange, ScanRow, ScanStep, Waiting,
+};
+
+/// Scans of one message that stall or kill an engine, while it answers for others, before the message
+/// waits for a person.
+const MOST_STALLS: u32 = 5;
+/// The wait after each scan that came to nothing; the last one repeats.
+const AGAIN: [Duration; 4] = [
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(8),
+    Duration::from_secs(15),
+];
+/// How the row of what waits for its verdict begins, for people and for reports.
+pub(super) const WAITS: &str = "waits for its scan";
+/// The engine that the built-in rules are called where an engine is named.
+const RULES: &str = "rules";
+/// Of each kind, as many are told in one event or field.
+const MOST_TOLD: usize = 20;
+
+/// What a scan is judged by.
+#[derive(Debug, Clone, Copy)]
+pub struct Guard<'a> {
+    pub now: Timestamp,
+    pub table: &'a RoutingTable,
+    pub on_failure: OnFailure,
+    /// Under which unscanned mail is delivered.
+    pub exception: Option<&'a Exception>,
+}
+
+/// A named person lets unscanned mail pass for a while.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exception {
+    pub number: u64,
+    pub by: String,
+    pub reason: String,
+    pub until: Timestamp,
+    /// Messages with attachments too.
+    pub everything: bool,
+}
+
+/// What a message is to be told before its 250.
+#[derive(Debug)]
+pub enum Ruling {
+    Refused(Box<Refused>),
+    Kept(Keeping),
+}
+
+/// Why it is not taken.
+#[derive(Debug)]
+pub struct Refused {
+    pub reply: Reply,
+    /// For the row: which engine or rule it was.
+    pub rule: String,
+    pub malware: Vec<String>,
+}
+
+/// How a message is kept.
+#[derive(Debug, Clone, Default)]
+pub struct Keeping {
+    /// The state in which all its recipients start; `None`: queued.
+    pub state: Option<State>,
+    pub reason: Option<String>,
+    /// Goes below our `Received`.
+    pub field: String,
+    pub scan: Option<NewScan>,
+    pub events: Vec<Event>,
+}
+
+/// What is to become of a scanned message.
+enum Sentence<'a> {
+    /// Something is in it that nobody is to get.
+    Caught(Catch),
+    /// No verdict.
+    Waits(&'a Unscannable),
+    /// Delivered, unscanned.
+    Excepted(&'a Exception, &'a Unscannable),
+    Clean,
+}
+
+struct Catch {
+    malware: Vec<String>,
+    engine: String,
+    /// By an engine, or a rule that knows malware; not for what a room does not want.
+    is_dangerous: bool,
+    /// For whom; `None`: nobody gets it.
+    rooms: Option<Vec<RoomId>>,
+    action: Action,
+}
+
+impl<'a> Guard<'a> {
+    fn action(&self, room: &RoomId, rule: Rule) -> Action {
+        let _ = (self.table, room);
+        match rule {
+            Rule::Eicar | Rule::BlockedHash | Rule::ArchivedExecutable => Action::Refuse,
+            _ => Action::Mark,
+        }
+    }
+
+    fn on_failure(&self, room: &RoomId) -> OnFailure {
+        let _ = room;
+        self.on_failure
+    }
+
+    fn sentence(
+        &self,
+        inspection: &'a Inspection,
+        rooms: &[&RoomId],
+        has_attachments: bool,
+    ) -> Sentence<'a> {
+        if let Some(catch) = self.catch(inspection, rooms) {
+            return Sentence::Caught(catch);
+        }
+        match (&inspection.verdict, self.exception) {
+            (Verdict::Unscannable(why), Some(exception))
+                if exception.everything || !has_attachments =>
+            {
+                Sentence::Excepted(exception, why)
+            }
+            (Verdict::Unscannable(why), _) => Sentence::Waits(why),
+            _ => Sentence::Clean,
+        }
+    }
+
+    /// What engines found goes before what rules found, and of those the strictest action.
+    fn catch(&self, inspection: &Inspection, rooms: &[&RoomId]) -> Option<Catch> {
+        if let Verdict::Infected(found) = &inspection.verdict {
+            return Some(Catch {
+                malware: found
+                    .iter()
+                    .take(MOST_TOLD)
+                    .map(Malware::to_string)
+                    .collect(),
+                engine: finders(inspection),
+                is_dangerous: true,
+                rooms: None,
+                action: Action::Refuse,
+            });
+        }
+        let strictest = |rule| rooms.iter().map(|room| self.action(room, rule)).max();
+        let caught = |action| {
+            let found = inspection.findings.iter();
+            let found: Vec<&Finding> = found
+                .filter(|it| strictest(it.rule) == Some(action))
+                .collect();
+            (!found.is_empty()).then_some(found)
+        };
+        let (action, found) = caught(Action::Refuse)
+            .map(|found| (Action::Refuse, found))
+            .or_else(|| caught(Action::Quarantine).map(|found| (Action::Quarantine, found)))?;
+        let wants = |room: &RoomId| found.iter().any(|it| self.action(room, it.rule) >= action);
+        let is_dangerous = found
+            .iter()
+            .any(|it| matches!(it.rule, Rule::Eicar | Rule::BlockedHash));
+        let rooms = rooms.iter().filter(|room| wants(room));
+        Some(Catch {
+            malware: found.iter().take(MOST_TOLD).map(|it| told(it)).collect(),
+            engine: RULES.to_owned(),
+            is_dangerous,
+            rooms: (action == Action::Quarantine)
+                .then(|| rooms.map(|room| RoomId::clone(room)).collect()),
+            action,
+        })
+    }
+}
+
+impl Catch {
+    fn refused(self) -> Refused {
+        let found = self.malware.join(", ");
+        let reply = match self.is_dangerous {
+            true => Reply::malware(&found),
+            false => Reply::content_not_taken(&found),
+        };
+        Refused {
+            reply,
+            rule: format!("scan: {} found {found}", self.engine),
+            malware: self.malware,
+        }
+    }
+}
+
+/// Which engines found it.
+fn finders(inspection: &Inspection) -> String {
+    let found = inspection.reports.iter();
+    let found = found.filter(|it| matches!(it.verdict, Verdict::Infected(_)));
+    let names: Vec<&str> = found.map(|it| it.engine.as_str()).collect();
+    match names.is_empty() {
+        true => RULES.to_owned(),
+        false => names.join(", "),
+    }
+}
+
+fn told(finding: &Finding) -> String {
+    match &finding.attachment {
+        Some(attachment) => format!("{} in {attachment}", finding.what),
+        None => finding.what.clone(),
+    }
+}
+
+/// What a message is told at its end. `None`: the scan is not over yet, and its sender waits no longer.
+pub fn ruled(received: &Received, inspection: Option<&Inspection>, guard: &Guard<'_>) -> Ruling {
+    let envelope = &received.envelope;
+    let rooms: Vec<&RoomId> = envelope.recipients.iter().map(|it| &it.room).collect();
+    let late = Unscannable::before(crate::mail::Why::Timeout, "no verdict in time");
+    let Some(inspection) = inspection else {
+        return waits(received, &rooms, &late, None, guard);
+    };
+    let has_attachments = !received.facts.attachments.is_empty();
+    match guard.sentence(inspection, &rooms, has_attachments) {
+        Sentence::Caught(catch) if catch.action == Action::Refuse => {
+            Ruling::Refused(Box::new(catch.refused()))
+        }
+        // Whoever is not to get it is found out once it is kept, with a report to the sender.
+        Sentence::Caught(_) => Ruling::Kept(unscanned(None, guard.now, Vec::new())),
+        Sentence::Waits(why) => waits(received, &rooms, why, Some(inspection), guard),
+        Sentence::Excepted(exception, why) => Ruling::Kept(Keeping {
+            field: excepted_field(exception, why),
+            events: vec![excepted_event(
+                envelope.reference,
+                inspection,
+                exception,
+                guard.now,
+            )],
+            ..Keeping::default()
+        }),
+        Sentence::Clean => Ruling::Kept(Keeping {
+            field: field_of(inspection),
+            events: vec![event(envelope.reference, inspection, guard.now)],
+            ..Keeping::default()
+        }),
+    }
+}
+
+fn waits(
+    received: &Received,
+    rooms: &[&RoomId],
+    why: &Unscannable,
+    inspection: Option<&Inspection>,
+    guard: &Guard<'_>,
+) -> Ruling {
+    let rejects = |room: &&RoomId| guard.on_failure(room) == OnFailure::Reject;
+    if rooms.iter().any(rejects) {
+        return Ruling::Refused(Box::new(Refused {
+            reply: Reply::not_scanned(&why.why.to_string()),
+            rule: format!("scan: {why}"),
+            malware: Vec::new(),
+        }));
+    }
+    let reference = received.envelope.reference;
+    let events = inspection.map(|it| event(reference, it, guard.now));
+    let reason = format!("{WAITS}: {why}");
+    // What has just come to nothing is not tried again at once.
+    let pause = inspection.map_or(Duration::ZERO, |_| pause(1));
+    let due_at = guard.now.after(pause);
+    Ruling::Kept(unscanned(Some(reason), due_at, Vec::from_iter(events)))
+}
+
+fn unscanned(reason: Option<String>, due_at: Timestamp, events: Vec<Event>) -> Keeping {
+    Keeping {
+        state: Some(State::Unscanned),
+        reason,
+        scan: Some(NewScan {
+            due_at,
+            held_by: None,
+        }),
+        events,
+        ..Keeping::default()
+    }
+}
+
+/// A scan that was made after the 250.
+#[derive(Debug)]
+pub struct Scanned<'a> {
+    pub row: &'a ScanRow,
+    /// All recipients of the message.
+    pub recipients: &'a [Waiting],
+    /// The trace fields as they are.
+    pub trace: &'a [u8],
+    pub has_attachments: bool,
+    pub inspection: &'a Inspection,
+    /// It stalled or killed an engine, and the engine answered for others meanwhile.
+    pub stalled: bool,
+}
+
+impl Scanned<'_> {
+    const fn reference(&self) -> Reference {
+        self.row.reference
+    }
+
+    /// Whether the scan decides of this recipient.
+    fn decides(&self, waiting: &Waiting) -> bool {
+        match waiting.state {
+            State::Unscanned => true,
+            State::Held => self.row.held_by.is_some(),
+            _ => false,
+        }
+    }
+
+    fn done(&self, field: &str) -> ScanStep {
+        ScanStep::Done {
+            reference: self.reference(),
+            trace: headers::with_scan_field(self.trace, field),
+        }
+    }
+}
+
+/// From where a verdict leads.
+const UNJUDGED: &[State] = &[State::Unscanned, State::Held];
+const CAUGHT: &[State] = &[State::Quarantined];
+
+/// What becomes of a message that was accepted without a verdict, or is scanned again.
+pub fn scanned(scan: &Scanned<'_>, guard: &Guard<'_>, occasion: &Occasion<'_>) -> Change {
+    let all = scan.recipients.iter();
+    let waiting: Vec<&Waiting> = all.clone().filter(|it| scan.decides(it)).collect();
+    // What lies in quarantine stays there: only a person lets it out.
+    let meant = all.filter(|it| scan.decides(it) || it.state == State::Quarantined);
+    let rooms: Vec<&RoomId> = meant.map(|it| &it.room).collect();
+    match guard.sentence(scan.inspection, &rooms, scan.has_attachments) {
+        Sentence::Caught(catch) => caught(scan, &waiting, &catch, guard, occasion),
+        Sentence::Waits(why) if scan.stalled && scan.row.stalls + 1 >= MOST_STALLS => {
+            poisonous(scan, &waiting, why, guard.now)
+        }
+        Sentence::Waits(why) => again(scan, &waiting, why, guard.now),
+        Sentence::Excepted(exception, why) => Change {
+            scans: vec![scan.done(&excepted_field(exception, why))],
+            recipients: queued(&waiting, guard.now),
+            events: vec![excepted_event(
+                scan.reference(),
+                scan.inspection,
+                exception,
+                guard.now,
+            )],
+            ..Change::default()
+        },
+        Sentence::Clean => Change {
+            scans: vec![scan.done(&field_of(scan.inspection))],
+            recipients: queued(&waiting, guard.now),
+            events: vec![event(scan.reference(), scan.inspection, guard.now)],
+            ..Change::default()
+        },
+    }
+}
+
+fn queued(waiting: &[&Waiting], now: Timestamp) -> Vec<RecipientChange> {
+    let one = |it: &&Waiting| RecipientChange {
+        to: Some(State::Queued),
+        next_attempt_at: Some(now),
+        next_look: NextLook::At(now),
+        ..RecipientChange::of(it.id, UNJUDGED)
+    };
+    waiting.iter().map(one).collect()
+}
+
+fn caught(
+    scan: &Scanned<'_>,
+    waiting: &[&Waiting],
+    catch: &Catch,
+    guard: &Guard<'_>,
+    occasion: &Occasion<'_>,
+) -> Change {
+    let now = guard.now;
+    let is_for = |it: &&Waiting| {
+        catch
+            .rooms
+            .as_ref()
+            .is_none_or(|them| them.contains(&it.room))
+    };
+    let (theirs, others): (Vec<&Waiting>, Vec<&Waiting>) =
+        waiting.iter().copied().partition(is_for);
+    let malware = catch.malware.join(", ");
+    let reason = format!("{} found {malware}", catch.engine);
+    let settle = |it: &&Waiting| {
+        let step = RecipientChange {
+            to: Some(State::Quarantined),
+            last_reply: Some(format!("quarantined: {reason}")),
+            next_look: NextLook::Never,
+            event: Some(quarantined(it, catch, &reason, now)),
+            ..RecipientChange::of(it.id, UNJUDGED)
+        };
+        let news = News::Failed(Failure::Caught(malware.clone()));
+        Settled {
+            step,
+            notice: Some(Notice::new(Waiting::clone(it), news, None)),
+        }
+    };
+    let mut change = summed_up(theirs.iter().map(settle).collect(), occasion);
+    change.recipients.extend(queued(&others, now));
+    change.scans.push(scan.done(&field_of(scan.inspection)));
+    change.caught.push(Caught {
+        reference: scan.reference(),
+        at: now,
+        malware,
+        engine: catch.engine.clone(),
+        reason,
+    });
+    change
+        .events
+        .insert(0, event(scan.reference(), scan.inspection, now));
+    change
+}
+
+fn quarantined(waiting: &Waiting, catch: &Catch, reason: &str, now: Timestamp) -> Event {
+    Event {
+        reference: waiting.id.reference,
+        at: now,
+        kind: EventKind::Quarantined,
+        recipient: Some(waiting.recipient.clone()),
+        details: Details {
+            room: Some(waiting.room.to_string()),
+            engine: Some(catch.engine.clone()),
+            malware: catch.malware.clone(),
+            reason: Some(reason.to_owned()),
+            ..Details::default()
+        },
+    }
+}
+
+/// No verdict: it waits, and is scanned again. The log says so where it says anything new.
+fn again(scan: &Scanned<'_>, waiting: &[&Waiting], why: &Unscannable, now: Timestamp) -> Change {
+    let reason = why.to_string();
+    let attempts = scan.row.attempts.saturating_add(1);
+    let is_news = scan.row.reason.as_ref() != Some(&reason) || attempts <= MOST_STALLS;
+    let touch = |it: &&Waiting| RecipientChange {
+        last_reply: Some(format!("{WAITS}: {reason}")),
+        ..RecipientChange::of(it.id, &[State::Unscanned])
+    };
+    let events = is_news.then(|| event(scan.reference(), scan.inspection, now));
+    let unscanned = waiting.iter().filter(|it| it.state == State::Unscanned);
+    Change {
+        recipients: unscanned.map(touch).collect(),
+        scans: vec![ScanStep::Again {
+            reference: scan.reference(),
+            due_at: Some(now.after(pause(attempts))),
+            attempts,
+            stalls: scan.row.stalls + u32::from(scan.stalled),
+            reason,
+        }],
+        events: Vec::from_iter(events),
+        ..Change::default()
+    }
+}
+
+fn pause(attempts: u32) -> Duration {
+    let [.., last] = AGAIN;
+    let place = usize::try_from(attempts.saturating_sub(1)).unwrap_or(usize::MAX);
+    AGAIN.get(place).copied().unwrap_or(last)
+}
+
+/// It waits for a person.
+fn poisonous(
+    scan: &Scanned<'_>,
+    waiting: &[&Waiting],
+    why: &Unscannable,
+    now: Timestamp,
+) -> Change {
+    let reason = format!(
+        "held: {MOST_STALLS} scans of it came to nothing while the engine answered for others; at last: {why}"
+    );
+    let hold = |it: &&Waiting| RecipientChange {
+        to: Some(State::Held),
+        last_reply: Some(reason.clone()),
+        next_look: NextLook::At(now),
+        event: Some(Event {
+            reference: it.id.reference,
+            at: now,
+            kind: EventKind::Held,
+            recipient: Some(it.recipient.clone()),
+            details: Details {
+                room: Some(it.room.to_string()),
+                reason: Some(reason.clone()),
+                ..Details::default()
+            },
+        }),
+        ..RecipientChange::of(it.id, &[State::Unscanned])
+    };
+    let alarm = Event {
+        kind: EventKind::Alarm,
+        details: Details {
+            reason: Some(reason.clone()),
+            engine: scan.inspection.failed_engines(),
+            ..Details::default()
+        },
+        ..event(scan.reference(), scan.inspection, now)
+    };
+    Change {
+        recipients: waiting.iter().map(hold).collect(),
+        scans: vec![ScanStep::Again {
+            reference: scan.reference(),
+            due_at: None,
+            attempts: scan.row.attempts.saturating_add(1),
+            stalls: MOST_STALLS,
+            reason: why.to_string(),
+        }],
+        events: vec![event(scan.reference(), scan.inspection, now), alarm],
+        ..Change::default()
+    }
+}
+
+/// These messages are scanned from the beginning, before any of them is delivered; what is in
+/// quarantine stays there meanwhile.
+pub fn rescanned(recipients: &[Waiting], by: &str, reason: Option<&str>, now: Timestamp) -> Change {
+    let waits = |it: &&Waiting| WAITING.contains(&it.state);
+    let mut references: Vec<Reference> = Vec::new();
+    let meant = |it: &&Waiting| WAITING.contains(&it.state) || CAUGHT.contains(&it.state);
+    for waiting in recipients.iter().filter(meant) {
+        if references.last() != Some(&waiting.id.reference) {
+            references.push(waiting.id.reference);
+        }
+    }
+    let step = |it: &Waiting| RecipientChange {
+        to: Some(State::Unscanned),
+        last_reply: Some(format!("{WAITS}: asked for by {by}")),
+        next_look: NextLook::At(now),
+        ..RecipientChange::of(it.id, WAITING)
+    };
+    let asked = |reference: &Reference| Event {
+        reference: *reference,
+        at: now,
+        kind: EventKind::Rescanned,
+        recipient: None,
+        details: Details {
+            by: Some(by.to_owned()),
+            reason: reason.map(str::to_owned),
+            ..Details::default()
+        },
+    };
+    Change {
+        recipients: recipients.iter().filter(waits).map(step).collect(),
+        scans: references
+            .iter()
+            .map(|reference| ScanStep::Anew {
+                reference: *reference,
+                at: now,
+                is_excused: false,
+            })
+            .collect(),
+        events: references.iter().map(asked).collect(),
+        ..Change::default()
+    }
+}
+
+/// The receipt of a scan.
+fn event(reference: Reference, inspection: &Inspection, now: Timestamp) -> Event {
+    Event {
+        reference,
+        at: now,
+        kind: EventKind::Scanned,
+        recipient: None,
+        details: receipt(inspection, now),
+    }
+}
+
+fn excepted_event(
+    reference: Reference,
+    inspection: &Inspection,
+    exception: &Exception,
+    now: Timestamp,
+) -> Event {
+    let receipt = receipt(inspection, now);
+    let why = receipt.reason.clone().unwrap_or_default();
+    Event {
+        details: Details {
+            exception: Some(exception.number),
+            by: Some(exception.by.clone()),
+            reason: Some(format!(
+                "delivered unscanned under exception {} ({}): {why}",
+                exception.number, exception.reason
+            )),
+            ..receipt
+        },
+        ..event(reference, inspection, now)
+    }
+}
+
+/// What the log knows of a scan.
+pub fn receipt(inspection: &Inspection, now: Timestamp) -> Details {
+    let names: Vec<&str> = inspection
+        .reports
+        .iter()
+        .map(|it| it.engine.as_str())
+        .collect();
+    let (malware, reason) = match &inspection.verdict {
+        Verdict::Clean => (Vec::new(), None),
+        Verdict::Infected(found) => {
+            let found = found.iter().take(MOST_TOLD);
+            (found.map(Malware::to_string).collect(), None)
+        }
+        Verdict::Unscannable(why) => (Vec::new(), Some(why.to_string())),
+    };
+    let by = inspection.reports.iter().map(|it| ScannedBy {
+        engine: it.engine.clone(),
+        version: it.identity.version.clone(),
+        signatures: it.identity.signatures.clone(),
+        signature_age_s: it.identity.signatures_at.map(|at| now.since(at).as_secs()),
+        verdict: it.verdict.to_string(),
+        duration_ms: millis(it.duration),
+    });
+    Details {
+        engine: Some(match names.is_empty() {
+            true => RULES.to_owned(),
+            false => names.join(", "),
+        }),
+        verdict: Some(inspection.verdict.word().to_owned()),
+        engines: by.collect(),
+        malware,
+        marks: inspection
+            .findings
+            .iter()
+            .take(MOST_TOLD)
+            .map(told)
+            .collect(),
+        duration_ms: Some(millis(inspection.duration)),
+        reason,
+        ..Details::default()
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// `X-Ilbud-Scan` of what has a verdict.
+fn field_of(inspection: &Inspection) -> String {
+    let engines = inspection.reports.iter().map(|it| {
+        let version = it.identity.version.as_deref().unwrap_or("version unknown");
+        match &it.identity.signatures {
+            Some(signatures) => format!("{} ({version}, signatures {signatures})", it.engine),
+            None => format!("{} ({version})", it.engine),
+        }
+    });
+    let marks = inspection.findings.iter().take(MOST_TOLD);
+    let marks = marks.map(|it| format!("mark: {}", told(it)));
+    let mut said = vec![inspection.verdict.word().to_owned()];
+    said.extend(engines);
+    said.push("built-in rules".to_owned());
+    said.extend(marks);
+    headers::scan_field(&said)
+}
+
+fn excepted_field(exception: &Exception, why: &Unscannable) -> String {
+    headers::scan_field(&[
+        "NOT SCANNED".to_owned(),
+        why.why.to_string(),
+        format!(
+            "exception {} by {} until {}",
+            exception.number, exception.by, exception.until
+        ),
+        exception.reason.clone(),
+    ])
+}

@@ -1,0 +1,209 @@
+//! Who asks the engines: one scan of one message at a time, with all engines and all rules.
+//!
+//! A scan is a task of its own: whoever waits for it may stop waiting, and it goes on. What breaks
+//! down in it is a verdict too, and never a clean one. It decides nothing of what follows.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::engine::{Engine, Standing};
+use super::slots::Slots;
+use super::{Settings, Specimen};
+use crate::mail::{EngineReport, Inspection, Priority, Reference, Unscannable, Verdict, Why};
+
+/// Messages with which an engine had trouble, of which it is remembered since when.
+const MOST_TROUBLE: usize = 10_000;
+
+/// A message to be scanned.
+#[derive(Debug, Clone)]
+pub struct Job {
+    pub reference: Reference,
+    pub message: Bytes,
+    pub priority: Priority,
+    /// An engine that is down may be tried with it.
+    pub may_try: bool,
+}
+
+/// What a scan came to.
+#[derive(Debug)]
+pub struct Outcome {
+    pub inspection: Inspection,
+    /// It stalled or killed an engine, and the engine answered for others meanwhile.
+    pub stalled: bool,
+}
+
+#[derive(Debug)]
+pub struct Desk {
+    engines: Vec<Engine>,
+    slots: Slots,
+    in_hand: Mutex<HashSet<Reference>>,
+    /// Since when an engine has had trouble with a message.
+    trouble: Mutex<HashMap<Reference, Instant>>,
+    /// Rings when there is something to scan, or somebody to scan it.
+    pub(super) wake: Arc<Notify>,
+}
+
+/// The right to scan a message; nobody else has it until this is dropped.
+#[derive(Debug)]
+pub struct Claim {
+    desk: Arc<Desk>,
+    reference: Reference,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.desk.in_hand().remove(&self.reference);
+    }
+}
+
+impl Desk {
+    pub fn new(settings: &Settings) -> Self {
+        let wake = Arc::new(Notify::new());
+        let engines = settings.engines.iter();
+        Self {
+            engines: engines
+                .map(|it| Engine::new(it, Arc::clone(&wake)))
+                .collect(),
+            slots: Slots::new(settings.slots),
+            in_hand: Mutex::default(),
+            trouble: Mutex::default(),
+            wake,
+        }
+    }
+
+    fn in_hand(&self) -> MutexGuard<'_, HashSet<Reference>> {
+        self.in_hand.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn trouble(&self) -> MutexGuard<'_, HashMap<Reference, Instant>> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `None`: it is being scanned.
+    pub fn claim(self: &Arc<Self>, reference: Reference) -> Option<Claim> {
+        self.in_hand().insert(reference).then(|| Claim {
+            desk: Arc::clone(self),
+            reference,
+        })
+    }
+
+    /// `None`: every engine is up. Otherwise when those that are down may be tried.
+    pub(super) fn trial_at(&self) -> Option<Instant> {
+        self.engines.iter().filter_map(Engine::trial_at).max()
+    }
+
+    pub fn standings(&self) -> Vec<Standing> {
+        self.engines.iter().map(Engine::standing).collect()
+    }
+
+    pub(super) fn engines(&self) -> &[Engine] {
+        &self.engines
+    }
+
+    /// Scans it in a task that goes on whether anybody waits for it or not, until it is dropped.
+    pub fn begin(self: &Arc<Self>, job: Job) -> JoinSet<Outcome> {
+        let desk = Arc::clone(self);
+        let mut task = JoinSet::new();
+        task.spawn(async move { desk.inspect(&job).await });
+        task
+    }
+
+    async fn inspect(&self, job: &Job) -> Outcome {
+        let begun = Instant::now();
+        let specimen = Arc::new(taken_apart(job.message.clone()).await);
+        let findings = Vec::new();
+        let is_urgent = job.priority > Priority::ROUTINE;
+        let slot = self.slots.take(is_urgent, job.message.len()).await;
+        let asked_at = Instant::now();
+        let reports = self.ask_all(job, &specimen).await;
+        drop(slot);
+        let verdicts = reports.iter().map(|it| it.verdict.clone());
+        let inspection = Inspection {
+            verdict: verdicts.fold(Verdict::Clean, Verdict::and),
+            findings,
+            duration: begun.elapsed(),
+            reports,
+        };
+        let stalled = self.has_stalled(job.reference, &inspection, asked_at);
+        Outcome {
+            inspection,
+            stalled,
+        }
+    }
+
+    /// All at once: each must say clean.
+    async fn ask_all(&self, job: &Job, specimen: &Arc<Specimen>) -> Vec<EngineReport> {
+        let asked = self
+            .engines
+            .iter()
+            .map(|engine| engine.scan(job.reference, Arc::clone(specimen), job.may_try));
+        join_all(asked).await
+    }
+
+    /// Whether an engine that had this message and gave no verdict has answered for others since the
+    /// trouble with it began.
+    fn has_stalled(&self, reference: Reference, inspection: &Inspection, begun: Instant) -> bool {
+        let Verdict::Unscannable(_) = &inspection.verdict else {
+            self.trouble().remove(&reference);
+            return false;
+        };
+        let since = {
+            let mut trouble = self.trouble();
+            let since = trouble.get(&reference).copied().unwrap_or(begun);
+            if trouble.len() < MOST_TROUBLE {
+                trouble.insert(reference, begun);
+            }
+            since
+        };
+        let mut both = self.engines.iter().zip(&inspection.reports);
+        both.any(|(engine, report)| {
+            let had_it = matches!(&report.verdict, Verdict::Unscannable(why) if why.begun);
+            had_it && engine.answered_for_others(since, reference)
+        })
+    }
+
+    /// After trouble with a message: does an engine that had it answer for another one?
+    pub(super) async fn answers_for_others(
+        &self,
+        inspection: &Inspection,
+        name: Reference,
+    ) -> bool {
+        let mut answers = false;
+        for (engine, report) in self.engines.iter().zip(&inspection.reports) {
+            if matches!(&report.verdict, Verdict::Unscannable(why) if why.begun) {
+                answers |= engine.answers(name).await;
+            }
+        }
+        answers
+    }
+}
+
+/// Taking apart a large message takes a while: others go on meanwhile.
+async fn taken_apart(message: Bytes) -> Specimen {
+    Specimen::whole(message)
+}
+
+/// The outcome of a scan; that it broke down is one too.
+pub(super) fn outcome(joined: Option<Result<Outcome, tokio::task::JoinError>>) -> Outcome {
+    match joined {
+        Some(Ok(outcome)) => outcome,
+        _ => Outcome {
+            inspection: Inspection {
+                verdict: Verdict::Unscannable(Unscannable::during(
+                    Why::Broken,
+                    "the scan broke down: our fault",
+                )),
+                findings: Vec::new(),
+                reports: Vec::new(),
+                duration: std::time::Duration::ZERO,
+            },
+            stalled: false,
+        },
+    }
+}

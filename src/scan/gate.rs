@@ -1,0 +1,304 @@
+//! Where a message passes its scan: before the 250 as long as its sender waits, and after it, until
+//! it has its verdict.
+//!
+//! The most urgent goes first, and then the oldest. While an engine is down, one message at a time is
+//! tried, every few seconds, and the others wait; once it answers they follow at once. What a verdict
+//! means is decided in `lifecycle`; a message has one scan at a time. It fails never: what cannot be
+//! read or written is tried again, and what a stop interrupts is scanned after the next start.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::Settings;
+use super::desk::{Claim, Desk, Job, Outcome, outcome};
+use super::inline::{Answer, Unfinished};
+use crate::lifecycle::report::Letterhead;
+use crate::lifecycle::retry::Schedule;
+use crate::lifecycle::{self, Guard, Occasion, Ruling, Scanned};
+use crate::mail::{Content, OnFailure, Received, Reference, Timestamp, Verdict};
+use crate::policy::table::RoutingTable;
+use crate::spool::Spool;
+use crate::spool::store::{Change, MessageRecord, ScanRow, ScanStep, StoreError};
+
+/// How often the store is asked for what is due.
+const LOOK: Duration = Duration::from_millis(250);
+/// The pause before the store is asked again for what it could not do.
+const WRITE_AGAIN: Duration = Duration::from_millis(100);
+/// For others to give memory back.
+const MEMORY: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+pub struct Gate {
+    pub desk: Arc<Desk>,
+    pub spool: Spool,
+    pub table: watch::Receiver<Arc<RoutingTable>>,
+    pub settings: Settings,
+    pub schedule: Schedule,
+    pub letterhead: Letterhead,
+    /// Becomes `true` when the relay stops.
+    pub stop: watch::Receiver<bool>,
+    pub noise: RandomState,
+    pub start: Timestamp,
+    pub up_since: Instant,
+}
+
+/// A scan that is over, and what is known of its message.
+struct Finished {
+    row: ScanRow,
+    record: MessageRecord,
+    trace: bytes::Bytes,
+    outcome: Outcome,
+}
+
+impl Gate {
+    /// Runs until the relay stops.
+    pub async fn run(self: Arc<Self>) {
+        let mut stop = self.stop.clone();
+        let mut tick = tokio::time::interval(LOOK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut under_way = JoinSet::new();
+        loop {
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return,
+                Some(_) = under_way.join_next(), if !under_way.is_empty() => {}
+                () = self.desk.wake.notified() => {}
+                _ = tick.tick() => {}
+            }
+            while under_way.try_join_next().is_some() {}
+            let places = self.places(under_way.len());
+            if places == 0 {
+                continue;
+            }
+            match self.due(places).await {
+                Ok(due) => due.into_iter().for_each(|(claim, row)| {
+                    let gate = Arc::clone(&self);
+                    under_way.spawn(async move { gate.scan(claim, row).await });
+                }),
+                Err(fault) => tracing::warn!(%fault, "what is to be scanned cannot be read yet"),
+            }
+        }
+    }
+
+    /// Something is to be scanned.
+    pub fn wake(&self) {
+        self.desk.wake.notify_one();
+    }
+
+    /// Scans a message that came just now, for as long as its sender waits: what it is told, and the
+    /// scan itself where it is not over.
+    pub async fn before_it_is_kept(&self, received: &Received) -> (Ruling, Option<Unfinished>) {
+        // Where nothing is kept without a verdict, nothing waits that an engine could be tried with.
+        let may_try = self.settings.on_failure == OnFailure::Reject;
+        let deadline = self.settings.inline_deadline;
+        let answer = self.desk.inline(received, deadline, may_try).await;
+        let table = Arc::clone(&self.table.borrow());
+        let guard = self.guard(&table, Timestamp::now());
+        match answer {
+            Some(Answer::Done(inspection)) => {
+                (lifecycle::ruled(received, Some(&inspection), &guard), None)
+            }
+            Some(Answer::Unfinished(scan)) => {
+                (lifecycle::ruled(received, None, &guard), Some(scan))
+            }
+            None => (lifecycle::ruled(received, None, &guard), None),
+        }
+    }
+
+    /// How many more may be scanned now.
+    fn places(&self, under_way: usize) -> usize {
+        match self.desk.trial_at() {
+            None => self.settings.slots.saturating_sub(under_way),
+            Some(at) if at <= Instant::now() => 1_usize.saturating_sub(under_way),
+            Some(_) => 0,
+        }
+    }
+
+    async fn due(&self, places: usize) -> Result<Vec<(Claim, ScanRow)>, StoreError> {
+        // As many may be in hand already, here or before their 250.
+        let limit = places + 2 * self.settings.slots;
+        let rows = self.spool.store().to_scan(Timestamp::now(), limit).await?;
+        let claimed = rows.into_iter().filter_map(|row| {
+            let claim = self.desk.claim(row.reference)?;
+            Some((claim, row))
+        });
+        Ok(claimed.take(places).collect())
+    }
+
+    async fn scan(&self, claim: Claim, row: ScanRow) {
+        let size = usize::try_from(row.size).unwrap_or(usize::MAX);
+        let Some(permit) = self.spool.reserve(size, MEMORY).await else {
+            return;
+        };
+        match self.read(row.reference).await {
+            Ok(Some((record, content))) => {
+                let mut task = self.desk.begin(Job {
+                    reference: row.reference,
+                    message: content.bytes,
+                    priority: row.priority,
+                    may_try: true,
+                });
+                let outcome = outcome(task.join_next().await);
+                let (record, trace) = (record, content.trace);
+                self.settle(Finished {
+                    row,
+                    record,
+                    trace,
+                    outcome,
+                })
+                .await;
+            }
+            // Its bytes are gone, and with them what there was to scan.
+            Ok(None) => {
+                self.insist(|| {
+                    Arc::new(Change {
+                        scans: vec![ScanStep::Done {
+                            reference: row.reference,
+                            trace: bytes::Bytes::new(),
+                        }],
+                        ..Change::default()
+                    })
+                })
+                .await;
+            }
+            Err(fault) => {
+                tracing::warn!(reference = %row.reference, %fault, "a message cannot be read to be scanned");
+                tokio::time::sleep(WRITE_AGAIN).await;
+            }
+        }
+        drop((permit, claim));
+    }
+
+    async fn read(
+        &self,
+        reference: Reference,
+    ) -> Result<Option<(MessageRecord, Content)>, StoreError> {
+        let store = self.spool.store();
+        let record = store.message(reference).await?;
+        let content = store.content(reference).await?;
+        Ok(record.zip(content))
+    }
+
+    /// A scan that was begun before the 250 goes on, now that its message is kept.
+    pub fn take_over(self: &Arc<Self>, reference: Reference, unfinished: Unfinished) {
+        let gate = Arc::clone(self);
+        tokio::spawn(async move {
+            let mut stop = gate.stop.clone();
+            tokio::select! {
+                () = gate.finish(reference, unfinished) => {}
+                _ = stop.wait_for(|stop| *stop) => {}
+            }
+        });
+    }
+
+    async fn finish(&self, reference: Reference, unfinished: Unfinished) {
+        let Unfinished {
+            claim,
+            mut task,
+            permit,
+        } = unfinished;
+        let outcome = outcome(task.join_next().await);
+        drop(permit);
+        loop {
+            match self.read(reference).await {
+                Ok(Some((record, content))) => {
+                    let row = ScanRow::of(&record);
+                    let trace = content.trace;
+                    self.settle(Finished {
+                        row,
+                        record,
+                        trace,
+                        outcome,
+                    })
+                    .await;
+                    break;
+                }
+                Ok(None) => break,
+                Err(fault) => {
+                    tracing::warn!(%reference, %fault, "a verdict cannot be written yet");
+                    tokio::time::sleep(WRITE_AGAIN).await;
+                }
+            }
+        }
+        drop(claim);
+    }
+
+    /// Writes what the scan came to, however long that takes.
+    async fn settle(&self, mut finished: Finished) {
+        let inspection = &finished.outcome.inspection;
+        let reference = finished.row.reference;
+        tracing::debug!(%reference, verdict = %inspection.verdict, "scanned");
+        if !finished.outcome.stalled && matches!(inspection.verdict, Verdict::Unscannable(_)) {
+            // Nobody else may have asked meanwhile: is it the engine, or this message?
+            let name = self.spool.next_reference();
+            let stalled = self.desk.answers_for_others(inspection, name).await;
+            finished.outcome.stalled = stalled;
+        }
+        loop {
+            let change = Arc::new(self.change(&finished));
+            match self.spool.apply(change).await {
+                Ok(applied) if applied.is_made() => return self.spool.wake(),
+                Ok(_) => {}
+                Err(fault) => {
+                    tracing::warn!(%reference, %fault, "a verdict cannot be written yet");
+                    tokio::time::sleep(WRITE_AGAIN).await;
+                }
+            }
+            // An operator was faster with some of its recipients.
+            if let Ok(Some(record)) = self.spool.store().message(reference).await {
+                finished.record = record;
+            }
+        }
+    }
+
+    fn change(&self, finished: &Finished) -> Change {
+        let table = Arc::clone(&self.table.borrow());
+        let now = Timestamp::now();
+        let scan = Scanned {
+            row: &finished.row,
+            recipients: &finished.record.recipients,
+            trace: &finished.trace,
+            has_attachments: !finished.record.attachments.is_empty(),
+            inspection: &finished.outcome.inspection,
+            stalled: finished.outcome.stalled,
+        };
+        let guard = self.guard(&table, now);
+        lifecycle::scanned(&scan, &guard, &self.occasion(&table, now))
+    }
+
+    fn guard<'a>(&self, table: &'a RoutingTable, now: Timestamp) -> Guard<'a> {
+        Guard {
+            now,
+            table,
+            on_failure: self.settings.on_failure,
+            exception: None,
+        }
+    }
+
+    fn occasion<'a>(&'a self, table: &'a RoutingTable, now: Timestamp) -> Occasion<'a> {
+        Occasion {
+            now,
+            noise: self.noise.hash_one(now),
+            schedule: &self.schedule,
+            letterhead: &self.letterhead,
+            table,
+            content: None,
+            reports: [(); lifecycle::REPORTS].map(|()| self.spool.next_reference()),
+            redirect: None,
+            start: self.start,
+            up_for: self.up_since.elapsed(),
+        }
+    }
+
+    async fn insist(&self, change: impl Fn() -> Arc<Change>) {
+        while let Err(fault) = self.spool.apply(change()).await {
+            tracing::warn!(%fault, "what became of a scan cannot be written yet");
+            tokio::time::sleep(WRITE_AGAIN).await;
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! What waits for its verdict and what was caught, as SQL.
+
+use rusqlite::{Connection, Row, params};
+
+use super::super::store::{Caught, CaughtMessage, NewScan, ScanRow, ScanStep, StoreError};
+use crate::mail::{Priority, Reference, Timestamp};
+
+const fn number(reference: Reference) -> i64 {
+    reference.number() as i64
+}
+
+fn reference(row: &Row<'_>, place: usize) -> rusqlite::Result<Reference> {
+    let number: i64 = row.get(place)?;
+    Ok(Reference::from_number(number.unsigned_abs()))
+}
+
+/// Of a message that is in the store already.
+pub(super) fn insert(
+    connection: &Connection,
+    reference: Reference,
+    scan: NewScan,
+) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO scan (reference, priority, size, due_at, held_by)
+             SELECT m.reference, r.priority, m.size, ?2, ?3
+                 FROM message m JOIN recipient r ON r.reference = m.reference
+                 WHERE m.reference = ?1 LIMIT 1",
+        )?
+        .execute(params![
+            number(reference),
+            scan.due_at.as_millis(),
+            scan.held_by.map(u64::cast_signed),
+        ])?;
+    Ok(())
+}
+
+pub(super) fn apply(connection: &Connection, step: &ScanStep) -> Result<(), StoreError> {
+    match step {
+        ScanStep::Done { reference, trace } => {
+            connection
+                .prepare_cached("DELETE FROM scan WHERE reference = ?1")?
+                .execute([number(*reference)])?;
+            set_trace(connection, *reference, trace)
+        }
+        ScanStep::Again {
+            reference,
+            due_at,
+            attempts,
+            stalls,
+            reason,
+        } => {
+            connection
+                .prepare_cached(
+                    "UPDATE scan SET due_at = ?2, attempts = ?3, stalls = ?4, reason = ?5
+                     WHERE reference = ?1",
+                )?
+                .execute(params![
+                    number(*reference),
+                    due_at.map(Timestamp::as_millis),
+                    attempts,
+                    stalls,
+                    reason,
+                ])?;
+            Ok(())
+        }
+        ScanStep::HeldBy {
+            reference,
+            measure,
+            due_at,
+            trace,
+        } => {
+            connection
+                .prepare_cached("UPDATE scan SET due_at = ?2, held_by = ?3 WHERE reference = ?1")?
+                .execute(params![
+                    number(*reference),
+                    due_at.as_millis(),
+                    measure.cast_signed(),
+                ])?;
+            set_trace(connection, *reference, trace)
+        }
+        ScanStep::Anew {
+            reference,
+            at,
+            is_excused,
+        } => anew(connection, *reference, *at, *is_excused),
+    }
+}
+
+fn anew(
+    connection: &Connection,
+    reference: Reference,
+    at: Timestamp,
+    is_excused: bool,
+) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO scan (reference, priority, size, due_at, excused)
+             SELECT m.reference, r.priority, m.size, ?2, ?3
+                 FROM message m JOIN recipient r ON r.reference = m.reference
+                 WHERE m.reference = ?1 LIMIT 1
+             ON CONFLICT (reference) DO UPDATE SET due_at = ?2, stalls = 0, held_by = NULL,
+                 excused = max(excused, ?3)",
+        )?
+        .execute(params![number(reference), at.as_millis(), is_excused])?;
+    Ok(())
+}
+
+/// The size of a message counts its trace fields.
+fn set_trace(
+    connection: &Connection,
+    reference: Reference,
+    trace: &[u8],
+) -> Result<(), StoreError> {
+    let row = number(reference);
+    connection
+        .prepare_cached(
+            "UPDATE message SET size = size + ?2
+                 - (SELECT length(trace) FROM content WHERE reference = ?1)
+             WHERE reference = ?1 AND EXISTS (SELECT 1 FROM content WHERE reference = ?1)",
+        )?
+        .execute(params![row, trace.len() as i64])?;
+    connection
+        .prepare_cached("UPDATE content SET trace = ?2 WHERE reference = ?1")?
+        .execute(params![row, trace])?;
+    Ok(())
+}
+
+pub(super) fn catch(connection: &Connection, caught: &Caught) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO quarantine (reference, at, malware, engine, reason)
+             VALUES (?1, ?2, ?3, ?4, ?5)
+             ON CONFLICT (reference) DO UPDATE SET malware = ?3, engine = ?4, reason = ?5",
+        )?
+        .execute(params![
+            number(caught.reference),
+            caught.at.as_millis(),
+            caught.malware,
+            caught.engine,
+            caught.reason,
+        ])?;
+    Ok(())
+}
+
+/// Of a message of which nothing is quarantined any more.
+pub(super) fn let_out(connection: &Connection, reference: Reference) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "DELETE FROM quarantine WHERE reference = ?1 AND NOT EXISTS (
+                 SELECT 1 FROM recipient WHERE reference = ?1 AND state = 'quarantined')",
+        )?
+        .execute([number(reference)])?;
+    Ok(())
+}
+
+pub(super) fn due(
+    connection: &Connection,
+    now: Timestamp,
+    limit: usize,
+) -> Result<Vec<ScanRow>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT reference, priority, size, attempts, stalls, reason, held_by, excused
+         FROM scan INDEXED BY scan_due WHERE due_at IS NOT NULL AND due_at <= ?1
+         ORDER BY priority DESC, reference LIMIT ?2",
+    )?;
+    let rows = statement.query_map(params![now.as_millis(), limit as i64], |row| {
+        Ok(ScanRow {
+            reference: reference(row, 0)?,
+            priority: Priority::new(row.get(1)?).unwrap_or(Priority::ROUTINE),
+            size: row.get::<_, i64>(2)?.unsigned_abs(),
+            attempts: row.get(3)?,
+            stalls: row.get(4)?,
+            reason: row.get(5)?,
+            held_by: row.get::<_, Option<i64>>(6)?.map(i64::unsigned_abs),
+            is_excused: row.get(7)?,
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+pub(super) fn count(connection: &Connection) -> Result<u64, StoreError> {
+    let count: i64 = connection
+        .prepare_cached("SELECT count(*) FROM scan")?
+        .query_row([], |row| row.get(0))?;
+    Ok(count.unsigned_abs())
+}
+
+pub(super) fn quarantined(
+    connection: &Connection,
+    only: Option<Reference>,
+    limit: usize,
+) -> Result<Vec<CaughtMessage>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT q.reference, q.at, m.sender, m.sender_room, m.subject, m.size, q.malware, q.engine,
+             q.reason
+         FROM quarantine q JOIN message m ON m.reference = q.reference
+         WHERE ?1 IS NULL OR q.reference = ?1 ORDER BY q.reference DESC LIMIT ?2",
+    )?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = statement.query_map(params![only.map(number), limit], |row| {
+        Ok(CaughtMessage {
+            reference: reference(row, 0)?,
+            at: Timestamp::from_millis(row.get(1)?),
+            sender: row.get(2)?,
+            sender_room: row.get(3)?,
+            recipients: Vec::new(),
+            subject: row.get(4)?,
+            size: row.get::<_, i64>(5)?.unsigned_abs(),
+            malware: row.get(6)?,
+            engine: row.get(7)?,
+            reason: row.get(8)?,
+        })
+    })?;
+    let mut caught: Vec<CaughtMessage> = rows.collect::<Result<_, _>>()?;
+    let mut recipients = connection.prepare_cached(
+        "SELECT address FROM recipient WHERE reference = ?1 AND state = 'quarantined'
+         ORDER BY number",
+    )?;
+    for message in &mut caught {
+        let found = recipients.query_map([number(message.reference)], |row| row.get(0))?;
+        message.recipients = found.collect::<Result<_, _>>()?;
+    }
+    Ok(caught)
+}
+
+pub(super) fn caught_before(
+    connection: &Connection,
+    before: Timestamp,
+    limit: usize,
+) -> Result<Vec<Reference>, StoreError> {
+    let mut statement = connection
+        .prepare_cached("SELECT reference FROM quarantine WHERE at < ?1 ORDER BY at LIMIT ?2")?;
+    let found = statement.query_map(params![before.as_millis(), limit as i64], |row| {
+        reference(row, 0)
+    })?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
