@@ -9,6 +9,7 @@ mod credential;
 mod development;
 mod log;
 mod print;
+mod quarantine;
 mod queue;
 mod route;
 mod serve;
@@ -63,6 +64,9 @@ enum Command {
     /// What is waiting
     #[command(subcommand)]
     Queue(queue::Command),
+    /// What was caught by the scan
+    #[command(subcommand)]
+    Quarantine(quarantine::Command),
     /// Which workstations were seen, and what keeps them from strict ground
     #[command(subcommand)]
     Workstation(workstation::Command),
@@ -162,6 +166,9 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Queue(command) => {
             on_store(config, async |store, _| queue::run(command, store).await)
         }
+        Command::Quarantine(command) => on_store(config, async |store, settings| {
+            quarantine::run(command, store, settings).await
+        }),
         Command::Workstation(command) => on_store(config, async |store, _| {
             workstation::run(command, store).await
         }),

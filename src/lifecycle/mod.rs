@@ -11,6 +11,7 @@ mod attempts;
 mod lateness;
 mod news;
 mod operations;
+mod quarantine;
 pub mod report;
 pub mod retry;
 mod scanning;
@@ -31,6 +32,7 @@ pub use attempts::{attempted, expired, overdue};
 pub use lateness::{Look, has_news, looked_at};
 pub use news::without_reports;
 pub use operations::{Operation, Order, operated};
+pub use quarantine::{Hand, Release, done_away, let_out, read_by};
 pub use scanning::{
     Exception, Guard, Keeping, Refused, Ruling, Scanned, receipt, rescanned, ruled, scanned,
 };

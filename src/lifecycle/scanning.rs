@@ -242,7 +242,7 @@ pub fn ruled(received: &Received, inspection: Option<&Inspection>, guard: &Guard
             ..Keeping::default()
         }),
         Sentence::Clean => Ruling::Kept(Keeping {
-            field: field_of(inspection),
+            field: field(inspection, None),
             events: vec![event(envelope.reference, inspection, guard.now)],
             ..Keeping::default()
         }),
@@ -351,7 +351,7 @@ pub fn scanned(scan: &Scanned<'_>, guard: &Guard<'_>, occasion: &Occasion<'_>) -
             ..Change::default()
         },
         Sentence::Clean => Change {
-            scans: vec![scan.done(&field_of(scan.inspection))],
+            scans: vec![scan.done(&field(scan.inspection, None))],
             recipients: queued(&waiting, guard.now),
             events: vec![event(scan.reference(), scan.inspection, guard.now)],
             ..Change::default()
@@ -403,7 +403,7 @@ fn caught(
     };
     let mut change = summed_up(theirs.iter().map(settle).collect(), occasion);
     change.recipients.extend(queued(&others, now));
-    change.scans.push(scan.done(&field_of(scan.inspection)));
+    change.scans.push(scan.done(&field(scan.inspection, None)));
     change.caught.push(Caught {
         reference: scan.reference(),
         at: now,
@@ -637,10 +637,11 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// `X-Ilbud-Scan` of what has a verdict.
-fn field_of(inspection: &Inspection) -> String {
+/// `X-Ilbud-Scan` of what has a verdict; `remark` goes before all else.
+pub(super) fn field(inspection: &Inspection, remark: Option<String>) -> String {
     let engines = inspection.reports.iter().map(|it| {
-        let version = it.identity.version.as_deref().unwrap_or("version unknown");
+        let version = it.identity.version.as_deref();
+        let version = version.unwrap_or("version unknown");
         match &it.identity.signatures {
             Some(signatures) => format!("{} ({version}, signatures {signatures})", it.engine),
             None => format!("{} ({version})", it.engine),
@@ -649,10 +650,30 @@ fn field_of(inspection: &Inspection) -> String {
     let marks = inspection.findings.iter().take(MOST_TOLD);
     let marks = marks.map(|it| format!("mark: {}", told(it)));
     let mut said = vec![inspection.verdict.word().to_owned()];
+    said.extend(remark);
     said.extend(engines);
     said.push("built-in rules".to_owned());
     said.extend(marks);
     headers::scan_field(&said)
+}
+
+/// What speaks against delivering it to these rooms.
+pub(super) fn doubt(
+    inspection: &Inspection,
+    rooms: &[&RoomId],
+    guard: &Guard<'_>,
+) -> Option<String> {
+    if let Some(catch) = guard.catch(inspection, rooms) {
+        return Some(format!(
+            "{} found {}",
+            catch.engine,
+            catch.malware.join(", ")
+        ));
+    }
+    match &inspection.verdict {
+        Verdict::Unscannable(_) => Some(inspection.verdict.to_string()),
+        _ => None,
+    }
 }
 
 fn excepted_field(exception: &Exception, why: &Unscannable) -> String {

@@ -87,6 +87,8 @@ words! {
         Rescanned = "rescanned",
         /// It is kept for what was found in it, and not delivered.
         Quarantined = "quarantined",
+        /// Somebody read it in quarantine.
+        Viewed = "viewed",
         /// Somebody should look at this now; `reason` says at what.
         Alarm = "alarm",
         Delivered = "delivered",

@@ -5,6 +5,7 @@
 
 pub mod credentials;
 pub mod log;
+pub mod quarantine;
 pub mod queue;
 pub mod routes;
 pub mod workstations;

@@ -114,6 +114,13 @@ impl Desk {
         task
     }
 
+    /// Scans it, and nothing else; for commands.
+    pub async fn once(self: &Arc<Self>, job: Job) -> Inspection {
+        join_all(self.engines.iter().map(|it| it.identify(job.reference))).await;
+        let mut task = self.begin(job);
+        outcome(task.join_next().await).inspection
+    }
+
     async fn inspect(&self, job: &Job) -> Outcome {
         let begun = Instant::now();
         let specimen = Arc::new(taken_apart(job.message.clone()).await);

@@ -90,10 +90,6 @@ impl Engine {
         }
     }
 
-    pub(super) fn name(&self) -> &str {
-        &self.name
-    }
-
     fn health(&self) -> MutexGuard<'_, Health> {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use crate::mail::{Identity, OnFailure, Verdict};
 
-pub use desk::Desk;
+pub use desk::{Desk, Job};
 pub use engine::Standing;
 pub use gate::Gate;
 pub use inline::{Answer, Unfinished};

@@ -1,0 +1,130 @@
+//! What people do to what was caught: let it out, or do away with it.
+//!
+//! Nothing gets out that still fails its scan, unless a named person says why it is to; that stands in
+//! the log and in the message itself. The sender was told when it was caught, and is told nothing here.
+
+use super::scanning::{self, Guard};
+use crate::mail::{
+    Details, Event, EventKind, Inspection, Reference, RoomId, State, Timestamp, headers,
+};
+use crate::spool::store::{Change, NextLook, OfLate, RecipientChange, ScanStep, Waiting};
+
+const CAUGHT: &[State] = &[State::Quarantined];
+
+/// Who does something to a caught message, and why.
+#[derive(Debug, Clone, Copy)]
+pub struct Hand<'a> {
+    /// Login name.
+    pub by: &'a str,
+    pub reason: Option<&'a str>,
+    pub now: Timestamp,
+}
+
+/// A caught message that was scanned once more.
+#[derive(Debug)]
+pub struct Release<'a> {
+    pub reference: Reference,
+    pub recipients: &'a [Waiting],
+    /// The trace fields as they are.
+    pub trace: &'a [u8],
+    pub inspection: &'a Inspection,
+    /// It goes out whatever the scan says.
+    pub is_forced: bool,
+}
+
+/// Lets it out; or what still speaks against that.
+pub fn let_out(release: &Release<'_>, hand: Hand<'_>, guard: &Guard<'_>) -> Result<Change, String> {
+    let caught = caught(release.recipients);
+    let rooms: Vec<&RoomId> = caught.clone().map(|it| &it.room).collect();
+    let doubt = scanning::doubt(release.inspection, &rooms, guard);
+    if let (Some(doubt), false) = (&doubt, release.is_forced) {
+        return Err(doubt.clone());
+    }
+    let forced = doubt.is_some().then(|| {
+        let reason = hand.reason.unwrap_or_default();
+        format!("released by {}: {reason}", hand.by)
+    });
+    let field = scanning::field(release.inspection, forced);
+    let receipt = Event {
+        reference: release.reference,
+        at: hand.now,
+        kind: EventKind::Scanned,
+        recipient: None,
+        details: scanning::receipt(release.inspection, hand.now),
+    };
+    let step = |it: &Waiting| RecipientChange {
+        to: Some(State::Queued),
+        next_attempt_at: Some(hand.now),
+        of_late: Some(OfLate::default()),
+        last_reply: Some(format!("released by {}", hand.by)),
+        next_look: NextLook::At(hand.now),
+        event: Some(hand.event(it, EventKind::Released)),
+        ..RecipientChange::of(it.id, CAUGHT)
+    };
+    Ok(Change {
+        recipients: caught.map(step).collect(),
+        scans: vec![ScanStep::Done {
+            reference: release.reference,
+            trace: headers::with_scan_field(release.trace, &field),
+        }],
+        events: vec![receipt],
+        ..Change::default()
+    })
+}
+
+/// Does away with it.
+pub fn done_away(recipients: &[Waiting], hand: Hand<'_>) -> Change {
+    let step = |it: &Waiting| RecipientChange {
+        to: Some(State::Cancelled),
+        last_reply: Some(match hand.reason {
+            Some(reason) => format!("deleted from quarantine by {}: {reason}", hand.by),
+            None => format!("deleted from quarantine by {}", hand.by),
+        }),
+        next_look: NextLook::Never,
+        event: Some(hand.event(it, EventKind::Cancelled)),
+        ..RecipientChange::of(it.id, CAUGHT)
+    };
+    Change {
+        recipients: caught(recipients).map(step).collect(),
+        ..Change::default()
+    }
+}
+
+/// Somebody reads what was caught.
+pub fn read_by(reference: Reference, hand: Hand<'_>) -> Change {
+    Change {
+        events: vec![Event {
+            reference,
+            at: hand.now,
+            kind: EventKind::Viewed,
+            recipient: None,
+            details: hand.details(),
+        }],
+        ..Change::default()
+    }
+}
+
+fn caught(recipients: &[Waiting]) -> impl Iterator<Item = &Waiting> + Clone {
+    let recipients = recipients.iter();
+    recipients.filter(|it| it.state == State::Quarantined)
+}
+
+impl Hand<'_> {
+    fn details(&self) -> Details {
+        Details {
+            by: Some(self.by.to_owned()),
+            reason: self.reason.map(str::to_owned),
+            ..Details::default()
+        }
+    }
+
+    fn event(&self, waiting: &Waiting, kind: EventKind) -> Event {
+        Event {
+            reference: waiting.id.reference,
+            at: self.now,
+            kind,
+            recipient: Some(waiting.recipient.clone()),
+            details: self.details(),
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What was caught, as people handle it: list, show, read, release, delete.
+//!
+//! A release scans again, here and now, with the engines of the settings, whether the relay runs or
+//! not.
+
+use std::sync::Arc;
+
+use crate::lifecycle::{self, Guard, Hand, Release};
+use crate::mail::{Content, Priority, Reference, State};
+use crate::policy::table::RoutingTable;
+use crate::scan::{self, Desk};
+use crate::spool::store::{Applied, CaughtMessage, MessageRecord, Store, StoreError};
+
+/// Why it was not done.
+#[derive(Debug)]
+pub enum Refused {
+    /// It is not in quarantine.
+    NotThere,
+    /// It still fails its scan: why.
+    StillFails(String),
+    /// Somebody else was faster.
+    Overtaken,
+    Store(StoreError),
+}
+
+impl From<StoreError> for Refused {
+    fn from(fault: StoreError) -> Self {
+        Self::Store(fault)
+    }
+}
+
+/// One message, and what is known of it.
+pub async fn show(
+    store: &Arc<dyn Store>,
+    reference: Reference,
+) -> Result<(CaughtMessage, MessageRecord), Refused> {
+    let caught = store.quarantined(Some(reference), 1).await?.pop();
+    let record = store.message(reference).await?;
+    caught.zip(record).ok_or(Refused::NotThere)
+}
+
+/// The bytes of a caught message. That somebody reads them is a row.
+pub async fn read(
+    store: &Arc<dyn Store>,
+    reference: Reference,
+    hand: Hand<'_>,
+) -> Result<Content, Refused> {
+    show(store, reference).await?;
+    let content = store.content(reference).await?.ok_or(Refused::NotThere)?;
+    let change = lifecycle::read_by(reference, hand);
+    store.apply(Arc::new(change)).await?;
+    Ok(content)
+}
+
+/// Scans it again and lets it out. `is_forced`: whatever the scan says.
+pub async fn release(
+    store: &Arc<dyn Store>,
+    reference: Reference,
+    settings: &scan::Settings,
+    table: &RoutingTable,
+    is_forced: bool,
+    hand: Hand<'_>,
+) -> Result<(), Refused> {
+    let (_, record) = show(store, reference).await?;
+    let content = store.content(reference).await?.ok_or(Refused::NotThere)?;
+    let inspection = Arc::new(Desk::new(settings))
+        .once(scan::Job {
+            reference,
+            message: content.bytes,
+            priority: Priority::ROUTINE,
+            may_try: true,
+        })
+        .await;
+    let guard = Guard {
+        now: hand.now,
+        table,
+        on_failure: settings.on_failure,
+        exception: None,
+    };
+    let release = Release {
+        reference,
+        recipients: &record.recipients,
+        trace: &content.trace,
+        inspection: &inspection,
+        is_forced,
+    };
+    let change = lifecycle::let_out(&release, hand, &guard).map_err(Refused::StillFails)?;
+    made(store.apply(Arc::new(change)).await?)
+}
+
+/// Does away with it for good.
+pub async fn delete(
+    store: &Arc<dyn Store>,
+    reference: Reference,
+    hand: Hand<'_>,
+) -> Result<(), Refused> {
+    let (_, record) = show(store, reference).await?;
+    let is_caught = |state| state == State::Quarantined;
+    if !record.recipients.iter().any(|it| is_caught(it.state)) {
+        return Err(Refused::NotThere);
+    }
+    let change = lifecycle::done_away(&record.recipients, hand);
+    made(store.apply(Arc::new(change)).await?)
+}
+
+fn made(applied: Applied) -> Result<(), Refused> {
+    match applied.is_made() {
+        true => Ok(()),
+        false => Err(Refused::Overtaken),
+    }
+}
