@@ -267,9 +267,16 @@ fn operations_start_only_where_they_may() {
     for (operation, expected) in [
         (
             Operation::Retry,
-            vec![(Queued, Queued), (Deferred, Deferred)],
+            vec![
+                (Unscanned, Unscanned),
+                (Queued, Queued),
+                (Deferred, Deferred),
+            ],
         ),
-        (Operation::Hold, vec![(Queued, Held), (Deferred, Held)]),
+        (
+            Operation::Hold,
+            vec![(Unscanned, Held), (Queued, Held), (Deferred, Held)],
+        ),
         (Operation::Release, vec![(Held, Queued)]),
         (
             Operation::Cancel,

@@ -1129,7 +1129,7 @@ mod tests {
             (Reply::identify_first(client, "AUTH"), "530 5.7.0 "),
             (
                 Reply::malware("Eicar in a.zip"),
-                "550 5.7.1 Malware Eicar found in a.zip",
+                "550 5.7.1 Malware found; the message was not sent: Eicar in a.zip",
             ),
             (
                 Reply::too_large(25 << 20),
