@@ -8,9 +8,11 @@ mod check;
 mod credential;
 mod development;
 mod log;
+mod outbreak;
 mod print;
 mod queue;
 mod route;
+mod scan;
 mod serve;
 mod workstation;
 
@@ -63,6 +65,12 @@ enum Command {
     /// What is waiting
     #[command(subcommand)]
     Queue(queue::Command),
+    /// Scanning, and exceptions from it
+    #[command(subcommand)]
+    Scan(scan::Command),
+    /// Block and hunt what spreads
+    #[command(subcommand)]
+    Outbreak(outbreak::Command),
     /// Which workstations were seen, and what keeps them from strict ground
     #[command(subcommand)]
     Workstation(workstation::Command),
@@ -161,6 +169,12 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Log(command) => on_store(config, |store, _| log::run(command, store)),
         Command::Queue(command) => {
             on_store(config, async |store, _| queue::run(command, store).await)
+        }
+        Command::Scan(command) => {
+            on_store(config, async |store, _| scan::run(command, store).await)
+        }
+        Command::Outbreak(command) => {
+            on_store(config, async |store, _| outbreak::run(command, store).await)
         }
         Command::Workstation(command) => on_store(config, async |store, _| {
             workstation::run(command, store).await
