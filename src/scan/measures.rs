@@ -220,7 +220,7 @@ fn first<T>(all: &[(usize, T)], is_match: impl Fn(&T) -> bool) -> impl Iterator<
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::indexing_slicing)]
     use std::time::Duration;
 
     use super::*;

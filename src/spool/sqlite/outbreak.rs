@@ -356,7 +356,9 @@ fn told_in_replies(
     let mut rows = statement.query([first])?;
     while let Some(row) = rows.next()? {
         let reply = row.get_ref(1)?.as_str().map_err(rusqlite::Error::from)?;
-        let mut words = reply.split_whitespace();
+        // After that comes the attachment.
+        let told = reply.split(" found in ").next().unwrap_or_default();
+        let mut words = told.split_whitespace();
         if let Some(malware) = words.find(|it| name.fits(it)) {
             let find = finds.entry(row.get(0)?).or_default();
             if find.malware.is_empty() {
