@@ -8,7 +8,8 @@
 //!    the parts below and owns their lifetime. [`config`] is the file as written → the settings as
 //!    checked; each part's `Settings` stand beside its code.
 //! 2. [`mail`] is the words everyone speaks: addresses, references, envelopes, replies, events.
-//!    [`document`] and [`nearest`] read TOML with all its mistakes and suggest what was meant.
+//!    [`document`] and [`nearest`] read TOML with all its mistakes and suggest what was meant;
+//!    [`pattern`] compares text as people do.
 //! 3. [`smtp`] turns bytes into an envelope: `command` reads a line, `data` the message, `session`
 //!    is the state machine, all pure; `server` and `visit` own sockets and deadlines and obey it.
 //! 4. [`policy`] decides: who may send, to whom, and where it goes, by the routing table alone.
@@ -52,3 +53,4 @@ pub mod credential;
 pub mod document;
 pub mod mail;
 pub mod nearest;
+pub mod pattern;

@@ -8,10 +8,12 @@ mod check;
 mod credential;
 mod development;
 mod log;
+mod outbreak;
 mod print;
 mod quarantine;
 mod queue;
 mod route;
+mod scan;
 mod serve;
 mod workstation;
 
@@ -67,6 +69,12 @@ enum Command {
     /// What was caught by the scan
     #[command(subcommand)]
     Quarantine(quarantine::Command),
+    /// Scanning, and exceptions from it
+    #[command(subcommand)]
+    Scan(scan::Command),
+    /// Block and hunt what spreads
+    #[command(subcommand)]
+    Outbreak(outbreak::Command),
     /// Which workstations were seen, and what keeps them from strict ground
     #[command(subcommand)]
     Workstation(workstation::Command),
@@ -169,6 +177,12 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Quarantine(command) => on_store(config, async |store, settings| {
             quarantine::run(command, store, settings).await
         }),
+        Command::Scan(command) => {
+            on_store(config, async |store, _| scan::run(command, store).await)
+        }
+        Command::Outbreak(command) => {
+            on_store(config, async |store, _| outbreak::run(command, store).await)
+        }
         Command::Workstation(command) => on_store(config, async |store, _| {
             workstation::run(command, store).await
         }),

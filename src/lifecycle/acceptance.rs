@@ -1,5 +1,6 @@
 //! A message as it is first kept, with the events that say how it came in.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::retry::Schedule;
@@ -85,6 +86,8 @@ fn left_out(received: &Received, event: &Event) -> Option<Refusal> {
         subject: received.facts.subject.clone(),
         message_id: received.facts.message_id.clone(),
         size: u64::try_from(received.content.len()).ok(),
+        attachments: Arc::default(),
+        malware: Vec::new(),
         reply: reply.to_string(),
         rule: event.details.rule.clone(),
         revision: event.details.revision,

@@ -4,10 +4,11 @@
 //! is the product: scripts and operators read these very names (`product.md`, Words).
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Address, Reference, RoomId, Timestamp};
+use super::{Address, Attachment, Reference, RoomId, Timestamp};
 
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal,)* }) => {
@@ -111,6 +112,14 @@ words! {
         /// An operator asked for a new attempt now.
         Retried = "retried",
         Cancelled = "cancelled",
+        /// A block, or a hold on attachments, is in force; `measure` says what, and `until` until when.
+        MeasureOpened = "measure opened",
+        /// It was ended before its time.
+        MeasureClosed = "measure closed",
+        /// What cannot be scanned is delivered, until `until`.
+        ExceptionOpened = "exception opened",
+        /// It was ended before its time.
+        ExceptionClosed = "exception closed",
     }
 }
 
@@ -145,15 +154,20 @@ pub struct Details {
     /// Each engine's part in a scan.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub engines: Vec<ScannedBy>,
-    /// What was found, each with the attachment that it is in.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub malware: Vec<String>,
     /// What the built-in rules found, and let pass.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub marks: Vec<String>,
     /// The exception under which it is delivered unscanned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exception: Option<u64>,
+    /// What was found, as the engine calls it, with the attachment that it is in: `Eicar in a.zip`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub malware: Vec<String>,
+    /// What was put in force for a while: `block file *.scr`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub measure: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<String>,
     /// The next hop as configured: `smtp://10.1.0.5:25`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hop: Option<String>,
@@ -237,6 +251,10 @@ pub struct Refusal {
     pub subject: Option<String>,
     pub message_id: Option<String>,
     pub size: Option<u64>,
+    /// Of the message that was refused, where it came so far.
+    pub attachments: Arc<[Attachment]>,
+    /// What was found in it.
+    pub malware: Vec<String>,
     /// What we said.
     pub reply: String,
     /// The rule that refused, and the table's revision, where policy refused.
@@ -258,6 +276,7 @@ impl Refusal {
             user: self.user.clone(),
             sender: self.sender.clone(),
             size: self.size,
+            malware: self.malware.clone(),
             reply: Some(self.reply.clone()),
             reason: (self.count > 1).then(|| format!("{} refusals like this one", self.count)),
             ..Details::default()

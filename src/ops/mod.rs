@@ -5,6 +5,8 @@
 
 pub mod credentials;
 pub mod log;
+pub mod measures;
+pub mod outbreak;
 pub mod quarantine;
 pub mod queue;
 pub mod routes;

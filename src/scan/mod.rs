@@ -12,6 +12,7 @@ mod engine;
 mod gate;
 pub mod icap;
 mod inline;
+pub mod measures;
 mod slots;
 mod specimen;
 mod watch;

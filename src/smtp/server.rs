@@ -351,6 +351,8 @@ fn turned_away(client: IpAddr, reply: &Reply) -> Option<Refusal> {
         subject: None,
         message_id: None,
         size: None,
+        attachments: Arc::default(),
+        malware: Vec::new(),
         reply: reply.to_string(),
         rule: None,
         revision: None,

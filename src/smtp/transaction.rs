@@ -15,10 +15,10 @@ use super::xtext;
 use crate::lifecycle;
 use crate::mail::headers::{self, HeaderFacts, Removed};
 use crate::mail::{
-    Address, AddressFault, Admission, BodyKind, ByMode, Certificate, Content, Details, Envelope,
-    Event, EventKind, Facts, Lapse, Lapses, Origin, OverLimit, Peer, Priority, Received, Recipient,
-    Reference, Refusal, Reply, RoomId, Sighting, Station, StationKind, Terms, Timestamp, Urgency,
-    Wishes, Workstation,
+    Address, AddressFault, Admission, Attachment, BodyKind, ByMode, Certificate, Content, Details,
+    Envelope, Event, EventKind, Facts, Lapse, Lapses, Origin, OverLimit, Peer, Priority, Received,
+    Recipient, Reference, Refusal, Reply, RoomId, Sighting, Station, StationKind, Terms, Timestamp,
+    Urgency, Wishes, Workstation,
 };
 use crate::policy::decide::{self, Accepted, Admitted, Decision, Refused};
 use crate::policy::table::{Measure, RoutingTable};
@@ -172,6 +172,8 @@ impl Verdict {
             subject: None,
             message_id: None,
             size: None,
+            attachments: Arc::default(),
+            malware: Vec::new(),
             reply: self
                 .reply
                 .clone()
@@ -486,6 +488,7 @@ impl Transaction {
             recipients: self.recipients.iter().map(recipient).collect(),
             subject: facts.subject,
             message_id: facts.message_id,
+            attachments: facts.attachments.into(),
             size,
             late: None,
         })
@@ -735,6 +738,7 @@ pub struct Outline {
     recipients: Vec<(Address, RoomId)>,
     subject: Option<String>,
     message_id: Option<String>,
+    attachments: Arc<[Attachment]>,
     pub size: Option<u64>,
     pub late: Option<Late>,
 }
@@ -758,6 +762,7 @@ impl Outline {
             subject: self.subject.clone(),
             message_id: self.message_id.clone(),
             size: self.size,
+            attachments: Arc::clone(&self.attachments),
             ..row.clone()
         };
         self.recipients.iter().map(for_one).collect()

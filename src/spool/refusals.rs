@@ -1,13 +1,14 @@
 //! Refusals on their way to the log: gathered, summed up when they flood, written behind the mail.
 //!
 //! The refusals of a client are rows of their own, some hundreds at once and some dozens a second.
-//! What goes beyond is a flood and is summed up: a row for each kind of reply, with a count. Memory is bounded by that: what is
+//! What goes beyond is a flood and is summed up: a row for each kind of reply, with a count, and apart for messages
+//! with attachments, some of whose names it has. Memory is bounded by that: what is
 //! kept is a row for each quiet refusal not yet written and a sum for each noisy client and reply.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use crate::mail::{Refusal, Timestamp};
+use crate::mail::{Attachment, Refusal, Timestamp};
 
 /// Rows of its own that a client gets at once, and how fast it gets new ones.
 const BURST: f64 = 300.0;
@@ -17,11 +18,15 @@ const BACKLOG: usize = 10_000;
 /// Clients remembered at a time.
 const CLIENTS: usize = 10_000;
 
+/// Attachments that a sum knows of, each once.
+const SUMMED_ATTACHMENTS: usize = 32;
+
 /// What is to be written, and who has been noisy.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
     rows: Vec<Refusal>,
-    sums: HashMap<(IpAddr, String), Refusal>,
+    /// By client, kind of reply, and whether there are attachments.
+    sums: HashMap<(IpAddr, String, bool), Refusal>,
     heard: HashMap<IpAddr, Bucket>,
 }
 
@@ -101,16 +106,30 @@ impl Refusals {
             .take(2)
             .collect::<Vec<_>>()
             .join(" ");
+        let has_attachments = !refusal.attachments.is_empty();
         self.sums
-            .entry((refusal.client, kind))
-            .and_modify(|sum| sum.count = sum.count.saturating_add(refusal.count))
+            .entry((refusal.client, kind, has_attachments))
+            .and_modify(|sum| add_up(sum, &refusal))
             .or_insert(refusal);
+    }
+}
+
+fn add_up(sum: &mut Refusal, refusal: &Refusal) {
+    sum.count = sum.count.saturating_add(refusal.count);
+    let room = SUMMED_ATTACHMENTS.saturating_sub(sum.attachments.len());
+    let is_new = |it: &&Attachment| !sum.attachments.contains(it);
+    let new = refusal.attachments.iter().filter(is_new).take(room);
+    let new: Vec<Attachment> = new.cloned().collect();
+    if !new.is_empty() {
+        sum.attachments = sum.attachments.iter().cloned().chain(new).collect();
     }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::sync::Arc;
+
     use super::*;
     use crate::mail::Reference;
 
@@ -128,6 +147,8 @@ mod tests {
             subject: None,
             message_id: None,
             size: None,
+            attachments: Arc::default(),
+            malware: Vec::new(),
             reply: reply.to_owned(),
             rule: None,
             revision: None,
@@ -146,6 +167,30 @@ mod tests {
         assert_eq!(rows.len(), 300 + 1 + 1);
         assert_eq!(rows.iter().map(|row| row.count).sum::<u64>(), 5001);
         assert!(refusals.take().is_empty());
+    }
+
+    #[test]
+    fn a_flood_with_attachments_says_which() {
+        let mut refusals = Refusals::default();
+        for n in 0..350 {
+            let name = format!("{}.scr", n % 40);
+            let size = 3;
+            let sha256 = "ab".repeat(32);
+            let attachment = Attachment { name, size, sha256 };
+            refusals.add(refusal("127.0.1.9", "550 5.7.1 no", 0));
+            refusals.add(Refusal {
+                attachments: [attachment].into(),
+                ..refusal("127.0.1.9", "550 5.7.1 no", 0)
+            });
+        }
+        let rows = refusals.take();
+        let mut sums: Vec<_> = rows.iter().filter(|row| row.count > 1).collect();
+        sums.sort_by_key(|row| row.attachments.len());
+        let counts: Vec<_> = sums
+            .iter()
+            .map(|row| (row.count, row.attachments.len()))
+            .collect();
+        assert_eq!(counts, [(200, 0), (200, SUMMED_ATTACHMENTS)]);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use bytes::Bytes;
 
 use crate::credential::Verifiers;
 use crate::mail::event::State;
+use crate::mail::measure::{Closing, Measure};
 use crate::mail::{
     Address, Attachment, Content, Details, Event, Facts, Lapse, Priority, Reference, Refusal,
     RoomId, Sighting, Station, Terms, Timestamp, Wishes,
@@ -583,6 +584,60 @@ pub struct Workstation {
     pub failed: Vec<(Lapse, Timestamp)>,
 }
 
+/// What is hunted for, back to where the log begins.
+#[derive(Debug, Clone)]
+pub struct Hunt {
+    pub quarry: Quarry,
+    pub since: Option<Timestamp>,
+    /// Nothing with a smaller reference is meant.
+    pub not_below: Option<Reference>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Quarry {
+    /// SHA-256 of an attachment, in lower-case hex.
+    Hash(String),
+    /// The name of an attachment, or a pattern of such names; or a part of what malware is called.
+    Word(String),
+}
+
+/// A recipient of what was hunted for, or a refusal of it. Field names are the contract's.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Trace {
+    #[serde(rename = "ref")]
+    pub reference: Reference,
+    pub at: Timestamp,
+    /// A state, or `refused`.
+    pub status: String,
+    /// Empty is the null sender.
+    pub sender: Option<String>,
+    pub sender_room: Option<String>,
+    pub recipient: Option<String>,
+    pub recipient_room: Option<String>,
+    /// Where it is known in which attachment it was.
+    pub attachment: Option<String>,
+    pub sha256: Option<String>,
+    /// What was found in the message.
+    pub malware: Option<String>,
+    pub client: String,
+    /// More than one where a flood of refusals was summed up.
+    pub count: u64,
+}
+
+/// A message of which something is to be delivered, as far as the log knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    pub reference: Reference,
+    pub sender: Option<String>,
+    pub sender_room: Option<RoomId>,
+    pub subject: Option<String>,
+    /// The relay wrote it itself: a report.
+    pub is_ours: bool,
+    /// Of the recipients who still wait.
+    pub rooms: Vec<RoomId>,
+    pub attachments: Vec<Attachment>,
+}
+
 /// A database that keeps mail. See the module's header for what every verb promises.
 pub trait Store: Send + Sync + fmt::Debug {
     /// Writes a message durably: when this is ready with `Ok`, the message is on stable storage.
@@ -682,6 +737,17 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn saw(&self, sightings: Vec<Sighting>) -> Pending<()>;
     /// Rooms before gateways, each by name, and then by what is known of the workstation.
     fn workstations(&self) -> Pending<Vec<Workstation>>;
+    /// Puts a measure in force, whatever its number says, and gives the number that it has. `Conflict`
+    /// when its reference is in use.
+    fn open_measure(&self, measure: Measure, event: Event) -> Pending<u64>;
+    /// Ends a measure before its time. Whether it was in force: otherwise nothing is changed or written.
+    fn close_measure(&self, number: u64, closing: Closing, event: Event) -> Pending<bool>;
+    /// By number: all of them, or those that nobody has closed and that end after `until_after`.
+    fn measures(&self, until_after: Option<Timestamp>) -> Pending<Vec<Measure>>;
+    /// Who sent it and who was to receive it, in the order of time.
+    fn hunt(&self, hunt: Hunt) -> Pending<Vec<Trace>>;
+    /// Of these messages, those with recipients that are queued, deferred or held.
+    fn standing(&self, references: Vec<Reference>) -> Pending<Vec<Standing>>;
     /// Looks at a portion of the contents after `after`, and deletes those whose messages are
     /// finished since before `finished_before`. Returns where to go on; `None` at the end.
     fn purge(

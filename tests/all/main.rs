@@ -53,6 +53,7 @@ mod names;
 mod next_hops;
 mod nodemailer;
 mod nothing_leaves;
+mod outbreak;
 mod own_room_only;
 mod proxied;
 mod queue;

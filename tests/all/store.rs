@@ -927,6 +927,8 @@ fn refusal(number: u64, recipient: &str) -> Refusal {
         subject: None,
         message_id: None,
         size: None,
+        attachments: Arc::default(),
+        malware: Vec::new(),
         reply: "550 5.7.1 no".to_owned(),
         rule: Some("outside".to_owned()),
         revision: Some(1),

@@ -7,6 +7,7 @@
 
 mod credentials;
 mod disk;
+mod outbreak;
 mod read;
 mod scans;
 mod workstations;
@@ -26,12 +27,13 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, functions::FunctionFlags};
 use tokio::sync::watch;
 
 use super::store::{
-    Applied, CaughtMessage, Change, Credential, Known, LogRow, LoggedEvent, MessageRecord,
-    NewMessage, Pending, Portion, RecipientId, Revision, ScanRow, Search, Shift, Store, StoreError,
-    Waiting, WaitingFilter, WaitingGroup, WaitingOrder, Workstation,
+    Applied, CaughtMessage, Change, Credential, Hunt, Known, LogRow, LoggedEvent, MessageRecord,
+    NewMessage, Pending, Portion, RecipientId, Revision, ScanRow, Search, Shift, Standing, Store,
+    StoreError, Trace, Waiting, WaitingFilter, WaitingGroup, WaitingOrder, Workstation,
 };
 use crate::credential::Verifiers;
-use crate::mail::{Content, Reference, Refusal, RoomId, Sighting, Timestamp};
+use crate::mail::measure::{Closing, Measure};
+use crate::mail::{Content, Event, Reference, Refusal, RoomId, Sighting, Timestamp};
 use writer::Writer;
 
 /// Numbered migrations; `user_version` says how many the file has had.
@@ -42,6 +44,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../schema/sqlite/004_credential.sql"),
     include_str!("../schema/sqlite/005_workstation.sql"),
     include_str!("../schema/sqlite/006_scan.sql"),
+    include_str!("../schema/sqlite/007_outbreak.sql"),
 ];
 /// How long a change waits for another process that holds the file.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -321,6 +324,31 @@ impl Store for Sqlite {
 
     fn workstations(&self) -> Pending<Vec<Workstation>> {
         self.read(workstations::all)
+    }
+
+    fn open_measure(&self, measure: Measure, event: Event) -> Pending<u64> {
+        self.writer
+            .submit(move |connection| outbreak::open(connection, &measure, &event))
+    }
+
+    fn close_measure(&self, number: u64, closing: Closing, event: Event) -> Pending<bool> {
+        self.writer
+            .submit(move |connection| outbreak::close(connection, number, &closing, &event))
+    }
+
+    fn measures(&self, until_after: Option<Timestamp>) -> Pending<Vec<Measure>> {
+        self.read(move |connection| match until_after {
+            Some(moment) => outbreak::until_after(connection, moment),
+            None => outbreak::all(connection),
+        })
+    }
+
+    fn hunt(&self, hunt: Hunt) -> Pending<Vec<Trace>> {
+        self.read(move |connection| outbreak::hunt(connection, &hunt))
+    }
+
+    fn standing(&self, references: Vec<Reference>) -> Pending<Vec<Standing>> {
+        self.read(move |connection| outbreak::standing(connection, &references))
     }
 
     fn purge(

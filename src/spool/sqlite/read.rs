@@ -211,7 +211,7 @@ fn recipients_of(
     Ok(recipients)
 }
 
-fn attachments_of(
+pub(super) fn attachments_of(
     connection: &Connection,
     reference: Reference,
 ) -> Result<Vec<Attachment>, StoreError> {
@@ -529,7 +529,6 @@ pub(super) fn search(connection: &Connection, search: &Search) -> Result<Vec<Log
         .status
         .as_deref()
         .is_none_or(|status| status == "refused")
-        && search.attachment.is_none()
     {
         found.extend(search_refusals(connection, search)?);
     }
@@ -559,14 +558,6 @@ fn search_recipients(connection: &Connection, search: &Search) -> Result<Vec<Log
     if let Some(status) = &search.status {
         terms.push("r.state = ?", Value::Text(status.clone()));
     }
-    if let Some(attachment) = &search.attachment {
-        terms.push(
-            "EXISTS (SELECT 1 FROM attachment a WHERE a.reference = m.reference
-                 AND (holds(a.name, ?) OR a.sha256 = ?))",
-            lower(attachment),
-        );
-        terms.values.push(lower(attachment));
-    }
     terms.values.push(Value::Integer(search.limit as i64));
     let sql = format!(
         "SELECT m.reference, m.accepted_at, r.state, coalesce(m.sender, ''), m.sender_room, r.address, r.room,
@@ -583,7 +574,7 @@ fn search_refusals(connection: &Connection, search: &Search) -> Result<Vec<LogRo
     terms.common(
         search,
         &Columns {
-            reference: "reference",
+            reference: "refusal.reference",
             at: "at",
             sender: "sender",
             sender_room: "sender_room",
@@ -682,6 +673,15 @@ impl Conditions {
                 format!("{} <= ?", columns.at),
                 Value::Integer(until.as_millis()),
             );
+        }
+        if let Some(attachment) = &search.attachment {
+            let condition = format!(
+                "EXISTS (SELECT 1 FROM attachment a WHERE a.reference = {}
+                     AND (holds(a.name, ?) OR a.sha256 = ?))",
+                columns.reference
+            );
+            self.push(condition, lower(attachment));
+            self.values.push(lower(attachment));
         }
         for word in &search.words {
             self.word(word, columns);
@@ -847,7 +847,8 @@ pub(super) fn check(connection: &Connection) -> Result<Vec<String>, StoreError> 
 pub(super) fn last_reference(connection: &Connection) -> Result<Option<Reference>, StoreError> {
     let last: Option<i64> = connection.query_row(
         "SELECT max(reference) FROM (SELECT max(reference) AS reference FROM message
-             UNION ALL SELECT max(reference) FROM refusal)",
+             UNION ALL SELECT max(reference) FROM refusal
+             UNION ALL SELECT max(reference) FROM measure)",
         [],
         |row| row.get(0),
     )?;

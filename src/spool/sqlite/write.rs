@@ -13,7 +13,7 @@ use super::read::{self, WaitingLane};
 use super::scans;
 use crate::mail::event::State;
 use crate::mail::{
-    Address, ByMode, DeliverBy, Event, Facts, Reference, Refusal, Return, RoomId, Timestamp,
+    Address, Attachment, ByMode, DeliverBy, Event, Reference, Refusal, Return, RoomId, Timestamp,
 };
 
 /// Free pages worth giving back to the file system, and how many at a time (4 KiB each).
@@ -35,10 +35,10 @@ pub(super) fn accept(connection: &Connection, message: &NewMessage) -> Result<()
     for (number, recipient) in message.recipients.iter().enumerate() {
         insert_recipient(connection, message, number, recipient)?;
     }
-    insert_attachments(connection, message.reference, &message.facts)?;
     if let Some(scan) = message.scan {
         scans::insert(connection, message.reference, scan)?;
     }
+    insert_attachments(connection, message.reference, &message.facts.attachments)?;
     message
         .left_out
         .iter()
@@ -131,16 +131,17 @@ fn insert_recipient(
     Ok(())
 }
 
+/// A message that is refused has a row for each recipient, and its attachments once.
 fn insert_attachments(
     connection: &Connection,
     reference: Reference,
-    facts: &Facts,
+    attachments: &[Attachment],
 ) -> Result<(), StoreError> {
-    for (place, attachment) in facts.attachments.iter().enumerate() {
+    for (place, attachment) in attachments.iter().enumerate() {
         connection
             .prepare_cached(
                 "INSERT INTO attachment (reference, number, name, size, sha256)
-                     VALUES (?1, ?2, ?3, ?4, ?5)",
+                     VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
             )?
             .execute(params![
                 number(reference),
@@ -153,7 +154,7 @@ fn insert_attachments(
     Ok(())
 }
 
-fn insert_event(connection: &Connection, event: &Event) -> Result<(), StoreError> {
+pub(super) fn insert_event(connection: &Connection, event: &Event) -> Result<(), StoreError> {
     let details = serde_json::to_string(&event.details)
         .map_err(|fault| StoreError::Corrupt(fault.to_string()))?;
     connection
@@ -372,6 +373,7 @@ fn delete_finished_content(
 pub(super) fn note(connection: &Connection, refusals: &[Refusal]) -> Result<(), StoreError> {
     refusals.iter().try_for_each(|refusal| {
         insert_refusal(connection, refusal)?;
+        insert_attachments(connection, refusal.reference, &refusal.attachments)?;
         insert_refused_event(connection, refusal)
     })
 }

@@ -1,0 +1,303 @@
+//! `ilbud outbreak`: block, hold-attachments, list, end, hunt.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+
+use super::{Failure, operator, print};
+use crate::mail::measure::{Aim, Measure};
+use crate::mail::{RoomId, Timestamp};
+use crate::ops::log;
+use crate::ops::outbreak::{self, Kind, Listed, Order, Refused};
+use crate::spool::store::{Store, Trace};
+
+/// How long a measure lasts where nothing is said.
+const LENGTH: &str = "24h";
+/// The columns of a hunt; in JSON and CSV they have these names.
+const COLUMNS: [&str; 12] = [
+    "ref",
+    "at",
+    "status",
+    "sender",
+    "sender_room",
+    "recipient",
+    "recipient_room",
+    "attachment",
+    "sha256",
+    "malware",
+    "client",
+    "count",
+];
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Take no more of this, and deliver none of it
+    Block {
+        #[command(flatten)]
+        what: What,
+        #[command(flatten)]
+        terms: Terms,
+    },
+    /// Keep what has attachments, and deliver it when this has ended
+    HoldAttachments {
+        /// Only of and to this room
+        #[arg(long, value_name = "ID")]
+        room: Option<String>,
+        #[command(flatten)]
+        terms: Terms,
+    },
+    /// What is in force
+    List {
+        /// What has ended too
+        #[arg(long)]
+        all: bool,
+        #[arg(long)]
+        json: bool,
+    },
+    /// End what is in force before its time
+    End {
+        #[arg(value_name = "NUMBER", required = true)]
+        numbers: Vec<u64>,
+    },
+    /// Who sent it and who received it: a file, or what malware was found in
+    Hunt {
+        /// SHA-256 of an attachment; its name, or a pattern such as "*.scr"; part of what malware is called
+        #[arg(value_name = "HASH, NAME or MALWARE", value_parser = outbreak::reason)]
+        quarry: String,
+        /// Not before: 2h (ago), 2026-11-22, "2026-11-22 14:00", RFC 3339
+        #[arg(long, value_name = "T", value_parser = moment)]
+        since: Option<Timestamp>,
+        #[arg(long)]
+        json: bool,
+        /// For the incident report
+        #[arg(long, conflicts_with = "json")]
+        csv: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct What {
+    /// Files with this SHA-256, inside archives too
+    #[arg(long, value_name = "SHA256", value_parser = outbreak::hash)]
+    hash: Option<String>,
+    /// Files whose name fits: * is any number of characters, ? is one
+    #[arg(long, value_name = "PATTERN", value_parser = outbreak::file)]
+    file: Option<String>,
+    /// Messages in whose subject this stands
+    #[arg(long, value_name = "TEXT", value_parser = outbreak::subject)]
+    subject: Option<String>,
+    /// Messages of this address, or of all of a domain: @x.test
+    #[arg(long, value_name = "A", value_parser = outbreak::sender)]
+    sender: Option<String>,
+}
+
+impl What {
+    fn aim(&self) -> Option<Aim> {
+        let hash = self.hash.clone().map(Aim::Hash);
+        hash.or_else(|| self.file.clone().map(Aim::File))
+            .or_else(|| self.subject.clone().map(Aim::Subject))
+            .or_else(|| self.sender.clone().map(Aim::Sender))
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Terms {
+    /// It ends by itself: 30m, 2h, 7d
+    #[arg(long = "for", value_name = "TIME", default_value = LENGTH, value_parser = outbreak::time)]
+    length: Duration,
+    /// Why, for the list and the log
+    #[arg(long, value_name = "TEXT", value_parser = outbreak::reason)]
+    reason: Option<String>,
+}
+
+fn moment(text: &str) -> Result<Timestamp, log::MomentFault> {
+    log::moment(text, Timestamp::now())
+}
+
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        Self::new(refused)
+    }
+}
+
+pub(super) async fn run(command: &Command, store: Arc<dyn Store>) -> Result<(), Failure> {
+    match command {
+        Command::Block { what, terms } => {
+            let aim = what.aim();
+            let aim = aim.ok_or_else(|| Failure::new("nothing is named that is to be blocked"))?;
+            open(&store, aim, terms).await
+        }
+        Command::HoldAttachments { room, terms } => {
+            let room = room.as_deref().map(RoomId::new);
+            open(&store, Aim::HoldAttachments(room), terms).await
+        }
+        Command::List { all, json } => list(&store, Kind::Outbreak, *all, *json).await,
+        Command::End { numbers } => end(&store, Kind::Outbreak, numbers).await,
+        Command::Hunt {
+            quarry,
+            since,
+            json,
+            csv,
+        } => {
+            let traces = outbreak::hunt(&store, quarry, *since).await?;
+            print_traces(&traces, *json, *csv)
+        }
+    }
+}
+
+async fn open(store: &Arc<dyn Store>, aim: Aim, terms: &Terms) -> Result<(), Failure> {
+    let order = Order {
+        aim,
+        by: operator(),
+        reason: terms.reason.clone(),
+        length: terms.length,
+    };
+    let measure = outbreak::open(store, order, Timestamp::now()).await?;
+    Ok(print::line(format_args!("{}", in_force(&measure)))?)
+}
+
+/// What was opened, in a line.
+pub(super) fn in_force(measure: &Measure) -> String {
+    format!(
+        "In force until {}, number {} ({}): {}.",
+        print::local(measure.until),
+        measure.number,
+        measure.reference,
+        print::harmless(&measure.aim.to_string())
+    )
+}
+
+pub(super) async fn list(
+    store: &Arc<dyn Store>,
+    kind: Kind,
+    all: bool,
+    json: bool,
+) -> Result<(), Failure> {
+    let now = Timestamp::now();
+    let found = outbreak::list(store, kind, all, now).await?;
+    if json {
+        let mut listed = found.iter().map(|it| Listed::of(it, now));
+        return Ok(listed.try_for_each(|it| print::json(&it))?);
+    }
+    if found.is_empty() {
+        return Ok(print::line(format_args!("Nothing is in force."))?);
+    }
+    let heads = [
+        "number", "ref", "what", "until", "state", "since", "by", "reason",
+    ];
+    let row = |it: &Measure| {
+        let state = match &it.closed {
+            Some(closing) => format!("ended by {} {}", closing.by, print::local(closing.at)),
+            None => it.state(now).to_owned(),
+        };
+        vec![
+            it.number.to_string(),
+            it.reference.to_string(),
+            it.aim.to_string(),
+            print::local(it.until),
+            state,
+            print::local(it.opened_at),
+            it.by.clone(),
+            it.reason.clone().unwrap_or_default(),
+        ]
+    };
+    let rows: Vec<_> = found.iter().map(row).collect();
+    Ok(print::table(&heads, &rows)?)
+}
+
+/// Ends them one by one; each mistake is told.
+pub(super) async fn end(
+    store: &Arc<dyn Store>,
+    kind: Kind,
+    numbers: &[u64],
+) -> Result<(), Failure> {
+    let by = operator();
+    let mut mistakes = Vec::new();
+    for &number in numbers {
+        match outbreak::end(store, kind, number, &by, Timestamp::now()).await {
+            Ok(measure) => print::line(format_args!("{}", ended(&measure)))?,
+            Err(refused) => mistakes.push(refused),
+        }
+    }
+    match mistakes.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::of(mistakes)),
+    }
+}
+
+pub(super) fn ended(measure: &Measure) -> String {
+    format!(
+        "Ended, number {} ({}): {}.",
+        measure.number,
+        measure.reference,
+        print::harmless(&measure.aim.to_string())
+    )
+}
+
+fn print_traces(traces: &[Trace], json: bool, csv: bool) -> Result<(), Failure> {
+    if json {
+        return Ok(traces.iter().try_for_each(print::json)?);
+    }
+    if csv {
+        return Ok(print::csv(&COLUMNS, traces.iter().map(cells))?);
+    }
+    if traces.is_empty() {
+        return Ok(print::line(format_args!(
+            "Nothing was found. Part of a file's name is sought with stars: \"*part*\"."
+        ))?);
+    }
+    let heads = [
+        "ref",
+        "at",
+        "status",
+        "sender",
+        "recipient",
+        "attachment",
+        "malware",
+        "client",
+    ];
+    let rows: Vec<_> = traces.iter().map(row).collect();
+    Ok(print::table(&heads, &rows)?)
+}
+
+fn cells(trace: &Trace) -> Vec<String> {
+    let text = |it: &Option<String>| it.clone().unwrap_or_default();
+    vec![
+        trace.reference.to_string(),
+        trace.at.to_string(),
+        trace.status.clone(),
+        text(&trace.sender),
+        text(&trace.sender_room),
+        text(&trace.recipient),
+        text(&trace.recipient_room),
+        text(&trace.attachment),
+        text(&trace.sha256),
+        text(&trace.malware),
+        trace.client.clone(),
+        trace.count.to_string(),
+    ]
+}
+
+fn row(trace: &Trace) -> Vec<String> {
+    let text = |it: &Option<String>| it.clone().unwrap_or_default();
+    let status = match trace.count {
+        1 => trace.status.clone(),
+        count => format!("{} × {count}", trace.status),
+    };
+    let sender = match trace.sender.as_deref() {
+        Some("") => "<>".to_owned(),
+        sender => sender.unwrap_or_default().to_owned(),
+    };
+    vec![
+        trace.reference.to_string(),
+        print::local(trace.at),
+        status,
+        sender,
+        text(&trace.recipient),
+        text(&trace.attachment),
+        text(&trace.malware),
+        trace.client.clone(),
+    ]
+}
