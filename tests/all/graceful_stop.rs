@@ -64,7 +64,7 @@ fn what_was_not_sent_whole_waits_and_is_tried_again() {
     wait::until("MAIL", || sink.reached(Stage::Mail) == 1);
     assert!(relay.stop().success());
     gate.open();
-    let rows = relay.rows(&["log", "show", &reference]);
+    let rows = relay.story(&reference);
     assert_eq!(column(&rows, "event"), ["accepted", "deferred"]);
     let reason = rows[1]["reason"].as_str().unwrap();
     assert!(reason.contains("the relay is stopping"), "{reason}");

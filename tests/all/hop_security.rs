@@ -204,7 +204,7 @@ fn a_hop_that_proves_who_it_is_gets_mail_over_tls() {
     for (letter, (hop, (_, options, how))) in ('b'..).zip(guarded.iter().zip(&cases)) {
         let reference = send(&relay, letter);
         relay.expect_events(&reference, &["accepted", "delivered"]);
-        let row = relay.rows(&["log", "show", &reference]).remove(1);
+        let row = relay.story(&reference).remove(1);
         assert!(hop.heard_mail(how), "{options}: {:?}", hop.heard());
         assert_eq!(row["tls"] == "none", *how == "plain", "{options}: {row}");
     }

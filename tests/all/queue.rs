@@ -179,7 +179,7 @@ fn what_is_held_says_by_whom_and_why() {
     let shown = relay.done(&["queue", "show", &reference]);
     assert!(shown.contains("  -  ") && shown.contains(&held), "{shown}");
     // What the hop said last is in the log.
-    let events = relay.rows(&["log", "show", &reference]);
+    let events = relay.story(&reference);
     assert!(
         column(&events, "reason")[1].contains("refused"),
         "{events:?}"

@@ -112,7 +112,7 @@ fn what_is_cancelled_with_a_report_is_told() {
     assert!(report.contains("Action: failed"), "{report}");
     relay.expect_events(&silent, &["accepted", "deferred", "cancelled"]);
     relay.expect_events(&told, &["accepted", "deferred", "cancelled", "bounced"]);
-    let events = relay.rows(&["log", "show", &told]);
+    let events = relay.story(&told);
     assert_eq!(column(&events, "reason")[2], "told by telephone");
     assert_eq!(home.count(), 1);
 }

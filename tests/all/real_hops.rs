@@ -64,7 +64,7 @@ fn postfix_takes_mail_over_verified_tls() {
     let reply = relay.client("a").send(&vakt("a"), &[&vakt("b")], &message);
     assert_eq!(reply.said(), "250 2.0.0", "{reply}");
     relay.expect_events(&reply.reference(), &["accepted", "delivered"]);
-    let delivered = relay.rows(&["log", "show", &reply.reference()]).remove(1);
+    let delivered = relay.story(&reply.reference()).remove(1);
     assert!(
         delivered["tls"].as_str().unwrap().contains("TLSv1.3"),
         "{delivered}"

@@ -385,11 +385,17 @@ impl Relay {
         self.done(&["route", "apply", file.to_str().unwrap()]);
     }
 
-    /// What happened to a message. That its scan found nothing is in every story, and left out here.
-    pub fn events(&self, reference: &str) -> Vec<String> {
+    /// What happened to a message or refusal so far. That a scan found nothing is in every story, and
+    /// left out here.
+    pub fn story(&self, reference: &str) -> Vec<Value> {
         let mut rows = self.rows(&["log", "show", reference]);
         rows.retain(|row| row["event"] != "scanned" || row["verdict"] != "clean");
-        column(&rows, "event")
+        rows
+    }
+
+    /// Its events alone, in order.
+    pub fn events(&self, reference: &str) -> Vec<String> {
+        column(&self.story(reference), "event")
     }
 
     /// Waits for the last of `expected`, then compares the whole story.
