@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::{Failure, print};
-use crate::mail::{Reference, Timestamp};
+use crate::mail::{Attachment, EventKind, Reference, Timestamp};
 use crate::ops;
 use crate::spool::store::{LogRow, LoggedEvent, MessageRecord, Search, Store};
 
@@ -173,12 +173,19 @@ async fn show(store: &Arc<dyn Store>, reference: Reference, json: bool) -> Resul
     if events.is_empty() {
         return Err(Failure::new(format!("nothing is known of {reference}")));
     }
+    let message = store.message(reference).await?;
     if json {
-        return events
-            .iter()
-            .try_for_each(|event| Ok(print::json(&to_json(event))?));
+        let mut attachments = message.map(|it| it.attachments);
+        return events.iter().try_for_each(|event| {
+            let is_first = event.event == EventKind::Accepted.word();
+            let attachments = attachments.take_if(|_| is_first).unwrap_or_default();
+            Ok(print::json(&with_attachments(
+                to_json(event),
+                &attachments,
+            ))?)
+        });
     }
-    if let Some(message) = store.message(reference).await? {
+    if let Some(message) = message {
         print_message(&message)?;
     }
     for event in &events {
@@ -215,8 +222,8 @@ fn print_message(message: &MessageRecord) -> io::Result<()> {
         line(
             "Attachment",
             &format!(
-                "{} ({} octets, SHA-256 {})",
-                attachment.name, attachment.size, attachment.sha256
+                "{} ({}, {} octets, SHA-256 {})",
+                attachment.name, attachment.kind, attachment.size, attachment.sha256
             ),
         )?;
     }
@@ -241,6 +248,22 @@ fn to_json(event: &LoggedEvent) -> Value {
         object.extend(details);
     }
     object
+}
+
+/// The first acceptance says what is attached to the message.
+fn with_attachments(mut event: Value, attachments: &[Attachment]) -> Value {
+    if let (Value::Object(object), false) = (&mut event, attachments.is_empty()) {
+        let listed = attachments.iter().map(|it| {
+            serde_json::json!({
+                "name": it.name,
+                "kind": it.kind,
+                "size": it.size,
+                "sha256": it.sha256,
+            })
+        });
+        object.insert("attachments".to_owned(), listed.collect());
+    }
+    event
 }
 
 fn print_event(event: &LoggedEvent, with_reference: bool) -> io::Result<()> {

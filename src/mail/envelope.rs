@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Address, Reference, Terms, Timestamp, Wishes};
+use super::{Address, FileType, Reference, Terms, Timestamp, Wishes};
 
 /// A room's `id` in the routing table, such as `amk-oslo`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -273,6 +273,8 @@ pub struct Attachment {
     pub size: u64,
     /// Lower-case hex.
     pub sha256: String,
+    /// What it really is, by its content.
+    pub kind: FileType,
 }
 
 /// Facts read from the header fields, for the log and for policy. All text is decoded.

@@ -19,9 +19,9 @@ use mail_parser::decoders::charsets::map::charset_decoder;
 use mail_parser::parsers::MessageStream;
 
 use super::reply::harmless;
-use super::{Content, Envelope, Facts, Priority, Protocol, Recipient};
+use super::{Content, Dissection, Envelope, Facts, Part, Priority, Protocol, Recipient};
 
-use attachments::attachments;
+use attachments::dissect;
 pub use author::{Author, Claim, Origination};
 use author::{author, resembled};
 pub use scan_field::{scan_field, with_scan_field};
@@ -45,6 +45,8 @@ const HELO_OCTETS: usize = 255;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeaderFacts {
     pub facts: Facts,
+    /// What the message holds, in the bytes as they came.
+    pub dissection: Dissection,
     /// What the fields say that tell whom it is from: From first, then Sender, then those of whoever
     /// has sent it on.
     pub claims: Vec<Claim>,
@@ -90,19 +92,26 @@ impl fmt::Display for Removed {
     }
 }
 
+/// What a message holds: its attachments and texts. [`read`] gives it, too.
+pub fn dissected(message: &Bytes) -> Dissection {
+    dissect(message)
+}
+
 /// Reads a message. Never fails: what cannot be read is missing from the facts.
 pub fn read(bytes: &Bytes) -> HeaderFacts {
     let section = Section::scan(bytes);
+    let dissection = dissect(bytes);
     HeaderFacts {
         facts: Facts {
             subject: section.subject.and_then(text),
             message_id: section.message_id.and_then(message_id),
-            attachments: if section.has_parts {
-                attachments(bytes)
-            } else {
-                Vec::new()
-            },
+            attachments: dissection
+                .attachments
+                .iter()
+                .map(Part::attachment)
+                .collect(),
         },
+        dissection,
         claims: section.claims(),
         hops: section.hops,
         priority: section.priority,
@@ -151,8 +160,7 @@ impl<'a> Iterator for Fields<'a> {
 }
 
 fn line_length(bytes: &[u8]) -> usize {
-    let end = bytes.iter().position(|byte| *byte == b'\n');
-    end.map_or(bytes.len(), |at| at + 1)
+    memchr::memchr(b'\n', bytes).map_or(bytes.len(), |at| at + 1)
 }
 
 fn is_empty_line(bytes: &[u8]) -> bool {
@@ -270,7 +278,6 @@ struct Section<'a> {
     is_unclear: bool,
     subject: Option<&'a [u8]>,
     message_id: Option<&'a [u8]>,
-    has_parts: bool,
     hops: usize,
     priority: Option<Priority>,
     /// Whether a field bears our own name.
@@ -324,10 +331,6 @@ impl<'a> Section<'a> {
             self.subject = self.subject.or(Some(value));
         } else if is(b"message-id") {
             self.message_id = self.message_id.or(Some(value));
-        } else if is(b"content-type") {
-            self.has_parts |= !is_plain_text(value);
-        } else if is(b"content-disposition") {
-            self.has_parts |= starts_with_word(value, b"attachment");
         } else if let Some(scale) = urgency::scale(name) {
             // A field of nonsense (`None`) leaves the others in force.
             self.priority = self.priority.max(urgency::read(scale, value));
@@ -394,11 +397,6 @@ impl Named<'_> {
 /// Whether a field is one that only this relay may write.
 fn is_ours(name: &[u8]) -> bool {
     starts_with_word(name, b"x-ilbud-")
-}
-
-/// Whether a Content-Type promises one text and nothing else.
-fn is_plain_text(value: &[u8]) -> bool {
-    starts_with_word(value, b"text/plain") || starts_with_word(value, b"text/html")
 }
 
 fn starts_with_word(text: &[u8], word: &[u8]) -> bool {
@@ -971,9 +969,9 @@ mod tests {
             "Content-Type: multipart/mixed; boundary=x\n\n{}",
             part.repeat(50_000)
         );
-        assert_eq!(attached(&many).len(), 999);
+        assert_eq!(attached(&many).len(), 9_999);
         let deep = "Content-Type: message/rfc822\n\n".repeat(5000);
-        assert_eq!(attached(&deep).len(), 9);
+        assert_eq!(attached(&deep).len(), 101);
         let nested = (0..5000).map(|depth| {
             format!("Content-Type: multipart/mixed; boundary=b{depth}\n\n--b{depth}\n")
         });

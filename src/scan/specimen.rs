@@ -1,32 +1,51 @@
-//! What an engine is given: a message as it came, and what is attached to it, decoded.
+//! What an engine is given: a message as it came, and what it holds, decoded.
 //!
-//! Made once for all engines. Pure; it decides nothing and cannot fail: what cannot be decoded is
-//! given as it stands in the message.
+//! Made once for all engines and for the built-in rules. Pure; it decides nothing and cannot fail: what
+//! cannot be decoded is given as it stands in the message.
 
 use bytes::Bytes;
+
+use crate::mail::{Dissection, Gap, headers};
+
+pub use crate::mail::Part;
 
 /// A message and its attachments.
 #[derive(Debug, Clone)]
 pub struct Specimen {
     /// The whole message, as it came: CRLF line ends, no dot-stuffing.
     pub message: Bytes,
-    /// Those of nested messages too.
+    /// The attachments, those of nested messages too.
     pub parts: Vec<Part>,
-}
-
-/// An attachment with its transfer encoding undone.
-#[derive(Debug, Clone)]
-pub struct Part {
-    pub name: String,
-    pub bytes: Bytes,
+    /// What a reader shows by itself. The rules look at it; to engines it is a part of the message.
+    pub texts: Vec<Part>,
+    /// Why there may be more in the message than stands here.
+    pub gaps: Vec<Gap>,
 }
 
 impl Specimen {
+    /// Takes a message apart.
+    pub fn of(message: Bytes) -> Self {
+        let dissection = headers::dissected(&message);
+        Self::new(message, dissection)
+    }
+
+    /// A message that was taken apart already.
+    pub fn new(message: Bytes, dissection: Dissection) -> Self {
+        Self {
+            message,
+            parts: dissection.attachments,
+            texts: dissection.texts,
+            gaps: dissection.gaps,
+        }
+    }
+
     /// A message of which nothing is taken apart.
     pub const fn whole(message: Bytes) -> Self {
         Self {
             message,
             parts: Vec::new(),
+            texts: Vec::new(),
+            gaps: Vec::new(),
         }
     }
 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use ilbud::credential::{Password, SALT, Verifiers};
 use ilbud::mail::event::State;
 use ilbud::mail::{
-    Address, Attachment, ByMode, Content, DeliverBy, Details, Event, EventKind, Facts, Lapse,
-    Lapses, Notify, Origin, Priority, Reference, Refusal, Return, RoomId, Sighting, Station,
+    Address, Attachment, ByMode, Content, DeliverBy, Details, Event, EventKind, Facts, FileType,
+    Lapse, Lapses, Notify, Origin, Priority, Reference, Refusal, Return, RoomId, Sighting, Station,
     StationKind, Terms, Timestamp, Wishes,
 };
 use ilbud::spool::sqlite::{Settings, Sqlite};
@@ -97,6 +97,7 @@ fn message(number: u64, rooms: &[&str]) -> NewMessage {
                 name: "Epikrise.pdf".to_owned(),
                 size: 3,
                 sha256: "ab".repeat(32),
+                kind: FileType::Executable,
             }],
         },
         content: Content {

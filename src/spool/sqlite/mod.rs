@@ -45,6 +45,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../schema/sqlite/005_workstation.sql"),
     include_str!("../schema/sqlite/006_scan.sql"),
     include_str!("../schema/sqlite/007_outbreak.sql"),
+    include_str!("../schema/sqlite/008_attachment.sql"),
 ];
 /// How long a change waits for another process that holds the file.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -11,8 +11,8 @@ use super::super::store::{
     Waiting, WaitingFilter, WaitingGroup, WaitingOrder,
 };
 use crate::mail::{
-    Address, Attachment, ByMode, Content, DeliverBy, Priority, Reference, RoomId, Terms, Timestamp,
-    Wishes,
+    Address, Attachment, ByMode, Content, DeliverBy, FileType, Priority, Reference, RoomId, Terms,
+    Timestamp, Wishes,
 };
 
 /// The columns of a [`Waiting`], in the order that [`to_waiting`] reads them.
@@ -216,16 +216,23 @@ pub(super) fn attachments_of(
     reference: Reference,
 ) -> Result<Vec<Attachment>, StoreError> {
     let mut statement = connection.prepare_cached(
-        "SELECT name, size, sha256 FROM attachment WHERE reference = ?1 ORDER BY number",
+        "SELECT name, size, sha256, kind FROM attachment WHERE reference = ?1 ORDER BY number",
     )?;
     let attachments = statement.query_map([reference.number() as i64], |row| {
         Ok(Attachment {
             name: row.get(0)?,
             size: row.get::<_, i64>(1)?.unsigned_abs(),
             sha256: row.get(2)?,
+            kind: file_type(row.get::<_, Option<String>>(3)?.as_deref()),
         })
     })?;
     Ok(attachments.collect::<Result<_, _>>()?)
+}
+
+/// A word that a newer relay wrote is unknown to this one.
+fn file_type(word: Option<&str>) -> FileType {
+    word.and_then(|it| it.parse().ok())
+        .unwrap_or(FileType::Unknown)
 }
 
 /// From the index of what waits, however much the log remembers.

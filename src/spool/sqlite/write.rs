@@ -140,15 +140,16 @@ fn insert_attachments(
     for (place, attachment) in attachments.iter().enumerate() {
         connection
             .prepare_cached(
-                "INSERT INTO attachment (reference, number, name, size, sha256)
-                     VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO NOTHING",
+                "INSERT INTO attachment (reference, number, name, size, sha256, kind)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
             )?
             .execute(params![
                 number(reference),
                 place as i64,
                 attachment.name,
                 attachment.size as i64,
-                attachment.sha256
+                attachment.sha256,
+                attachment.kind.word()
             ])?;
     }
     Ok(())
