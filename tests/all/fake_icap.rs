@@ -50,8 +50,6 @@ pub struct Asked {
     /// ICAP's head and those of HTTP.
     pub head: String,
     pub body: Vec<u8>,
-    /// The number of the connection it came on.
-    pub connection: usize,
 }
 
 #[derive(Debug, Default)]
@@ -150,7 +148,6 @@ struct Conversation {
     reader: BufReader<TcpStream>,
     stream: TcpStream,
     shared: Arc<Shared>,
-    connection: usize,
 }
 
 /// The connection is over.
@@ -164,18 +161,16 @@ impl From<std::io::Error> for Over {
 
 impl Conversation {
     fn new(stream: TcpStream, shared: Arc<Shared>) -> Self {
-        let connection = {
+        {
             let mut record = shared.record.lock().unwrap();
             record.connections += 1;
             record.open += 1;
             record.most_open = record.most_open.max(record.open);
-            record.connections
-        };
+        }
         Self {
             reader: BufReader::new(stream.try_clone().unwrap()),
             stream,
             shared,
-            connection,
         }
     }
 
@@ -285,13 +280,8 @@ impl Conversation {
     }
 
     fn note(&self, head: String, body: Vec<u8>) {
-        let connection = self.connection;
         let mut record = self.shared.record.lock().unwrap();
-        record.asked.push(Asked {
-            head,
-            body,
-            connection,
-        });
+        record.asked.push(Asked { head, body });
     }
 
     fn stall(&self) {

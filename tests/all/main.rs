@@ -12,6 +12,7 @@
 )]
 
 mod attempt;
+mod c_icap;
 mod client;
 mod dovecot;
 mod fake_hop;
@@ -60,6 +61,7 @@ mod proxied;
 mod queue;
 mod queue_list;
 mod real_hops;
+mod real_icap;
 mod real_peers;
 mod rendered;
 mod reports;

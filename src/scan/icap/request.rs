@@ -252,7 +252,7 @@ impl Outgoing {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
     use super::*;
 
     fn sent(mut outgoing: Outgoing, step: usize) -> String {
