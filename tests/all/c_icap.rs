@@ -82,18 +82,14 @@ impl CIcap {
         wait::until("c-icap", || TcpStream::connect(("127.0.0.1", port)).is_ok());
     }
 
-    /// Ends it, with the processes that it has started.
+    /// Kills it, with the processes that it has started: asked to end, it waits for whoever is connected.
     pub fn stop(&mut self) {
-        end(self.program.take());
-        let port = self.port;
-        wait::until("c-icap's end", || {
-            TcpStream::connect(("127.0.0.1", port)).is_err()
-        });
+        kill(self.program.take());
     }
 
     /// Ends what it asks.
     pub fn stop_clamd(&mut self) {
-        end(self.clamd.take());
+        kill(self.clamd.take());
     }
 
     pub fn url(&self, port: u16) -> String {
@@ -103,17 +99,18 @@ impl CIcap {
 
 impl Drop for CIcap {
     fn drop(&mut self) {
-        end(self.program.take());
-        end(self.clamd.take());
+        kill(self.program.take());
+        kill(self.clamd.take());
     }
 }
 
-fn end(program: Option<Child>) {
+fn kill(program: Option<Child>) {
     let Some(mut program) = program else { return };
-    let id = program.id().to_string();
-    let ended = peer::command("kill").args(["-TERM", &id]).status();
-    if !ended.is_ok_and(|status| status.success()) {
-        drop(program.kill());
+    let id = program.id();
+    let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+    drop(program.kill());
+    for child in children.unwrap_or_default().split_whitespace() {
+        drop(peer::command("kill").args(["-KILL", child]).status());
     }
     drop(program.wait());
 }
