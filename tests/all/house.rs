@@ -51,6 +51,11 @@ const PURE: &[&str] = &[
     "scan::rules",
     "scan::specimen",
     "pattern",
+    "scan::icap::answer",
+    "scan::icap::judge",
+    "scan::icap::options",
+    "scan::icap::place",
+    "scan::icap::request",
     "policy",
     "lifecycle",
     "delivery::outcome",
@@ -94,7 +99,13 @@ const HOMES: &[(&str, &[&str])] = &[
     ("x509_parser", &["tls::x509"]),
     (
         "tokio_rustls",
-        &["tls", "smtp::visit", "delivery::client", "cli::development"],
+        &[
+            "tls",
+            "smtp::visit",
+            "delivery::client",
+            "scan::icap::connection",
+            "cli::development",
+        ],
     ),
 ];
 

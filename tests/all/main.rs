@@ -12,9 +12,11 @@
 )]
 
 mod attempt;
+mod c_icap;
 mod client;
 mod dovecot;
 mod fake_hop;
+mod fake_icap;
 mod graceful_stop;
 mod peer;
 mod postfix;
@@ -41,6 +43,7 @@ mod hop_login;
 mod hop_security;
 mod hostile;
 mod house;
+mod icap;
 mod injection;
 mod keys;
 mod lateness;
@@ -59,6 +62,7 @@ mod proxied;
 mod queue;
 mod queue_list;
 mod real_hops;
+mod real_icap;
 mod real_peers;
 mod rendered;
 mod reports;

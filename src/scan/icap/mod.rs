@@ -1,0 +1,361 @@
+//! The engine behind an ICAP service (RFC 3507), as McAfee, ESET, Kaspersky, Sophos, Symantec and c-icap are.
+//!
+//! `place` is where it is, `options` what it says it does, `request` and `answer` are the octets in both
+//! directions, `judge` is what an answer means, all pure; `connection` owns sockets, `dialogue` one
+//! exchange. The whole message is shown first, then each attachment as it is when decoded, since many
+//! engines do not take mail apart. A service that says of a beginning that it need not see more has
+//! scanned nothing: it is given all of it, and asked again; c-icap, which is known to say so of what is
+//! too large for it or of a type that it does not scan, is not believed. Whatever else goes wrong is
+//! unscannable, and never clean.
+//!
+//! The protocol is our own. Of the crates that speak it `icaparse` is older than five years, and `icap-rs` keeps
+//! whole bodies, offers no early answers, and does not say what else was on a connection: on that the
+//! safety here rests.
+
+pub mod answer;
+mod connection;
+mod dialogue;
+pub mod judge;
+pub mod options;
+pub mod place;
+pub mod request;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+use super::{Answering, Part, Scanner, Specimen};
+use crate::mail::{Identity, Malware, Unscannable, Verdict, Why};
+use crate::tls::{ClientConfig, Outgoing};
+use answer::Head;
+use connection::{Pool, Wire};
+use dialogue::{Stale, Told};
+use judge::Judge;
+use options::Abilities;
+use place::Place;
+pub use request::Method;
+use request::{Manner, Object, Request};
+
+/// How long OPTIONS may take, and how long it is left at that when it failed.
+const OPTIONS_PATIENCE: Duration = Duration::from_secs(2);
+const OPTIONS_PAUSE: Duration = Duration::from_secs(30);
+/// How many attachments are shown.
+const MOST_ATTACHMENTS: usize = 256;
+/// What c-icap does not scan and is larger than this, it does not scan for its size, in all likelihood.
+const SIZABLE: usize = 1 << 20;
+
+/// `kind = "icap"`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    pub place: Place,
+    /// None: what the service says that it does, RESPMOD rather than REQMOD.
+    pub method: Option<Method>,
+    /// Header fields that name malware, besides those that are known; in lower case.
+    pub headers: Vec<String>,
+    /// Whether attachments are shown by themselves too.
+    pub attachments: bool,
+    /// For `icaps://`.
+    pub tls: Option<Outgoing>,
+}
+
+impl Settings {
+    /// Those of a service that nothing else is known of.
+    pub const fn at(place: Place) -> Self {
+        Self {
+            place,
+            method: None,
+            headers: Vec::new(),
+            attachments: true,
+            tls: None,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct Icap {
+    peer: Arc<Peer>,
+}
+
+impl Icap {
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            peer: Arc::new(Peer {
+                settings,
+                pool: Pool::default(),
+                abilities: Mutex::default(),
+                trust: Mutex::default(),
+            }),
+        }
+    }
+}
+
+impl Scanner for Icap {
+    fn scan(&self, specimen: Arc<Specimen>) -> Answering<Verdict> {
+        let peer = Arc::clone(&self.peer);
+        Box::pin(async move { peer.scan(&specimen).await })
+    }
+
+    fn identify(&self) -> Answering<Result<Identity, String>> {
+        let peer = Arc::clone(&self.peer);
+        Box::pin(async move { peer.identify().await })
+    }
+}
+
+/// What is known of the service, and until when.
+#[derive(Debug)]
+struct Known {
+    abilities: Arc<Abilities>,
+    until: Instant,
+}
+
+#[derive(Debug)]
+struct Peer {
+    settings: Settings,
+    pool: Pool,
+    abilities: Mutex<Option<Known>>,
+    trust: Mutex<Option<Arc<ClientConfig>>>,
+}
+
+/// What became of one object.
+enum Seen {
+    Verdict(Verdict),
+    /// It was let pass without being scanned.
+    PassedBy,
+}
+
+impl Peer {
+    async fn scan(&self, specimen: &Specimen) -> Verdict {
+        let message = Object::message(specimen.message.clone());
+        let whole = match self.look(&message).await {
+            Seen::Verdict(verdict) => verdict,
+            Seen::PassedBy => passed_by(message.bytes.len()),
+        };
+        if !self.settings.attachments || is_hopeless(&whole) {
+            return whole;
+        }
+        let attached = self.attachments(&specimen.parts).await;
+        together(whole, attached)
+    }
+
+    /// The worst of what is said of them.
+    async fn attachments(&self, parts: &[Part]) -> Verdict {
+        let mut worst = Verdict::Clean;
+        let filled = parts.iter().filter(|it| !it.bytes.is_empty());
+        for (number, part) in filled.enumerate() {
+            if number >= MOST_ATTACHMENTS {
+                let detail = format!("there are more than {MOST_ATTACHMENTS} attachments");
+                return worst.and(Verdict::Unscannable(Unscannable::during(
+                    Why::Limit,
+                    detail,
+                )));
+            }
+            let verdict = self.attachment(number + 1, part).await;
+            let is_last = is_hopeless(&verdict);
+            worst = worst.and(verdict);
+            if is_last {
+                break;
+            }
+        }
+        worst
+    }
+
+    async fn attachment(&self, number: usize, part: &Part) -> Verdict {
+        let mut object = Object::attachment(part.bytes.clone(), number, Some(&part.name));
+        let abilities = self.abilities().await;
+        if abilities.is_ok_and(|it| it.ignores(&object.name)) {
+            object = Object::attachment(part.bytes.clone(), number, None);
+        }
+        match self.look(&object).await {
+            Seen::Verdict(Verdict::Infected(found)) => {
+                let within = |it: Malware| Malware::within(it.name, part.name.clone());
+                Verdict::Infected(found.into_iter().map(within).collect())
+            }
+            Seen::Verdict(verdict) => verdict,
+            // It is of a type that c-icap leaves out, and was scanned as a part of the message.
+            Seen::PassedBy => Verdict::Clean,
+        }
+    }
+
+    async fn look(&self, object: &Object) -> Seen {
+        let abilities = match self.abilities().await {
+            Ok(abilities) => abilities,
+            Err(verdict) => return Seen::Verdict(verdict),
+        };
+        let _place = self.pool.place(abilities.most_connections).await;
+        let preview = abilities.preview(&object.name, object.bytes.len());
+        let mut told = self.ask(object, &abilities, preview).await;
+        if matches!(told, Told::LetPass) {
+            if abilities.is_c_icap {
+                return Seen::PassedBy;
+            }
+            told = self.ask(object, &abilities, None).await;
+        }
+        match told {
+            Told::Verdict(Verdict::Clean, true) if !abilities.is_c_icap => {
+                *self.abilities.lock().await = None;
+                let detail =
+                    "c-icap has not told by OPTIONS what it does, and may have let it pass";
+                Seen::Verdict(judge::broken(detail))
+            }
+            Told::Verdict(verdict, _) => Seen::Verdict(verdict),
+            Told::LetPass => Seen::PassedBy,
+        }
+    }
+
+    async fn ask(&self, object: &Object, abilities: &Abilities, preview: Option<usize>) -> Told {
+        let manner = Manner {
+            method: abilities.method,
+            preview,
+            // What is exactly as large as c-icap takes, it asks for, and then lets pass unscanned.
+            margin: usize::from(abilities.is_c_icap),
+        };
+        let request = Request::new(&self.settings.place, object, manner);
+        let judge = || {
+            Judge::new(
+                object.bytes.clone(),
+                object.content_type,
+                &self.settings.headers,
+                abilities.is_c_icap,
+            )
+        };
+        if let Some(mut wire) = self.pool.take() {
+            match dialogue::ask(&mut wire, &request, &mut judge()).await {
+                Ok(told) => {
+                    self.pool.give_back(wire);
+                    return told;
+                }
+                // Those beside it are as old.
+                Err(Stale) => self.pool.clear(),
+            }
+        }
+        let mut wire = match self.connect().await {
+            Ok(wire) => wire,
+            Err(verdict) => return Told::Verdict(verdict, false),
+        };
+        match dialogue::ask(&mut wire, &request, &mut judge()).await {
+            Ok(told) => {
+                self.pool.give_back(wire);
+                told
+            }
+            Err(Stale) => Told::Verdict(judge::broken("a new connection was used before"), false),
+        }
+    }
+
+    /// What the service does, as it last said. `Err`: nobody can be spoken with.
+    async fn abilities(&self) -> Result<Arc<Abilities>, Verdict> {
+        let mut known = self.abilities.lock().await;
+        if let Some(known) = known.as_ref().filter(|it| it.until > Instant::now()) {
+            return Ok(Arc::clone(&known.abilities));
+        }
+        let said = match timeout(OPTIONS_PATIENCE, self.ask_options()).await {
+            Ok(Err(down @ Verdict::Unscannable(Unscannable { begun: false, .. }))) => {
+                return Err(down);
+            }
+            Ok(Ok(head)) => Abilities::read(&head, self.settings.method),
+            Ok(Err(_)) | Err(_) => None,
+        };
+        let hold = said.as_ref().map_or(OPTIONS_PAUSE, |it| it.hold);
+        let abilities = match (said, known.take()) {
+            (Some(said), _) => Arc::new(said),
+            (None, Some(known)) => known.abilities,
+            (None, None) => Arc::new(Abilities::plain(self.settings.method)),
+        };
+        let until = Instant::now() + hold;
+        *known = Some(Known {
+            abilities: Arc::clone(&abilities),
+            until,
+        });
+        Ok(abilities)
+    }
+
+    async fn ask_options(&self) -> Result<Head, Verdict> {
+        let place = &self.settings.place;
+        if let Some(mut wire) = self.pool.take() {
+            match dialogue::options(&mut wire, place).await {
+                Ok(said) => {
+                    self.pool.give_back(wire);
+                    return said;
+                }
+                Err(Stale) => self.pool.clear(),
+            }
+        }
+        let mut wire = self.connect().await?;
+        match dialogue::options(&mut wire, place).await {
+            Ok(said) => {
+                self.pool.give_back(wire);
+                said
+            }
+            Err(Stale) => Err(judge::broken("a new connection was used before")),
+        }
+    }
+
+    async fn identify(&self) -> Result<Identity, String> {
+        let head = self.ask_options().await.map_err(|it| it.to_string())?;
+        match head.status {
+            Some(200) => Ok(options::identity(&head.fields)),
+            status => Err(format!(
+                "OPTIONS was answered with {} {}",
+                status.unwrap_or_default(),
+                head.reason
+            )),
+        }
+    }
+
+    async fn connect(&self) -> Result<Wire, Verdict> {
+        let trust = match &self.settings.tls {
+            None => None,
+            Some(outgoing) => Some(self.trust(outgoing).await?),
+        };
+        Wire::connect(&self.settings.place, trust)
+            .await
+            .map_err(|error| dialogue::unreachable(&error))
+    }
+
+    /// Whose certificates are believed; the files are read once.
+    async fn trust(&self, outgoing: &Outgoing) -> Result<Arc<ClientConfig>, Verdict> {
+        let mut trust = self.trust.lock().await;
+        if let Some(config) = trust.as_ref() {
+            return Ok(Arc::clone(config));
+        }
+        let config = outgoing.load().map_err(|fault| {
+            Verdict::Unscannable(Unscannable::before(Why::Down, fault.to_string()))
+        })?;
+        *trust = Some(Arc::clone(&config));
+        Ok(config)
+    }
+}
+
+/// The service is not there, or no longer; it is not asked about the rest.
+fn is_hopeless(verdict: &Verdict) -> bool {
+    let Verdict::Unscannable(it) = verdict else {
+        return false;
+    };
+    matches!(it.why, Why::Down | Why::Timeout | Why::Broken)
+}
+
+fn passed_by(size: usize) -> Verdict {
+    let why = if size >= SIZABLE {
+        Why::TooLarge
+    } else {
+        Why::Limit
+    };
+    let detail = "c-icap let it pass without scanning it: for its MaxObjectSize or ScanFileTypes, or \
+                  since it has no engine";
+    Verdict::Unscannable(Unscannable::during(why, detail))
+}
+
+/// What was found in an attachment is not told of the whole message once more.
+fn together(whole: Verdict, attached: Verdict) -> Verdict {
+    let (Verdict::Infected(found), Verdict::Infected(inside)) = (&whole, &attached) else {
+        return whole.and(attached);
+    };
+    let is_told =
+        |it: &Malware| it.name == judge::NAMELESS || inside.iter().any(|b| b.name == it.name);
+    let rest: Vec<Malware> = found.iter().filter(|it| !is_told(it)).cloned().collect();
+    match rest.is_empty() {
+        true => attached,
+        false => Verdict::Infected(rest).and(attached),
+    }
+}
