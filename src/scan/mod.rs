@@ -8,6 +8,7 @@
 pub mod clamd;
 pub mod command;
 pub mod icap;
+pub mod rules;
 mod specimen;
 
 use std::fmt;
