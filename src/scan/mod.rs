@@ -14,6 +14,7 @@ pub mod icap;
 mod inline;
 pub mod measures;
 mod slots;
+pub mod rules;
 mod specimen;
 mod watch;
 

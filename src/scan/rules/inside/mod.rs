@@ -1,0 +1,231 @@
+//! What is inside of an attachment: the members of archives and documents, and of those again.
+//!
+//! [`look`] shows every member to its caller, with its name and its type by content, and says what it
+//! finds by itself: something that runs, macros, what only a password opens, and whatever could not
+//! be looked at to its end. So what it says nothing of has been looked at whole.
+//!
+//! A file is looked at in every way in which some program would open it, not only as what it is taken
+//! for: a picture with a zip archive behind it is looked into. Where two lists of an archive's members
+//! disagree, the members of both count.
+//!
+//! Pure; it never unpacks to a disk. The work for one message is bounded by its [`Budget`]. It cannot
+//! fail: what is broken, too deep or too large is a finding.
+
+mod budget;
+mod cabinet;
+mod compound;
+mod disk;
+mod names;
+mod octets;
+mod office;
+mod onenote;
+mod pdf;
+mod rar;
+mod rtf;
+mod seven_zip;
+mod single;
+mod tar;
+mod tnef;
+mod unpack;
+mod zip;
+
+use crate::mail::{FileType, Finding, Rule};
+
+pub use budget::{Bounds, Budget};
+use unpack::{End, Unpacked};
+
+/// A file within another.
+#[derive(Debug, Clone, Copy)]
+pub struct Member<'a> {
+    /// Below the attachment: `inner.zip/setup.exe`.
+    pub path: &'a str,
+    /// Unpacked: all of it, or its beginning where it is too large or broken.
+    pub bytes: &'a [u8],
+    /// Nothing of it is missing.
+    pub whole: bool,
+    /// By its content.
+    pub file_type: FileType,
+}
+
+/// Looks into the attachment of this name, and shows all members to `each`. Nothing that is found is
+/// said twice, and of many things of a kind only the first.
+pub fn look(
+    name: &str,
+    bytes: &[u8],
+    budget: &mut Budget,
+    each: &mut dyn FnMut(Member<'_>),
+) -> Vec<Finding> {
+    let mut walk = Walk {
+        attachment: name,
+        budget,
+        each,
+        findings: Vec::new(),
+    };
+    let place = Place {
+        path: String::new(),
+        depth: 0,
+    };
+    walk.file(&place, bytes, FileType::of(bytes));
+    walk.findings
+}
+
+/// Findings of one rule in one attachment.
+const FINDINGS: usize = 10;
+
+/// Where a file is.
+#[derive(Debug, Clone)]
+struct Place {
+    /// Below the attachment; empty: the attachment itself.
+    path: String,
+    /// How many archives it is in.
+    depth: usize,
+}
+
+impl Place {
+    /// The member of this name in the file at this place.
+    fn of(&self, name: &str) -> Self {
+        let path = match self.path.is_empty() {
+            true => name.to_owned(),
+            false => format!("{}/{name}", self.path),
+        };
+        Self {
+            path,
+            depth: self.depth + 1,
+        }
+    }
+}
+
+/// One look into one attachment.
+struct Walk<'a> {
+    attachment: &'a str,
+    budget: &'a mut Budget,
+    each: &'a mut dyn FnMut(Member<'_>),
+    findings: Vec<Finding>,
+}
+
+impl Walk<'_> {
+    /// Looks into a file in every way in which it can be opened.
+    fn file(&mut self, place: &Place, bytes: &[u8], kind: FileType) {
+        zip::look(self, place, bytes, kind);
+        match kind {
+            FileType::Executable => self.self_extracting(place, bytes),
+            FileType::Rar => rar::look(self, place, bytes),
+            FileType::SevenZip => seven_zip::look(self, place, bytes),
+            FileType::Cabinet => cabinet::look(self, place, bytes),
+            FileType::Tar => tar::look(self, place, bytes),
+            FileType::Gzip | FileType::Bzip2 | FileType::Xz | FileType::Zstandard => {
+                single::look(self, place, bytes, kind);
+            }
+            FileType::Disk => disk::look(self, place, bytes),
+            FileType::OneNote => onenote::look(self, place, bytes),
+            FileType::Rtf => rtf::look(self, place, bytes),
+            FileType::Message => tnef::look(self, place, bytes),
+            FileType::OtherArchive => self.bound(place, "is an archive that cannot be looked into"),
+            _ => {}
+        }
+        compound::look(self, place, bytes);
+        pdf::look(self, place, bytes, kind);
+        office::text(self, place, bytes);
+    }
+
+    /// A program that is an archive, too: the mark of one stands behind the program's code.
+    fn self_extracting(&mut self, place: &Place, bytes: &[u8]) {
+        if let Some(at) = rar::begins(bytes) {
+            rar::look(self, place, octets::rest(bytes, at));
+        }
+        for at in octets::finds(bytes, seven_zip::MARK).take(4) {
+            let archive = octets::rest(bytes, at);
+            if seven_zip::is_sound(archive) {
+                seven_zip::look(self, place, archive);
+            }
+        }
+        for at in octets::finds(bytes, cabinet::MARK).take(16) {
+            let archive = octets::rest(bytes, at);
+            if cabinet::is_sound(archive) {
+                cabinet::look(self, place, archive);
+            }
+        }
+    }
+
+    /// A member was found: it is shown, judged and looked into. `false`: there have been enough.
+    fn member(&mut self, place: &Place, unpacked: &Unpacked<'_>) -> bool {
+        if !self.listed(place) {
+            return false;
+        }
+        if let Some(fault) = unpacked.end.fault() {
+            self.bound(place, fault);
+        }
+        self.content(place, &unpacked.bytes, unpacked.end == End::Whole);
+        true
+    }
+
+    /// A member is known by its name. `false`: there have been enough.
+    fn listed(&mut self, place: &Place) -> bool {
+        if !self.budget.entry() {
+            self.finding(
+                Rule::Bounds,
+                "there are more members than are looked at".to_owned(),
+            );
+            return false;
+        }
+        if names::runs(&place.path) {
+            self.executable(place);
+        }
+        true
+    }
+
+    fn content(&mut self, place: &Place, bytes: &[u8], whole: bool) {
+        let file_type = FileType::of(bytes);
+        (self.each)(Member {
+            path: &place.path,
+            bytes,
+            whole,
+            file_type,
+        });
+        if file_type.runs() {
+            self.executable(place);
+        }
+        if place.depth < self.budget.bounds().depth {
+            self.file(place, bytes, file_type);
+        } else if file_type.is_archive() || zip::begins(bytes) {
+            self.bound(place, "is nested too deep");
+        }
+    }
+
+    fn executable(&mut self, place: &Place) {
+        let what = format!("{} is an executable", names::shown(&place.path));
+        self.finding(Rule::ArchivedExecutable, what);
+    }
+
+    fn macros(&mut self, place: &Place, what: &str) {
+        self.about(Rule::Macros, place, what);
+    }
+
+    fn encrypted(&mut self, place: &Place) {
+        self.about(Rule::Encrypted, place, "is encrypted");
+    }
+
+    /// Something has not been looked at.
+    fn bound(&mut self, place: &Place, why: &str) {
+        self.about(Rule::Bounds, place, why);
+    }
+
+    fn about(&mut self, rule: Rule, place: &Place, what: &str) {
+        let what = match place.path.is_empty() {
+            true => what.to_owned(),
+            false => format!("{} {what}", names::shown(&place.path)),
+        };
+        self.finding(rule, what);
+    }
+
+    fn finding(&mut self, rule: Rule, what: String) {
+        let same = self.findings.iter().filter(|it| it.rule == rule);
+        if same.clone().count() < FINDINGS && !same.clone().any(|it| it.what == what) {
+            self.findings.push(Finding {
+                rule,
+                what,
+                attachment: Some(self.attachment.to_owned()),
+            });
+        }
+    }
+}

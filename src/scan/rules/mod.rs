@@ -1,0 +1,5 @@
+//! The built-in rules, which need no engine.
+//!
+//! Pure.
+
+pub mod inside;
