@@ -22,9 +22,11 @@ use crate::delivery::trust::Trust;
 use crate::delivery::ways::Ways;
 use crate::limits::{Acquaintances, Checks, Connections, FailedLogins, REMEMBERED, Rates};
 use crate::mail::{Reference, StationKind, Timestamp};
-use crate::ops::routes;
+use crate::ops::measures::follow_measures;
+use crate::ops::{self, routes};
 use crate::policy::table::RoutingTable;
 use crate::queue;
+use crate::scan::measures::Measures;
 use crate::scan::{self, Desk, Gate};
 use crate::smtp::server::{self, Listener, ListenerTls};
 use crate::spool::store::Store;
@@ -177,10 +179,12 @@ impl Relay {
         if let Some(tls) = self.tls {
             background.spawn(tls.watch_files(LOOK_AT_CERTIFICATES));
         }
+        let measures = watch::Sender::new(Arc::new(measures_in_force(&self.spool).await));
         let gate = Arc::new(Gate {
             desk: Arc::new(Desk::new(&self.settings.scan)),
             spool: self.spool.clone(),
             table: self.table.subscribe(),
+            measures: measures.subscribe(),
             settings: self.settings.scan.clone(),
             schedule: self.settings.schedule(),
             letterhead: self.settings.letterhead(),
@@ -189,6 +193,7 @@ impl Relay {
             start: Timestamp::now(),
             up_since: tokio::time::Instant::now(),
         });
+        background.spawn(follow_measures(Arc::clone(self.spool.store()), measures));
         background.spawn(watch_engines(Arc::clone(&gate)));
         foreground.spawn(Arc::clone(&gate).run());
         foreground.spawn(queue::run(queue::Parts {
@@ -313,6 +318,15 @@ impl Post {
             self.places
         )
     }
+}
+
+/// A store that does not tell is asked again at once, by whoever follows them.
+async fn measures_in_force(spool: &Spool) -> Measures {
+    let current = ops::measures::current(spool.store(), Timestamp::now()).await;
+    current.unwrap_or_else(|fault| {
+        tracing::error!(%fault, "blocks and exceptions cannot be read");
+        Measures::default()
+    })
 }
 
 async fn watch_engines(gate: Arc<Gate>) {

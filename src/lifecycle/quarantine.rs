@@ -4,9 +4,7 @@
 //! the log and in the message itself. The sender was told when it was caught, and is told nothing here.
 
 use super::scanning::{self, Guard};
-use crate::mail::{
-    Details, Event, EventKind, Inspection, Reference, RoomId, State, Timestamp, headers,
-};
+use crate::mail::{Details, Event, EventKind, Inspection, Reference, State, Timestamp, headers};
 use crate::spool::store::{Change, NextLook, OfLate, RecipientChange, ScanStep, Waiting};
 
 const CAUGHT: &[State] = &[State::Quarantined];
@@ -35,8 +33,8 @@ pub struct Release<'a> {
 /// Lets it out; or what still speaks against that.
 pub fn let_out(release: &Release<'_>, hand: Hand<'_>, guard: &Guard<'_>) -> Result<Change, String> {
     let caught = caught(release.recipients);
-    let rooms: Vec<&RoomId> = caught.clone().map(|it| &it.room).collect();
-    let doubt = scanning::doubt(release.inspection, &rooms, guard);
+    let them: Vec<&Waiting> = caught.clone().collect();
+    let doubt = scanning::doubt(release.inspection, &them, guard);
     if let (Some(doubt), false) = (&doubt, release.is_forced) {
         return Err(doubt.clone());
     }

@@ -11,10 +11,12 @@ use super::attempts::{Settled, summed_up};
 use super::report::{Failure, News, Notice};
 use super::{Occasion, WAITING};
 use crate::mail::{
-    Action, Details, Event, EventKind, Finding, Inspection, Malware, OnFailure, Received,
-    Reference, Reply, RoomId, Rule, ScannedBy, State, Timestamp, Unscannable, Verdict, headers,
+    Action, Address, Details, Event, EventKind, Finding, Inspection, Malware, Measure, OnFailure,
+    Received, Reference, Reply, RoomId, Rule, ScannedBy, Scope, SeenFile, State, Timestamp,
+    Unscannable, Verdict, headers,
 };
 use crate::policy::table::RoutingTable;
+use crate::scan::measures::{self, Appearance, Measures};
 use crate::spool::store::{
     Caught, Change, NewScan, NextLook, RecipientChange, ScanRow, ScanStep, Waiting,
 };
@@ -31,6 +33,8 @@ const AGAIN: [Duration; 4] = [
 ];
 /// How the row of what waits for its verdict begins, for people and for reports.
 pub(super) const WAITS: &str = "waits for its scan";
+/// The engine that a block is called where an engine is named.
+const OUTBREAK: &str = "outbreak";
 /// The engine that the built-in rules are called where an engine is named.
 const RULES: &str = "rules";
 /// Of each kind, as many are told in one event or field.
@@ -42,19 +46,17 @@ pub struct Guard<'a> {
     pub now: Timestamp,
     pub table: &'a RoutingTable,
     pub on_failure: OnFailure,
-    /// Under which unscanned mail is delivered.
-    pub exception: Option<&'a Exception>,
+    /// What is blocked, held and let through just now.
+    pub measures: &'a Measures,
 }
 
-/// A named person lets unscanned mail pass for a while.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Exception {
-    pub number: u64,
-    pub by: String,
-    pub reason: String,
-    pub until: Timestamp,
-    /// Messages with attachments too.
-    pub everything: bool,
+/// A message, as far as it matters to what is decided of it.
+#[derive(Clone, Copy)]
+struct Matter<'a> {
+    sender: Option<&'a Address>,
+    sender_room: Option<&'a RoomId>,
+    rooms: &'a [&'a RoomId],
+    inspection: &'a Inspection,
 }
 
 /// What a message is to be told before its 250.
@@ -92,18 +94,28 @@ enum Sentence<'a> {
     /// No verdict.
     Waits(&'a Unscannable),
     /// Delivered, unscanned.
-    Excepted(&'a Exception, &'a Unscannable),
+    Excepted(&'a Measure, &'a Unscannable),
     Clean,
 }
 
 struct Catch {
     malware: Vec<String>,
     engine: String,
-    /// By an engine, or a rule that knows malware; not for what a room does not want.
-    is_dangerous: bool,
+    cause: Cause,
     /// For whom; `None`: nobody gets it.
     rooms: Option<Vec<RoomId>>,
     action: Action,
+}
+
+/// By what it was caught.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    /// An engine, or a rule that knows malware.
+    Malware,
+    /// A rule: it is what a room does not want.
+    Rule,
+    /// A block, while an outbreak lasts.
+    Block,
 }
 
 impl<'a> Guard<'a> {
@@ -120,19 +132,15 @@ impl<'a> Guard<'a> {
         self.on_failure
     }
 
-    fn sentence(
-        &self,
-        inspection: &'a Inspection,
-        rooms: &[&RoomId],
-        has_attachments: bool,
-    ) -> Sentence<'a> {
-        if let Some(catch) = self.catch(inspection, rooms) {
+    fn sentence(&self, matter: Matter<'a>) -> Sentence<'a> {
+        let inspection = matter.inspection;
+        if let Some(catch) = self.catch(matter) {
             return Sentence::Caught(catch);
         }
-        match (&inspection.verdict, self.exception) {
-            (Verdict::Unscannable(why), Some(exception))
-                if exception.everything || !has_attachments =>
-            {
+        let has_attachments = inspection.seen.has_attachments;
+        let passes = |scope| scope == Scope::Everything || !has_attachments;
+        match (&inspection.verdict, self.measures.exception(self.now)) {
+            (Verdict::Unscannable(why), Some((exception, scope))) if passes(scope) => {
                 Sentence::Excepted(exception, why)
             }
             (Verdict::Unscannable(why), _) => Sentence::Waits(why),
@@ -140,8 +148,42 @@ impl<'a> Guard<'a> {
         }
     }
 
-    /// What engines found goes before what rules found, and of those the strictest action.
-    fn catch(&self, inspection: &Inspection, rooms: &[&RoomId]) -> Option<Catch> {
+    /// What holds its attachments back for one of these rooms.
+    fn hold(&self, matter: Matter<'_>, room: &RoomId) -> Option<&'a Measure> {
+        let has_attachments = matter.inspection.seen.has_attachments;
+        has_attachments
+            .then(|| {
+                self.measures
+                    .holds_attachments(matter.sender_room, room, self.now)
+            })
+            .flatten()
+    }
+
+    fn blocked(&self, matter: Matter<'_>) -> Option<Catch> {
+        let seen = &matter.inspection.seen;
+        let sender = matter.sender.map(ToString::to_string);
+        let authors = seen.authors.iter().map(String::as_str);
+        let appearance = Appearance {
+            senders: sender.as_deref().into_iter().chain(authors).collect(),
+            subject: seen.subject.as_deref(),
+            files: seen.files.iter().map(file).collect(),
+        };
+        let hit = self.measures.blocks(&appearance, self.now)?;
+        Some(Catch {
+            malware: vec![hit.to_string()],
+            engine: OUTBREAK.to_owned(),
+            cause: Cause::Block,
+            rooms: None,
+            action: Action::Refuse,
+        })
+    }
+
+    /// What engines found goes before what is blocked, and that before what rules found; of those the
+    /// strictest action.
+    fn catch(&self, matter: Matter<'_>) -> Option<Catch> {
+        let Matter {
+            inspection, rooms, ..
+        } = matter;
         if let Verdict::Infected(found) = &inspection.verdict {
             return Some(Catch {
                 malware: found
@@ -150,10 +192,13 @@ impl<'a> Guard<'a> {
                     .map(Malware::to_string)
                     .collect(),
                 engine: finders(inspection),
-                is_dangerous: true,
+                cause: Cause::Malware,
                 rooms: None,
                 action: Action::Refuse,
             });
+        }
+        if let Some(catch) = self.blocked(matter) {
+            return Some(catch);
         }
         let strictest = |rule| rooms.iter().map(|room| self.action(room, rule)).max();
         let caught = |action| {
@@ -167,14 +212,16 @@ impl<'a> Guard<'a> {
             .map(|found| (Action::Refuse, found))
             .or_else(|| caught(Action::Quarantine).map(|found| (Action::Quarantine, found)))?;
         let wants = |room: &RoomId| found.iter().any(|it| self.action(room, it.rule) >= action);
-        let is_dangerous = found
-            .iter()
-            .any(|it| matches!(it.rule, Rule::Eicar | Rule::BlockedHash));
+        let is_malware = |it: &&Finding| matches!(it.rule, Rule::Eicar | Rule::BlockedHash);
+        let cause = match found.iter().any(is_malware) {
+            true => Cause::Malware,
+            false => Cause::Rule,
+        };
         let rooms = rooms.iter().filter(|room| wants(room));
         Some(Catch {
             malware: found.iter().take(MOST_TOLD).map(|it| told(it)).collect(),
             engine: RULES.to_owned(),
-            is_dangerous,
+            cause,
             rooms: (action == Action::Quarantine)
                 .then(|| rooms.map(|room| RoomId::clone(room)).collect()),
             action,
@@ -182,12 +229,20 @@ impl<'a> Guard<'a> {
     }
 }
 
+fn file(seen: &SeenFile) -> measures::File<'_> {
+    measures::File {
+        name: &seen.name,
+        sha256: &seen.sha256,
+    }
+}
+
 impl Catch {
     fn refused(self) -> Refused {
         let found = self.malware.join(", ");
-        let reply = match self.is_dangerous {
-            true => Reply::malware(&found),
-            false => Reply::content_not_taken(&found),
+        let reply = match self.cause {
+            Cause::Malware => Reply::malware(&found),
+            Cause::Rule => Reply::content_not_taken(&found),
+            Cause::Block => Reply::blocked(&found),
         };
         Refused {
             reply,
@@ -223,8 +278,13 @@ pub fn ruled(received: &Received, inspection: Option<&Inspection>, guard: &Guard
     let Some(inspection) = inspection else {
         return waits(received, &rooms, &late, None, guard);
     };
-    let has_attachments = !received.facts.attachments.is_empty();
-    match guard.sentence(inspection, &rooms, has_attachments) {
+    let matter = Matter {
+        sender: envelope.sender.as_ref(),
+        sender_room: envelope.origin.room(),
+        rooms: &rooms,
+        inspection,
+    };
+    match guard.sentence(matter) {
         Sentence::Caught(catch) if catch.action == Action::Refuse => {
             Ruling::Refused(Box::new(catch.refused()))
         }
@@ -241,6 +301,10 @@ pub fn ruled(received: &Received, inspection: Option<&Inspection>, guard: &Guard
             )],
             ..Keeping::default()
         }),
+        // Likewise whose is held.
+        Sentence::Clean if rooms.iter().any(|it| guard.hold(matter, it).is_some()) => {
+            Ruling::Kept(unscanned(None, guard.now, Vec::new()))
+        }
         Sentence::Clean => Ruling::Kept(Keeping {
             field: field(inspection, None),
             events: vec![event(envelope.reference, inspection, guard.now)],
@@ -294,7 +358,6 @@ pub struct Scanned<'a> {
     pub recipients: &'a [Waiting],
     /// The trace fields as they are.
     pub trace: &'a [u8],
-    pub has_attachments: bool,
     pub inspection: &'a Inspection,
     /// It stalled or killed an engine, and the engine answered for others meanwhile.
     pub stalled: bool,
@@ -330,11 +393,21 @@ const CAUGHT: &[State] = &[State::Quarantined];
 pub fn scanned(scan: &Scanned<'_>, guard: &Guard<'_>, occasion: &Occasion<'_>) -> Change {
     let all = scan.recipients.iter();
     let waiting: Vec<&Waiting> = all.clone().filter(|it| scan.decides(it)).collect();
-    // What lies in quarantine stays there: only a person lets it out.
-    let meant = all.filter(|it| scan.decides(it) || it.state == State::Quarantined);
-    let rooms: Vec<&RoomId> = meant.map(|it| &it.room).collect();
-    match guard.sentence(scan.inspection, &rooms, scan.has_attachments) {
-        Sentence::Caught(catch) => caught(scan, &waiting, &catch, guard, occasion),
+    let rooms: Vec<&RoomId> = all.clone().filter(has_rest).map(|it| &it.room).collect();
+    let first = scan.recipients.first();
+    let matter = Matter {
+        sender: first.and_then(|it| it.sender.as_ref()),
+        sender_room: first.and_then(|it| it.sender_room.as_ref()),
+        rooms: &rooms,
+        inspection: scan.inspection,
+    };
+    match guard.sentence(matter) {
+        Sentence::Caught(catch) => {
+            let held = all
+                .filter(|it| UNJUDGED.contains(&it.state))
+                .collect::<Vec<_>>();
+            caught(scan, &held, &catch, guard, occasion)
+        }
         Sentence::Waits(why) if scan.stalled && scan.row.stalls + 1 >= MOST_STALLS => {
             poisonous(scan, &waiting, why, guard.now)
         }
@@ -350,12 +423,80 @@ pub fn scanned(scan: &Scanned<'_>, guard: &Guard<'_>, occasion: &Occasion<'_>) -
             )],
             ..Change::default()
         },
-        Sentence::Clean => Change {
-            scans: vec![scan.done(&field(scan.inspection, None))],
-            recipients: queued(&waiting, guard.now),
-            events: vec![event(scan.reference(), scan.inspection, guard.now)],
-            ..Change::default()
+        Sentence::Clean => cleared(scan, &waiting, matter, guard),
+    }
+}
+
+/// Whether anything can become of it still.
+fn has_rest(waiting: &&Waiting) -> bool {
+    UNJUDGED.contains(&waiting.state) || waiting.state == State::Quarantined
+}
+
+/// Clean: delivered, but for those whose attachments are held back for now. What lies in quarantine
+/// stays there: only a person lets it out.
+fn cleared(
+    scan: &Scanned<'_>,
+    waiting: &[&Waiting],
+    matter: Matter<'_>,
+    guard: &Guard<'_>,
+) -> Change {
+    let field = field(scan.inspection, None);
+    let hold = |it: &Waiting| match scan.row.is_excused {
+        true => None,
+        false => guard.hold(matter, &it.room),
+    };
+    let (held, free): (Vec<&Waiting>, Vec<&Waiting>) =
+        waiting.iter().partition(|it| hold(it).is_some());
+    let steps = held.iter().filter_map(|it| {
+        let measure = hold(it)?;
+        (it.state == State::Unscanned).then(|| held_back(it, measure, guard.now))
+    });
+    let longest = held.iter().filter_map(|it| hold(it));
+    let longest = longest.max_by_key(|it| it.until);
+    let step = longest.map_or_else(
+        || scan.done(&field),
+        |measure| ScanStep::HeldBy {
+            reference: scan.reference(),
+            measure: measure.number,
+            due_at: measure.until,
+            trace: headers::with_scan_field(scan.trace, &field),
         },
+    );
+    let mut recipients = queued(&free, guard.now);
+    recipients.extend(steps);
+    Change {
+        recipients,
+        scans: vec![step],
+        events: vec![event(scan.reference(), scan.inspection, guard.now)],
+        ..Change::default()
+    }
+}
+
+fn held_back(waiting: &Waiting, measure: &Measure, now: Timestamp) -> RecipientChange {
+    let mut reason = format!("held: {} ({}", measure.aim, measure.by);
+    if let Some(words) = &measure.reason {
+        reason += &format!(": {words}");
+    }
+    reason.push(')');
+    RecipientChange {
+        to: Some(State::Held),
+        last_reply: Some(reason.clone()),
+        next_look: NextLook::At(now),
+        event: Some(Event {
+            reference: waiting.id.reference,
+            at: now,
+            kind: EventKind::Held,
+            recipient: Some(waiting.recipient.clone()),
+            details: Details {
+                room: Some(waiting.room.to_string()),
+                by: Some(measure.by.clone()),
+                measure: Some(measure.aim.to_string()),
+                until: Some(measure.until.to_string()),
+                reason: Some(reason),
+                ..Details::default()
+            },
+        }),
+        ..RecipientChange::of(waiting.id, &[State::Unscanned])
     }
 }
 
@@ -515,9 +656,10 @@ fn poisonous(
 }
 
 /// These messages are scanned from the beginning, before any of them is delivered; what is in
-/// quarantine stays there meanwhile.
+/// quarantine, or held by an operator, stays there meanwhile.
 pub fn rescanned(recipients: &[Waiting], by: &str, reason: Option<&str>, now: Timestamp) -> Change {
-    let waits = |it: &&Waiting| WAITING.contains(&it.state);
+    let is_operators = |it: &Waiting| it.state == State::Held && !it.awaits_scan;
+    let waits = |it: &&Waiting| WAITING.contains(&it.state) && !is_operators(it);
     let mut references: Vec<Reference> = Vec::new();
     let meant = |it: &&Waiting| WAITING.contains(&it.state) || CAUGHT.contains(&it.state);
     for waiting in recipients.iter().filter(meant) {
@@ -571,7 +713,7 @@ fn event(reference: Reference, inspection: &Inspection, now: Timestamp) -> Event
 fn excepted_event(
     reference: Reference,
     inspection: &Inspection,
-    exception: &Exception,
+    exception: &Measure,
     now: Timestamp,
 ) -> Event {
     let receipt = receipt(inspection, now);
@@ -582,7 +724,8 @@ fn excepted_event(
             by: Some(exception.by.clone()),
             reason: Some(format!(
                 "delivered unscanned under exception {} ({}): {why}",
-                exception.number, exception.reason
+                exception.number,
+                exception.reason.as_deref().unwrap_or_default()
             )),
             ..receipt
         },
@@ -660,10 +803,18 @@ pub(super) fn field(inspection: &Inspection, remark: Option<String>) -> String {
 /// What speaks against delivering it to these rooms.
 pub(super) fn doubt(
     inspection: &Inspection,
-    rooms: &[&RoomId],
+    recipients: &[&Waiting],
     guard: &Guard<'_>,
 ) -> Option<String> {
-    if let Some(catch) = guard.catch(inspection, rooms) {
+    let rooms: Vec<&RoomId> = recipients.iter().map(|it| &it.room).collect();
+    let first = recipients.first();
+    let matter = Matter {
+        sender: first.and_then(|it| it.sender.as_ref()),
+        sender_room: first.and_then(|it| it.sender_room.as_ref()),
+        rooms: &rooms,
+        inspection,
+    };
+    if let Some(catch) = guard.catch(matter) {
         return Some(format!(
             "{} found {}",
             catch.engine,
@@ -676,7 +827,7 @@ pub(super) fn doubt(
     }
 }
 
-fn excepted_field(exception: &Exception, why: &Unscannable) -> String {
+fn excepted_field(exception: &Measure, why: &Unscannable) -> String {
     headers::scan_field(&[
         "NOT SCANNED".to_owned(),
         why.why.to_string(),
@@ -684,6 +835,6 @@ fn excepted_field(exception: &Exception, why: &Unscannable) -> String {
             "exception {} by {} until {}",
             exception.number, exception.by, exception.until
         ),
-        exception.reason.clone(),
+        exception.reason.clone().unwrap_or_default(),
     ])
 }

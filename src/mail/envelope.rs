@@ -316,6 +316,9 @@ impl fmt::Debug for Content {
 pub struct Received {
     pub envelope: Envelope,
     pub facts: Facts,
+    /// The mailboxes in From, Sender and their like, as written.
+    pub authors: Vec<String>,
+    pub dissection: super::Dissection,
     pub content: Content,
     /// What the way in wants to have in the log beside the acceptance: refused group members,
     /// removed header fields.

@@ -119,6 +119,17 @@ pub fn read(bytes: &Bytes) -> HeaderFacts {
     }
 }
 
+impl HeaderFacts {
+    /// The mailboxes that it seems to be from, as written.
+    pub fn authors(&self) -> Vec<String> {
+        let mailboxes = self.claims.iter().filter_map(|claim| match &claim.author {
+            Author::Mailboxes(written) => Some(written),
+            _ => None,
+        });
+        mailboxes.flatten().cloned().collect()
+    }
+}
+
 /// One field of a header section.
 #[derive(Debug, Clone, Copy)]
 struct Field<'a> {

@@ -37,6 +37,6 @@ pub use sighting::{Lapse, Lapses, Sighting, Station, StationKind};
 pub use terms::{ByMode, DeliverBy, Notify, Priority, Return, Terms, Wishes};
 pub use timestamp::Timestamp;
 pub use verdict::{
-    Action, EngineReport, Finding, Identity, Inspection, Malware, OnFailure, Rule, Unscannable,
-    Verdict, Why,
+    Action, EngineReport, Finding, Identity, Inspection, Malware, OnFailure, Rule, Seen, SeenFile,
+    Unscannable, Verdict, Why,
 };

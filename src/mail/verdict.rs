@@ -237,6 +237,37 @@ pub struct Inspection {
     pub reports: Vec<EngineReport>,
     /// From the first look to the last word.
     pub duration: Duration,
+    pub seen: Seen,
+}
+
+/// What a scan saw of a message, for whoever blocks or holds messages by that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// The mailboxes in From, Sender and their like, as written.
+    pub authors: Vec<String>,
+    pub subject: Option<String>,
+    /// Attachments, and what is inside of archives among them.
+    pub files: Vec<SeenFile>,
+    /// Whether it has any, or may have.
+    pub has_attachments: bool,
+}
+
+/// A file in a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SeenFile {
+    pub name: String,
+    /// In lower-case hex; empty where nobody asked for it.
+    pub sha256: String,
+}
+
+impl Seen {
+    /// Of a message that could not be looked at: there may be anything in it.
+    pub const UNKNOWN: Self = Self {
+        authors: Vec::new(),
+        subject: None,
+        files: Vec::new(),
+        has_attachments: true,
+    };
 }
 
 impl Inspection {

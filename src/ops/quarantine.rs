@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::measures;
 use crate::lifecycle::{self, Guard, Hand, Release};
 use crate::mail::{Content, Priority, Reference, State};
 use crate::policy::table::RoutingTable;
@@ -66,16 +67,17 @@ pub async fn release(
     let inspection = Arc::new(Desk::new(settings))
         .once(scan::Job {
             reference,
-            message: content.bytes,
+            matter: scan::Matter::Message(content.bytes),
             priority: Priority::ROUTINE,
             may_try: true,
         })
         .await;
+    let measures = measures::current(store, hand.now).await?;
     let guard = Guard {
         now: hand.now,
         table,
         on_failure: settings.on_failure,
-        exception: None,
+        measures: &measures,
     };
     let release = Release {
         reference,

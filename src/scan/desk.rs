@@ -14,20 +14,33 @@ use tokio::time::Instant;
 
 use super::engine::{Engine, Standing};
 use super::slots::Slots;
-use super::{Settings, Specimen};
-use crate::mail::{EngineReport, Inspection, Priority, Reference, Unscannable, Verdict, Why};
+use super::{Part, Settings, Specimen};
+use crate::mail::{
+    EngineReport, Inspection, Priority, Reference, Seen, SeenFile, Unscannable, Verdict, Why,
+};
 
 /// Messages with which an engine had trouble, of which it is remembered since when.
 const MOST_TROUBLE: usize = 10_000;
+
+/// Octets of a message from which on to take it apart may hold up others.
+const LARGE: usize = 512 * 1024;
 
 /// A message to be scanned.
 #[derive(Debug, Clone)]
 pub struct Job {
     pub reference: Reference,
-    pub message: Bytes,
+    pub matter: Matter,
     pub priority: Priority,
     /// An engine that is down may be tried with it.
     pub may_try: bool,
+}
+
+/// What is to be scanned.
+#[derive(Debug, Clone)]
+pub enum Matter {
+    Message(Bytes),
+    /// Taken apart already.
+    Specimen(Arc<Specimen>),
 }
 
 /// What a scan came to.
@@ -123,10 +136,10 @@ impl Desk {
 
     async fn inspect(&self, job: &Job) -> Outcome {
         let begun = Instant::now();
-        let specimen = Arc::new(taken_apart(job.message.clone()).await);
+        let specimen = taken_apart(&job.matter).await;
         let findings = Vec::new();
         let is_urgent = job.priority > Priority::ROUTINE;
-        let slot = self.slots.take(is_urgent, job.message.len()).await;
+        let slot = self.slots.take(is_urgent, specimen.message.len()).await;
         let asked_at = Instant::now();
         let reports = self.ask_all(job, &specimen).await;
         drop(slot);
@@ -136,6 +149,7 @@ impl Desk {
             findings,
             duration: begun.elapsed(),
             reports,
+            seen: seen(&specimen),
         };
         let stalled = self.has_stalled(job.reference, &inspection, asked_at);
         Outcome {
@@ -192,8 +206,36 @@ impl Desk {
 }
 
 /// Taking apart a large message takes a while: others go on meanwhile.
-async fn taken_apart(message: Bytes) -> Specimen {
-    Specimen::whole(message)
+async fn taken_apart(matter: &Matter) -> Arc<Specimen> {
+    match matter {
+        Matter::Specimen(specimen) => Arc::clone(specimen),
+        Matter::Message(message) if message.len() < LARGE => {
+            Arc::new(Specimen::of(message.clone()))
+        }
+        Matter::Message(message) => {
+            let message = message.clone();
+            let taken = tokio::task::spawn_blocking(move || Specimen::of(message)).await;
+            match taken.map_err(tokio::task::JoinError::try_into_panic) {
+                Ok(specimen) => Arc::new(specimen),
+                // A panic in there is one here: it makes nothing clean.
+                Err(Ok(panic)) => std::panic::resume_unwind(panic),
+                Err(Err(_)) => std::future::pending().await,
+            }
+        }
+    }
+}
+
+fn seen(specimen: &Specimen) -> Seen {
+    let file = |part: &Part| SeenFile {
+        name: part.name.clone(),
+        sha256: part.sha256().into_owned(),
+    };
+    Seen {
+        authors: specimen.authors.clone(),
+        subject: specimen.subject.clone(),
+        files: specimen.parts.iter().map(file).collect(),
+        has_attachments: !specimen.parts.is_empty() || !specimen.gaps.is_empty(),
+    }
 }
 
 /// The outcome of a scan; that it broke down is one too.
@@ -209,6 +251,7 @@ pub(super) fn outcome(joined: Option<Result<Outcome, tokio::task::JoinError>>) -
                 findings: Vec::new(),
                 reports: Vec::new(),
                 duration: std::time::Duration::ZERO,
+                seen: Seen::UNKNOWN,
             },
             stalled: false,
         },

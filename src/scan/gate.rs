@@ -15,8 +15,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::Settings;
-use super::desk::{Claim, Desk, Job, Outcome, outcome};
+use super::desk::{Claim, Desk, Job, Matter, Outcome, outcome};
 use super::inline::{Answer, Unfinished};
+use super::measures::Measures;
 use crate::lifecycle::report::Letterhead;
 use crate::lifecycle::retry::Schedule;
 use crate::lifecycle::{self, Guard, Occasion, Ruling, Scanned};
@@ -37,6 +38,8 @@ pub struct Gate {
     pub desk: Arc<Desk>,
     pub spool: Spool,
     pub table: watch::Receiver<Arc<RoutingTable>>,
+    /// What is blocked, held and let through.
+    pub measures: watch::Receiver<Arc<Measures>>,
     pub settings: Settings,
     pub schedule: Schedule,
     pub letterhead: Letterhead,
@@ -59,14 +62,16 @@ impl Gate {
     /// Runs until the relay stops.
     pub async fn run(self: Arc<Self>) {
         let mut stop = self.stop.clone();
+        let mut measures = self.measures.clone();
         let mut tick = tokio::time::interval(LOOK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut under_way = JoinSet::new();
         loop {
             tokio::select! {
                 biased;
-                _ = stop.wait_for(|stop| *stop) => return,
+                () = stopped(&mut stop) => return,
                 Some(_) = under_way.join_next(), if !under_way.is_empty() => {}
+                Ok(()) = measures.changed() => self.end_holds().await,
                 () = self.desk.wake.notified() => {}
                 _ = tick.tick() => {}
             }
@@ -98,7 +103,8 @@ impl Gate {
         let deadline = self.settings.inline_deadline;
         let answer = self.desk.inline(received, deadline, may_try).await;
         let table = Arc::clone(&self.table.borrow());
-        let guard = self.guard(&table, Timestamp::now());
+        let measures = Arc::clone(&self.measures.borrow());
+        let guard = self.guard(&table, &measures, Timestamp::now());
         match answer {
             Some(Answer::Done(inspection)) => {
                 (lifecycle::ruled(received, Some(&inspection), &guard), None)
@@ -110,9 +116,22 @@ impl Gate {
         }
     }
 
+    /// What a measure held that is over is scanned now, and delivered.
+    async fn end_holds(&self) {
+        let now = Timestamp::now();
+        let in_force = self.measures.borrow().numbers_in_force(now);
+        if let Err(fault) = self.spool.store().end_holds(in_force, now).await {
+            tracing::warn!(%fault, "what was held waits until its measure would have ended");
+        }
+    }
+
     /// How many more may be scanned now.
     fn places(&self, under_way: usize) -> usize {
+        let now = Timestamp::now();
+        let is_excepted = self.measures.borrow().exception(now).is_some();
         match self.desk.trial_at() {
+            // Nobody waits for an engine then.
+            _ if is_excepted => self.settings.slots.saturating_sub(under_way),
             None => self.settings.slots.saturating_sub(under_way),
             Some(at) if at <= Instant::now() => 1_usize.saturating_sub(under_way),
             Some(_) => 0,
@@ -139,7 +158,7 @@ impl Gate {
             Ok(Some((record, content))) => {
                 let mut task = self.desk.begin(Job {
                     reference: row.reference,
-                    message: content.bytes,
+                    matter: Matter::Message(content.bytes),
                     priority: row.priority,
                     may_try: true,
                 });
@@ -191,7 +210,7 @@ impl Gate {
             let mut stop = gate.stop.clone();
             tokio::select! {
                 () = gate.finish(reference, unfinished) => {}
-                _ = stop.wait_for(|stop| *stop) => {}
+                () = stopped(&mut stop) => {}
             }
         });
     }
@@ -263,20 +282,25 @@ impl Gate {
             row: &finished.row,
             recipients: &finished.record.recipients,
             trace: &finished.trace,
-            has_attachments: !finished.record.attachments.is_empty(),
             inspection: &finished.outcome.inspection,
             stalled: finished.outcome.stalled,
         };
-        let guard = self.guard(&table, now);
+        let measures = Arc::clone(&self.measures.borrow());
+        let guard = self.guard(&table, &measures, now);
         lifecycle::scanned(&scan, &guard, &self.occasion(&table, now))
     }
 
-    fn guard<'a>(&self, table: &'a RoutingTable, now: Timestamp) -> Guard<'a> {
+    fn guard<'a>(
+        &self,
+        table: &'a RoutingTable,
+        measures: &'a Measures,
+        now: Timestamp,
+    ) -> Guard<'a> {
         Guard {
             now,
             table,
             on_failure: self.settings.on_failure,
-            exception: None,
+            measures,
         }
     }
 
@@ -301,4 +325,9 @@ impl Gate {
             tokio::time::sleep(WRITE_AGAIN).await;
         }
     }
+}
+
+/// Ready when the relay stops, or is gone.
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    drop(stop.wait_for(|stopping| *stopping).await);
 }

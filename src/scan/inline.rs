@@ -9,7 +9,8 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::desk::{Claim, Desk, Job, Outcome, outcome};
+use super::Specimen;
+use super::desk::{Claim, Desk, Job, Matter, Outcome, outcome};
 use crate::mail::{Inspection, Received};
 use crate::spool::BodyPermit;
 
@@ -42,7 +43,7 @@ impl Desk {
         let claim = self.claim(envelope.reference)?;
         let mut task = self.begin(Job {
             reference: envelope.reference,
-            message: received.content.bytes.clone(),
+            matter: Matter::Specimen(Arc::new(Specimen::received(received))),
             priority: envelope.terms.priority,
             may_try,
         });

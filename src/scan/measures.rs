@@ -120,6 +120,11 @@ impl Measures {
         &self.rows
     }
 
+    /// Those that are in force, by number.
+    pub fn numbers_in_force(&self, now: Timestamp) -> Vec<u64> {
+        self.in_force(now).map(|it| it.number).collect()
+    }
+
     fn in_force(&self, now: Timestamp) -> impl Iterator<Item = &Measure> {
         self.rows.iter().filter(move |it| it.is_in_force(now))
     }

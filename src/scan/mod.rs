@@ -13,8 +13,8 @@ mod gate;
 pub mod icap;
 mod inline;
 pub mod measures;
-mod slots;
 pub mod rules;
+mod slots;
 mod specimen;
 mod watch;
 
@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use crate::mail::{Identity, OnFailure, Verdict};
 
-pub use desk::{Desk, Job};
+pub use desk::{Desk, Job, Matter};
 pub use engine::Standing;
 pub use gate::Gate;
 pub use inline::{Answer, Unfinished};

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use crate::mail::{Dissection, Gap, headers};
+use crate::mail::{Dissection, Gap, Received, headers};
 
 pub use crate::mail::Part;
 
@@ -20,22 +20,37 @@ pub struct Specimen {
     pub texts: Vec<Part>,
     /// Why there may be more in the message than stands here.
     pub gaps: Vec<Gap>,
+    /// The mailboxes in From, Sender and their like, as written.
+    pub authors: Vec<String>,
+    pub subject: Option<String>,
 }
 
 impl Specimen {
     /// Takes a message apart.
     pub fn of(message: Bytes) -> Self {
-        let dissection = headers::dissected(&message);
-        Self::new(message, dissection)
+        let read = headers::read(&message);
+        Self {
+            authors: read.authors(),
+            subject: read.facts.subject,
+            ..Self::new(message, read.dissection)
+        }
     }
 
     /// A message that was taken apart already.
-    pub fn new(message: Bytes, dissection: Dissection) -> Self {
+    pub fn received(received: &Received) -> Self {
         Self {
-            message,
+            authors: received.authors.clone(),
+            subject: received.facts.subject.clone(),
+            ..Self::new(received.content.bytes.clone(), received.dissection.clone())
+        }
+    }
+
+    fn new(message: Bytes, dissection: Dissection) -> Self {
+        Self {
             parts: dissection.attachments,
             texts: dissection.texts,
             gaps: dissection.gaps,
+            ..Self::whole(message)
         }
     }
 
@@ -46,6 +61,8 @@ impl Specimen {
             parts: Vec::new(),
             texts: Vec::new(),
             gaps: Vec::new(),
+            authors: Vec::new(),
+            subject: None,
         }
     }
 }

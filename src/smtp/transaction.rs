@@ -597,6 +597,7 @@ impl Transaction {
         place: &Place<'_>,
         now: Timestamp,
     ) -> Received {
+        let authors = read.authors();
         let (bytes, removed) = read.cleaned.unwrap_or((bytes, Removed::default()));
         let remarks = self.remarks(&removed, normalised, place.peer, now);
         let asked = self.request.priority.or(read.priority);
@@ -618,6 +619,8 @@ impl Transaction {
         let trace = headers::received_field(place.hostname, &envelope);
         Received {
             envelope,
+            authors,
+            dissection: read.dissection,
             facts: read.facts,
             content: Content { trace, bytes },
             remarks,

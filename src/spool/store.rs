@@ -685,6 +685,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn to_look_at(&self, now: Timestamp, limit: usize) -> Pending<Vec<Waiting>>;
     /// Messages whose scan is due, the most urgent first and then the oldest.
     fn to_scan(&self, now: Timestamp, limit: usize) -> Pending<Vec<ScanRow>>;
+    /// What any other measure than these holds is to be scanned now.
+    fn end_holds(&self, in_force: Vec<u64>, now: Timestamp) -> Pending<()>;
     /// How many wait for a scan, whether it is due or not.
     fn unscanned(&self) -> Pending<u64>;
     /// What is in quarantine, newest first; or only one message.

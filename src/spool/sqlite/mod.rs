@@ -221,6 +221,11 @@ impl Store for Sqlite {
         self.read(move |connection| scans::due(connection, now, limit))
     }
 
+    fn end_holds(&self, in_force: Vec<u64>, now: Timestamp) -> Pending<()> {
+        self.writer
+            .submit(move |connection| scans::end_holds(connection, &in_force, now))
+    }
+
     fn unscanned(&self) -> Pending<u64> {
         self.read(scans::count)
     }

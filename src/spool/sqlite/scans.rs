@@ -106,6 +106,22 @@ fn anew(
     Ok(())
 }
 
+pub(super) fn end_holds(
+    connection: &Connection,
+    in_force: &[u64],
+    now: Timestamp,
+) -> Result<(), StoreError> {
+    let numbers =
+        serde_json::to_string(in_force).map_err(|fault| StoreError::Corrupt(fault.to_string()))?;
+    connection
+        .prepare_cached(
+            "UPDATE scan SET due_at = ?2 WHERE held_by IS NOT NULL AND due_at > ?2
+                 AND held_by NOT IN (SELECT value FROM json_each(?1))",
+        )?
+        .execute(params![numbers, now.as_millis()])?;
+    Ok(())
+}
+
 /// The size of a message counts its trace fields.
 fn set_trace(
     connection: &Connection,
