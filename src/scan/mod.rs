@@ -8,6 +8,8 @@
 pub mod clamd;
 pub mod command;
 pub mod icap;
+pub mod identity;
+mod said;
 mod specimen;
 
 use std::fmt;

@@ -12,9 +12,11 @@
 )]
 
 mod attempt;
+mod clamav;
 mod client;
 mod dovecot;
 mod fake_hop;
+mod fake_scanner;
 mod graceful_stop;
 mod peer;
 mod postfix;
@@ -27,6 +29,7 @@ mod asked_for;
 mod bounces;
 mod bytes;
 mod certificates;
+mod clamd;
 mod clock_steps;
 mod commands;
 mod crash;
