@@ -60,7 +60,13 @@ fuzz_target!(|octets: &[u8]| {
 
 /// What is of room A is not of the outside as well.
 fn decide_twice(claims: &[headers::Claim]) -> bool {
-    decide::author(&Origin::Gateway("inn".to_owned()), Some(&SENDER), claims, &TABLE).is_ok()
+    decide::author(
+        &Origin::Gateway("inn".to_owned()),
+        Some(&SENDER),
+        claims,
+        &TABLE,
+    )
+    .is_ok()
 }
 
 /// The values of the fields, as a reader sees them that knows lines, folding and colons and nothing else.

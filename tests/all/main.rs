@@ -13,10 +13,12 @@
 
 mod attempt;
 mod c_icap;
+mod clamav;
 mod client;
 mod dovecot;
 mod fake_hop;
 mod fake_icap;
+mod fake_scanner;
 mod graceful_stop;
 mod peer;
 mod postfix;
@@ -29,6 +31,7 @@ mod asked_for;
 mod bounces;
 mod bytes;
 mod certificates;
+mod clamd;
 mod clock_steps;
 mod commands;
 mod crash;

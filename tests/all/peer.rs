@@ -9,6 +9,7 @@ use std::process::{Command, Output, Stdio};
 
 const DOVECOT_LMTP: &str = "/usr/lib/dovecot/lmtp";
 const C_ICAP_TEMPLATES: &str = "/usr/share/c_icap/templates/virus_scan";
+const CLAMAV_TESTFILES: &str = "/usr/share/clamav-testfiles";
 const NODEMAILER: &str = "/usr/share/nodejs/nodemailer";
 
 /// Whether a test that needs these peers can run; where not, it has been said.
@@ -33,6 +34,7 @@ fn is_here(peer: &str) -> bool {
         "root" => is_root(),
         "postfix" => program("postfix").is_some() && program("smtp-source").is_some(),
         "systemd" => program("systemd-analyze").is_some(),
+        "clamav-testfiles" => Path::new(CLAMAV_TESTFILES).exists(),
         "nodemailer" => program("node").is_some() && Path::new(NODEMAILER).exists(),
         "c-icap" => program("c-icap").is_some() && Path::new(C_ICAP_TEMPLATES).exists(),
         "dovecot" => program("dovecot").is_some() && Path::new(DOVECOT_LMTP).exists(),

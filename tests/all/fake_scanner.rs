@@ -1,0 +1,483 @@
+//! A clamd that misbehaves by a list: for each stream that it is sent, a fault. Where the list says
+//! nothing, it finds EICAR and what it was told to find, and says that anything else is clean. It keeps
+//! what it was given, byte for byte.
+//!
+//! A message is a stream, and each of its attachments another; it is one command a connection.
+
+use std::collections::VecDeque;
+use std::io::{self, ErrorKind, Read, Write};
+use std::mem::MaybeUninit;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::Duration;
+
+/// What is found where nobody said anything else. In two halves, or this file would be found itself.
+pub const EICAR: &str = concat!(
+    r"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR",
+    "-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
+);
+pub const EICAR_NAME: &str = "Eicar-Signature";
+
+/// What it does with one stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// The right answer, after all.
+    Right,
+    /// Finds this, whatever it is given.
+    Found(&'static str),
+    /// This as the whole answer; the terminator is added.
+    Say(&'static str),
+    /// These bytes as the whole answer, as they are.
+    Raw(&'static [u8]),
+    /// Hangs up as soon as it is connected to.
+    HangUp,
+    /// Reads some of the stream, and hangs up.
+    DieMidStream,
+    /// Reads all of it, and hangs up without an answer.
+    Silent,
+    /// Half of the right answer, then hangs up.
+    Half,
+    /// Reads nothing and says nothing until [`FakeScanner::go_on`], and then does what is right.
+    Deaf,
+    /// Reads all, and answers after [`FakeScanner::go_on`]: as while it loads new signatures.
+    Stall,
+    /// The right answer twice.
+    Twice,
+    /// That it is clean, before it has read more than the command; then it reads the rest.
+    Early,
+    /// The same, and it reads no more until the other side hangs up.
+    EarlyAndDeaf,
+    /// The same, and it hangs up with the rest unread.
+    EarlyAndGone,
+    /// That it is too large, after the first octets; then it hangs up with the rest unread.
+    TooLarge,
+    /// Reads a little at a time, and then does what is right.
+    Slow,
+    /// An answer that never ends.
+    Endless,
+    /// The right answer, and it does not hang up.
+    Stay,
+}
+
+/// A connection at which nobody stays longer than this.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between looks at whether to go on.
+const LOOK: Duration = Duration::from_millis(5);
+
+#[derive(Debug, Default)]
+struct Record {
+    script: VecDeque<Fault>,
+    /// After the script.
+    always: Option<Fault>,
+    /// Found in whatever contains it.
+    finds: Vec<(Vec<u8>, String)>,
+    version: String,
+    /// Streams that were begun.
+    scans: usize,
+    /// Those that were read to their end.
+    given: Vec<Vec<u8>>,
+    versions: usize,
+    connections: usize,
+    /// Who hung up before they were answered.
+    given_up: usize,
+    /// How often [`FakeScanner::go_on`] was called.
+    gone_on: usize,
+    /// It listens no more.
+    closed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    record: Mutex<Record>,
+    changed: Condvar,
+}
+
+/// Where it listens.
+#[derive(Debug, Clone)]
+enum Place {
+    Tcp(SocketAddr),
+    Socket(PathBuf),
+}
+
+#[derive(Debug)]
+pub struct FakeScanner {
+    place: Place,
+    shared: Arc<Shared>,
+    listener: Option<thread::JoinHandle<()>>,
+}
+
+impl FakeScanner {
+    /// At a port of its own.
+    pub fn start() -> Self {
+        Self::at(Place::Tcp(([127, 0, 0, 1], 0).into()))
+    }
+
+    /// At a socket, which it makes.
+    pub fn at_socket(path: &Path) -> Self {
+        Self::at(Place::Socket(path.to_owned()))
+    }
+
+    fn at(place: Place) -> Self {
+        let shared = Arc::new(Shared::default());
+        shared.record.lock().unwrap().finds = vec![(EICAR.into(), EICAR_NAME.into())];
+        shared.record.lock().unwrap().version =
+            "ClamAV 1.4.3/27600/Mon Nov 23 08:00:00 2026".into();
+        let mut scanner = Self {
+            place,
+            shared,
+            listener: None,
+        };
+        scanner.listen();
+        scanner
+    }
+
+    /// As it stands in the settings.
+    pub fn address(&self) -> String {
+        match &self.place {
+            Place::Tcp(address) => address.to_string(),
+            Place::Socket(path) => path.display().to_string(),
+        }
+    }
+
+    /// A `[[scan.engine]]` for the settings.
+    pub fn engine(&self) -> String {
+        let address = self.address();
+        format!("[[scan.engine]]\nkind = \"clamd\"\naddress = \"{address}\"\n")
+    }
+
+    /// What it does with the next streams, one each; added to what is left of the list.
+    pub fn script(&self, faults: &[Fault]) {
+        self.record(|it| it.script.extend(faults.iter().cloned()));
+    }
+
+    /// What it does with every stream after the list; `None`: what is right.
+    pub fn always(&self, fault: impl Into<Option<Fault>>) {
+        let fault = fault.into();
+        self.record(|it| it.always = fault);
+    }
+
+    /// Finds `name` in whatever contains `pattern`.
+    pub fn find(&self, pattern: &str, name: &str) {
+        self.record(|it| it.finds.push((pattern.into(), name.into())));
+    }
+
+    /// Finds nothing any more, EICAR neither.
+    pub fn find_nothing(&self) {
+        self.record(|it| it.finds.clear());
+    }
+
+    /// What it answers to VERSION; nothing: it hangs up instead.
+    pub fn version(&self, version: &str) {
+        self.record(|it| it.version = version.into());
+    }
+
+    /// Streams that were begun, whatever became of them.
+    pub fn scans(&self) -> usize {
+        self.record(|it| it.scans)
+    }
+
+    /// The streams that it has read to their end.
+    pub fn given(&self) -> Vec<Vec<u8>> {
+        self.record(|it| it.given.clone())
+    }
+
+    /// How often it was asked who it is.
+    pub fn versions(&self) -> usize {
+        self.record(|it| it.versions)
+    }
+
+    pub fn connections(&self) -> usize {
+        self.record(|it| it.connections)
+    }
+
+    /// How many hung up while it stalled, before they were answered.
+    pub fn given_up(&self) -> usize {
+        self.record(|it| it.given_up)
+    }
+
+    /// Ends what stalls now: [`Fault::Deaf`], [`Fault::Stall`].
+    pub fn go_on(&self) {
+        self.record(|it| it.gone_on += 1);
+        self.shared.changed.notify_all();
+    }
+
+    /// Connections are refused from now on.
+    pub fn refuse(&mut self) {
+        let Some(listener) = self.listener.take() else {
+            return;
+        };
+        self.record(|it| it.closed = true);
+        let is_woken = match &self.place {
+            Place::Tcp(address) => TcpStream::connect(address).is_ok(),
+            Place::Socket(path) => UnixStream::connect(path).is_ok(),
+        };
+        // Nobody can reach it where its folder is gone.
+        if is_woken {
+            listener.join().unwrap();
+        }
+        if let Place::Socket(path) = &self.place {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
+    /// And taken again, at the same address.
+    pub fn listen(&mut self) {
+        if self.listener.is_some() {
+            return;
+        }
+        self.record(|it| it.closed = false);
+        let shared = Arc::clone(&self.shared);
+        self.listener = Some(match &mut self.place {
+            Place::Tcp(address) => {
+                let listener = TcpListener::bind(*address).unwrap();
+                // Small, so that a large message does not fit into it unread.
+                let socket = socket2::SockRef::from(&listener);
+                socket.set_recv_buffer_size(64 * 1024).unwrap();
+                *address = listener.local_addr().unwrap();
+                thread::spawn(move || {
+                    serve(&shared, || listener.accept().map(|(stream, _)| stream));
+                })
+            }
+            Place::Socket(path) => {
+                let listener = UnixListener::bind(path).unwrap();
+                thread::spawn(move || {
+                    serve(&shared, || listener.accept().map(|(stream, _)| stream));
+                })
+            }
+        });
+    }
+
+    fn record<T>(&self, look: impl FnOnce(&mut Record) -> T) -> T {
+        look(&mut self.shared.record.lock().unwrap())
+    }
+}
+
+impl Drop for FakeScanner {
+    fn drop(&mut self) {
+        self.refuse();
+    }
+}
+
+trait Connection: Read + Write + AsFd + Send + Sized + 'static {
+    fn set_patience(&self, patience: Duration);
+
+    /// Whether the other side has hung up. What it sent before must have been read.
+    fn is_alone(&self) -> bool {
+        let peeked = socket2::SockRef::from(self).peek(&mut [MaybeUninit::uninit()]);
+        match peeked {
+            Ok(octets) => octets == 0,
+            Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        }
+    }
+}
+
+impl Connection for TcpStream {
+    fn set_patience(&self, patience: Duration) {
+        self.set_read_timeout(Some(patience)).unwrap();
+        self.set_write_timeout(Some(PATIENCE)).unwrap();
+        let _ = self.set_nodelay(true);
+    }
+}
+
+impl Connection for UnixStream {
+    fn set_patience(&self, patience: Duration) {
+        self.set_read_timeout(Some(patience)).unwrap();
+        self.set_write_timeout(Some(PATIENCE)).unwrap();
+    }
+}
+
+fn serve<C: Connection>(shared: &Arc<Shared>, accept: impl Fn() -> io::Result<C>) {
+    while let Ok(stream) = accept() {
+        if shared.record.lock().unwrap().closed {
+            return;
+        }
+        let shared = Arc::clone(shared);
+        thread::spawn(move || {
+            stream.set_patience(PATIENCE);
+            // However it ends, it is over.
+            let _ = Visit { stream, shared }.receive();
+        });
+    }
+}
+
+struct Visit<C> {
+    stream: C,
+    shared: Arc<Shared>,
+}
+
+impl<C: Connection> Visit<C> {
+    fn receive(mut self) -> io::Result<()> {
+        self.record(|it| it.connections += 1);
+        let hangs_up = |it: &mut Record| {
+            let hangs_up = it.script.front().or(it.always.as_ref()) == Some(&Fault::HangUp);
+            if hangs_up {
+                it.script.pop_front();
+                it.scans += 1;
+            }
+            hangs_up
+        };
+        if self.record(hangs_up) {
+            return Ok(());
+        }
+        let command = self.command()?;
+        match command.get(1..) {
+            Some(b"INSTREAM") => self.scan(),
+            Some(b"VERSION") => {
+                let version = self.record(|it| {
+                    it.versions += 1;
+                    it.version.clone()
+                });
+                match version.is_empty() {
+                    true => Ok(()),
+                    false => self.say(&version),
+                }
+            }
+            Some(b"PING") => self.say("PONG"),
+            _ => self.say("UNKNOWN COMMAND"),
+        }
+    }
+
+    fn record<T>(&self, look: impl FnOnce(&mut Record) -> T) -> T {
+        look(&mut self.shared.record.lock().unwrap())
+    }
+
+    /// `zCOMMAND\0` or `nCOMMAND\n`.
+    fn command(&mut self) -> io::Result<Vec<u8>> {
+        let mut command = Vec::new();
+        loop {
+            let mut octet = [0];
+            self.stream.read_exact(&mut octet)?;
+            match octet {
+                [0 | b'\n'] => return Ok(command),
+                [octet] => command.push(octet),
+            }
+        }
+    }
+
+    fn scan(mut self) -> io::Result<()> {
+        let fault = self.record(|it| {
+            it.scans += 1;
+            let next = it.script.pop_front().or_else(|| it.always.clone());
+            next.unwrap_or(Fault::Right)
+        });
+        match fault {
+            Fault::Deaf => self.wait()?,
+            Fault::Early => self.say("stream: OK")?,
+            Fault::EarlyAndDeaf => {
+                self.say("stream: OK")?;
+                return self.wait();
+            }
+            Fault::EarlyAndGone => return self.say("stream: OK"),
+            Fault::DieMidStream => return self.stream.read_exact(&mut [0; 8]),
+            Fault::TooLarge => {
+                self.stream.read_exact(&mut [0; 8])?;
+                return self.say("INSTREAM size limit exceeded. ERROR");
+            }
+            _ => {}
+        }
+        let content = self.content(match fault {
+            Fault::Slow => 512,
+            _ => 64 * 1024,
+        })?;
+        let right = self.right_answer(&content);
+        self.record(|it| it.given.push(content));
+        self.answer(fault, &right)
+    }
+
+    /// What it says to a stream that it has read.
+    fn answer(mut self, fault: Fault, right: &str) -> io::Result<()> {
+        match fault {
+            Fault::Right | Fault::Slow | Fault::Deaf => self.say(right),
+            Fault::Found(name) => self.say(&format!("stream: {name} FOUND")),
+            Fault::Say(text) => self.say(text),
+            Fault::Raw(bytes) => self.stream.write_all(bytes),
+            Fault::Half => self.stream.write_all(&right.as_bytes()[..right.len() / 2]),
+            Fault::Stall => {
+                self.wait()?;
+                self.say(right)
+            }
+            Fault::Twice => {
+                self.say(right)?;
+                self.say(right)
+            }
+            Fault::Endless => loop {
+                self.stream.write_all(&[b'x'; 1024])?;
+            },
+            Fault::Stay => {
+                self.say(right)?;
+                self.stream.read_to_end(&mut Vec::new()).map(drop)
+            }
+            Fault::Silent
+            | Fault::HangUp
+            | Fault::Early
+            | Fault::EarlyAndDeaf
+            | Fault::EarlyAndGone
+            | Fault::DieMidStream
+            | Fault::TooLarge => Ok(()),
+        }
+    }
+
+    /// The stream to its end, in pieces of this size at most.
+    fn content(&mut self, piece: usize) -> io::Result<Vec<u8>> {
+        let mut content = Vec::new();
+        loop {
+            let mut length = [0; 4];
+            self.stream.read_exact(&mut length)?;
+            let mut left = u32::from_be_bytes(length) as usize;
+            if left == 0 {
+                return Ok(content);
+            }
+            while left > 0 {
+                let from = content.len();
+                content.resize(from + left.min(piece), 0);
+                self.stream.read_exact(&mut content[from..])?;
+                left -= content.len() - from;
+                if piece < 1024 {
+                    thread::yield_now();
+                }
+            }
+        }
+    }
+
+    fn right_answer(&self, content: &[u8]) -> String {
+        let finds = self.record(|it| it.finds.clone());
+        let found = finds
+            .iter()
+            .find(|(pattern, _)| content.windows(pattern.len()).any(|it| it == pattern));
+        match found {
+            Some((_, name)) => format!("stream: {name} FOUND"),
+            None => "stream: OK".to_owned(),
+        }
+    }
+
+    fn say(&mut self, text: &str) -> io::Result<()> {
+        self.stream.write_all(format!("{text}\0").as_bytes())
+    }
+
+    /// Until [`FakeScanner::go_on`], or until the other side hangs up, which is remembered.
+    fn wait(&mut self) -> io::Result<()> {
+        let begun = self.record(|it| it.gone_on);
+        self.stream.set_patience(LOOK);
+        loop {
+            let record = self.shared.record.lock().unwrap();
+            let (mut record, _) = self
+                .shared
+                .changed
+                .wait_timeout_while(record, LOOK, |it| it.gone_on == begun)
+                .unwrap();
+            if record.gone_on != begun {
+                break;
+            }
+            if record.closed || self.stream.is_alone() {
+                record.given_up += 1;
+                return Err(ErrorKind::BrokenPipe.into());
+            }
+        }
+        self.stream.set_patience(PATIENCE);
+        Ok(())
+    }
+}
