@@ -358,6 +358,8 @@ fn received(bytes: &'static [u8], body: BodyKind) -> Received {
                 recipient("lege@a.nodnett.test", Some("alle@gruppe.nodnett.test")),
             ],
         },
+        authors: Vec::new(),
+        dissection: crate::mail::Dissection::default(),
         facts: Facts::default(),
         content: Content {
             trace: Bytes::from_static(b"Received: x\r\n"),

@@ -131,7 +131,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::mail::Reference;
+    use crate::mail::{FileType, Reference};
 
     fn refusal(client: &str, reply: &str, second: i64) -> Refusal {
         Refusal {
@@ -176,7 +176,12 @@ mod tests {
             let name = format!("{}.scr", n % 40);
             let size = 3;
             let sha256 = "ab".repeat(32);
-            let attachment = Attachment { name, size, sha256 };
+            let attachment = Attachment {
+                name,
+                size,
+                sha256,
+                kind: FileType::Text,
+            };
             refusals.add(refusal("127.0.1.9", "550 5.7.1 no", 0));
             refusals.add(Refusal {
                 attachments: [attachment].into(),

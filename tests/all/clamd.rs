@@ -29,13 +29,10 @@ fn whole(message: impl Into<Bytes>) -> Arc<Specimen> {
 }
 
 fn with_parts(message: &str, parts: &[(&str, &[u8])]) -> Arc<Specimen> {
-    let part = |(name, bytes): &(&str, &[u8])| Part {
-        name: (*name).into(),
-        bytes: Bytes::copy_from_slice(bytes),
-    };
+    let part = |&(name, bytes): &(&str, &[u8])| Part::new(name, Bytes::copy_from_slice(bytes));
     Arc::new(Specimen {
-        message: Bytes::copy_from_slice(message.as_bytes()),
         parts: parts.iter().map(part).collect(),
+        ..Specimen::whole(Bytes::copy_from_slice(message.as_bytes()))
     })
 }
 
@@ -203,13 +200,10 @@ async fn it_is_given_what_came_byte_for_byte() {
             message.slice(5..100_000),
             Bytes::new(),
         ];
-        let part = |bytes: &Bytes| Part {
-            name: "x".into(),
-            bytes: bytes.clone(),
-        };
+        let part = |bytes: &Bytes| Part::new("x", bytes.clone());
         let specimen = Specimen {
-            message: message.clone(),
             parts: parts.iter().map(part).collect(),
+            ..Specimen::whole(message.clone())
         };
         let engine = engine_at(&scanner.address());
         assert_eq!(engine.scan(Arc::new(specimen)).await, Verdict::Clean);
@@ -319,13 +313,10 @@ async fn what_was_found_is_said_though_the_name_is_not() {
 #[tokio::test]
 async fn more_attachments_than_are_looked_at_are_not_clean() {
     let scanner = FakeScanner::start();
-    let part = |at: usize| Part {
-        name: format!("{at}.txt"),
-        bytes: Bytes::from(at.to_string()),
-    };
+    let part = |at: usize| Part::new(format!("{at}.txt"), Bytes::from(at.to_string()));
     let specimen = Arc::new(Specimen {
-        message: LETTER.into(),
         parts: (0..501).map(part).collect(),
+        ..Specimen::whole(LETTER.into())
     });
     assert_eq!(
         verdict(&scanner.address(), &specimen).await,

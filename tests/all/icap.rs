@@ -363,18 +363,15 @@ async fn attachments_are_named_and_seen_decoded() {
         &[],
     );
     let icap = engine(&fake.url());
-    let part = |name: &str, bytes: &'static str| Part {
-        name: name.into(),
-        bytes: bytes.into(),
-    };
+    let part = |name: &str, bytes: &'static str| Part::new(name, bytes.into());
     let specimen = Arc::new(Specimen {
-        message: HARMLESS.into(),
         parts: vec![
             part("plan ø.pdf", "a plan"),
             part("invoice.com", EICAR),
             part("empty", ""),
             part("picture.jpg", "a picture"),
         ],
+        ..Specimen::whole(HARMLESS.into())
     });
     assert_eq!(
         scan(&icap, Arc::clone(&specimen)).await.to_string(),
@@ -401,8 +398,8 @@ async fn attachments_are_named_and_seen_decoded() {
     );
     // Both in the message and in the attachment: told once.
     let both = Arc::new(Specimen {
-        message: EICAR.into(),
         parts: vec![part("a.com", EICAR)],
+        ..Specimen::whole(EICAR.into())
     });
     assert_eq!(
         scan(&icap, both).await.to_string(),
@@ -417,8 +414,8 @@ async fn attachments_are_named_and_seen_decoded() {
     );
 
     let many = Arc::new(Specimen {
-        message: HARMLESS.into(),
         parts: (0..10_000).map(|_| part("x", "x")).collect(),
+        ..Specimen::whole(HARMLESS.into())
     });
     assert_eq!(
         scan(&icap, many).await.to_string(),

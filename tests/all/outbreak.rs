@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use ilbud::mail::measure::{Aim, Closing, Measure, Scope};
 use ilbud::mail::{
-    Address, Attachment, Content, Details, Event, EventKind, Facts, Reference, Refusal, RoomId,
-    State, Terms, Timestamp, Wishes,
+    Address, Attachment, Content, Details, Event, EventKind, Facts, FileType, Reference, Refusal,
+    RoomId, State, Terms, Timestamp, Wishes,
 };
 use ilbud::ops::measures::follow_measures;
 use ilbud::ops::outbreak::{hunt, to_scan_again};
@@ -388,6 +388,7 @@ fn attachment(name: &str) -> Attachment {
         name: name.to_owned(),
         size: 3,
         sha256: sha256(name),
+        kind: FileType::Text,
     }
 }
 
@@ -397,6 +398,7 @@ fn message(number: u64, subject: &str, files: &[&str]) -> NewMessage {
         room: RoomId::new(&format!("room-{letter}")),
         wishes: Wishes::default(),
         state,
+        reason: None,
         next_attempt_at: NOW,
         look_at: NOW,
         leased_until: NOW,
@@ -425,6 +427,7 @@ fn message(number: u64, subject: &str, files: &[&str]) -> NewMessage {
         ],
         events: Vec::new(),
         left_out: Vec::new(),
+        scan: None,
     }
 }
 
