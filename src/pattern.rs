@@ -9,6 +9,11 @@ use unicode_normalization::UnicodeNormalization;
 
 /// The form in which texts are compared.
 pub fn folded(text: &str) -> String {
+    // Most names are like this, and a hunt looks at a million of them.
+    let is_plain = text.bytes().all(|octet| matches!(octet, b' '..=b'~'));
+    if is_plain && !text.contains("  ") {
+        return text.trim_matches(' ').to_ascii_lowercase();
+    }
     let plain: String = text
         .nfkc()
         .filter(|c| !is_unseen(*c))
