@@ -5,15 +5,28 @@
 //! is written by a stranger costs time in proportion to its length. The crate
 //! `unicode-normalization` lives here.
 
-use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfkc_quick};
 
 /// The form in which texts are compared.
 pub fn folded(text: &str) -> String {
-    let plain: String = text
-        .nfkc()
-        .filter(|c| !is_unseen(*c))
-        .flat_map(char::to_lowercase)
-        .collect();
+    // Most names are like this, and a hunt looks at a million of them.
+    let is_plain = text.bytes().all(|octet| matches!(octet, b' '..=b'~'));
+    if is_plain && !text.contains("  ") {
+        return text.trim_matches(' ').to_ascii_lowercase();
+    }
+    let seen = |c: &char| !is_unseen(*c);
+    let plain: String = match is_nfkc_quick(text.chars()) {
+        IsNormalized::Yes => text
+            .chars()
+            .filter(seen)
+            .flat_map(char::to_lowercase)
+            .collect(),
+        _ => text
+            .nfkc()
+            .filter(seen)
+            .flat_map(char::to_lowercase)
+            .collect(),
+    };
     plain.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

@@ -85,7 +85,7 @@ pub const SMALL_BODY: usize = 256 * 1024;
 const SMALL_PART: usize = 16;
 /// How long the queue may hold a fresh message in memory before the store gives it out again.
 const LEASE: Duration = Duration::from_secs(1800);
-/// Refusals written in one go, so that mail is not held up by them.
+/// Refusals, and attachments of theirs, written in one go, so that mail is not held up by them.
 const PORTION: usize = 200;
 /// How long refusals and sightings are gathered before they are written: well within a second.
 const GATHER: Duration = Duration::from_millis(250);
@@ -387,7 +387,7 @@ impl Spool {
     /// Writes the refusals gathered so far; those that cannot be written now are kept.
     pub async fn flush_refusals(&self) {
         let rows = self.refusals().take();
-        for portion in rows.chunks(PORTION) {
+        for portion in refusals::portions(&rows, PORTION) {
             if let Err(fault) = self.shared.store.note(portion.to_vec()).await {
                 tracing::warn!(%fault, rows = portion.len(), "refusals wait to be written to the log");
                 self.refusals().put_back(portion.to_vec());

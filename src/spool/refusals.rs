@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::mail::{Attachment, Refusal, Timestamp};
 
@@ -20,11 +21,16 @@ const CLIENTS: usize = 10_000;
 
 /// Attachments that a sum knows of, each once.
 const SUMMED_ATTACHMENTS: usize = 32;
+/// Attachments that may wait to be written; of messages that come then only the first few are known.
+const ATTACHMENTS: usize = 20_000;
+const FEW_ATTACHMENTS: usize = 4;
 
 /// What is to be written, and who has been noisy.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
     rows: Vec<Refusal>,
+    /// Of these rows; those of one message are counted once.
+    attachments: usize,
     /// By client, kind of reply, and whether there are attachments.
     sums: HashMap<(IpAddr, String, bool), Refusal>,
     heard: HashMap<IpAddr, Bucket>,
@@ -54,14 +60,28 @@ impl Bucket {
 impl Refusals {
     pub(super) fn add(&mut self, refusal: Refusal) {
         if self.is_quiet(&refusal) && self.rows.len() < BACKLOG {
-            self.rows.push(refusal);
+            self.push(refusal);
         } else {
             self.sum_up(refusal);
         }
     }
 
+    fn push(&mut self, mut refusal: Refusal) {
+        let last = self.rows.last();
+        // The rows of one message share them.
+        let are_shared = last.is_some_and(|it| Arc::ptr_eq(&it.attachments, &refusal.attachments));
+        if !are_shared {
+            if ATTACHMENTS < self.attachments + refusal.attachments.len() {
+                cut(&mut refusal, FEW_ATTACHMENTS);
+            }
+            self.attachments += refusal.attachments.len();
+        }
+        self.rows.push(refusal);
+    }
+
     /// All that is to be written now.
     pub(super) fn take(&mut self) -> Vec<Refusal> {
+        self.attachments = 0;
         let mut rows = std::mem::take(&mut self.rows);
         rows.extend(self.sums.drain().map(|(_, sum)| sum));
         rows
@@ -71,7 +91,7 @@ impl Refusals {
     pub(super) fn put_back(&mut self, rows: Vec<Refusal>) {
         for row in rows {
             if self.rows.len() < BACKLOG {
-                self.rows.push(row);
+                self.push(row);
             } else {
                 self.sum_up(row);
             }
@@ -98,7 +118,8 @@ impl Refusals {
             .take(refusal.at)
     }
 
-    fn sum_up(&mut self, refusal: Refusal) {
+    fn sum_up(&mut self, mut refusal: Refusal) {
+        cut(&mut refusal, SUMMED_ATTACHMENTS);
         // Code and enhanced code: what kind of refusal it is.
         let kind = refusal
             .reply
@@ -111,6 +132,38 @@ impl Refusals {
             .entry((refusal.client, kind, has_attachments))
             .and_modify(|sum| add_up(sum, &refusal))
             .or_insert(refusal);
+    }
+}
+
+/// Rows to be written together: so many, and with as many attachments, unless one row has more.
+pub(super) fn portions<'a>(
+    rows: &'a [Refusal],
+    size: usize,
+) -> impl Iterator<Item = &'a [Refusal]> {
+    let mut left = rows;
+    std::iter::from_fn(move || {
+        let (mut weight, mut last): (usize, Option<&Refusal>) = (0, None);
+        let mut fits = |row: &'a Refusal| {
+            let are_shared = last.is_some_and(|it| Arc::ptr_eq(&it.attachments, &row.attachments));
+            weight += if are_shared {
+                1
+            } else {
+                1 + row.attachments.len()
+            };
+            last = Some(row);
+            weight <= size
+        };
+        let count = left.iter().take_while(|row| fits(row)).count().max(1);
+        let (portion, rest) = left.split_at_checked(count)?;
+        left = rest;
+        Some(portion)
+    })
+}
+
+/// Leaves the first attachments.
+fn cut(refusal: &mut Refusal, most: usize) {
+    if let Some(first) = refusal.attachments.get(..most) {
+        refusal.attachments = first.into();
     }
 }
 
@@ -128,8 +181,6 @@ fn add_up(sum: &mut Refusal, refusal: &Refusal) {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use std::sync::Arc;
-
     use super::*;
     use crate::mail::{FileType, Reference};
 
@@ -196,6 +247,61 @@ mod tests {
             .map(|row| (row.count, row.attachments.len()))
             .collect();
         assert_eq!(counts, [(200, 0), (200, SUMMED_ATTACHMENTS)]);
+    }
+
+    #[test]
+    fn what_is_written_together_is_bounded() {
+        let of = |n: usize| Refusal {
+            attachments: (0..n)
+                .map(|_| Attachment {
+                    name: String::new(),
+                    size: 0,
+                    sha256: String::new(),
+                })
+                .collect(),
+            ..refusal("127.0.1.9", "550 5.7.1 no", 0)
+        };
+        let (none, five, thirty) = (of(0), of(5), of(30));
+        for (rows, expected) in [
+            (vec![], vec![]),
+            (vec![&none; 11], vec![10, 1]),
+            (vec![&thirty, &none, &none], vec![1, 2]),
+            // The rows of one message share its attachments.
+            (vec![&five, &five, &five, &none, &five], vec![4, 1]),
+        ] {
+            let rows: Vec<Refusal> = rows.into_iter().cloned().collect();
+            let sizes: Vec<usize> = portions(&rows, 10).map(<[Refusal]>::len).collect();
+            assert_eq!(sizes, expected);
+        }
+    }
+
+    #[test]
+    fn attachments_that_wait_are_bounded() {
+        let of = |n: usize| -> Arc<[Attachment]> {
+            let one = |n| Attachment {
+                name: format!("{n}.scr"),
+                size: 3,
+                sha256: "ab".repeat(32),
+            };
+            (0..n).map(one).collect()
+        };
+        let mut refusals = Refusals::default();
+        let shared = of(15_000);
+        for attachments in [&shared, &shared, &of(5_000), &of(1), &of(900)] {
+            refusals.add(Refusal {
+                attachments: Arc::clone(attachments),
+                ..refusal("127.0.1.9", "550 5.7.1 no", 0)
+            });
+        }
+        let known = |rows: &[Refusal]| -> Vec<usize> {
+            rows.iter().map(|row| row.attachments.len()).collect()
+        };
+        assert_eq!(known(&refusals.take()), [15_000, 15_000, 5_000, 1, 4]);
+        refusals.add(Refusal {
+            attachments: shared,
+            ..refusal("127.0.1.9", "550 5.7.1 no", 0)
+        });
+        assert_eq!(known(&refusals.take()), [15_000]);
     }
 
     #[test]

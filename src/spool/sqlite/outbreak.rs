@@ -243,17 +243,14 @@ fn files_of_name(
         }
     })?;
     let mut rows = statement.query([hunt.not_below.map_or(0, |it| it.number() as i64)])?;
-    let mut last: Option<(String, bool)> = None;
+    let (mut last, mut fits) = (String::new(), pattern.fits(""));
     while let Some(row) = rows.next()? {
         let name = row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?;
-        let fits = match &last {
-            Some((known, fits)) if known == name => *fits,
-            _ => {
-                let fits = pattern.fits(name);
-                last = Some((name.to_owned(), fits));
-                fits
-            }
-        };
+        if last != name {
+            fits = pattern.fits(name);
+            last.clear();
+            last.push_str(name);
+        }
         if fits {
             let (reference, number): (i64, i64) = (row.get(0)?, row.get(1)?);
             let hash = sha256.query_row([reference, number], |row| row.get(0));

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -372,11 +373,17 @@ fn delete_finished_content(
 }
 
 pub(super) fn note(connection: &Connection, refusals: &[Refusal]) -> Result<(), StoreError> {
-    refusals.iter().try_for_each(|refusal| {
+    let mut last: Option<&Refusal> = None;
+    for refusal in refusals {
         insert_refusal(connection, refusal)?;
-        insert_attachments(connection, refusal.reference, &refusal.attachments)?;
-        insert_refused_event(connection, refusal)
-    })
+        insert_refused_event(connection, refusal)?;
+        // The rows of one message share its attachments.
+        if !last.is_some_and(|it| Arc::ptr_eq(&it.attachments, &refusal.attachments)) {
+            insert_attachments(connection, refusal.reference, &refusal.attachments)?;
+        }
+        last = Some(refusal);
+    }
+    Ok(())
 }
 
 fn insert_refusal(connection: &Connection, refusal: &Refusal) -> Result<(), StoreError> {
