@@ -42,6 +42,7 @@ mod hop_security;
 mod hostile;
 mod house;
 mod injection;
+mod inside;
 mod keys;
 mod lateness;
 mod lifetime;

@@ -9,6 +9,7 @@ use std::process::{Command, Output, Stdio};
 
 const DOVECOT_LMTP: &str = "/usr/lib/dovecot/lmtp";
 const NODEMAILER: &str = "/usr/share/nodejs/nodemailer";
+const CLAMAV_TESTFILES: &str = "/usr/share/clamav-testfiles";
 
 /// Whether a test that needs these peers can run; where not, it has been said.
 pub fn all_here(peers: &[&str]) -> bool {
@@ -33,6 +34,7 @@ fn is_here(peer: &str) -> bool {
         "postfix" => program("postfix").is_some() && program("smtp-source").is_some(),
         "systemd" => program("systemd-analyze").is_some(),
         "nodemailer" => program("node").is_some() && Path::new(NODEMAILER).exists(),
+        "clamav-testfiles" => Path::new(CLAMAV_TESTFILES).exists(),
         "dovecot" => program("dovecot").is_some() && Path::new(DOVECOT_LMTP).exists(),
         other => program(other).is_some(),
     }
