@@ -87,6 +87,21 @@ impl FileType {
                 | Self::Disk
         )
     }
+
+    /// Other files may be in it: it is an archive, or a document that takes objects in.
+    pub const fn holds_files(self) -> bool {
+        self.is_archive()
+            || matches!(
+                self,
+                Self::Compound
+                    | Self::OfficeXml
+                    | Self::OpenDocument
+                    | Self::OneNote
+                    | Self::Rtf
+                    | Self::Pdf
+                    | Self::Message
+            )
+    }
 }
 
 /// What stands in the very first octets. An order only where one is the beginning of another.
@@ -498,6 +513,8 @@ fn places<'a>(part: &'a [u8], mark: &'a [u8]) -> impl Iterator<Item = usize> + '
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::indexing_slicing)]
+
     use super::FileType::{self, *};
 
     fn at(place: usize, mark: &[u8]) -> Vec<u8> {

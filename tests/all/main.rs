@@ -48,6 +48,7 @@ mod hostile;
 mod house;
 mod icap;
 mod injection;
+mod inside;
 mod keys;
 mod lateness;
 mod lifetime;

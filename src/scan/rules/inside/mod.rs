@@ -187,7 +187,7 @@ impl Walk<'_> {
         }
         if place.depth < self.budget.bounds().depth {
             self.file(place, bytes, file_type);
-        } else if file_type.is_archive() || zip::begins(bytes) {
+        } else if file_type.holds_files() || zip::begins(bytes) {
             self.bound(place, "is nested too deep");
         }
     }
@@ -229,3 +229,6 @@ impl Walk<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

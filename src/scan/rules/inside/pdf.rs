@@ -16,11 +16,18 @@ pub fn look(walk: &mut Walk<'_>, place: &Place, bytes: &[u8], kind: FileType) {
     if kind != FileType::Pdf && !contains(piece(bytes, 0, 1029), b"%PDF-") {
         return;
     }
+    let mut ends = finds(bytes, b"endstream").peekable();
     for at in finds(bytes, b"/") {
+        // The first letter of those names, or of any that is written otherwise.
+        if !matches!(bytes.get(at + 1), Some(b'E' | b'F' | b'U' | b'#')) {
+            continue;
+        }
         let raw = raw_name(rest(bytes, at + 1));
+        while ends.next_if(|end| *end < at).is_some() {}
+        let end = ends.peek().copied().unwrap_or(bytes.len());
         match plain(raw).as_slice() {
             b"Encrypt" => walk.encrypted(place),
-            b"EmbeddedFile" if !embedded(walk, place, bytes, at) => return,
+            b"EmbeddedFile" if !embedded(walk, place, bytes, at, end) => return,
             b"F" | b"UF" => named(walk, place, rest(bytes, at + 1 + raw.len())),
             _ => {}
         }
@@ -84,8 +91,8 @@ fn named(walk: &mut Walk<'_>, place: &Place, value: &[u8]) {
     }
 }
 
-/// The stream behind the dictionary in which this stands. `false`: there have been enough members.
-fn embedded(walk: &mut Walk<'_>, place: &Place, bytes: &[u8], at: usize) -> bool {
+/// The stream behind the dictionary in which this stands, up to this end. `false`: there have been enough members.
+fn embedded(walk: &mut Walk<'_>, place: &Place, bytes: &[u8], at: usize, end: usize) -> bool {
     let after = piece(bytes, at, DICTIONARY);
     let Some(stream) = find(after, b"stream") else {
         return true;
@@ -96,10 +103,11 @@ fn embedded(walk: &mut Walk<'_>, place: &Place, bytes: &[u8], at: usize) -> bool
     let before = piece(bytes, at.saturating_sub(DICTIONARY), at.min(DICTIONARY));
     let begin = memchr::memmem::rfind(before, b"obj").unwrap_or(0);
     let dictionary = [rest(before, begin), piece(after, 0, stream)].concat();
-    let data = rest(bytes, at + stream + b"stream".len());
+    let data = bytes
+        .get(at + stream + b"stream".len()..end)
+        .unwrap_or_default();
     let data = data.strip_prefix(b"\r").unwrap_or(data);
     let data = data.strip_prefix(b"\n").unwrap_or(data);
-    let data = piece(data, 0, find(data, b"endstream").unwrap_or(data.len()));
     let member = place.of("embedded file");
     let Some(method) = filter(&dictionary) else {
         walk.bound(&member, "is packed by a method that cannot be undone");

@@ -16,8 +16,8 @@ pub fn look(walk: &mut Walk<'_>, place: &Place, bytes: &[u8]) {
     let mark: &[u8] = b"\\objdata";
     for at in finds(bytes, mark).take(OBJECTS) {
         let most = walk.budget.left().min(walk.budget.bounds().member);
-        let object = decoded(rest(bytes, at + mark.len()), most);
-        walk.budget.spend(object.len());
+        let (object, read) = decoded(rest(bytes, at + mark.len()), most);
+        walk.budget.spend(read);
         if object.is_empty() {
             walk.bound(place, "has an embedded object that cannot be read");
         } else if !embedded(walk, place, &object) {
@@ -30,11 +30,12 @@ pub fn look(walk: &mut Walk<'_>, place: &Place, bytes: &[u8]) {
 }
 
 /// Hexadecimal digits until the group ends; what stands between them is passed over, as Word does.
-fn decoded(digits: &[u8], most: usize) -> Vec<u8> {
+/// Gives the octets, and how much was read for them.
+fn decoded(digits: &[u8], most: usize) -> (Vec<u8>, usize) {
     let mut octets = Vec::new();
     let mut high: Option<u8> = None;
     let (mut depth, mut at) = (0_u32, 0);
-    while octets.len() < most {
+    while octets.len() < most && at / 2 <= most {
         let Some(octet) = digits.get(at) else { break };
         at += 1;
         match octet {
@@ -54,7 +55,7 @@ fn decoded(digits: &[u8], most: usize) -> Vec<u8> {
             }
         }
     }
-    octets
+    (octets, at)
 }
 
 /// How long the word is; `\bin` has octets of its own behind it.

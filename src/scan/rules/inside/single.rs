@@ -18,7 +18,12 @@ pub fn look(walk: &mut Walk<'_>, place: &Place, bytes: &[u8], kind: FileType) {
         _ => None,
     };
     let name = named.unwrap_or_else(|| without_ending(walk.attachment, place));
-    walk.member(&place.of(&name), &unpacked);
+    let mut member = place.of(&name);
+    if FileType::of(&unpacked.bytes) == FileType::Tar {
+        // A tar archive that was packed is one archive, not two.
+        member.depth = place.depth;
+    }
+    walk.member(&member, &unpacked);
 }
 
 /// The name that is in the file (RFC 1952 §2.3).

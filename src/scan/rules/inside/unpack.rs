@@ -70,7 +70,7 @@ const STREAMS: usize = 1000;
 /// What an octet costs, beside one that is inflated.
 const fn cost(method: Method) -> usize {
     match method {
-        Method::Bzip2 => 4,
+        Method::Bzip2 => 6,
         Method::Xz | Method::ZipLzma(_) => 2,
         _ => 1,
     }
@@ -97,13 +97,20 @@ pub fn unpack<'a>(method: Method, packed: &'a [u8], budget: &mut Budget) -> Unpa
         return stored(packed, budget);
     }
     budget.spend(entrance(method, packed));
+    if budget.left() == 0 {
+        return nothing(End::Spent);
+    }
     let bounds = budget.bounds();
     match guarded(|| open(method, packed, bounds)).flatten() {
         Some(mut reader) => read(&mut reader, packed.len(), cost(method), budget),
-        None => Unpacked {
-            bytes: Cow::Borrowed(&[]),
-            end: End::Broken,
-        },
+        None => nothing(End::Broken),
+    }
+}
+
+const fn nothing<'a>(end: End) -> Unpacked<'a> {
+    Unpacked {
+        bytes: Cow::Borrowed(&[]),
+        end,
     }
 }
 

@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use super::octets::{far, finds, is_at, narrow, piece, rest, u8_at, u16_at, u32_at, u64_at};
+use super::octets::{far, finds, is_at, narrow, piece, rest, u16_at, u32_at, u64_at};
 use super::unpack::{End, Method, Unpacked, unpack};
 use super::{Place, Walk, office};
 use crate::mail::FileType;
@@ -343,10 +343,13 @@ impl Local {
     }
 
     /// It is no chance that these octets look like a header.
-    fn makes_sense(&self, bytes: &[u8]) -> bool {
-        let version = u8_at(bytes, self.at + 4).unwrap_or(u8::MAX);
-        let named = self.names.first().is_some_and(|name| !name.is_empty());
-        version <= 63 && named && self.data <= bytes.len() && is_known(self.method)
+    fn makes_sense(bytes: &[u8], at: usize) -> bool {
+        let field = |offset: usize| u16_at(bytes, at + offset).unwrap_or(u16::MAX);
+        let (name, extra) = (usize::from(field(26)), usize::from(field(28)));
+        field(4) & 0xff <= 63
+            && is_known(field(8))
+            && name > 0
+            && at + 30 + name + extra <= bytes.len()
     }
 }
 
@@ -397,8 +400,9 @@ fn unlisted(
 fn next_local(bytes: &[u8], gap: Range<usize>) -> Option<Local> {
     let part = bytes.get(gap.clone())?;
     finds(part, LOCAL)
-        .filter_map(|at| Local::read(bytes, gap.start + at))
-        .find(|local| local.makes_sense(bytes))
+        .map(|at| gap.start + at)
+        .filter(|at| Local::makes_sense(bytes, *at))
+        .find_map(|at| Local::read(bytes, at))
 }
 
 /// A member's octets, and all that is said of how to read them.
