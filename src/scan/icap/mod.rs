@@ -56,6 +56,8 @@ pub struct Settings {
     pub headers: Vec<String>,
     /// Whether attachments are shown by themselves too.
     pub attachments: bool,
+    /// What is larger is not shown; None: the service itself says what is too large.
+    pub max_size: Option<u64>,
     /// For `icaps://`.
     pub tls: Option<Outgoing>,
 }
@@ -68,6 +70,7 @@ impl Settings {
             method: None,
             headers: Vec::new(),
             attachments: true,
+            max_size: None,
             tls: None,
         }
     }
@@ -179,29 +182,48 @@ impl Peer {
     }
 
     async fn look(&self, object: &Object) -> Seen {
+        if let Some(verdict) = self.too_large(object.bytes.len()) {
+            return Seen::Verdict(verdict);
+        }
         let abilities = match self.abilities().await {
             Ok(abilities) => abilities,
             Err(verdict) => return Seen::Verdict(verdict),
         };
         let _place = self.pool.place(abilities.most_connections).await;
-        let preview = abilities.preview(&object.name, object.bytes.len());
-        let mut told = self.ask(object, &abilities, preview).await;
-        if matches!(told, Told::LetPass) {
-            if abilities.is_c_icap {
-                return Seen::PassedBy;
-            }
-            told = self.ask(object, &abilities, None).await;
-        }
-        match told {
+        match self.show(object, &abilities).await {
+            // It was asked as one asks others.
             Told::Verdict(Verdict::Clean, true) if !abilities.is_c_icap => {
-                *self.abilities.lock().await = None;
-                let detail =
-                    "c-icap has not told by OPTIONS what it does, and may have let it pass";
-                Seen::Verdict(judge::broken(detail))
+                let abilities = self.is_c_icap(&abilities).await;
+                seen(self.show(object, &abilities).await)
             }
-            Told::Verdict(verdict, _) => Seen::Verdict(verdict),
-            Told::LetPass => Seen::PassedBy,
+            told => seen(told),
         }
+    }
+
+    fn too_large(&self, size: usize) -> Option<Verdict> {
+        let most = self.settings.max_size?;
+        (size as u64 > most).then(|| {
+            let detail = format!("{size} octets, and max_size is {most}");
+            Verdict::Unscannable(Unscannable::before(Why::TooLarge, detail))
+        })
+    }
+
+    /// A beginning first, where that is wanted; all of it where the beginning was let pass.
+    async fn show(&self, object: &Object, abilities: &Abilities) -> Told {
+        let preview = abilities.preview(&object.name, object.bytes.len());
+        match self.ask(object, abilities, preview).await {
+            Told::LetPass if !abilities.is_c_icap => self.ask(object, abilities, None).await,
+            told => told,
+        }
+    }
+
+    /// Its answer says that it is c-icap, where OPTIONS did not.
+    async fn is_c_icap(&self, abilities: &Abilities) -> Arc<Abilities> {
+        let abilities = Arc::new(abilities.of_c_icap());
+        if let Some(known) = self.abilities.lock().await.as_mut() {
+            known.abilities = Arc::clone(&abilities);
+        }
+        abilities
     }
 
     async fn ask(&self, object: &Object, abilities: &Abilities, preview: Option<usize>) -> Told {
@@ -324,6 +346,13 @@ impl Peer {
         })?;
         *trust = Some(Arc::clone(&config));
         Ok(config)
+    }
+}
+
+fn seen(told: Told) -> Seen {
+    match told {
+        Told::Verdict(verdict, _) => Seen::Verdict(verdict),
+        Told::LetPass => Seen::PassedBy,
     }
 }
 
