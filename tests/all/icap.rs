@@ -352,6 +352,40 @@ async fn a_service_is_spoken_with_under_tls() {
     assert!(said.contains("certificate"), "{said}");
 }
 
+/// OPTIONS that hang do not use up every scan's time anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn options_are_not_asked_for_again_by_each_scan() {
+    let fake = FakeIcap::start("ICAP/1.0 200", &[]);
+    let icap = engine(&fake.url());
+    let first = icap.scan(specimen(HARMLESS));
+    let given_up = tokio::time::timeout(Duration::ZERO, first).await;
+    assert!(given_up.is_err());
+    for _ in 0..3 {
+        assert_eq!(harmless(&icap).await, "clean");
+    }
+    assert!(fake.options_asked() <= 1, "{}", fake.options_asked());
+
+    let fake = FakeIcap::start(OPTIONS, &[]);
+    let icap = engine(&fake.url());
+    for _ in 0..3 {
+        assert_eq!(harmless(&icap).await, "clean");
+    }
+    assert_eq!(fake.options_asked(), 1);
+    let brief = OPTIONS.replace("600", "0");
+    let fake = FakeIcap::start(&brief, &[]);
+    let icap = engine(&fake.url());
+    let asked_again = || {
+        let scan = icap.scan(specimen(HARMLESS));
+        assert_eq!(awaited(scan).to_string(), "clean");
+        fake.options_asked() > 1
+    };
+    wait::until("OPTIONS to be asked for again", asked_again);
+}
+
+fn awaited<T>(it: impl Future<Output = T>) -> T {
+    tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(it))
+}
+
 fn large() -> Bytes {
     let line = "0123456789 0123456789 0123456789 0123456789 0123456789 012345\r\n";
     format!("Subject: large\r\n\r\n{}", line.repeat(130_000)).into()
