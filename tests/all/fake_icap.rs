@@ -60,6 +60,7 @@ struct Record {
     open: usize,
     most_open: usize,
     options: String,
+    options_asked: usize,
     released: usize,
     said_later: bool,
 }
@@ -116,6 +117,11 @@ impl FakeIcap {
     /// The requests, without OPTIONS.
     pub fn asked(&self) -> Vec<Asked> {
         self.shared.record.lock().unwrap().asked.clone()
+    }
+
+    /// How often it was asked for OPTIONS.
+    pub fn options_asked(&self) -> usize {
+        self.shared.record.lock().unwrap().options_asked
     }
 
     pub fn connections(&self) -> usize {
@@ -183,7 +189,11 @@ impl Conversation {
     fn answer_one(&mut self) -> Result<(), Over> {
         let head = self.head()?;
         if head.starts_with("OPTIONS ") {
-            let options = self.shared.record.lock().unwrap().options.clone();
+            let options = {
+                let mut record = self.shared.record.lock().unwrap();
+                record.options_asked += 1;
+                record.options.clone()
+            };
             if options.is_empty() {
                 return Err(Over);
             }

@@ -1,6 +1,7 @@
 //! The engine `icap`: each fault of a service has its verdict, and never is that clean.
 
 use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,10 @@ use bytes::Bytes;
 use ilbud::mail::{Identity, Unscannable, Verdict, Why};
 use ilbud::scan::icap::{Icap, Method, Settings};
 use ilbud::scan::{Part, Scanner, Specimen};
+use ilbud::tls::{Outgoing, Voucher};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
+use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
 use crate::fake_icap::{CLEAN, EICAR, FakeIcap, Fault, INFECTED, OPTIONS};
 use crate::wait;
@@ -255,14 +260,130 @@ async fn what_c_icap_lets_pass_is_not_clean() {
     assert!(asked[1].head.contains(&shown), "{}", asked[1].head);
     assert_eq!(asked[1].body, HARMLESS.as_bytes());
 
-    // It does not say so by OPTIONS.
-    let said = "ICAP/1.0 204 Unmodified\r\nServer: C-ICAP/0.5.10\r\n\r\n";
-    let fake = FakeIcap::start("", &[Fault::Say(said)]);
-    let unknown = harmless(&engine(&fake.url())).await;
+    // It does not say so by OPTIONS, but in its answer: then it is asked as c-icap is.
+    let said = Fault::Say("ICAP/1.0 204 Unmodified\r\nServer: C-ICAP/0.5.10\r\n\r\n");
+    let fake = FakeIcap::start("", &[said, Fault::AtPreview(CLEAN)]);
+    let icap = engine(&fake.url());
+    let passed = harmless(&icap).await;
     assert!(
-        unknown.starts_with("unscannable: broken: c-icap"),
-        "{unknown}"
+        passed.starts_with("unscannable: limit: c-icap let it pass"),
+        "{passed}"
     );
+    assert_eq!(harmless(&icap).await, "clean");
+    assert_eq!(fake.asked().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_larger_than_the_settings_say_is_not_shown() {
+    let fake = FakeIcap::start(OPTIONS, &[]);
+    let mut settings = Settings::at(fake.url().parse().unwrap());
+    settings.max_size = Some(HARMLESS.len() as u64);
+    let icap = Icap::new(settings);
+    assert_eq!(harmless(&icap).await, "clean");
+    let more = format!("{HARMLESS}.");
+    let size = more.len();
+    assert_eq!(
+        scan(&icap, specimen(more)).await.to_string(),
+        format!(
+            "unscannable: too large: {size} octets, and max_size is {}",
+            size - 1
+        )
+    );
+    assert_eq!(fake.asked().len(), 1);
+}
+
+/// Puts TLS in front of a port; gives the port where it is, and who vouches for it.
+async fn with_tls(target: u16, home: &Path) -> (u16, PathBuf) {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let authority = home.join("av.pem");
+    std::fs::write(&authority, made.cert.pem()).unwrap();
+    let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(tokio_rustls::rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![made.cert.der().clone()], key)
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let Ok(mut here) = acceptor.accept(stream).await else {
+                    return;
+                };
+                let there = tokio::net::TcpStream::connect(("127.0.0.1", target)).await;
+                let _ = tokio::io::copy_bidirectional(&mut here, &mut there.unwrap()).await;
+            });
+        }
+    });
+    (port, authority)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_is_spoken_with_under_tls() {
+    let home = tempfile::tempdir().unwrap();
+    let fake = FakeIcap::start(&with_preview(10), &[]);
+    let (port, authority) = with_tls(fake.port, home.path()).await;
+    let mut settings = Settings::at(format!("icaps://localhost:{port}/av").parse().unwrap());
+    settings.tls = Some(Outgoing {
+        voucher: Voucher::Own(authority),
+        pin: None,
+        identity: None,
+    });
+    let icap = Icap::new(settings.clone());
+    for _ in 0..5 {
+        assert_eq!(harmless(&icap).await, "clean");
+    }
+    assert_eq!(scan(&icap, specimen(large())).await.to_string(), "clean");
+    assert_eq!(fake.connections(), 1);
+    assert_eq!(
+        scan(&icap, specimen(EICAR)).await.to_string(),
+        "infected: Fake.Eicar"
+    );
+
+    // Nobody vouches for it under that name.
+    settings.place.host = "127.0.0.1".into();
+    let said = harmless(&Icap::new(settings)).await;
+    assert!(said.starts_with("unscannable: down: "), "{said}");
+    assert!(said.contains("certificate"), "{said}");
+}
+
+/// OPTIONS that hang do not use up every scan's time anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn options_are_not_asked_for_again_by_each_scan() {
+    let fake = FakeIcap::start("ICAP/1.0 200", &[]);
+    let icap = engine(&fake.url());
+    let first = icap.scan(specimen(HARMLESS));
+    let given_up = tokio::time::timeout(Duration::ZERO, first).await;
+    assert!(given_up.is_err());
+    for _ in 0..3 {
+        assert_eq!(harmless(&icap).await, "clean");
+    }
+    assert!(fake.options_asked() <= 1, "{}", fake.options_asked());
+
+    let fake = FakeIcap::start(OPTIONS, &[]);
+    let icap = engine(&fake.url());
+    for _ in 0..3 {
+        assert_eq!(harmless(&icap).await, "clean");
+    }
+    assert_eq!(fake.options_asked(), 1);
+    let brief = OPTIONS.replace("600", "0");
+    let fake = FakeIcap::start(&brief, &[]);
+    let icap = engine(&fake.url());
+    let asked_again = || {
+        let scan = icap.scan(specimen(HARMLESS));
+        assert_eq!(awaited(scan).to_string(), "clean");
+        fake.options_asked() > 1
+    };
+    wait::until("OPTIONS to be asked for again", asked_again);
+}
+
+fn awaited<T>(it: impl Future<Output = T>) -> T {
+    tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(it))
 }
 
 fn large() -> Bytes {

@@ -56,6 +56,8 @@ pub struct Settings {
     pub headers: Vec<String>,
     /// Whether attachments are shown by themselves too.
     pub attachments: bool,
+    /// What is larger is not shown; None: the service itself says what is too large.
+    pub max_size: Option<u64>,
     /// For `icaps://`.
     pub tls: Option<Outgoing>,
 }
@@ -68,6 +70,7 @@ impl Settings {
             method: None,
             headers: Vec::new(),
             attachments: true,
+            max_size: None,
             tls: None,
         }
     }
@@ -179,29 +182,48 @@ impl Peer {
     }
 
     async fn look(&self, object: &Object) -> Seen {
+        if let Some(verdict) = self.too_large(object.bytes.len()) {
+            return Seen::Verdict(verdict);
+        }
         let abilities = match self.abilities().await {
             Ok(abilities) => abilities,
             Err(verdict) => return Seen::Verdict(verdict),
         };
         let _place = self.pool.place(abilities.most_connections).await;
-        let preview = abilities.preview(&object.name, object.bytes.len());
-        let mut told = self.ask(object, &abilities, preview).await;
-        if matches!(told, Told::LetPass) {
-            if abilities.is_c_icap {
-                return Seen::PassedBy;
-            }
-            told = self.ask(object, &abilities, None).await;
-        }
-        match told {
+        match self.show(object, &abilities).await {
+            // It was asked as one asks others.
             Told::Verdict(Verdict::Clean, true) if !abilities.is_c_icap => {
-                *self.abilities.lock().await = None;
-                let detail =
-                    "c-icap has not told by OPTIONS what it does, and may have let it pass";
-                Seen::Verdict(judge::broken(detail))
+                let abilities = self.is_c_icap(&abilities).await;
+                seen(self.show(object, &abilities).await)
             }
-            Told::Verdict(verdict, _) => Seen::Verdict(verdict),
-            Told::LetPass => Seen::PassedBy,
+            told => seen(told),
         }
+    }
+
+    fn too_large(&self, size: usize) -> Option<Verdict> {
+        let most = self.settings.max_size?;
+        (size as u64 > most).then(|| {
+            let detail = format!("{size} octets, and max_size is {most}");
+            Verdict::Unscannable(Unscannable::before(Why::TooLarge, detail))
+        })
+    }
+
+    /// A beginning first, where that is wanted; all of it where the beginning was let pass.
+    async fn show(&self, object: &Object, abilities: &Abilities) -> Told {
+        let preview = abilities.preview(&object.name, object.bytes.len());
+        match self.ask(object, abilities, preview).await {
+            Told::LetPass if !abilities.is_c_icap => self.ask(object, abilities, None).await,
+            told => told,
+        }
+    }
+
+    /// Its answer says that it is c-icap, where OPTIONS did not.
+    async fn is_c_icap(&self, abilities: &Abilities) -> Arc<Abilities> {
+        let abilities = Arc::new(abilities.of_c_icap());
+        if let Some(known) = self.abilities.lock().await.as_mut() {
+            known.abilities = Arc::clone(&abilities);
+        }
+        abilities
     }
 
     async fn ask(&self, object: &Object, abilities: &Abilities, preview: Option<usize>) -> Told {
@@ -212,83 +234,76 @@ impl Peer {
             margin: usize::from(abilities.is_c_icap),
         };
         let request = Request::new(&self.settings.place, object, manner);
-        let judge = || {
-            Judge::new(
+        let request = &request;
+        let told = self.converse(|mut wire| async move {
+            let mut judge = Judge::new(
                 object.bytes.clone(),
                 object.content_type,
                 &self.settings.headers,
                 abilities.is_c_icap,
-            )
-        };
-        if let Some(mut wire) = self.pool.take() {
-            match dialogue::ask(&mut wire, &request, &mut judge()).await {
-                Ok(told) => {
-                    self.pool.give_back(wire);
-                    return told;
-                }
-                // Those beside it are as old.
-                Err(Stale) => self.pool.clear(),
-            }
-        }
-        let mut wire = match self.connect().await {
-            Ok(wire) => wire,
-            Err(verdict) => return Told::Verdict(verdict, false),
-        };
-        match dialogue::ask(&mut wire, &request, &mut judge()).await {
-            Ok(told) => {
-                self.pool.give_back(wire);
-                told
-            }
-            Err(Stale) => Told::Verdict(judge::broken("a new connection was used before"), false),
-        }
+            );
+            let told = dialogue::ask(&mut wire, request, &mut judge).await;
+            (wire, told)
+        });
+        told.await.unwrap_or_else(|it| Told::Verdict(it, false))
     }
 
     /// What the service does, as it last said. `Err`: nobody can be spoken with.
     async fn abilities(&self) -> Result<Arc<Abilities>, Verdict> {
-        let mut known = self.abilities.lock().await;
-        if let Some(known) = known.as_ref().filter(|it| it.until > Instant::now()) {
+        let mut last = self.abilities.lock().await;
+        if let Some(known) = last.as_ref().filter(|it| it.until > Instant::now()) {
             return Ok(Arc::clone(&known.abilities));
         }
-        let said = match timeout(OPTIONS_PATIENCE, self.ask_options()).await {
+        let plain = || Arc::new(Abilities::plain(self.settings.method));
+        // It stands where the service does not answer, and where whoever asks gives up meanwhile.
+        let abilities = last.take().map_or_else(plain, |it| it.abilities);
+        let known = last.insert(Known {
+            abilities,
+            until: Instant::now() + OPTIONS_PAUSE,
+        });
+        match timeout(OPTIONS_PATIENCE, self.ask_options()).await {
             Ok(Err(down @ Verdict::Unscannable(Unscannable { begun: false, .. }))) => {
+                known.until = Instant::now();
                 return Err(down);
             }
-            Ok(Ok(head)) => Abilities::read(&head, self.settings.method),
-            Ok(Err(_)) | Err(_) => None,
-        };
-        let hold = said.as_ref().map_or(OPTIONS_PAUSE, |it| it.hold);
-        let abilities = match (said, known.take()) {
-            (Some(said), _) => Arc::new(said),
-            (None, Some(known)) => known.abilities,
-            (None, None) => Arc::new(Abilities::plain(self.settings.method)),
-        };
-        let until = Instant::now() + hold;
-        *known = Some(Known {
-            abilities: Arc::clone(&abilities),
-            until,
-        });
-        Ok(abilities)
+            Ok(Ok(head)) => {
+                if let Some(said) = Abilities::read(&head, self.settings.method) {
+                    known.until = Instant::now() + said.hold;
+                    known.abilities = Arc::new(said);
+                }
+            }
+            Ok(Err(_)) | Err(_) => {}
+        }
+        Ok(Arc::clone(&known.abilities))
     }
 
     async fn ask_options(&self) -> Result<Head, Verdict> {
         let place = &self.settings.place;
-        if let Some(mut wire) = self.pool.take() {
-            match dialogue::options(&mut wire, place).await {
-                Ok(said) => {
+        let said = self.converse(|mut wire| async move {
+            let said = dialogue::options(&mut wire, place).await;
+            (wire, said)
+        });
+        said.await?
+    }
+
+    /// Over a connection that was kept, or else a new one.
+    async fn converse<T, F>(&self, talk: impl Fn(Wire) -> F) -> Result<T, Verdict>
+    where
+        F: Future<Output = (Wire, Result<T, Stale>)>,
+    {
+        if let Some(wire) = self.pool.take() {
+            match talk(wire).await {
+                (wire, Ok(said)) => {
                     self.pool.give_back(wire);
-                    return said;
+                    return Ok(said);
                 }
-                Err(Stale) => self.pool.clear(),
+                // Those beside it are as old.
+                (_, Err(Stale)) => self.pool.clear(),
             }
         }
-        let mut wire = self.connect().await?;
-        match dialogue::options(&mut wire, place).await {
-            Ok(said) => {
-                self.pool.give_back(wire);
-                said
-            }
-            Err(Stale) => Err(judge::broken("a new connection was used before")),
-        }
+        let (wire, said) = talk(self.connect().await?).await;
+        self.pool.give_back(wire);
+        said.map_err(|Stale| judge::broken("a new connection was used before"))
     }
 
     async fn identify(&self) -> Result<Identity, String> {
@@ -324,6 +339,13 @@ impl Peer {
         })?;
         *trust = Some(Arc::clone(&config));
         Ok(config)
+    }
+}
+
+fn seen(told: Told) -> Seen {
+    match told {
+        Told::Verdict(verdict, _) => Seen::Verdict(verdict),
+        Told::LetPass => Seen::PassedBy,
     }
 }
 

@@ -18,6 +18,8 @@ const HOLDS: Duration = Duration::from_secs(300);
 const HOLDS_AT_MOST: Duration = Duration::from_secs(3600);
 /// No more is shown first, whatever it asks for.
 const PREVIEW: usize = 64 * 1024;
+/// As `virus_scan` wants it.
+const C_ICAP_PREVIEW: usize = 1024;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Abilities {
@@ -56,26 +58,37 @@ impl Abilities {
         let hold = number("options-ttl").map_or(HOLDS, Duration::from_secs);
         let preview = number("preview").map(|it| usize::try_from(it).unwrap_or(PREVIEW));
         let connections = number("max-connections").filter(|it| *it > 0);
-        Some(Self {
+        let said = Self {
             method: method.unwrap_or_else(|| offered(fields)),
             preview: preview.map(|it| it.min(PREVIEW)),
             whole: Endings::read(fields, "transfer-complete"),
             ignored: Endings::read(fields, "transfer-ignore"),
             most_connections: connections.map(|it| usize::try_from(it).unwrap_or(usize::MAX)),
             hold: hold.clamp(Duration::from_secs(1), HOLDS_AT_MOST),
-            is_c_icap: is_c_icap(fields),
+            is_c_icap: false,
+        };
+        Some(match is_c_icap(fields) {
+            true => said.of_c_icap(),
+            false => said,
         })
+    }
+
+    /// The same of what turns out to be c-icap.
+    #[must_use]
+    pub fn of_c_icap(&self) -> Self {
+        Self {
+            preview: self.preview.filter(|it| *it > 0).or(Some(C_ICAP_PREVIEW)),
+            is_c_icap: true,
+            ..self.clone()
+        }
     }
 
     /// How much of what is called so is shown first; None: all of it at once.
     pub fn preview(&self, name: &str, length: usize) -> Option<usize> {
-        if self.whole.have(name) {
-            return None;
-        }
-        // Never all of it: only who then asks for more says that it looks at it at all.
         match self.is_c_icap {
+            // Never all of it: only who then asks for more says that it looks at it at all.
             true => self.preview.map(|it| it.min(length.saturating_sub(1))),
-            false => self.preview,
+            false => self.preview.filter(|_| !self.whole.have(name)),
         }
     }
 
@@ -220,6 +233,8 @@ mod tests {
         assert!(it.is_c_icap);
         assert_eq!(it.preview("message.eml", 100), Some(99));
         assert_eq!(it.preview("message.eml", 9000), Some(1024));
+        let it = read("Service: C-ICAP/0.5.10 server - x\r\nTransfer-Complete: eml\r\n");
+        assert_eq!(it.preview("message.eml", 9000), Some(C_ICAP_PREVIEW));
     }
 
     #[test]
