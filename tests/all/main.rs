@@ -31,6 +31,7 @@ mod bytes;
 mod certificates;
 mod clamd;
 mod clock_steps;
+mod command;
 mod commands;
 mod crash;
 mod dead_rooms;
