@@ -33,6 +33,7 @@ mod bytes;
 mod certificates;
 mod clamd;
 mod clock_steps;
+mod command;
 mod commands;
 mod crash;
 mod dead_rooms;

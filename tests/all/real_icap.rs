@@ -73,15 +73,12 @@ async fn c_icap_finds_eicar_wherever_it_is() {
         verdict(&engine, attached(900_000)).await,
         "infected: blocked by the ICAP service"
     );
-    let part = |name: &str, bytes: Vec<u8>| Part {
-        name: name.into(),
-        bytes: bytes.into(),
-    };
+    let part = |name: &str, bytes: Vec<u8>| Part::new(name, bytes.into());
     let picture = [b"\x89PNG\r\n\x1a\n".as_slice(), &[7; 2000]].concat();
     let picture = part("picture.png", picture);
     let whole = |message: String, parts: Vec<Part>| Specimen {
-        message: message.into(),
         parts,
+        ..Specimen::whole(message.into())
     };
     let found = whole(
         attached(900_000),
