@@ -3,6 +3,7 @@
 mod clamd;
 mod command;
 mod icap;
+mod rules;
 
 use std::time::Duration;
 
@@ -41,6 +42,7 @@ pub(super) fn read(mut table: Table<'_>) -> Settings {
             .take("on_failure")
             .and_then(|it| it.word(&words))
             .unwrap_or(default.on_failure),
+        rules: table.table("rules").map(rules::read).unwrap_or_default(),
         engines: engines(&mut table),
     }
 }

@@ -35,5 +35,6 @@ pub use sighting::{Lapse, Lapses, Sighting, Station, StationKind};
 pub use terms::{ByMode, DeliverBy, Notify, Priority, Return, Terms, Wishes};
 pub use timestamp::Timestamp;
 pub use verdict::{
-    Action, EngineReport, Finding, Identity, Malware, OnFailure, Rule, Unscannable, Verdict, Why,
+    Action, Actions, EngineReport, Finding, Identity, Malware, OnFailure, Rule, SaidActions,
+    Unscannable, Verdict, Why,
 };

@@ -8,6 +8,7 @@
 pub mod clamd;
 pub mod command;
 pub mod icap;
+pub mod rules;
 mod specimen;
 
 use std::fmt;
@@ -74,6 +75,7 @@ pub struct Settings {
     /// How long a sender waits for the verdict.
     pub inline_deadline: Duration,
     pub on_failure: OnFailure,
+    pub rules: rules::Settings,
     /// All of them must say clean. None: only the built-in rules scan.
     pub engines: Vec<EngineSettings>,
 }
@@ -83,6 +85,7 @@ impl Default for Settings {
         Self {
             inline_deadline: Duration::from_secs(10),
             on_failure: OnFailure::Hold,
+            rules: rules::Settings::default(),
             engines: Vec::new(),
         }
     }

@@ -81,6 +81,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("pbkdf2", &["credential"]),
     ("stringprep", &["credential"]),
     ("base64", &["smtp::auth"]),
+    ("globset", &["scan::rules::names"]),
+    ("unicode_normalization", &["scan::rules::names"]),
     ("governor", &["limits"]),
     ("toml", &["document"]),
     ("clap", &["cli", "main"]),
