@@ -510,6 +510,7 @@ fn console(mut table: Table<'_>) -> Option<SocketAddr> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::mail::{Action, FileType, Rule};
 
     const REQUIRED: &str = r#"
 hostname = "relay.nodnett.test"
@@ -621,6 +622,10 @@ address = "127.0.0.1:2525"
             ("[delivery]\nwarn_after = \"0s\"", "line 11: \"warn_after\": must be more than nothing"),
             ("[delivery.timeouts]\nfinaldot = \"1m\"", "line 11: unknown key \"finaldot\" in [delivery.timeouts]; did you mean \"final_dot\"?"),
             ("[delivery.timeouts]\nconnect = \"0s\"", "line 11: \"connect\": must be more than nothing"),
+            ("[scan.rules]\nmacro = \"mark\"", "line 11: unknown key \"macro\" in [scan.rules]; did you mean \"macros\"?"),
+            ("[scan.rules]\neicar = \"pass\"", "line 11: \"eicar\": \"pass\" is not known; it is one of mark, quarantine, refuse"),
+            ("[scan.rules]\nblocked_hashes = [\"ab\"]", "line 11: \"blocked_hashes\": \"ab\" is no SHA-256: it has 64 hexadecimal digits"),
+            ("[scan.rules]\nfile_names = [\"*.exe\", \"[\"]", "line 11: \"file_names\": \"[\" is no pattern such as \"*.exe\": unclosed character class; missing ']'"),
             ("[resolver]\nnameservers = [\"10.1.0.1\"]", "line 11: unknown key \"nameservers\" in [resolver]; did you mean \"name_servers\"?"),
             ("[resolver]\nname_servers = [\"ns.test\"]", "line 11: \"name_servers\": must be an IP address such as 10.1.0.1, with a port where it is not 53: 10.1.0.1:5353"),
             ("[resolver]\nname_servers = []", "line 11: \"name_servers\": must name at least one server; leave the line out to ask the system's"),
@@ -639,6 +644,22 @@ address = "127.0.0.1:2525"
             .map(|(more, _)| format!("{more}\n"))
             .collect();
         assert!(parse(&with(&all)).is_err());
+    }
+
+    #[test]
+    fn the_rules_are_taken_as_written() {
+        let hash = "AB".repeat(32);
+        let settings = parse(&with(&format!(
+            "[scan.rules]\nmacros = \"quarantine\"\nblocked_hashes = [\"{hash}\"]\nfile_types = [\"zip archive\"]\nfile_names = []",
+        )))
+        .unwrap();
+        let rules = settings.scan.rules;
+        assert_eq!(rules.actions.of(Rule::Macros), Action::Quarantine);
+        assert_eq!(rules.actions.of(Rule::Eicar), Action::Refuse);
+        assert_eq!(rules.actions.of(Rule::Bounds), Action::Mark);
+        assert_eq!(rules.blocked_hashes, [hash.to_lowercase()].into());
+        assert_eq!(rules.file_types, [FileType::Zip].into());
+        assert_eq!(rules.file_names.fitting(&["a.exe".to_owned()]), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod clamd;
 mod command;
 mod icap;
+mod rules;
 
 use std::time::Duration;
 
@@ -52,6 +53,7 @@ pub(super) fn read(mut table: Table<'_>) -> Settings {
             .take("quarantine")
             .and_then(Value::positive_duration)
             .unwrap_or(default.quarantine),
+        rules: table.table("rules").map(rules::read).unwrap_or_default(),
         engines: engines(&mut table),
     }
 }

@@ -11,9 +11,9 @@ use super::attempts::{Settled, summed_up};
 use super::report::{Failure, News, Notice};
 use super::{Occasion, WAITING};
 use crate::mail::{
-    Action, Address, Details, Event, EventKind, Finding, Inspection, Malware, Measure, OnFailure,
-    Received, Reference, Reply, RoomId, Rule, ScannedBy, Scope, SeenFile, State, Timestamp,
-    Unscannable, Verdict, headers,
+    Action, Actions, Address, Details, Event, EventKind, Finding, Inspection, Malware, Measure,
+    OnFailure, Received, Reference, Reply, RoomId, Rule, ScannedBy, Scope, SeenFile, State,
+    Timestamp, Unscannable, Verdict, headers,
 };
 use crate::policy::table::RoutingTable;
 use crate::scan::measures::{self, Appearance, Measures};
@@ -45,7 +45,9 @@ const MOST_TOLD: usize = 20;
 pub struct Guard<'a> {
     pub now: Timestamp,
     pub table: &'a RoutingTable,
+    /// What the settings say; a room may say otherwise of its own mail.
     pub on_failure: OnFailure,
+    pub actions: &'a Actions,
     /// What is blocked, held and let through just now.
     pub measures: &'a Measures,
 }
@@ -120,16 +122,15 @@ enum Cause {
 
 impl<'a> Guard<'a> {
     fn action(&self, room: &RoomId, rule: Rule) -> Action {
-        let _ = (self.table, room);
-        match rule {
-            Rule::Eicar | Rule::BlockedHash | Rule::ArchivedExecutable => Action::Refuse,
-            _ => Action::Mark,
-        }
+        let said = self.table.room(room).map(|room| &room.scan.actions);
+        let said = said.and_then(|it| it.of(rule));
+        said.unwrap_or_else(|| self.actions.of(rule))
     }
 
     fn on_failure(&self, room: &RoomId) -> OnFailure {
-        let _ = room;
-        self.on_failure
+        let room = self.table.room(room);
+        room.and_then(|it| it.scan.on_failure)
+            .unwrap_or(self.on_failure)
     }
 
     fn sentence(&self, matter: Matter<'a>) -> Sentence<'a> {

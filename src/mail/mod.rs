@@ -37,6 +37,6 @@ pub use sighting::{Lapse, Lapses, Sighting, Station, StationKind};
 pub use terms::{ByMode, DeliverBy, Notify, Priority, Return, Terms, Wishes};
 pub use timestamp::Timestamp;
 pub use verdict::{
-    Action, EngineReport, Finding, Identity, Inspection, Malware, OnFailure, Rule, Seen, SeenFile,
-    Unscannable, Verdict, Why,
+    Action, Actions, EngineReport, Finding, Identity, Inspection, Malware, OnFailure, Rule,
+    SaidActions, Seen, SeenFile, Unscannable, Verdict, Why,
 };

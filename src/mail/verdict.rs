@@ -3,6 +3,7 @@
 //! Plain values. A verdict has three sides and never two: what could not be scanned is not clean. Of
 //! several verdicts the worst counts: infected, then unscannable, then clean. Nothing here fails.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -186,6 +187,63 @@ words! {
     }
 }
 
+impl Rule {
+    /// Where nobody says anything else.
+    const fn unsaid(self) -> Action {
+        match self {
+            Self::Eicar | Self::BlockedHash | Self::ArchivedExecutable => Action::Refuse,
+            Self::FileName | Self::FileType | Self::Macros | Self::Encrypted | Self::Bounds => {
+                Action::Mark
+            }
+        }
+    }
+}
+
+/// What somebody has said to follow from some of the rules.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SaidActions(BTreeMap<Rule, Action>);
+
+impl SaidActions {
+    pub fn say(&mut self, rule: Rule, action: Action) {
+        self.0.insert(rule, action);
+    }
+
+    pub fn of(&self, rule: Rule) -> Option<Action> {
+        self.0.get(&rule).copied()
+    }
+
+    /// In one order.
+    pub fn entries(&self) -> impl Iterator<Item = (Rule, Action)> + '_ {
+        self.0.iter().map(|(rule, action)| (*rule, *action))
+    }
+}
+
+/// What follows from each rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Actions(SaidActions);
+
+impl Default for Actions {
+    fn default() -> Self {
+        let unsaid = Rule::ALL.iter().map(|rule| (*rule, rule.unsaid()));
+        Self(SaidActions(unsaid.collect()))
+    }
+}
+
+impl Actions {
+    pub fn of(&self, rule: Rule) -> Action {
+        let said = self.0.0.get(&rule).copied();
+        said.unwrap_or_else(|| rule.unsaid())
+    }
+
+    /// With what somebody else has said, who has the last word: a room's over the settings'.
+    #[must_use]
+    pub fn over(&self, said: &SaidActions) -> Self {
+        let mut all = self.clone();
+        all.0.0.extend(said.entries());
+        all
+    }
+}
+
 /// What a rule has found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
@@ -283,6 +341,30 @@ impl Inspection {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_has_the_last_word_says_what_follows() {
+        let said = |rule, action| {
+            let mut said = SaidActions::default();
+            said.say(rule, action);
+            said
+        };
+        let settings = Actions::default().over(&said(Rule::Macros, Action::Quarantine));
+        let room = settings.over(&said(Rule::Macros, Action::Refuse));
+        #[rustfmt::skip]
+        let cases = [
+            (Actions::default(),    Rule::Eicar,                Action::Refuse),
+            (Actions::default(),    Rule::BlockedHash,          Action::Refuse),
+            (Actions::default(),    Rule::ArchivedExecutable,   Action::Refuse),
+            (Actions::default(),    Rule::Macros,               Action::Mark),
+            (settings.clone(),      Rule::Macros,               Action::Quarantine),
+            (settings,              Rule::Eicar,                Action::Refuse),
+            (room,                  Rule::Macros,               Action::Refuse),
+        ];
+        for (actions, rule, action) in cases {
+            assert_eq!(actions.of(rule), action, "{rule}");
+        }
+    }
 
     #[test]
     fn the_worst_of_verdicts_counts() {

@@ -77,6 +77,7 @@ pub async fn release(
         now: hand.now,
         table,
         on_failure: settings.on_failure,
+        actions: &settings.rules.actions,
         measures: &measures,
     };
     let release = Release {

@@ -7,7 +7,9 @@ use crate::mail::{Priority, Timestamp};
 
 use super::next_hop::NextHop;
 use super::sources::Source;
-use super::table::{AcceptsFrom, Gateway, Group, Redirect, Room, RoutingTable, Strictness};
+use super::table::{
+    AcceptsFrom, Gateway, Group, Redirect, Room, RoomScan, RoutingTable, Strictness,
+};
 
 /// As many names as a summary lists of one kind of change.
 const NAMES: usize = 8;
@@ -61,6 +63,7 @@ fn room(room: &Room) -> String {
     }
     ceiling(&mut out, room.priority_ceiling);
     strictness(&mut out, &room.strictness);
+    scan(&mut out, &room.scan);
     for workstation in &room.workstations {
         out.push_str("[[room.workstation]]\n");
         source(&mut out, workstation);
@@ -127,6 +130,19 @@ fn strictness(out: &mut String, strictness: &Strictness) {
     }
     for ((key, measure), _) in said {
         line(out, key, &quoted(measure.word()));
+    }
+}
+
+/// Only what is said.
+fn scan(out: &mut String, scan: &RoomScan) {
+    if *scan != RoomScan::default() {
+        out.push_str("[room.scan]\n");
+    }
+    if let Some(on_failure) = scan.on_failure {
+        line(out, "on_failure", &quoted(on_failure.word()));
+    }
+    for (rule, action) in scan.actions.entries() {
+        line(out, rule.word(), &quoted(action.word()));
     }
 }
 

@@ -12,7 +12,7 @@ use ipnet::IpNet;
 
 use crate::credential;
 use crate::document::{self, Fault, Mistakes, Table, Value};
-use crate::mail::{Address, Domain, Priority, RoomId, Timestamp};
+use crate::mail::{Action, Address, Domain, OnFailure, Priority, RoomId, Rule, Timestamp};
 use crate::nearest::nearest;
 
 use super::graph::circles;
@@ -20,7 +20,7 @@ use super::next_hop::NextHop;
 use super::sources::{Holder, Line, Source, Sources};
 use super::strictness::{Measure, Strictness};
 use super::table::{
-    AcceptsFrom, Gateway, Group, Mailboxes, Redirect, Room, RoomKind, RoutingTable,
+    AcceptsFrom, Gateway, Group, Mailboxes, Redirect, Room, RoomKind, RoomScan, RoutingTable,
 };
 
 /// A name in an SMTP reply and in a folder's name: longer is nobody's wish.
@@ -106,6 +106,7 @@ impl Draft {
         let times = Self::read_times(&mut entry);
         let priority_ceiling = ceiling(&mut entry);
         let strictness = self.read_strictness(&mut entry, &shown);
+        let scan = read_scan(&mut entry);
         let workstations: Vec<Source> = entry
             .tables("workstation")
             .into_iter()
@@ -135,6 +136,7 @@ impl Draft {
                 give_up_after: times.give_up_after,
                 priority_ceiling,
                 strictness,
+                scan,
                 workstations,
             }),
         });
@@ -720,6 +722,24 @@ fn mailboxes(group: &Address, written: &HashMap<&Address, Vec<&Address>>) -> Vec
     found
 }
 
+fn read_scan(entry: &mut Table<'_>) -> RoomScan {
+    let mut scan = RoomScan::default();
+    let Some(mut table) = entry.table("scan") else {
+        return scan;
+    };
+    let ways: Vec<_> = OnFailure::ALL.iter().map(|it| (it.word(), *it)).collect();
+    let actions: Vec<_> = Action::ALL.iter().map(|it| (it.word(), *it)).collect();
+    let on_failure = table.take("on_failure");
+    scan.on_failure = on_failure.and_then(|it| it.word(&ways));
+    for rule in Rule::ALL {
+        let action = table.take(rule.word());
+        if let Some(action) = action.and_then(|it| it.word(&actions)) {
+            scan.actions.say(*rule, action);
+        }
+    }
+    scan
+}
+
 /// The most urgent that mail may be: from 0, routine, to 9.
 fn ceiling(entry: &mut Table<'_>) -> Priority {
     let level = entry
@@ -864,6 +884,10 @@ mod tests {
             (format!("{HEAD}[room.strictness]\nmissing_tls = \"off\"\nbare_newlines = true\n"), vec![
                 "line 7: \"missing_tls\": \"off\" is not known; it is one of report, warn, enforce",
                 "line 8: \"bare_newlines\": must be a text in quotes, this is true or false"]),
+            (format!("{HEAD}[room.scan]\non_failure = \"drop\"\neicar = \"pass\"\nmacro = \"mark\"\n"), vec![
+                "line 7: \"on_failure\": \"drop\" is not known; it is one of hold, reject",
+                "line 8: \"eicar\": \"pass\" is not known; it is one of mark, quarantine, refuse",
+                "line 9: unknown key \"macro\" in [room.scan]; did you mean \"macros\"?"]),
             (format!("{HEAD}warn_after = \"0s\"\ngive_up_after = \"0m\"\n"), vec![
                 "line 6: \"warn_after\": must be more than nothing",
                 "line 7: \"give_up_after\": must be more than nothing"]),
@@ -957,7 +981,8 @@ mod tests {
             [[group]]\naddress = \"g@ålesund.test\"\nmembers = [\"X@a.test\", \"\\\"x y\\\"@b.test\"]\n"
             .to_owned()
             + &room("b", "recipients = [\"x y\", \"\\\"a..b\\\"\", \"\\\"\\\\\\\"q\\\\\\\"\\\"\"]\naccepts_from = [\"a\", \"b\"]\nphone = \"1\"\nkind = \"amk\"\n\
-                warn_after = \"90s\"\ngive_up_after = \"120m\"\npriority_ceiling = 9")
+                warn_after = \"90s\"\ngive_up_after = \"120m\"\npriority_ceiling = 9\n\
+                scan = { macros = \"refuse\", on_failure = \"reject\", eicar = \"quarantine\" }")
             + &room("a", "").replace("maildir:x", "smtp://u:p%40@X.test?tls=required");
         let first = table(&toml, 4).unwrap().0;
         let exported = first.export();
@@ -969,6 +994,9 @@ mod tests {
         assert!(exported.starts_with("[[room]]\nid = \"a\"\nname = \"a\"\nkind = \"other\"\n"));
         assert!(exported.contains("next_hops = [\"smtp://u:p%40@x.test:25\"]"));
         assert!(exported.contains("until = 2026-01-02T00:00:00.500Z"));
+        let scan =
+            "[room.scan]\non_failure = \"reject\"\neicar = \"quarantine\"\nmacros = \"refuse\"\n";
+        assert!(exported.contains(scan), "{exported}");
         let times = "warn_after = \"90s\"\ngive_up_after = \"2h\"\npriority_ceiling = 9\n";
         assert!(exported.contains(times), "{exported}");
         assert!(exported.contains("name = \"g\"\npriority_ceiling = 0\n"));

@@ -10,7 +10,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::mail::{Address, Domain, Origin, Peer, Priority, RoomId, Timestamp};
+use crate::mail::{
+    Address, Domain, OnFailure, Origin, Peer, Priority, RoomId, SaidActions, Timestamp,
+};
 use crate::nearest::nearest;
 
 use super::sources::Sources;
@@ -56,8 +58,17 @@ pub struct Room {
     pub priority_ceiling: Priority,
     /// What its workstations may lack.
     pub strictness: Strictness,
+    /// How its mail is scanned, where that is not as the settings say.
+    pub scan: RoomScan,
     /// Who may send as this room.
     pub workstations: Vec<Source>,
+}
+
+/// What a room says of scanning; what it leaves out is as the settings say.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RoomScan {
+    pub on_failure: Option<OnFailure>,
+    pub actions: SaidActions,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

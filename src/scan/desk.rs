@@ -4,6 +4,7 @@
 //! down in it is a verdict too, and never a clean one. It decides nothing of what follows.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::engine::{Engine, Standing};
+use super::rules::{self, Looked};
 use super::slots::Slots;
 use super::{Part, Settings, Specimen};
 use crate::mail::{
@@ -55,6 +57,8 @@ pub struct Outcome {
 pub struct Desk {
     engines: Vec<Engine>,
     slots: Slots,
+    rules: Arc<rules::Settings>,
+    wants_digests: AtomicBool,
     in_hand: Mutex<HashSet<Reference>>,
     /// Since when an engine has had trouble with a message.
     trouble: Mutex<HashMap<Reference, Instant>>,
@@ -84,6 +88,8 @@ impl Desk {
                 .map(|it| Engine::new(it, Arc::clone(&wake)))
                 .collect(),
             slots: Slots::new(settings.slots),
+            rules: Arc::new(settings.rules.clone()),
+            wants_digests: AtomicBool::new(false),
             in_hand: Mutex::default(),
             trouble: Mutex::default(),
             wake,
@@ -137,7 +143,7 @@ impl Desk {
     async fn inspect(&self, job: &Job) -> Outcome {
         let begun = Instant::now();
         let specimen = taken_apart(&job.matter).await;
-        let findings = Vec::new();
+        let looked = self.looked_at(&specimen).await;
         let is_urgent = job.priority > Priority::ROUTINE;
         let slot = self.slots.take(is_urgent, specimen.message.len()).await;
         let asked_at = Instant::now();
@@ -146,16 +152,32 @@ impl Desk {
         let verdicts = reports.iter().map(|it| it.verdict.clone());
         let inspection = Inspection {
             verdict: verdicts.fold(Verdict::Clean, Verdict::and),
-            findings,
+            seen: seen(&specimen, looked.members),
+            findings: looked.findings,
             duration: begun.elapsed(),
             reports,
-            seen: seen(&specimen),
         };
         let stalled = self.has_stalled(job.reference, &inspection, asked_at);
         Outcome {
             inspection,
             stalled,
         }
+    }
+
+    /// By the built-in rules.
+    async fn looked_at(&self, specimen: &Arc<Specimen>) -> Looked {
+        let rules = Arc::clone(&self.rules);
+        let with_digests = self.wants_digests.load(Ordering::Relaxed);
+        if specimen.parts.is_empty() && specimen.message.len() < LARGE {
+            return rules::inspect(specimen, &rules, with_digests);
+        }
+        let specimen = Arc::clone(specimen);
+        elsewhere(move || rules::inspect(&specimen, &rules, with_digests)).await
+    }
+
+    /// Somebody blocks files by their digests, those within archives too.
+    pub(super) fn want_digests(&self, wants: bool) {
+        self.wants_digests.store(wants, Ordering::Relaxed);
     }
 
     /// All at once: each must say clean.
@@ -214,18 +236,23 @@ async fn taken_apart(matter: &Matter) -> Arc<Specimen> {
         }
         Matter::Message(message) => {
             let message = message.clone();
-            let taken = tokio::task::spawn_blocking(move || Specimen::of(message)).await;
-            match taken.map_err(tokio::task::JoinError::try_into_panic) {
-                Ok(specimen) => Arc::new(specimen),
-                // A panic in there is one here: it makes nothing clean.
-                Err(Ok(panic)) => std::panic::resume_unwind(panic),
-                Err(Err(_)) => std::future::pending().await,
-            }
+            Arc::new(elsewhere(move || Specimen::of(message)).await)
         }
     }
 }
 
-fn seen(specimen: &Specimen) -> Seen {
+/// What takes a while is done where it holds nobody up.
+async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let done = tokio::task::spawn_blocking(work).await;
+    match done.map_err(tokio::task::JoinError::try_into_panic) {
+        Ok(done) => done,
+        // A panic in there is one here: it makes nothing clean.
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        Err(Err(_)) => std::future::pending().await,
+    }
+}
+
+fn seen(specimen: &Specimen, members: Vec<SeenFile>) -> Seen {
     let file = |part: &Part| SeenFile {
         name: part.name.clone(),
         sha256: part.sha256().into_owned(),
@@ -233,7 +260,7 @@ fn seen(specimen: &Specimen) -> Seen {
     Seen {
         authors: specimen.authors.clone(),
         subject: specimen.subject.clone(),
-        files: specimen.parts.iter().map(file).collect(),
+        files: specimen.parts.iter().map(file).chain(members).collect(),
         has_attachments: !specimen.parts.is_empty() || !specimen.gaps.is_empty(),
     }
 }

@@ -62,6 +62,7 @@ impl Gate {
     /// Runs until the relay stops.
     pub async fn run(self: Arc<Self>) {
         let mut stop = self.stop.clone();
+        self.want_digests();
         let mut measures = self.measures.clone();
         let mut tick = tokio::time::interval(LOOK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -116,9 +117,15 @@ impl Gate {
         }
     }
 
+    fn want_digests(&self) {
+        let wants = self.measures.borrow().wants_digests();
+        self.desk.want_digests(wants);
+    }
+
     /// What a measure held that is over is scanned now, and delivered.
     async fn end_holds(&self) {
         let now = Timestamp::now();
+        self.want_digests();
         let in_force = self.measures.borrow().numbers_in_force(now);
         if let Err(fault) = self.spool.store().end_holds(in_force, now).await {
             tracing::warn!(%fault, "what was held waits until its measure would have ended");
@@ -291,7 +298,7 @@ impl Gate {
     }
 
     fn guard<'a>(
-        &self,
+        &'a self,
         table: &'a RoutingTable,
         measures: &'a Measures,
         now: Timestamp,
@@ -300,6 +307,7 @@ impl Gate {
             now,
             table,
             on_failure: self.settings.on_failure,
+            actions: &self.settings.rules.actions,
             measures,
         }
     }

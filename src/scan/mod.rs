@@ -93,6 +93,7 @@ pub struct Settings {
     pub slots: usize,
     /// How long what was caught is kept.
     pub quarantine: Duration,
+    pub rules: rules::Settings,
     /// All of them must say clean. None: only the built-in rules scan.
     pub engines: Vec<EngineSettings>,
 }
@@ -104,6 +105,7 @@ impl Default for Settings {
             on_failure: OnFailure::Hold,
             slots: 8,
             quarantine: Duration::from_secs(30 * 86_400),
+            rules: rules::Settings::default(),
             engines: Vec::new(),
         }
     }

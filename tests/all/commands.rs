@@ -210,17 +210,6 @@ fn check_looks_at_certificates_and_the_table_too() {
 }
 
 #[test]
-fn a_scan_engine_that_cannot_be_asked_is_an_error_and_never_ignored() {
-    let relay = Setup::three_rooms()
-        .settings("[[scan.engine]]\nkind = \"clamd\"\naddress = \"/nonexistent/clamd.ctl\"")
-        .prepare();
-    let complaint = relay.fails(1, &["check"]);
-    assert!(
-        complaint.contains("scan") || complaint.contains("clamd"),
-        "{complaint}"
-    );
-}
-
 #[test]
 fn the_shipped_settings_are_sound() {
     let folder = tempfile::tempdir().unwrap();

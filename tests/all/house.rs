@@ -99,6 +99,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("ruzstd", &["scan::rules::inside::unpack"]),
     ("lzxd", &["scan::rules::inside::cabinet"]),
     ("sevenz_rust2", &["scan::rules::inside::seven_zip"]),
+    ("globset", &["scan::rules::names"]),
+    ("unicode_normalization", &["scan::rules::names"]),
     ("governor", &["limits"]),
     ("toml", &["document"]),
     ("clap", &["cli", "main"]),

@@ -129,31 +129,32 @@ impl Walk {
         }
     }
 
-    /// Whether there were parts in it.
+    /// Whether every reader sees parts in it.
     fn multipart(&mut self, head: &Head, body: &Bytes, depth: usize) -> bool {
-        let mut has_parts = self.parts_of(head, body, depth);
+        let is_digest = head.is("multipart", "digest");
+        if self.parts_of(head, body, depth) {
+            return true;
+        }
+        let guessed = guessed_boundary(body);
+        if let Some(boundary) = guessed.filter(|it| !head.boundaries.contains(it)) {
+            self.split(body, &boundary, depth, is_digest);
+        }
         // RFC 2045 §6.4 forbids it, and some read it.
-        if !has_parts {
-            for decoded in self.readings(head, body) {
-                if decoded != *body {
-                    has_parts |= self.parts_of(head, &decoded, depth);
-                }
+        for decoded in self.readings(head, body) {
+            if decoded != *body {
+                self.parts_of(head, &decoded, depth);
             }
         }
-        has_parts
+        false
     }
 
     fn parts_of(&mut self, head: &Head, body: &Bytes, depth: usize) -> bool {
         let mut has_parts = false;
         let is_digest = head.is("multipart", "digest");
-        let guessed = guessed_boundary(body).filter(|it| !head.boundaries.contains(it));
         for boundary in &head.boundaries {
             has_parts |= self.split(body, boundary, depth, is_digest);
         }
-        match guessed {
-            Some(boundary) if !has_parts => self.split(body, &boundary, depth, is_digest),
-            _ => has_parts,
-        }
+        has_parts
     }
 
     fn split(&mut self, body: &Bytes, boundary: &[u8], depth: usize, is_digest: bool) -> bool {

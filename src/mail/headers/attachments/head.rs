@@ -188,7 +188,14 @@ fn name_and_value<'a>(field: &Field<'a>) -> Option<(Vec<u8>, &'a [u8])> {
     let colon = memchr::memchr(b':', line)?;
     let (name, value) = field.whole.split_at_checked(colon)?;
     let is_plain = |it: &&u8| it.is_ascii_graphic();
-    let plain = name.iter().filter(is_plain).take(LONGEST);
+    // All that are of use begin so. Of another one it matters only that it is one.
+    let first = name.iter().find(is_plain)?;
+    let longest = if first.eq_ignore_ascii_case(&b'c') {
+        LONGEST
+    } else {
+        1
+    };
+    let plain = name.iter().filter(is_plain).take(longest);
     let plain: Vec<u8> = plain.map(u8::to_ascii_lowercase).collect();
     // With a space in the middle it is no field to most readers, and the end of the fields to some.
     let has_space = name.trim_ascii_end().contains(&b' ');
