@@ -4,8 +4,8 @@
 //! MIME may miss is seen then, and the name of the attachment is known in which something is. Every
 //! stream has a connection of its own. What clamd has said so far is looked at while it is still being
 //! written to, and once more before the end of the stream, which is held back for a moment: an answer
-//! that comes before is not for this stream. So no answer is waited for that is already there, and an
-//! engine that has stopped reading holds nobody up.
+//! that comes before is not for this stream, nor is one after which the rest of the stream lies unread. So no
+//! answer is waited for that is already there, and an engine that has stopped reading holds nobody up.
 //!
 //! The crate `clamav-client` does not serve: it reads only after it has written everything, so that an
 //! early answer looks like a right one, "size limit exceeded" is lost in a write error, and an
@@ -44,8 +44,9 @@ const BUFFER: usize = 16 * 1024;
 /// Of an answer.
 const MOST_HEARD: usize = 64 * 1024;
 
-/// For an answer that is not for this stream, before the stream's end is sent.
-const HELD_BACK: Duration = Duration::from_millis(3);
+/// For an answer that is not for this stream, before the stream's end is sent. What is sent of a small
+/// message lies in the kernel's buffers at once, and an answer takes a thread of the engine's to be run.
+const HELD_BACK: Duration = Duration::from_millis(10);
 
 /// Between two knocks at a socket whose queue is full.
 const FULL_QUEUE: Duration = Duration::from_millis(10);

@@ -47,7 +47,8 @@ pub enum Fault {
     Stall,
     /// The right answer twice.
     Twice,
-    /// That it is clean, before it has read more than the command; then it reads the rest.
+    /// That it is clean, before it has read more than the command; then it reads the rest. Of a small
+    /// message nobody can see for certain that this came too early: on a busy machine it may come late.
     Early,
     /// The same, and it reads no more until the other side hangs up.
     EarlyAndDeaf,
