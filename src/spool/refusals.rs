@@ -257,6 +257,7 @@ mod tests {
                     name: String::new(),
                     size: 0,
                     sha256: String::new(),
+                    kind: FileType::Text,
                 })
                 .collect(),
             ..refusal("127.0.1.9", "550 5.7.1 no", 0)
@@ -282,6 +283,7 @@ mod tests {
                 name: format!("{n}.scr"),
                 size: 3,
                 sha256: "ab".repeat(32),
+                kind: FileType::Text,
             };
             (0..n).map(one).collect()
         };

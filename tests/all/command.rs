@@ -85,13 +85,10 @@ fn whole(message: impl Into<Bytes>) -> Arc<Specimen> {
 }
 
 fn with_parts(message: &str, parts: &[(&str, &[u8])]) -> Arc<Specimen> {
-    let part = |(name, bytes): &(&str, &[u8])| Part {
-        name: (*name).into(),
-        bytes: Bytes::copy_from_slice(bytes),
-    };
+    let part = |&(name, bytes): &(&str, &[u8])| Part::new(name, Bytes::copy_from_slice(bytes));
     Arc::new(Specimen {
-        message: Bytes::copy_from_slice(message.as_bytes()),
         parts: parts.iter().map(part).collect(),
+        ..Specimen::whole(Bytes::copy_from_slice(message.as_bytes()))
     })
 }
 
@@ -215,14 +212,11 @@ async fn what_is_found_names_its_attachment() {
     let file = Script::new(text, &["{file}"]);
     assert_eq!(file.verdict(&specimen).await, "infected: Worm.A");
     let many: Vec<Part> = (1..=501)
-        .map(|at| Part {
-            name: format!("{at}.txt"),
-            bytes: Bytes::from_static(b"good"),
-        })
+        .map(|at| Part::new(format!("{at}.txt"), Bytes::from_static(b"good")))
         .collect();
     let many = Arc::new(Specimen {
-        message: LETTER.into(),
         parts: many,
+        ..Specimen::whole(LETTER.into())
     });
     assert_eq!(
         Script::new("exit 0", &["{files}"]).verdict(&many).await,

@@ -210,7 +210,6 @@ fn check_looks_at_certificates_and_the_table_too() {
 }
 
 #[test]
-#[test]
 fn the_shipped_settings_are_sound() {
     let folder = tempfile::tempdir().unwrap();
     let shipped = concat!(env!("CARGO_MANIFEST_DIR"), "/config");

@@ -74,6 +74,7 @@ mod reports;
 mod restart;
 mod rooms;
 mod routes;
+mod scanning;
 mod secrets;
 mod smuggling;
 mod space;
