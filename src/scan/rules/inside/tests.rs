@@ -146,6 +146,20 @@ fn end(mut archive: Vec<u8>, directory: &[u8], count: u16) -> Vec<u8> {
     archive
 }
 
+/// An archive whose comment is the end of another: which one is seen depends on the reader.
+fn second_end() -> Vec<u8> {
+    let mut archive = one("a.txt", PROGRAM);
+    let entry = Entry::new("a.txt", PROGRAM);
+    let header = entry.header(entry.central.as_ref().unwrap());
+    let at = archive.len();
+    let comment = end(Vec::new(), &listed(&header, "a.txt", 0), 1);
+    archive[at - 2..].copy_from_slice(&(comment.len() as u16).to_le_bytes());
+    archive.extend(comment);
+    let offset = archive.len() - 6;
+    archive[offset..offset + 4].copy_from_slice(&(at as u32).to_le_bytes());
+    archive
+}
+
 fn one(name: &str, content: &[u8]) -> Vec<u8> {
     zip(&[Entry::new(name, content)])
 }
@@ -353,6 +367,24 @@ fn ole1(class: &str, content: &[u8]) -> Vec<u8> {
     object
 }
 
+/// `a.txt` under a password; in the second the list of members, too.
+const SEVEN_ZIP_ENCRYPTED: &str = "377abcaf271c0004413377d510000000000000005f000000000000009d58f0602db9d6\
+395a8e19e8da1cf3adfc1849be010406000109100a01b104b18c00070b0100022406f1070122c8ffa835be5fe1aa73c523e5a88\
+421e62b790b2b170eec492709ef2b275aa6afb270010001000c030300080a019405619500000501110d0061002e007400780074\
+0000000000";
+const SEVEN_ZIP_CLOSED: &str = "377abcaf271c00049a67dea270000000000000005300000000000000c12090e8954276\
+08c98c5c33561dd16c0347ff9be99b415ccb2659cebc705382d134cd2f4f1d05e4f95b86eafcba4c245a4484d6d0bd815cf2b63\
+9d3e993a98fb011ff4fcff655f699da837f8984c39b3b841252be703775bcb54715c372658047dafcaa45cbb025c1e36f356da6\
+10cfc3aefd421706100109600a011f54ef0000070b0100022406f1070122c8ff035ec479e5cccb55cd514e238a367b5c72e4483\
+15e34aa57b43159fedcb85a5923030101055d0000800001000c605f00080a015f49fd630000";
+
+fn octets_of(hex: &str) -> Vec<u8> {
+    let digits = hex.as_bytes().chunks(2);
+    digits
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
+        .collect()
+}
+
 fn hex(octets: &[u8]) -> String {
     octets.iter().map(|it| format!("{it:02x}")).collect()
 }
@@ -481,6 +513,8 @@ fn what_is_inside_is_found() {
         ("behind a picture", [b"\x89PNG\r\n\x1a\n".as_slice(), &one("a.txt", PROGRAM)].concat(), &["archived_executable: a.txt is an executable"]),
         ("self-extracting", [PROGRAM, &one("a.txt", PROGRAM)].concat(), &["archived_executable: a.txt is an executable"]),
         ("stored", zip(&[Entry::stored("a.txt", PROGRAM)]), &["archived_executable: a.txt is an executable"]),
+        ("stored archive in an archive", zip(&[Entry::stored("i.zip", &one("a.txt", PROGRAM))]), &["archived_executable: i.zip/a.txt is an executable"]),
+        ("an end in the comment", second_end(), &["archived_executable: a.txt is an executable", "bounds: is a zip archive with members that overlap"]),
         ("bzip2", zip(&[Entry::method("a.txt", 12, &bzip2(PROGRAM), 16)]), &["archived_executable: a.txt is an executable"]),
         ("zstandard", zip(&[Entry::method("a.txt", 93, &zstandard(PROGRAM), 16)]), &["archived_executable: a.txt is an executable"]),
         ("method unknown", zip(&[Entry::method("a.txt", 6, b"x", 1)]), &["bounds: a.txt is packed by a method that cannot be undone"]),
@@ -517,6 +551,8 @@ fn what_is_inside_is_found() {
         ("x.zst", zstandard(PROGRAM), &["archived_executable: x is an executable"]),
         ("7z", seven_zip_of(&[("a.txt", b"hei"), ("b.txt", PROGRAM)]), &["archived_executable: b.txt is an executable"]),
         ("7z, self-extracting", [PROGRAM, &seven_zip_of(&[("b.txt", PROGRAM)])].concat(), &["archived_executable: b.txt is an executable"]),
+        ("7z, encrypted", octets_of(SEVEN_ZIP_ENCRYPTED), &["encrypted: a.txt is encrypted"]),
+        ("7z, list encrypted", octets_of(SEVEN_ZIP_CLOSED), &["encrypted: is encrypted"]),
         ("7z, broken", b"7z\xbc\xaf\x27\x1c\0\x04 no header".to_vec(), &["bounds: is a broken 7z archive"]),
         ("rar 4", rar4(0, 0, b"a.txt", 0x33, b"x"), &["bounds: a.txt is in a rar archive and cannot be unpacked"]),
         ("rar 4, stored", rar4(0, 0, b"a.txt", 0x30, PROGRAM), &["archived_executable: a.txt is an executable"]),

@@ -96,6 +96,10 @@ impl Directory {
         ends.reverse();
         let mut begun = Vec::new();
         for end in ends.into_iter().take(ENDS) {
+            // The end of an archive that is a member is looked at with that member.
+            if directory.has_within(bytes, end) {
+                continue;
+            }
             for start in starts(bytes, end) {
                 if !begun.contains(&start.at) {
                     begun.push(start.at);
@@ -104,6 +108,17 @@ impl Directory {
             }
         }
         directory
+    }
+
+    /// This place is in the octets of a member.
+    fn has_within(&self, bytes: &[u8], place: usize) -> bool {
+        self.entries.iter().any(|entry| {
+            let local = entry.places.iter().find_map(|at| Local::read(bytes, *at));
+            local.is_some_and(|it| {
+                let end = it.data.saturating_add(far(entry.packed));
+                (it.data..end).contains(&place)
+            })
+        })
     }
 
     fn extend(&mut self, bytes: &[u8], start: Start, most: usize) {
