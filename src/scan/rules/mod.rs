@@ -8,13 +8,14 @@ pub mod inside;
 pub mod names;
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use bytes::Bytes;
 use memchr::memmem;
 use sha2::{Digest, Sha256};
 
 use super::{Part, Specimen};
-use crate::mail::{Actions, FileType, Finding, Rule, SeenFile};
+use crate::mail::{Actions, FileType, Finding, Rule, SeenFile, headers};
 use inside::{Bounds, Budget, Member};
 use names::Patterns;
 
@@ -23,6 +24,9 @@ const FINDINGS: usize = 20;
 
 /// Files within archives of one message that are told apart.
 const MEMBERS: usize = 10_000;
+
+/// Messages within archives that are taken apart.
+const LETTERS: usize = 20;
 
 /// In two halves, or this file would be found. EICAR has a file begin with it; within another file it
 /// does as much harm, which is none, and some engines find it there.
@@ -71,11 +75,17 @@ pub fn inspect(specimen: &Specimen, settings: &Settings, with_digests: bool) -> 
     let mut findings = Findings::default();
     let mut members = Vec::new();
     let mut budget = Budget::new(Bounds::default());
-    for part in &specimen.parts {
-        look(part, Some(&part.name), settings, &mut findings);
+    let with_digest = with_digests || !settings.blocked_hashes.is_empty();
+    let mut parts: VecDeque<Cow<'_, Part>> = specimen.parts.iter().map(Cow::Borrowed).collect();
+    let mut letters = 0;
+    while let Some(part) = parts.pop_front() {
+        look(&part, Some(&part.name), settings, &mut findings);
         let inside = inside::look(&part.name, &part.bytes, &mut budget, &mut |member| {
-            let with_digest = with_digests || !settings.blocked_hashes.is_empty();
             let seen = look_at_member(&part.name, &member, with_digest, settings, &mut findings);
+            if member.file_type == FileType::Message && letters < LETTERS {
+                letters += 1;
+                parts.extend(attached_to(&seen.name, member.bytes).map(Cow::Owned));
+            }
             if members.len() < MEMBERS {
                 members.push(seen);
             }
@@ -96,6 +106,17 @@ pub fn inspect(specimen: &Specimen, settings: &Settings, with_digests: bool) -> 
         findings: findings.found,
         members,
     }
+}
+
+/// What is attached to a message that lies in an archive.
+fn attached_to(name: &str, letter: &[u8]) -> impl Iterator<Item = Part> + use<> {
+    let dissection = headers::dissected(&Bytes::copy_from_slice(letter));
+    let name = name.to_owned();
+    let attachments = dissection.attachments.into_iter();
+    attachments.map(move |mut part| {
+        part.name = format!("{name}/{}", part.name);
+        part
+    })
 }
 
 /// What is found in a file within an archive.

@@ -57,7 +57,7 @@ fn eicar_is_found_wherever_it_stands() {
         ("in the text",     format!("Subject: x\n\nSee:\n> {eicar} <\n"),          &["eicar: EICAR-Test-File"]),
         ("attached",        file("Content-Type: a/b; name=a", &eicar),              &["eicar: EICAR-Test-File (a)"]),
         ("encoded",         file(encoded, &base64(&eicar)),                         &["eicar: EICAR-Test-File (a)"]),
-        ("encoded within",  file(encoded, &base64(&zipped)),                        &["eicar: EICAR-Test-File (a)"]),
+        ("encoded within",  file(encoded, &base64(&zipped)),                        &["eicar: EICAR-Test-File (a)", "bounds: is a broken zip archive: it has no directory (a)"]),
         ("a text encoded",  format!("Content-Transfer-Encoding: base64\n\n{}", base64(&eicar)), &["eicar: EICAR-Test-File"]),
         ("printable",       format!("Content-Transfer-Encoding: quoted-printable\n\n{}=\n{}", half.replace('=', "=3D"), rest), &["eicar: EICAR-Test-File"]),
         ("twice",           file(encoded, &base64(&eicar)).replace("hei", &eicar),  &["eicar: EICAR-Test-File (a)", "eicar: EICAR-Test-File"]),
@@ -69,6 +69,42 @@ fn eicar_is_found_wherever_it_stands() {
     for (what, message, expected) in cases {
         assert_eq!(found(&message, &Settings::default()), expected, "{what}");
     }
+}
+
+#[test]
+fn a_message_within_an_archive_is_taken_apart() {
+    let letter = format!(
+        "From: a@b.test\r\nSubject: x\r\nMIME-Version: 1.0\r\n\
+         Content-Type: application/octet-stream; name=e.com\r\n\
+         Content-Transfer-Encoding: base64\r\n\r\n{}\r\n",
+        base64(&eicar())
+    );
+    let encoded = "Content-Type: a/b; name=a.tar\nContent-Transfer-Encoding: base64";
+    let packed = file(encoded, &base64(&tar("b.eml", &letter)));
+    let found = found(&packed, &Settings::default());
+    let expected = "eicar: EICAR-Test-File (a.tar/b.eml/e.com)";
+    assert!(found.iter().any(|it| it == expected), "{found:?}");
+}
+
+/// POSIX.1-1988: a header of 512 octets, the file, two blocks of nothing.
+fn tar(name: &str, file: &str) -> String {
+    let head = |sum: u32| {
+        let number = |value: usize| format!("{value:011o}\0");
+        let size = number(file.len());
+        let sum = format!("{sum:06o}\0 ");
+        let all = format!(
+            "{name:\0<100}0000644\0{:07o}\0{:07o}\0{size}{}{sum}0{:\0<100}ustar\x0000",
+            0,
+            0,
+            number(0),
+            ""
+        );
+        format!("{all:\0<512}")
+    };
+    let blank = head(0).replacen("000000\0 ", "        ", 1);
+    let sum = blank.bytes().map(u32::from).sum();
+    let padding = "\0".repeat(file.len().next_multiple_of(512) - file.len() + 1024);
+    format!("{}{file}{padding}", head(sum))
 }
 
 #[test]
@@ -120,7 +156,7 @@ fn names_types_and_bounds_are_found() {
         (file("Content-Type: text/html", "MZ..."),                  &usual, &["file_type: executable by its content (unnamed)"]),
         (file("Content-Type: a/b; name=a.exe", "MZ..."),            &usual, &["file_name: its name fits *.exe (a.exe)", "file_type: executable by its content (a.exe)"]),
         (file("Content-Type: a/b; name=a.exe", "MZ..."),            &own,   &[]),
-        (file("Content-Type: a/b; name=Faktura.zip", "PK\u{3}\u{4}"), &own, &["file_name: its name fits faktura* (Faktura.zip)", "file_type: zip archive by its content (Faktura.zip)"]),
+        (file("Content-Type: a/b; name=Faktura.zip", "PK\u{3}\u{4}"), &own, &["file_name: its name fits faktura* (Faktura.zip)", "file_type: zip archive by its content (Faktura.zip)", "bounds: is a broken zip archive: it has no directory (Faktura.zip)"]),
         ("Subject: x\n\nbegin 644 a.exe\n#:&5I\nend\n".to_owned(),  &usual, &["file_name: its name fits *.exe (a.exe)"]),
         (file("Content-Type: message/partial; number=1", "hei"),    &usual, &["bounds: not looked at whole: it is a piece of a message that is sent in pieces"]),
         (file("", &"--x\n\nhei\n".repeat(10_001)),                  &usual, &["bounds: not looked at whole: it has more than 10,000 parts"]),
