@@ -11,8 +11,10 @@ use crate::document::{Table, Value};
 use crate::mail::OnFailure;
 use crate::scan::{EngineSettings, Kind, Settings};
 
-/// For one message, where the settings do not say it.
-const TIMEOUT: Duration = Duration::from_secs(30);
+/// For one message, where the settings do not say it: of a server, and of a program that has to read its
+/// signatures first.
+const TIMEOUT: Duration = Duration::from_secs(10);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Above it a number is a slip of the finger.
 const MOST_SLOTS: u64 = 1001;
@@ -82,10 +84,7 @@ fn engines(table: &mut Table<'_>) -> Vec<EngineSettings> {
 fn engine(mut table: Table<'_>) -> Option<EngineSettings> {
     let kind = table.require("kind").and_then(|it| it.word(&KINDS));
     let name = table.take("name").and_then(Value::filled);
-    let timeout = table
-        .take("timeout")
-        .and_then(Value::positive_duration)
-        .unwrap_or(TIMEOUT);
+    let timeout = table.take("timeout").and_then(Value::positive_duration);
     let kind = match kind? {
         Word::Clamd => Kind::Clamd(clamd::read(table)?),
         Word::Icap => Kind::Icap(icap::read(table)?),
@@ -93,7 +92,10 @@ fn engine(mut table: Table<'_>) -> Option<EngineSettings> {
     };
     Some(EngineSettings {
         name: name.unwrap_or_else(|| kind.word().to_owned()),
-        timeout,
+        timeout: timeout.unwrap_or(match &kind {
+            Kind::Clamd(_) | Kind::Icap(_) => TIMEOUT,
+            Kind::Command(_) => COMMAND_TIMEOUT,
+        }),
         kind,
     })
 }
