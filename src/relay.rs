@@ -38,6 +38,8 @@ use crate::tls;
 const WINDOW: usize = 1000;
 /// How often a portion of finished contents is deleted, and of free space given back.
 const TIDY: Duration = Duration::from_secs(1);
+/// How often it is looked for what was kept in quarantine long enough.
+const FORGET: Duration = Duration::from_secs(60);
 /// How long a routing table that could not be read is left alone.
 const READ_AGAIN: Duration = Duration::from_secs(2);
 /// How long stopping may take in all, whatever hangs.
@@ -193,6 +195,14 @@ impl Relay {
             start: Timestamp::now(),
             up_since: tokio::time::Instant::now(),
         });
+        background.spawn(ops::outbreak::follow(
+            Arc::clone(self.spool.store()),
+            measures.subscribe(),
+        ));
+        background.spawn(forget_caught(
+            self.spool.clone(),
+            self.settings.scan.quarantine,
+        ));
         background.spawn(follow_measures(Arc::clone(self.spool.store()), measures));
         background.spawn(watch_engines(Arc::clone(&gate)));
         foreground.spawn(Arc::clone(&gate).run());
@@ -410,6 +420,24 @@ async fn tidy(spool: Spool, keep_bodies: Duration) {
             (Ok(last), Ok(())) => after = last,
             (Err(fault), _) | (_, Err(fault)) => {
                 tracing::warn!(%fault, "the store cannot be tidied yet");
+            }
+        }
+    }
+}
+
+/// Does away with what lay in quarantine for as long as it is kept.
+async fn forget_caught(spool: Spool, kept_for: Duration) {
+    let mut tick = tokio::time::interval(FORGET);
+    loop {
+        tick.tick().await;
+        loop {
+            match ops::quarantine::forget(spool.store(), kept_for, Timestamp::now()).await {
+                Ok(true) => tokio::time::sleep(TIDY).await,
+                Ok(false) => break,
+                Err(fault) => {
+                    tracing::warn!(%fault, "what was kept in quarantine long enough cannot be deleted yet");
+                    break;
+                }
             }
         }
     }

@@ -1,4 +1,4 @@
-//! `ilbud outbreak`: block, hold-attachments, list, end, hunt.
+//! `ilbud outbreak`: block, hold-attachments, list, end, rescan, hunt.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,9 +7,9 @@ use clap::{Args, Subcommand};
 
 use super::{Failure, operator, print};
 use crate::mail::measure::{Aim, Measure};
-use crate::mail::{RoomId, Timestamp};
+use crate::mail::{Reference, RoomId, Timestamp};
 use crate::ops::log;
-use crate::ops::outbreak::{self, Kind, Listed, Order, Refused};
+use crate::ops::outbreak::{self, Kind, Listed, Order, Refused, Which, Wish};
 use crate::spool::store::{Store, Trace};
 
 /// How long a measure lasts where nothing is said.
@@ -60,6 +60,14 @@ pub(super) enum Command {
         #[arg(value_name = "NUMBER", required = true)]
         numbers: Vec<u64>,
     },
+    /// Scan again what waits or was caught, as after new signatures
+    Rescan {
+        #[command(flatten)]
+        again: Again,
+        /// Why, for the log
+        #[arg(long, value_name = "TEXT", value_parser = outbreak::reason)]
+        reason: Option<String>,
+    },
     /// Who sent it and who received it: a file, or what malware was found in
     Hunt {
         /// SHA-256 of an attachment; its name, or a pattern such as "*.scr"; part of what malware is called
@@ -74,6 +82,30 @@ pub(super) enum Command {
         #[arg(long, conflicts_with = "json")]
         csv: bool,
     },
+}
+
+/// What is scanned again.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(super) struct Again {
+    #[arg(value_name = "REF", value_parser = log::reference)]
+    references: Vec<Reference>,
+    /// All that waits, and all that lies in quarantine
+    #[arg(long)]
+    all: bool,
+    /// All that lies in quarantine
+    #[arg(long)]
+    quarantine: bool,
+}
+
+impl Again {
+    fn which(&self) -> Which {
+        match (self.all, self.quarantine) {
+            (true, _) => Which::All,
+            (false, true) => Which::Quarantine,
+            (false, false) => Which::These(self.references.clone()),
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -135,6 +167,7 @@ pub(super) async fn run(command: &Command, store: Arc<dyn Store>) -> Result<(), 
         }
         Command::List { all, json } => list(&store, Kind::Outbreak, *all, *json).await,
         Command::End { numbers } => end(&store, Kind::Outbreak, numbers).await,
+        Command::Rescan { again, reason } => rescan(&store, again, reason.as_deref()).await,
         Command::Hunt {
             quarry,
             since,
@@ -156,6 +189,32 @@ async fn open(store: &Arc<dyn Store>, aim: Aim, terms: &Terms) -> Result<(), Fai
     };
     let measure = outbreak::open(store, order, Timestamp::now()).await?;
     Ok(print::line(format_args!("{}", in_force(&measure)))?)
+}
+
+async fn rescan(
+    store: &Arc<dyn Store>,
+    again: &Again,
+    reason: Option<&str>,
+) -> Result<(), Failure> {
+    let by = operator();
+    let wish = Wish {
+        by: &by,
+        reason,
+        now: Timestamp::now(),
+    };
+    let meant = outbreak::rescan(store, again.which(), wish).await?;
+    let count = meant.len();
+    print::line(format_args!("{count} to be scanned again."))?;
+    let others = again.references.iter().filter(|it| !meant.contains(it));
+    let mistakes: Vec<String> = others
+        .map(|it| format!(
+            "nothing of {it} is waiting or in quarantine; what became of it: ilbud log show {it}"
+        ))
+        .collect();
+    match mistakes.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::of(mistakes)),
+    }
 }
 
 /// What was opened, in a line.

@@ -32,7 +32,7 @@ pub use attempts::{attempted, expired, overdue};
 pub use lateness::{Look, has_news, looked_at};
 pub use news::without_reports;
 pub use operations::{Operation, Order, operated};
-pub use quarantine::{Hand, Release, done_away, let_out, read_by};
+pub use quarantine::{Hand, Release, done_away, lapsed, let_out, read_by};
 pub use scanning::{Guard, Keeping, Refused, Ruling, Scanned, receipt, rescanned, ruled, scanned};
 
 /// States in which a recipient still waits.

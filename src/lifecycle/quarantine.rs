@@ -3,7 +3,10 @@
 //! Nothing gets out that still fails its scan, unless a named person says why it is to; that stands in
 //! the log and in the message itself. The sender was told when it was caught, and is told nothing here.
 
+use std::time::Duration;
+
 use super::scanning::{self, Guard};
+use crate::document::length;
 use crate::mail::{Details, Event, EventKind, Inspection, Reference, State, Timestamp, headers};
 use crate::spool::store::{Change, NextLook, OfLate, RecipientChange, ScanStep, Waiting};
 
@@ -59,12 +62,21 @@ pub fn let_out(release: &Release<'_>, hand: Hand<'_>, guard: &Guard<'_>) -> Resu
         event: Some(hand.event(it, EventKind::Released)),
         ..RecipientChange::of(it.id, CAUGHT)
     };
+    let mut scans = vec![ScanStep::Done {
+        reference: release.reference,
+        trace: headers::with_scan_field(release.trace, &field),
+    }];
+    // Others wait for a verdict of their own.
+    if release.recipients.iter().any(scanning::awaits_verdict) {
+        scans.push(ScanStep::Anew {
+            reference: release.reference,
+            at: hand.now,
+            is_excused: false,
+        });
+    }
     Ok(Change {
         recipients: caught.map(step).collect(),
-        scans: vec![ScanStep::Done {
-            reference: release.reference,
-            trace: headers::with_scan_field(release.trace, &field),
-        }],
+        scans,
         events: vec![receipt],
         ..Change::default()
     })
@@ -80,6 +92,32 @@ pub fn done_away(recipients: &[Waiting], hand: Hand<'_>) -> Change {
         }),
         next_look: NextLook::Never,
         event: Some(hand.event(it, EventKind::Cancelled)),
+        ..RecipientChange::of(it.id, CAUGHT)
+    };
+    Change {
+        recipients: caught(recipients).map(step).collect(),
+        ..Change::default()
+    }
+}
+
+/// They have been kept for as long as the settings say.
+pub fn lapsed(recipients: &[Waiting], kept_for: Duration, now: Timestamp) -> Change {
+    let reason = format!("kept in quarantine for {}", length(kept_for));
+    let step = |it: &Waiting| RecipientChange {
+        to: Some(State::Cancelled),
+        last_reply: Some(reason.clone()),
+        next_look: NextLook::Never,
+        event: Some(Event {
+            reference: it.id.reference,
+            at: now,
+            kind: EventKind::Cancelled,
+            recipient: Some(it.recipient.clone()),
+            details: Details {
+                room: Some(it.room.to_string()),
+                reason: Some(reason.clone()),
+                ..Details::default()
+            },
+        }),
         ..RecipientChange::of(it.id, CAUGHT)
     };
     Change {

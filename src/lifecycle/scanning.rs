@@ -5,6 +5,9 @@
 //! to the sender before the 250 is a [`Ruling`]; afterwards it is a `Change`. A rule's action is that
 //! of the strictest room it is for. Infected mail is never quoted in a report.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use super::attempts::{Settled, summed_up};
@@ -37,6 +40,8 @@ pub(super) const WAITS: &str = "waits for its scan";
 const OUTBREAK: &str = "outbreak";
 /// The engine that the built-in rules are called where an engine is named.
 const RULES: &str = "rules";
+/// How the row of what a measure holds, or what is poison, begins. An operator's says "held by".
+const HELD: &str = "held: ";
 /// Of each kind, as many are told in one event or field.
 const MOST_TOLD: usize = 20;
 
@@ -134,10 +139,15 @@ impl<'a> Guard<'a> {
     }
 
     fn sentence(&self, matter: Matter<'a>) -> Sentence<'a> {
-        let inspection = matter.inspection;
         if let Some(catch) = self.catch(matter) {
             return Sentence::Caught(catch);
         }
+        self.uncaught(matter)
+    }
+
+    /// The same, were nothing caught.
+    fn uncaught(&self, matter: Matter<'a>) -> Sentence<'a> {
+        let inspection = matter.inspection;
         let has_attachments = inspection.seen.has_attachments;
         let passes = |scope| scope == Scope::Everything || !has_attachments;
         match (&inspection.verdict, self.measures.exception(self.now)) {
@@ -292,6 +302,10 @@ pub fn ruled(received: &Received, inspection: Option<&Inspection>, guard: &Guard
         // Whoever is not to get it is found out once it is kept, with a report to the sender.
         Sentence::Caught(_) => Ruling::Kept(unscanned(None, guard.now, Vec::new())),
         Sentence::Waits(why) => waits(received, &rooms, why, Some(inspection), guard),
+        // Likewise whose is held.
+        _ if rooms.iter().any(|it| guard.hold(matter, it).is_some()) => {
+            Ruling::Kept(unscanned(None, guard.now, Vec::new()))
+        }
         Sentence::Excepted(exception, why) => Ruling::Kept(Keeping {
             field: excepted_field(exception, why),
             events: vec![excepted_event(
@@ -302,10 +316,6 @@ pub fn ruled(received: &Received, inspection: Option<&Inspection>, guard: &Guard
             )],
             ..Keeping::default()
         }),
-        // Likewise whose is held.
-        Sentence::Clean if rooms.iter().any(|it| guard.hold(matter, it).is_some()) => {
-            Ruling::Kept(unscanned(None, guard.now, Vec::new()))
-        }
         Sentence::Clean => Ruling::Kept(Keeping {
             field: field(inspection, None),
             events: vec![event(envelope.reference, inspection, guard.now)],
@@ -369,15 +379,6 @@ impl Scanned<'_> {
         self.row.reference
     }
 
-    /// Whether the scan decides of this recipient.
-    fn decides(&self, waiting: &Waiting) -> bool {
-        match waiting.state {
-            State::Unscanned => true,
-            State::Held => self.row.held_by.is_some(),
-            _ => false,
-        }
-    }
-
     fn done(&self, field: &str) -> ScanStep {
         ScanStep::Done {
             reference: self.reference(),
@@ -386,14 +387,41 @@ impl Scanned<'_> {
     }
 }
 
-/// From where a verdict leads.
+/// Whether the scan decides of this recipient: not while an operator holds it.
+fn decides(waiting: &Waiting) -> bool {
+    waiting.state == State::Unscanned || is_held_by_us(waiting)
+}
+
+/// Whether its message has to be scanned before it is delivered, whoever holds it.
+pub(super) fn awaits_verdict(waiting: &Waiting) -> bool {
+    let is_held = waiting.state == State::Held && waiting.awaits_scan;
+    waiting.state == State::Unscanned || is_held
+}
+
+/// It is held until its next verdict, and by no operator.
+fn is_held_by_us(waiting: &Waiting) -> bool {
+    let words = waiting.last_reply.as_deref().unwrap_or_default();
+    waiting.state == State::Held && waiting.awaits_scan && words.starts_with(HELD)
+}
+
+/// From the state in which it was seen, and no other: an operator may be faster.
+const fn as_seen(waiting: &Waiting) -> &'static [State] {
+    match waiting.state {
+        State::Queued => &[State::Queued],
+        State::Deferred => &[State::Deferred],
+        State::Held => &[State::Held],
+        _ => &[State::Unscanned],
+    }
+}
+
+/// From where malware leads to quarantine.
 const UNJUDGED: &[State] = &[State::Unscanned, State::Held];
 const CAUGHT: &[State] = &[State::Quarantined];
 
 /// What becomes of a message that was accepted without a verdict, or is scanned again.
 pub fn scanned(scan: &Scanned<'_>, guard: &Guard<'_>, occasion: &Occasion<'_>) -> Change {
     let all = scan.recipients.iter();
-    let waiting: Vec<&Waiting> = all.clone().filter(|it| scan.decides(it)).collect();
+    let waiting: Vec<&Waiting> = all.clone().filter(|it| decides(it)).collect();
     let rooms: Vec<&RoomId> = all.clone().filter(has_rest).map(|it| &it.room).collect();
     let first = scan.recipients.first();
     let matter = Matter {
@@ -403,28 +431,28 @@ pub fn scanned(scan: &Scanned<'_>, guard: &Guard<'_>, occasion: &Occasion<'_>) -
         inspection: scan.inspection,
     };
     match guard.sentence(matter) {
-        Sentence::Caught(catch) => {
-            let held = all
-                .filter(|it| UNJUDGED.contains(&it.state))
-                .collect::<Vec<_>>();
-            caught(scan, &held, &catch, guard, occasion)
-        }
+        Sentence::Caught(catch) => caught(scan, &catch, matter, guard, occasion),
+        sentence => passed(scan, &waiting, &sentence, matter, guard),
+    }
+}
+
+/// What becomes of these, of whom nothing was caught.
+fn passed(
+    scan: &Scanned<'_>,
+    waiting: &[&Waiting],
+    sentence: &Sentence<'_>,
+    matter: Matter<'_>,
+    guard: &Guard<'_>,
+) -> Change {
+    match sentence {
         Sentence::Waits(why) if scan.stalled && scan.row.stalls + 1 >= MOST_STALLS => {
-            poisonous(scan, &waiting, why, guard.now)
+            poisonous(scan, waiting, why, guard.now)
         }
-        Sentence::Waits(why) => again(scan, &waiting, why, guard.now),
-        Sentence::Excepted(exception, why) => Change {
-            scans: vec![scan.done(&excepted_field(exception, why))],
-            recipients: queued(&waiting, guard.now),
-            events: vec![excepted_event(
-                scan.reference(),
-                scan.inspection,
-                exception,
-                guard.now,
-            )],
-            ..Change::default()
-        },
-        Sentence::Clean => cleared(scan, &waiting, matter, guard),
+        Sentence::Waits(why) => again(scan, waiting, why, guard.now),
+        Sentence::Excepted(exception, why) => {
+            excepted(scan, waiting, exception, why, matter, guard)
+        }
+        Sentence::Clean | Sentence::Caught(_) => cleared(scan, waiting, matter, guard),
     }
 }
 
@@ -442,7 +470,40 @@ fn cleared(
     guard: &Guard<'_>,
 ) -> Change {
     let field = field(scan.inspection, None);
-    let hold = |it: &Waiting| match scan.row.is_excused {
+    let event = event(scan.reference(), scan.inspection, guard.now);
+    let_through(scan, waiting, matter, guard, (&field, event), None)
+}
+
+/// Unscanned, while an exception lasts. Whoever is held by an operator meanwhile is scanned again once
+/// it is over.
+fn excepted(
+    scan: &Scanned<'_>,
+    waiting: &[&Waiting],
+    exception: &Measure,
+    why: &Unscannable,
+    matter: Matter<'_>,
+    guard: &Guard<'_>,
+) -> Change {
+    let field = excepted_field(exception, why);
+    let event = excepted_event(scan.reference(), scan.inspection, exception, guard.now);
+    let mut others = scan.recipients.iter().filter(|it| !decides(it));
+    let is_kept = others.any(|it| matches!(it.state, State::Held | State::Quarantined));
+    let keeps = is_kept.then_some(exception);
+    let_through(scan, waiting, matter, guard, (&field, event), keeps)
+}
+
+/// Delivered, but for those whose attachments are held back for now. `keeps`: the message is scanned
+/// again once this is over.
+fn let_through(
+    scan: &Scanned<'_>,
+    waiting: &[&Waiting],
+    matter: Matter<'_>,
+    guard: &Guard<'_>,
+    (field, event): (&str, Event),
+    keeps: Option<&Measure>,
+) -> Change {
+    // Who was released is excused; who is held still is not.
+    let hold = |it: &Waiting| match scan.row.is_excused && it.state == State::Unscanned {
         true => None,
         false => guard.hold(matter, &it.room),
     };
@@ -452,15 +513,15 @@ fn cleared(
         let measure = hold(it)?;
         (it.state == State::Unscanned).then(|| held_back(it, measure, guard.now))
     });
-    let longest = held.iter().filter_map(|it| hold(it));
-    let longest = longest.max_by_key(|it| it.until);
-    let step = longest.map_or_else(
-        || scan.done(&field),
+    // The first that ends: then it is seen who is held still.
+    let holds = held.iter().filter_map(|it| hold(it)).chain(keeps);
+    let step = holds.min_by_key(|it| it.until).map_or_else(
+        || scan.done(field),
         |measure| ScanStep::HeldBy {
             reference: scan.reference(),
             measure: measure.number,
             due_at: measure.until,
-            trace: headers::with_scan_field(scan.trace, &field),
+            trace: headers::with_scan_field(scan.trace, field),
         },
     );
     let mut recipients = queued(&free, guard.now);
@@ -468,13 +529,13 @@ fn cleared(
     Change {
         recipients,
         scans: vec![step],
-        events: vec![event(scan.reference(), scan.inspection, guard.now)],
+        events: vec![event],
         ..Change::default()
     }
 }
 
 fn held_back(waiting: &Waiting, measure: &Measure, now: Timestamp) -> RecipientChange {
-    let mut reason = format!("held: {} ({}", measure.aim, measure.by);
+    let mut reason = format!("{HELD}{} ({}", measure.aim, measure.by);
     if let Some(words) = &measure.reason {
         reason += &format!(": {words}");
     }
@@ -506,15 +567,17 @@ fn queued(waiting: &[&Waiting], now: Timestamp) -> Vec<RecipientChange> {
         to: Some(State::Queued),
         next_attempt_at: Some(now),
         next_look: NextLook::At(now),
-        ..RecipientChange::of(it.id, UNJUDGED)
+        ..RecipientChange::of(it.id, as_seen(it))
     };
     waiting.iter().map(one).collect()
 }
 
+/// Quarantined for those whom it concerns. For the others it passes as if nothing had been caught: with
+/// a verdict, or under an exception, and never without.
 fn caught(
     scan: &Scanned<'_>,
-    waiting: &[&Waiting],
     catch: &Catch,
+    matter: Matter<'_>,
     guard: &Guard<'_>,
     occasion: &Occasion<'_>,
 ) -> Change {
@@ -525,8 +588,10 @@ fn caught(
             .as_ref()
             .is_none_or(|them| them.contains(&it.room))
     };
-    let (theirs, others): (Vec<&Waiting>, Vec<&Waiting>) =
-        waiting.iter().copied().partition(is_for);
+    let unjudged = scan.recipients.iter();
+    let unjudged = unjudged.filter(|it| UNJUDGED.contains(&it.state));
+    let (theirs, others): (Vec<&Waiting>, Vec<&Waiting>) = unjudged.partition(is_for);
+    let free: Vec<&Waiting> = others.iter().copied().filter(|it| decides(it)).collect();
     let malware = catch.malware.join(", ");
     let reason = format!("{} found {malware}", catch.engine);
     let settle = |it: &&Waiting| {
@@ -544,8 +609,12 @@ fn caught(
         }
     };
     let mut change = summed_up(theirs.iter().map(settle).collect(), occasion);
-    change.recipients.extend(queued(&others, now));
-    change.scans.push(scan.done(&field(scan.inspection, None)));
+    let rest = match others.is_empty() {
+        true => cleared(scan, &[], matter, guard),
+        false => passed(scan, &free, &guard.uncaught(matter), matter, guard),
+    };
+    change.recipients.extend(rest.recipients);
+    change.scans.extend(rest.scans);
     change.caught.push(Caught {
         reference: scan.reference(),
         at: now,
@@ -553,9 +622,11 @@ fn caught(
         engine: catch.engine.clone(),
         reason,
     });
-    change
-        .events
-        .insert(0, event(scan.reference(), scan.inspection, now));
+    let receipt = match rest.events.is_empty() && !theirs.is_empty() {
+        true => vec![event(scan.reference(), scan.inspection, now)],
+        false => rest.events,
+    };
+    change.events.splice(0..0, receipt);
     change
 }
 
@@ -580,14 +651,15 @@ fn again(scan: &Scanned<'_>, waiting: &[&Waiting], why: &Unscannable, now: Times
     let reason = why.to_string();
     let attempts = scan.row.attempts.saturating_add(1);
     let is_news = scan.row.reason.as_ref() != Some(&reason) || attempts <= MOST_STALLS;
+    // What held it is over, and now it waits like others.
     let touch = |it: &&Waiting| RecipientChange {
+        to: (it.state == State::Held).then_some(State::Unscanned),
         last_reply: Some(format!("{WAITS}: {reason}")),
-        ..RecipientChange::of(it.id, &[State::Unscanned])
+        ..RecipientChange::of(it.id, as_seen(it))
     };
     let events = is_news.then(|| event(scan.reference(), scan.inspection, now));
-    let unscanned = waiting.iter().filter(|it| it.state == State::Unscanned);
     Change {
-        recipients: unscanned.map(touch).collect(),
+        recipients: waiting.iter().map(touch).collect(),
         scans: vec![ScanStep::Again {
             reference: scan.reference(),
             due_at: Some(now.after(pause(attempts))),
@@ -614,7 +686,7 @@ fn poisonous(
     now: Timestamp,
 ) -> Change {
     let reason = format!(
-        "held: {MOST_STALLS} scans of it came to nothing while the engine answered for others; at last: {why}"
+        "{HELD}{MOST_STALLS} scans of it came to nothing while the engine answered for others; at last: {why}"
     );
     let hold = |it: &&Waiting| RecipientChange {
         to: Some(State::Held),
@@ -659,10 +731,12 @@ fn poisonous(
 /// These messages are scanned from the beginning, before any of them is delivered; what is in
 /// quarantine, or held by an operator, stays there meanwhile.
 pub fn rescanned(recipients: &[Waiting], by: &str, reason: Option<&str>, now: Timestamp) -> Change {
-    let is_operators = |it: &Waiting| it.state == State::Held && !it.awaits_scan;
-    let waits = |it: &&Waiting| WAITING.contains(&it.state) && !is_operators(it);
+    // The relay scans nothing that it wrote itself.
+    let is_operators = |it: &Waiting| it.state == State::Held && !is_held_by_us(it);
+    let waits = |it: &&Waiting| WAITING.contains(&it.state) && !it.is_ours && !is_operators(it);
     let mut references: Vec<Reference> = Vec::new();
-    let meant = |it: &&Waiting| WAITING.contains(&it.state) || CAUGHT.contains(&it.state);
+    let meant =
+        |it: &&Waiting| !it.is_ours && (WAITING.contains(&it.state) || CAUGHT.contains(&it.state));
     for waiting in recipients.iter().filter(meant) {
         if references.last() != Some(&waiting.id.reference) {
             references.push(waiting.id.reference);
@@ -672,7 +746,7 @@ pub fn rescanned(recipients: &[Waiting], by: &str, reason: Option<&str>, now: Ti
         to: Some(State::Unscanned),
         last_reply: Some(format!("{WAITS}: asked for by {by}")),
         next_look: NextLook::At(now),
-        ..RecipientChange::of(it.id, WAITING)
+        ..RecipientChange::of(it.id, as_seen(it))
     };
     let asked = |reference: &Reference| Event {
         reference: *reference,

@@ -4,22 +4,27 @@
 //! What is opened has an end, a name and a row in the log; what is ended is ended once, whoever else
 //! tries.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::sync::watch;
 
 use super::log;
 use super::routes::{self, NoRoom};
 use crate::document::{duration, length};
+use crate::lifecycle;
 use crate::mail::headers;
 use crate::mail::measure::{Aim, Closing, Measure};
-use crate::mail::{Address, Domain, Event, Reference, References, RoomId, Timestamp};
+use crate::mail::{
+    Address, Domain, Event, EventKind, Reference, References, RoomId, State, Timestamp,
+};
 use crate::pattern::{self, NamePattern};
 use crate::scan::measures::{Appearance, File, Measures};
 use crate::spool::store::{
-    Hunt, Quarry, Standing, Store, StoreError, Trace, WaitingFilter, WaitingOrder,
+    Change, Hunt, Quarry, Standing, Store, StoreError, Trace, WaitingFilter, WaitingOrder,
 };
 
 /// For how long a measure may be opened, and an exception. What is meant to stay belongs in the settings.
@@ -30,6 +35,12 @@ const SHORTEST_SUBJECT: usize = 3;
 const LONGEST_TEXT: usize = 255;
 /// Messages that are looked at together.
 const PORTION: usize = 500;
+/// Messages that are sent back to their scan together.
+const FEW: usize = 50;
+/// How long measures that could not be acted on are left alone.
+const READ_AGAIN: Duration = Duration::from_secs(2);
+/// By then a running relay knows of what another process has opened.
+const LEARNT: Duration = Duration::from_secs(10);
 /// As much of a message as its header may take.
 const HEADER: usize = 256 * 1024;
 /// Times that a busy store, or a reference in use, is tried again.
@@ -383,12 +394,7 @@ pub async fn to_scan_again(
     measures: &Measures,
     now: Timestamp,
 ) -> Result<Vec<Reference>, StoreError> {
-    let ids = store
-        .waiting_ids(WaitingFilter::default(), WaitingOrder::Age, usize::MAX)
-        .await?;
-    let mut references: Vec<Reference> = ids.iter().map(|it| it.reference).collect();
-    references.sort_unstable();
-    references.dedup();
+    let references = waiting(store).await?;
     let mut meant = Vec::new();
     for portion in references.chunks(PORTION) {
         for standing in store.standing(portion.to_vec()).await? {
@@ -446,4 +452,155 @@ fn appearance(standing: &Standing) -> Appearance<'_> {
             })
             .collect(),
     }
+}
+
+/// What is to be scanned again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    These(Vec<Reference>),
+    /// All that waits, and all that lies in quarantine.
+    All,
+    Quarantine,
+}
+
+/// Who wants something scanned again, and why.
+#[derive(Debug, Clone, Copy)]
+pub struct Wish<'a> {
+    /// Login name.
+    pub by: &'a str,
+    pub reason: Option<&'a str>,
+    pub now: Timestamp,
+}
+
+/// Has it scanned again by the running relay, before any of it is delivered: those messages of which
+/// anything waits, or lies in quarantine.
+pub async fn rescan(
+    store: &Arc<dyn Store>,
+    which: Which,
+    wish: Wish<'_>,
+) -> Result<Vec<Reference>, StoreError> {
+    let mut references = match which {
+        Which::These(references) => references,
+        Which::All => {
+            let mut all = waiting(store).await?;
+            all.extend(in_quarantine(store).await?);
+            all
+        }
+        Which::Quarantine => in_quarantine(store).await?,
+    };
+    references.sort_unstable();
+    references.dedup();
+    scan_again(store, &references, wish).await
+}
+
+async fn in_quarantine(store: &Arc<dyn Store>) -> Result<Vec<Reference>, StoreError> {
+    let caught = store.quarantined(None, usize::MAX).await?;
+    Ok(caught.iter().map(|it| it.reference).collect())
+}
+
+async fn waiting(store: &Arc<dyn Store>) -> Result<Vec<Reference>, StoreError> {
+    let ids = store
+        .waiting_ids(WaitingFilter::default(), WaitingOrder::Age, usize::MAX)
+        .await?;
+    let mut references: Vec<Reference> = ids.iter().map(|it| it.reference).collect();
+    references.sort_unstable();
+    references.dedup();
+    Ok(references)
+}
+
+/// A few at a time, so that mail is not held up. Gives those that are meant.
+async fn scan_again(
+    store: &Arc<dyn Store>,
+    references: &[Reference],
+    wish: Wish<'_>,
+) -> Result<Vec<Reference>, StoreError> {
+    let mut meant = Vec::new();
+    for few in references.chunks(FEW) {
+        let mut recipients = Vec::new();
+        for &reference in few {
+            let record = store.message(reference).await?;
+            recipients.extend(record.into_iter().flat_map(|it| it.recipients));
+        }
+        let change = lifecycle::rescanned(&recipients, wish.by, wish.reason, wish.now);
+        meant.extend(change.events.iter().map(|it| it.reference));
+        apply(store, &Arc::new(change)).await?;
+    }
+    Ok(meant)
+}
+
+/// The running relay may have the store for itself again and again; this waits its turn.
+async fn apply(store: &Arc<dyn Store>, change: &Arc<Change>) -> Result<(), StoreError> {
+    for _ in 0..PATIENCE {
+        match store.apply(Arc::clone(change)).await {
+            Err(StoreError::Busy(_)) => {}
+            outcome => return outcome.map(drop),
+        }
+    }
+    store.apply(Arc::clone(change)).await.map(drop)
+}
+
+/// Makes what is opened act on what waits already, for as long as the relay lives: what it concerns is
+/// scanned again, and then caught or held. What cannot be read or written is tried again.
+pub async fn follow(store: Arc<dyn Store>, mut measures: watch::Receiver<Arc<Measures>>) {
+    let mut known: HashSet<u64> = HashSet::new();
+    measures.mark_changed();
+    while measures.changed().await.is_ok() {
+        let current = Arc::clone(&measures.borrow_and_update());
+        let now = Timestamp::now();
+        for measure in current.rows().iter().filter(|it| it.is_in_force(now)) {
+            if measure.aim.is_exception() || known.contains(&measure.number) {
+                continue;
+            }
+            match act(&store, measure, now).await {
+                Ok(()) => drop(known.insert(measure.number)),
+                Err(fault) => {
+                    tracing::error!(%fault, measure = measure.number, "what waits already cannot be scanned again yet");
+                    tokio::time::sleep(READ_AGAIN).await;
+                    measures.mark_changed();
+                }
+            }
+        }
+    }
+}
+
+/// On what was not scanned since.
+async fn act(store: &Arc<dyn Store>, measure: &Measure, now: Timestamp) -> Result<(), StoreError> {
+    let alone = Measures::new(vec![measure.clone()]);
+    let mut old = Vec::new();
+    for reference in to_scan_again(store, &alone, now).await? {
+        if is_free(store, reference).await? && !was_scanned_since(store, reference, measure).await?
+        {
+            old.push(reference);
+        }
+    }
+    let aim = measure.aim.to_string();
+    let wish = Wish {
+        by: &measure.by,
+        reason: Some(&aim),
+        now,
+    };
+    scan_again(store, &old, wish).await.map(drop)
+}
+
+/// Whether any of it may be delivered before its next scan.
+async fn is_free(store: &Arc<dyn Store>, reference: Reference) -> Result<bool, StoreError> {
+    let record = store.message(reference).await?;
+    let mut recipients = record.into_iter().flat_map(|it| it.recipients);
+    Ok(recipients.any(|it| match it.state {
+        State::Queued | State::Deferred => true,
+        State::Held => !it.awaits_scan,
+        _ => false,
+    }))
+}
+
+/// With some time to spare: a relay learns of a measure a moment after it was opened.
+async fn was_scanned_since(
+    store: &Arc<dyn Store>,
+    reference: Reference,
+    measure: &Measure,
+) -> Result<bool, StoreError> {
+    let events = store.events(reference).await?;
+    let known_at = measure.opened_at.after(LEARNT);
+    let mut scans = events.iter();
+    Ok(scans.any(|it| it.event == EventKind::Scanned.word() && it.at >= known_at))
 }

@@ -1,16 +1,21 @@
-//! What was caught, as people handle it: list, show, read, release, delete.
+//! What was caught, as people handle it: list, show, read, release, delete; and how long
+//! it is kept.
 //!
 //! A release scans again, here and now, with the engines of the settings, whether the relay runs or
 //! not.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::measures;
 use crate::lifecycle::{self, Guard, Hand, Release};
-use crate::mail::{Content, Priority, Reference, State};
+use crate::mail::{Content, Priority, Reference, State, Timestamp};
 use crate::policy::table::RoutingTable;
 use crate::scan::{self, Desk};
 use crate::spool::store::{Applied, CaughtMessage, MessageRecord, Store, StoreError};
+
+/// Messages that are done away with one after the other, until others have their turn.
+const PORTION: usize = 100;
 
 /// Why it was not done.
 #[derive(Debug)]
@@ -104,6 +109,22 @@ pub async fn delete(
     }
     let change = lifecycle::done_away(&record.recipients, hand);
     made(store.apply(Arc::new(change)).await?)
+}
+
+/// Does away with what was caught longer ago than that, a portion. Whether there may be more.
+pub async fn forget(
+    store: &Arc<dyn Store>,
+    kept_for: Duration,
+    now: Timestamp,
+) -> Result<bool, StoreError> {
+    let old = store.caught_before(now.before(kept_for), PORTION).await?;
+    for &reference in &old {
+        if let Some(record) = store.message(reference).await? {
+            let change = lifecycle::lapsed(&record.recipients, kept_for, now);
+            store.apply(Arc::new(change)).await?;
+        }
+    }
+    Ok(old.len() == PORTION)
 }
 
 fn made(applied: Applied) -> Result<(), Refused> {

@@ -117,6 +117,8 @@ pub struct Verdict {
     sender_room: Option<RoomId>,
     rule: Option<String>,
     revision: Option<u64>,
+    /// What was found in it.
+    malware: Vec<String>,
 }
 
 impl Verdict {
@@ -129,6 +131,7 @@ impl Verdict {
             sender_room: None,
             rule: None,
             revision: None,
+            malware: Vec::new(),
         })
     }
 
@@ -143,6 +146,7 @@ impl Verdict {
     pub fn scan(refused: lifecycle::Refused) -> Box<Self> {
         let mut verdict = Self::protocol(refused.reply, None);
         verdict.rule = Some(refused.rule);
+        verdict.malware = refused.malware;
         verdict
     }
 
@@ -154,6 +158,7 @@ impl Verdict {
             sender_room: refused.sender_room,
             rule: Some(refused.rule),
             revision: Some(refused.revision),
+            malware: Vec::new(),
         })
     }
 
@@ -173,7 +178,7 @@ impl Verdict {
             message_id: None,
             size: None,
             attachments: Arc::default(),
-            malware: Vec::new(),
+            malware: self.malware.clone(),
             reply: self
                 .reply
                 .clone()

@@ -266,7 +266,7 @@ pub struct Change {
     pub messages: Vec<NewMessage>,
     /// Events that hang on no recipient's change.
     pub events: Vec<Event>,
-    /// Made whatever becomes of the recipients.
+    /// Made unless every recipient's step is skipped; so is what comes after it.
     pub scans: Vec<ScanStep>,
     pub caught: Vec<Caught>,
 }

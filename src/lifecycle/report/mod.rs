@@ -175,6 +175,7 @@ impl Notice {
     fn is_known_to_be_clean(&self) -> bool {
         let is_caught = matches!(self.news, News::Failed(Failure::Caught(_)));
         let is_open = matches!(self.waiting.state, State::Unscanned | State::Quarantined);
+        // Of what was cancelled or held the row of its scan tells it.
         !is_caught && !is_open && !self.waiting.awaits_scan
     }
 

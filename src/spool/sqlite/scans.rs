@@ -170,6 +170,18 @@ pub(super) fn let_out(connection: &Connection, reference: Reference) -> Result<(
     Ok(())
 }
 
+/// Of a message of which nothing is to be delivered any more.
+pub(super) fn finish(connection: &Connection, reference: Reference) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "DELETE FROM scan WHERE reference = ?1 AND NOT EXISTS
+                 (SELECT 1 FROM recipient WHERE reference = ?1
+                     AND (finished_at IS NULL OR look_at IS NOT NULL))",
+        )?
+        .execute([number(reference)])?;
+    Ok(())
+}
+
 pub(super) fn due(
     connection: &Connection,
     now: Timestamp,

@@ -186,15 +186,8 @@ pub(super) fn apply(
             return Ok(applied);
         }
     }
-    change
-        .scans
-        .iter()
-        .try_for_each(|step| scans::apply(connection, step))?;
-    change
-        .caught
-        .iter()
-        .try_for_each(|caught| scans::catch(connection, caught))?;
     let mut finished = BTreeSet::new();
+    let mut done_away = BTreeSet::new();
     for step in &change.recipients {
         if !move_recipient(connection, step)? {
             applied.skipped.push(step.id);
@@ -208,16 +201,30 @@ pub(super) fn apply(
         }
         if step.from.contains(&State::Quarantined) {
             scans::let_out(connection, step.id.reference)?;
-        }
-    }
-    if !keep_bodies {
-        for reference in finished {
-            delete_finished_content(connection, reference)?;
+            if is_over(step) {
+                done_away.insert(step.id.reference);
+            }
         }
     }
     if !change.recipients.is_empty() && applied.skipped.len() == change.recipients.len() {
         applied.is_undone = true;
         return Ok(applied);
+    }
+    change
+        .scans
+        .iter()
+        .try_for_each(|step| scans::apply(connection, step))?;
+    for caught in &change.caught {
+        scans::catch(connection, caught)?;
+        // Somebody may have been faster with all of its recipients.
+        scans::let_out(connection, caught.reference)?;
+    }
+    for reference in finished {
+        // What was caught is not kept as other bodies are.
+        if !keep_bodies || done_away.contains(&reference) {
+            delete_finished_content(connection, reference)?;
+        }
+        scans::finish(connection, reference)?;
     }
     change
         .events
@@ -361,12 +368,6 @@ fn delete_finished_content(
             "DELETE FROM content WHERE reference = ?1 AND NOT EXISTS
                  (SELECT 1 FROM recipient WHERE reference = ?1
                      AND (finished_at IS NULL OR look_at IS NOT NULL))",
-        )?
-        .execute([number(reference)])?;
-    connection
-        .prepare_cached(
-            "DELETE FROM scan WHERE reference = ?1 AND NOT EXISTS
-                 (SELECT 1 FROM content WHERE reference = ?1)",
         )?
         .execute([number(reference)])?;
     Ok(())
