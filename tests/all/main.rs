@@ -75,6 +75,7 @@ mod reports;
 mod restart;
 mod rooms;
 mod routes;
+mod scan_chance;
 mod scan_faults;
 mod scanning;
 mod secrets;
