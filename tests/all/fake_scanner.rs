@@ -64,6 +64,18 @@ pub enum Fault {
     Stay,
 }
 
+impl Fault {
+    /// Whether what it says in the end is right, and all that it says.
+    const fn is_honest(&self) -> bool {
+        matches!(
+            self,
+            Self::Right | Self::Deaf | Self::Stall | Self::Slow | Self::Stay
+        )
+    }
+}
+
+const CLEAN: &str = "stream: OK";
+
 /// A connection at which nobody stays longer than this.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Between looks at whether to go on.
@@ -74,6 +86,9 @@ struct Record {
     script: VecDeque<Fault>,
     /// After the script.
     always: Option<Fault>,
+    /// It hangs up without an answer when it has read this.
+    killer: Option<String>,
+    kills: usize,
     /// Found in whatever contains it.
     finds: Vec<(Vec<u8>, String)>,
     version: String,
@@ -81,6 +96,8 @@ struct Record {
     scans: usize,
     /// Those that were read to their end.
     given: Vec<Vec<u8>>,
+    /// Those that it was right to say were clean, and that it did say so of.
+    passed: Vec<Vec<u8>>,
     versions: usize,
     connections: usize,
     /// Who hung up before they were answered.
@@ -166,6 +183,17 @@ impl FakeScanner {
         self.record(|it| it.finds.push((pattern.into(), name.into())));
     }
 
+    /// What contains this kills it, each time; nothing: nothing does.
+    pub fn kill_by(&self, pattern: &str) {
+        let killer = (!pattern.is_empty()).then(|| pattern.to_owned());
+        self.record(|it| it.killer = killer);
+    }
+
+    /// How often that happened.
+    pub fn kills(&self) -> usize {
+        self.record(|it| it.kills)
+    }
+
     /// Finds nothing any more, EICAR neither.
     pub fn find_nothing(&self) {
         self.record(|it| it.finds.clear());
@@ -184,6 +212,11 @@ impl FakeScanner {
     /// The streams that it has read to their end.
     pub fn given(&self) -> Vec<Vec<u8>> {
         self.record(|it| it.given.clone())
+    }
+
+    /// The streams of which it has said, once and after their end, that they are clean.
+    pub fn passed(&self) -> Vec<Vec<u8>> {
+        self.record(|it| it.passed.clone())
     }
 
     /// How often it was asked who it is.
@@ -384,8 +417,22 @@ impl<C: Connection> Visit<C> {
             Fault::Slow => 512,
             _ => 64 * 1024,
         })?;
+        let is_killed = self.record(|it| {
+            let killer = it.killer.as_deref().map(str::as_bytes);
+            let is_killed =
+                killer.is_some_and(|killer| content.windows(killer.len()).any(|it| it == killer));
+            it.kills += usize::from(is_killed);
+            is_killed
+        });
+        if is_killed {
+            return Ok(());
+        }
         let right = self.right_answer(&content);
+        let passed = (right == CLEAN && fault.is_honest()).then(|| content.clone());
         self.record(|it| it.given.push(content));
+        if let Some(passed) = passed {
+            self.record(|it| it.passed.push(passed));
+        }
         self.answer(fault, &right)
     }
 
@@ -451,7 +498,7 @@ impl<C: Connection> Visit<C> {
             .find(|(pattern, _)| content.windows(pattern.len()).any(|it| it == pattern));
         match found {
             Some((_, name)) => format!("stream: {name} FOUND"),
-            None => "stream: OK".to_owned(),
+            None => CLEAN.to_owned(),
         }
     }
 
