@@ -46,7 +46,7 @@ const MOST_HEARD: usize = 64 * 1024;
 
 /// For an answer that is not for this stream, before the stream's end is sent. What is sent of a small
 /// message lies in the kernel's buffers at once, and an answer takes a thread of the engine's to be run.
-const HELD_BACK: Duration = Duration::from_millis(10);
+const HELD_BACK: Duration = Duration::from_millis(3);
 
 /// Between two knocks at a socket whose queue is full.
 const FULL_QUEUE: Duration = Duration::from_millis(10);

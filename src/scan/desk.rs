@@ -104,6 +104,10 @@ impl Desk {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(super) fn count_in_hand(&self) -> usize {
+        self.in_hand().len()
+    }
+
     /// `None`: it is being scanned.
     pub fn claim(self: &Arc<Self>, reference: Reference) -> Option<Claim> {
         self.in_hand().insert(reference).then(|| Claim {

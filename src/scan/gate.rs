@@ -147,7 +147,7 @@ impl Gate {
 
     async fn due(&self, places: usize) -> Result<Vec<(Claim, ScanRow)>, StoreError> {
         // As many may be in hand already, here or before their 250.
-        let limit = places + 2 * self.settings.slots;
+        let limit = places + self.desk.count_in_hand();
         let rows = self.spool.store().to_scan(Timestamp::now(), limit).await?;
         let claimed = rows.into_iter().filter_map(|row| {
             let claim = self.desk.claim(row.reference)?;

@@ -103,7 +103,7 @@ impl Default for Settings {
         Self {
             inline_deadline: Duration::from_secs(10),
             on_failure: OnFailure::Hold,
-            slots: 8,
+            slots: 16,
             quarantine: Duration::from_secs(30 * 86_400),
             rules: rules::Settings::default(),
             engines: Vec::new(),

@@ -17,8 +17,8 @@ use ilbud::mail::{
 use ilbud::spool::sqlite::{Settings, Sqlite};
 use ilbud::spool::store::Credential;
 use ilbud::spool::store::{
-    Change, NewMessage, NewRecipient, NextLook, OfLate, Portion, RecipientChange, RecipientId,
-    Revision, Search, Shift, Store, StoreError, Told, WaitingFilter, WaitingOrder,
+    Change, NewMessage, NewRecipient, NewScan, NextLook, OfLate, Portion, RecipientChange,
+    RecipientId, Revision, Search, Shift, Store, StoreError, Told, WaitingFilter, WaitingOrder,
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
@@ -1445,4 +1445,28 @@ async fn of_too_many_workstations_the_oldest_are_forgotten_strangers_first() {
     let rows = names(&store.workstations().await.unwrap());
     assert_eq!(rows.len(), 10_000);
     assert!(rows.iter().all(|name| name.starts_with('y')));
+}
+
+#[tokio::test]
+async fn a_clock_that_was_set_back_puts_no_scan_off() {
+    let (store, _folder) = store();
+    let mut unscanned = message(1, &["b"]);
+    unscanned.recipients[0].state = State::Unscanned;
+    let due_at = NOW.after(Duration::from_secs(3600));
+    for (number, held_by) in [(1, None), (2, Some(7))] {
+        let scan = NewScan { due_at, held_by };
+        let message = NewMessage {
+            reference: reference(number),
+            scan: Some(scan),
+            ..unscanned.clone()
+        };
+        store.accept(message).await.unwrap();
+    }
+    let due = store.to_scan(NOW, 10).await.unwrap();
+    let due: Vec<_> = due.iter().map(|row| row.reference).collect();
+    assert_eq!(
+        due,
+        [reference(1)],
+        "what a measure holds waits for its end"
+    );
 }

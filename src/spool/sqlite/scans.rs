@@ -1,9 +1,14 @@
 //! What waits for its verdict and what was caught, as SQL.
 
+use std::time::Duration;
+
 use rusqlite::{Connection, Row, params};
 
 use super::super::store::{Caught, CaughtMessage, NewScan, ScanRow, ScanStep, StoreError};
 use crate::mail::{Priority, Reference, Timestamp};
+
+/// No scan waits as long for the next one by the same clock.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 const fn number(reference: Reference) -> i64 {
     reference.number() as i64
@@ -189,10 +194,13 @@ pub(super) fn due(
 ) -> Result<Vec<ScanRow>, StoreError> {
     let mut statement = connection.prepare_cached(
         "SELECT reference, priority, size, attempts, stalls, reason, held_by, excused
-         FROM scan INDEXED BY scan_due WHERE due_at IS NOT NULL AND due_at <= ?1
+         FROM scan INDEXED BY scan_due WHERE due_at IS NOT NULL
+             AND (due_at <= ?1 OR (held_by IS NULL AND due_at > ?3))
          ORDER BY priority DESC, reference LIMIT ?2",
     )?;
-    let rows = statement.query_map(params![now.as_millis(), limit as i64], |row| {
+    // So far ahead no scan is put off: the clock was set back since.
+    let beyond = now.after(LONGEST_WAIT).as_millis();
+    let rows = statement.query_map(params![now.as_millis(), limit as i64, beyond], |row| {
         Ok(ScanRow {
             reference: reference(row, 0)?,
             priority: Priority::new(row.get(1)?).unwrap_or(Priority::ROUTINE),
