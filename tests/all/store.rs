@@ -17,8 +17,9 @@ use ilbud::mail::{
 use ilbud::spool::sqlite::{Settings, Sqlite};
 use ilbud::spool::store::Credential;
 use ilbud::spool::store::{
-    Change, NewMessage, NewRecipient, NewScan, NextLook, OfLate, Portion, RecipientChange,
-    RecipientId, Revision, Search, Shift, Store, StoreError, Told, WaitingFilter, WaitingOrder,
+    Caught, Change, NewMessage, NewRecipient, NewScan, NextLook, OfLate, Portion, RecipientChange,
+    RecipientId, Revision, ScanStep, Search, Shift, Store, StoreError, Told, WaitingFilter,
+    WaitingOrder,
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
@@ -1469,4 +1470,237 @@ async fn a_clock_that_was_set_back_puts_no_scan_off() {
         [reference(1)],
         "what a measure holds waits for its end"
     );
+}
+
+fn to_scan(mut message: NewMessage, due_at: Timestamp) -> NewMessage {
+    for recipient in &mut message.recipients {
+        recipient.state = State::Unscanned;
+    }
+    message.scan = Some(NewScan {
+        due_at,
+        held_by: None,
+    });
+    message
+}
+
+fn scan_step(step: ScanStep) -> Arc<Change> {
+    Arc::new(Change {
+        scans: vec![step],
+        ..Change::default()
+    })
+}
+
+fn done(number: u64, trace: &'static str) -> ScanStep {
+    ScanStep::Done {
+        reference: reference(number),
+        trace: trace.into(),
+    }
+}
+
+fn anew(number: u64, is_excused: bool) -> ScanStep {
+    ScanStep::Anew {
+        reference: reference(number),
+        at: NOW,
+        is_excused,
+    }
+}
+
+async fn scans(store: &Arc<dyn Store>, now: Timestamp) -> Vec<u64> {
+    let rows = store.to_scan(now, 99).await.unwrap();
+    rows.iter().map(|it| it.reference.number()).collect()
+}
+
+#[tokio::test]
+async fn what_is_to_be_scanned_comes_urgent_first_and_then_the_oldest() {
+    let (store, _folder) = store();
+    for (number, level, due_at) in [
+        (1, 0, NOW),
+        (2, 4, NOW),
+        (3, 0, NOW),
+        (4, 4, NOW),
+        (5, 9, later(1)),
+    ] {
+        let message = to_scan(urgent(message(number, &["b"]), level), due_at);
+        store.accept(message).await.unwrap();
+    }
+    assert_eq!(scans(&store, NOW).await, [2, 4, 1, 3]);
+    assert_eq!(scans(&store, later(1)).await, [5, 2, 4, 1, 3]);
+    assert_eq!(store.unscanned().await.unwrap(), 5);
+    // Nobody delivers it meanwhile.
+    assert!(due_at(&store, later(9), portion(9), &[]).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_scan_is_put_off_begun_anew_and_ended() {
+    let (store, _folder) = store();
+    store
+        .accept(to_scan(message(1, &["b"]), NOW))
+        .await
+        .unwrap();
+    let again = |due_at| {
+        scan_step(ScanStep::Again {
+            reference: reference(1),
+            due_at,
+            attempts: 3,
+            stalls: 2,
+            reason: "down".to_owned(),
+        })
+    };
+    store.apply(again(Some(later(4)))).await.unwrap();
+    assert!(scans(&store, later(3)).await.is_empty());
+    let row = store.to_scan(later(4), 9).await.unwrap().remove(0);
+    assert_eq!(
+        (row.attempts, row.stalls, row.reason.as_deref()),
+        (3, 2, Some("down"))
+    );
+    store.apply(again(None)).await.unwrap();
+    assert!(scans(&store, later(1_000_000)).await.is_empty());
+    store.apply(scan_step(anew(1, true))).await.unwrap();
+    let row = store.to_scan(NOW, 9).await.unwrap().remove(0);
+    assert_eq!((row.stalls, row.is_excused), (0, true));
+    store.apply(scan_step(anew(1, false))).await.unwrap();
+    assert!(store.to_scan(NOW, 9).await.unwrap()[0].is_excused);
+    let size = store.message(reference(1)).await.unwrap().unwrap().size;
+    store
+        .apply(scan_step(done(1, "X-Scan: clean\r\n")))
+        .await
+        .unwrap();
+    assert!(scans(&store, later(9)).await.is_empty());
+    let content = store.content(reference(1)).await.unwrap().unwrap();
+    assert_eq!(&content.trace[..], b"X-Scan: clean\r\n");
+    let grown = "X-Scan: clean\r\n".len() as u64 - "Received: x\r\n".len() as u64;
+    assert_eq!(
+        store.message(reference(1)).await.unwrap().unwrap().size,
+        size + grown
+    );
+    // What has its verdict may be scanned again too.
+    store.apply(scan_step(anew(1, false))).await.unwrap();
+    assert_eq!(scans(&store, NOW).await, [1]);
+}
+
+#[tokio::test]
+async fn what_a_measure_holds_is_scanned_when_the_measure_is_over() {
+    let (store, _folder) = store();
+    for (number, measure) in [(1, 7), (2, 8)] {
+        store
+            .accept(to_scan(message(number, &["b"]), NOW))
+            .await
+            .unwrap();
+        store
+            .apply(scan_step(ScanStep::HeldBy {
+                reference: reference(number),
+                measure,
+                due_at: later(60),
+                trace: "X: y\r\n".into(),
+            }))
+            .await
+            .unwrap();
+    }
+    assert!(scans(&store, NOW).await.is_empty());
+    store.end_holds(vec![7, 8], NOW).await.unwrap();
+    assert!(scans(&store, NOW).await.is_empty());
+    store.end_holds(vec![8], NOW).await.unwrap();
+    assert_eq!(scans(&store, NOW).await, [1]);
+    assert_eq!(scans(&store, later(60)).await, [1, 2]);
+    let content = store.content(reference(2)).await.unwrap().unwrap();
+    assert_eq!(&content.trace[..], b"X: y\r\n");
+}
+
+fn catch(number: u64, recipient: u32, at: Timestamp) -> Arc<Change> {
+    let to = step(
+        id(number, recipient),
+        &[State::Unscanned],
+        State::Quarantined,
+    );
+    Arc::new(Change {
+        recipients: vec![to],
+        scans: vec![done(number, "X: y\r\n")],
+        caught: vec![Caught {
+            reference: reference(number),
+            at,
+            malware: "Eicar in a.doc".to_owned(),
+            engine: "clamd".to_owned(),
+            reason: "clamd found Eicar in a.doc".to_owned(),
+        }],
+        ..Change::default()
+    })
+}
+
+async fn in_quarantine(store: &Arc<dyn Store>) -> Vec<(u64, Vec<String>)> {
+    let caught = store.quarantined(None, 9).await.unwrap();
+    let one = |it: ilbud::spool::store::CaughtMessage| (it.reference.number(), it.recipients);
+    caught.into_iter().map(one).collect()
+}
+
+#[tokio::test]
+async fn what_was_caught_lies_in_quarantine_until_it_is_let_out_or_done_away_with() {
+    for keep_bodies in [Duration::ZERO, Duration::from_secs(60)] {
+        let (store, _folder) = fresh_store(keep_bodies);
+        for number in [1, 2, 3] {
+            store
+                .accept(to_scan(message(number, &["b", "c"]), NOW))
+                .await
+                .unwrap();
+            store.apply(catch(number, 0, later(number))).await.unwrap();
+        }
+        let b = vec!["vakt@b.nodnett.test".to_owned()];
+        let all = [(3, b.clone()), (2, b.clone()), (1, b.clone())];
+        assert_eq!(in_quarantine(&store).await, all);
+        let old = |seconds| store.caught_before(later(seconds), 9);
+        assert!(old(1).await.unwrap().is_empty());
+        assert_eq!(old(3).await.unwrap(), [reference(1), reference(2)]);
+        // Waits for nothing.
+        let waits = waiting(&store, WaitingFilter::default()).await.unwrap();
+        assert!(waits.iter().all(|it| it.id.number == 1), "{waits:?}");
+        // Another recipient still waits, so the bytes stay.
+        let gone = step(id(1, 0), &[State::Quarantined], State::Cancelled);
+        store.apply(change(vec![gone])).await.unwrap();
+        assert!(store.content(reference(1)).await.unwrap().is_some());
+        // Nobody else does, so they go at once, however long others are kept.
+        let other = step(id(2, 1), &[State::Unscanned], State::Cancelled);
+        store.apply(change(vec![other])).await.unwrap();
+        let gone = step(id(2, 0), &[State::Quarantined], State::Cancelled);
+        store.apply(change(vec![gone])).await.unwrap();
+        assert!(store.content(reference(2)).await.unwrap().is_none());
+        let out = step(id(3, 0), &[State::Quarantined], State::Queued);
+        store.apply(change(vec![out])).await.unwrap();
+        assert!(in_quarantine(&store).await.is_empty());
+        assert!(store.content(reference(3)).await.unwrap().is_some());
+    }
+}
+
+#[tokio::test]
+async fn who_was_faster_than_a_verdict_leaves_nothing_of_it_behind() {
+    let (store, _folder) = store();
+    store
+        .accept(to_scan(message(1, &["b", "c"]), NOW))
+        .await
+        .unwrap();
+    let hold = step(id(1, 0), &[State::Unscanned], State::Held);
+    store.apply(change(vec![hold])).await.unwrap();
+    let applied = store.apply(catch(1, 0, NOW)).await.unwrap();
+    assert!(!applied.is_made());
+    assert_eq!(scans(&store, NOW).await, [1]);
+    assert!(in_quarantine(&store).await.is_empty());
+    let row = waiting(&store, WaitingFilter::default())
+        .await
+        .unwrap()
+        .remove(0);
+    assert!(row.awaits_scan);
+}
+
+#[tokio::test]
+async fn what_is_finished_is_scanned_no_more() {
+    for keep_bodies in [Duration::ZERO, Duration::from_secs(60)] {
+        let (store, _folder) = fresh_store(keep_bodies);
+        store
+            .accept(to_scan(message(1, &["b", "c"]), NOW))
+            .await
+            .unwrap();
+        for (recipient, left) in [(0, 1), (1, 0)] {
+            let cancel = step(id(1, recipient), &[State::Unscanned], State::Cancelled);
+            store.apply(change(vec![cancel])).await.unwrap();
+            assert_eq!(store.unscanned().await.unwrap(), left, "{keep_bodies:?}");
+        }
+    }
 }

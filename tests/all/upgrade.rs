@@ -1,11 +1,14 @@
 //! A store that an earlier version left behind, with mail waiting in it.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use ilbud::mail::{Lapses, Origin, RoomId, Sighting, Station, StationKind, Terms, Timestamp};
+use ilbud::mail::{
+    Lapses, Origin, Reference, RoomId, Sighting, Station, StationKind, Terms, Timestamp,
+};
 use ilbud::spool::sqlite::{Settings, Sqlite};
-use ilbud::spool::store::{Portion, Search, Store, Told};
+use ilbud::spool::store::{Change, Portion, ScanStep, Search, Store, Told};
 use rusqlite::Connection;
 
 const FIRST: &str = include_str!("../../src/spool/schema/sqlite/001_main_job.sql");
@@ -13,6 +16,7 @@ const SECOND: &str = include_str!("../../src/spool/schema/sqlite/002_delivery.sq
 const NOW: i64 = 1_800_000_000_000;
 
 const THIRD: &str = include_str!("../../src/spool/schema/sqlite/003_time.sql");
+const FIFTH: &str = include_str!("../../src/spool/schema/sqlite/005_workstation.sql");
 const FOURTH: &str = include_str!("../../src/spool/schema/sqlite/004_credential.sql");
 
 /// One message with octets beyond ASCII, deferred, as schema 1 kept it.
@@ -98,6 +102,43 @@ async fn an_older_store_has_met_nobody_and_remembers_from_now_on() {
     };
     store.saw(vec![sighting]).await.unwrap();
     assert_eq!(store.workstations().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_waited_before_anything_was_scanned_is_delivered_and_may_be_scanned() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ilbud.db");
+    left_behind_by_the_second(&path);
+    let old = Connection::open(&path).unwrap();
+    for schema in [THIRD, FOURTH, FIFTH] {
+        old.execute_batch(schema).unwrap();
+    }
+    old.execute_batch("PRAGMA user_version = 5;").unwrap();
+    drop(old);
+    let keep_bodies = Duration::ZERO;
+    let store = Sqlite::open(&Settings { path, keep_bodies }).unwrap();
+    let now = Timestamp::from_millis(NOW);
+    assert_eq!(store.unscanned().await.unwrap(), 0);
+    assert!(store.quarantined(None, 9).await.unwrap().is_empty());
+    assert!(store.measures(None).await.unwrap().is_empty());
+    let reference = Reference::from_number(7);
+    let scan = ScanStep::Anew {
+        reference,
+        at: now,
+        is_excused: false,
+    };
+    let change = Change {
+        scans: vec![scan],
+        ..Change::default()
+    };
+    store.apply(Arc::new(change)).await.unwrap();
+    assert_eq!(store.to_scan(now, 9).await.unwrap()[0].reference, reference);
+    let portion = Portion {
+        urgent: 9,
+        routine: 9,
+    };
+    let due = store.take_due(now, now, portion, HashMap::new()).await;
+    assert_eq!(due.unwrap().len(), 1);
 }
 
 #[tokio::test]

@@ -1,1 +1,693 @@
+//! What a verdict comes to, case by case. Rooms: `a` says nothing, `q` wants macros quarantined, `r`
+//! refuses them, and `j` rejects what cannot be scanned.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+
+use super::*;
+use crate::lifecycle::report::Letterhead;
+use crate::lifecycle::retry::Schedule;
+use crate::mail::measure::Aim;
+use crate::mail::{EngineReport, Identity, Language, Priority, Seen, SeenFile, Terms, Why, Wishes};
+use crate::spool::store::{OfLate, RecipientId, Told};
+
+const NOW: Timestamp = Timestamp::from_millis(1_795_345_200_000);
+const START: Timestamp = Timestamp::from_millis(1_795_000_000_000);
+
+fn table() -> RoutingTable {
+    let room = |letter: &str, scan: &str| {
+        format!(
+            "[[room]]\nid = \"{letter}\"\nname = \"Rom {letter}\"\nphone = \"1\"\n\
+             domains = [\"{letter}.test\"]\nnext_hops = [\"smtp://127.0.0.1:25\"]\n{scan}\n"
+        )
+    };
+    let text = [
+        room("a", ""),
+        room("q", "[room.scan]\nmacros = \"quarantine\""),
+        room("r", "[room.scan]\nmacros = \"refuse\""),
+        room("j", "[room.scan]\non_failure = \"reject\""),
+    ]
+    .concat();
+    RoutingTable::parse(&text, 7).unwrap().0
+}
+
+fn waiting(room: &str, number: u32, state: State, words: &str) -> Waiting {
+    Waiting {
+        id: RecipientId {
+            reference: Reference::from_number(5),
+            number,
+        },
+        recipient: Address::parse(&format!("vakt{number}@{room}.test")).unwrap(),
+        room: RoomId::new(room),
+        state,
+        attempts: 0,
+        of_late: OfLate::default(),
+        accepted_at: NOW,
+        waits_since: NOW,
+        next_attempt_at: NOW,
+        last_reply: Some(words.to_owned()),
+        told: Told::default(),
+        is_doubtful: false,
+        wishes: Wishes::default(),
+        terms: Terms::default(),
+        is_ours: false,
+        awaits_scan: state == State::Held,
+        sender: Some(Address::parse("leder@a.test").unwrap()),
+        sender_room: Some(RoomId::new("a")),
+        smtputf8: false,
+        eight_bit: false,
+        size: 10,
+        subject: None,
+        message_id: None,
+    }
+}
+
+/// `a unscanned`; of what is held, by whom: `a held-by-measure`, `a held-by-operator`.
+fn recipients(said: &[&str]) -> Vec<Waiting> {
+    let one = |(number, said): (usize, &&str)| {
+        let (room, state) = said.split_once(' ').unwrap();
+        let (state, words) = match state {
+            "held-by-measure" => (State::Held, "held: hold attachments (kari)"),
+            "held-by-operator" => (State::Held, "held by kari"),
+            word => (word.parse().unwrap(), ""),
+        };
+        waiting(room, u32::try_from(number).unwrap(), state, words)
+    };
+    said.iter().enumerate().map(one).collect()
+}
+
+fn inspection(verdict: Verdict, found: &[Rule]) -> Inspection {
+    let finding = |rule: &Rule| Finding {
+        rule: *rule,
+        what: rule.word().to_owned(),
+        attachment: Some("a.doc".to_owned()),
+    };
+    Inspection {
+        reports: vec![EngineReport {
+            engine: "clamd".to_owned(),
+            verdict: verdict.clone(),
+            identity: Identity::default(),
+            duration: Duration::ZERO,
+        }],
+        verdict,
+        findings: found.iter().map(finding).collect(),
+        duration: Duration::ZERO,
+        seen: Seen {
+            authors: Vec::new(),
+            subject: None,
+            files: vec![SeenFile {
+                name: "a.doc".to_owned(),
+                sha256: String::new(),
+            }],
+            has_attachments: true,
+        },
+    }
+}
+
+fn down() -> Verdict {
+    Verdict::Unscannable(Unscannable::before(Why::Down, "refused"))
+}
+
+fn infected() -> Verdict {
+    Verdict::Infected(vec![Malware::within("Eicar", "a.doc")])
+}
+
+fn measure(number: u64, aim: Aim) -> Measure {
+    Measure {
+        number,
+        reference: Reference::from_number(number),
+        aim,
+        opened_at: NOW,
+        by: "kari".to_owned(),
+        reason: Some("why".to_owned()),
+        until: NOW.after(Duration::from_secs(600)),
+        closed: None,
+    }
+}
+
+fn measures(aims: &[Aim]) -> Measures {
+    let numbered = (1..).zip(aims.iter().cloned());
+    Measures::new(numbered.map(|(number, aim)| measure(number, aim)).collect())
+}
+
+fn row() -> ScanRow {
+    ScanRow {
+        reference: Reference::from_number(5),
+        size: 10,
+        priority: Priority::ROUTINE,
+        attempts: 0,
+        stalls: 0,
+        reason: None,
+        held_by: None,
+        is_excused: false,
+    }
+}
+
+struct Case {
+    row: ScanRow,
+    recipients: Vec<Waiting>,
+    inspection: Inspection,
+    stalled: bool,
+    measures: Measures,
+}
+
+impl Case {
+    fn new(said: &[&str], verdict: Verdict) -> Self {
+        Self {
+            row: row(),
+            recipients: recipients(said),
+            inspection: inspection(verdict, &[]),
+            stalled: false,
+            measures: Measures::default(),
+        }
+    }
+
+    fn change(&self) -> Change {
+        let letterhead = Letterhead {
+            hostname: "relay.test".into(),
+            language: Language::En,
+        };
+        let schedule = Schedule {
+            retry: vec![Duration::from_secs(60)],
+            warn_after: Duration::from_secs(300),
+            give_up_after: Duration::from_secs(3_600),
+        };
+        let (table, actions) = (table(), Actions::default());
+        let guard = Guard {
+            now: NOW,
+            table: &table,
+            on_failure: OnFailure::Hold,
+            actions: &actions,
+            measures: &self.measures,
+        };
+        let occasion = Occasion {
+            now: NOW,
+            noise: 0,
+            schedule: &schedule,
+            letterhead: &letterhead,
+            table: &table,
+            content: None,
+            reports: [9, 10, 11].map(Reference::from_number),
+            redirect: None,
+            start: START,
+            up_for: Duration::from_secs(86_400),
+        };
+        let scan = Scanned {
+            row: &self.row,
+            recipients: &self.recipients,
+            trace: b"",
+            inspection: &self.inspection,
+            stalled: self.stalled,
+        };
+        scanned(&scan, &guard, &occasion)
+    }
+
+    /// Where each recipient ends, and what becomes of the scan.
+    fn outcome(&self) -> (Vec<&'static str>, &'static str) {
+        let change = self.change();
+        let state = |it: &Waiting| {
+            let mut steps = change.recipients.iter().filter(|step| step.id == it.id);
+            let step = steps.next();
+            assert!(steps.next().is_none(), "two steps for {}", it.recipient);
+            if let Some(step) = step {
+                assert!(step.from.contains(&it.state), "{}", it.recipient);
+            }
+            step.and_then(|step| step.to).unwrap_or(it.state).word()
+        };
+        let scan = match &change.scans[..] {
+            [ScanStep::Done { .. }] => "done",
+            [ScanStep::Again { due_at: None, .. }] => "asked for",
+            [ScanStep::Again { .. }] => "again",
+            [ScanStep::HeldBy { .. }] => "later",
+            other => panic!("{other:?}"),
+        };
+        (self.recipients.iter().map(state).collect(), scan)
+    }
+}
+
+#[test]
+fn a_verdict_leads_each_recipient_where_it_belongs() {
+    let hold = || Aim::HoldAttachments(None);
+    let hold_of_q = || Aim::HoldAttachments(Some(RoomId::new("q")));
+    let block = || Aim::File("a.doc".to_owned());
+    let text = || Aim::Exception(Scope::Text);
+    let all = || Aim::Exception(Scope::Everything);
+    let macros = &[Rule::Macros][..];
+    for (said, verdict, found, aims, expected, scan) in [
+        (
+            &["a unscanned"][..],
+            Verdict::Clean,
+            &[][..],
+            &[][..],
+            &["queued"][..],
+            "done",
+        ),
+        (
+            &["a unscanned"],
+            infected(),
+            &[],
+            &[],
+            &["quarantined"],
+            "done",
+        ),
+        (&["a unscanned"], down(), &[], &[], &["unscanned"], "again"),
+        // Once accepted, it is not refused any more.
+        (&["j unscanned"], down(), &[], &[], &["unscanned"], "again"),
+        (
+            &["a unscanned"],
+            infected(),
+            &[],
+            &[all()],
+            &["quarantined"],
+            "done",
+        ),
+        (&["a unscanned"], down(), &[], &[all()], &["queued"], "done"),
+        // It has an attachment.
+        (
+            &["a unscanned"],
+            down(),
+            &[],
+            &[text()],
+            &["unscanned"],
+            "again",
+        ),
+        // What a rule finds, room by room.
+        (
+            &["a unscanned"],
+            Verdict::Clean,
+            macros,
+            &[],
+            &["queued"],
+            "done",
+        ),
+        (
+            &["q unscanned"],
+            Verdict::Clean,
+            macros,
+            &[],
+            &["quarantined"],
+            "done",
+        ),
+        (
+            &["a unscanned", "q unscanned"],
+            Verdict::Clean,
+            macros,
+            &[],
+            &["queued", "quarantined"],
+            "done",
+        ),
+        (
+            &["a unscanned", "r unscanned"],
+            Verdict::Clean,
+            macros,
+            &[],
+            &["quarantined", "quarantined"],
+            "done",
+        ),
+        (
+            &["a unscanned"],
+            Verdict::Clean,
+            &[Rule::Eicar],
+            &[],
+            &["quarantined"],
+            "done",
+        ),
+        // What was caught for one room goes to no other without a verdict.
+        (
+            &["a unscanned", "q unscanned"],
+            down(),
+            macros,
+            &[],
+            &["unscanned", "quarantined"],
+            "again",
+        ),
+        (
+            &["a unscanned", "q unscanned"],
+            down(),
+            macros,
+            &[all()],
+            &["queued", "quarantined"],
+            "done",
+        ),
+        (
+            &["a held-by-operator", "q unscanned"],
+            down(),
+            macros,
+            &[],
+            &["held", "quarantined"],
+            "again",
+        ),
+        (
+            &["a unscanned", "q unscanned"],
+            Verdict::Clean,
+            macros,
+            &[hold()],
+            &["held", "quarantined"],
+            "later",
+        ),
+        // Blocks and holds.
+        (
+            &["a unscanned"],
+            Verdict::Clean,
+            &[],
+            &[block()],
+            &["quarantined"],
+            "done",
+        ),
+        (
+            &["a unscanned"],
+            down(),
+            &[],
+            &[block(), all()],
+            &["quarantined"],
+            "done",
+        ),
+        (
+            &["a unscanned"],
+            Verdict::Clean,
+            &[],
+            &[hold()],
+            &["held"],
+            "later",
+        ),
+        (
+            &["a unscanned", "q unscanned"],
+            Verdict::Clean,
+            &[],
+            &[hold_of_q()],
+            &["queued", "held"],
+            "later",
+        ),
+        (
+            &["a unscanned"],
+            down(),
+            &[],
+            &[hold(), all()],
+            &["held"],
+            "later",
+        ),
+        (
+            &["a unscanned"],
+            down(),
+            &[],
+            &[hold()],
+            &["unscanned"],
+            "again",
+        ),
+        (
+            &["a held-by-measure"],
+            Verdict::Clean,
+            &[],
+            &[],
+            &["queued"],
+            "done",
+        ),
+        (
+            &["a held-by-measure"],
+            Verdict::Clean,
+            &[],
+            &[hold()],
+            &["held"],
+            "later",
+        ),
+        (
+            &["a held-by-measure"],
+            down(),
+            &[],
+            &[],
+            &["unscanned"],
+            "again",
+        ),
+        (
+            &["a held-by-measure"],
+            infected(),
+            &[],
+            &[],
+            &["quarantined"],
+            "done",
+        ),
+        // What an operator holds stays held, unless there is malware in it.
+        (
+            &["a held-by-operator"],
+            Verdict::Clean,
+            &[],
+            &[],
+            &["held"],
+            "done",
+        ),
+        (
+            &["a held-by-operator"],
+            infected(),
+            &[],
+            &[],
+            &["quarantined"],
+            "done",
+        ),
+        (
+            &["a held-by-operator"],
+            down(),
+            &[],
+            &[],
+            &["held"],
+            "again",
+        ),
+        // It is scanned again when the exception is over.
+        (
+            &["a unscanned", "a held-by-operator"],
+            down(),
+            &[],
+            &[all()],
+            &["queued", "held"],
+            "later",
+        ),
+        // Nobody but a person lets out what was caught.
+        (
+            &["a quarantined"],
+            Verdict::Clean,
+            &[],
+            &[],
+            &["quarantined"],
+            "done",
+        ),
+        (
+            &["a quarantined"],
+            down(),
+            &[],
+            &[],
+            &["quarantined"],
+            "again",
+        ),
+        (
+            &["a quarantined"],
+            down(),
+            &[],
+            &[all()],
+            &["quarantined"],
+            "later",
+        ),
+        (
+            &["a quarantined", "a unscanned"],
+            Verdict::Clean,
+            &[],
+            &[],
+            &["quarantined", "queued"],
+            "done",
+        ),
+        // What is over stays so.
+        (
+            &["a delivered", "a cancelled", "a unscanned"],
+            infected(),
+            &[],
+            &[],
+            &["delivered", "cancelled", "quarantined"],
+            "done",
+        ),
+        (
+            &["a delivered", "a deferred"],
+            infected(),
+            &[],
+            &[],
+            &["delivered", "deferred"],
+            "done",
+        ),
+    ] {
+        let mut case = Case::new(said, verdict.clone());
+        case.inspection = inspection(verdict.clone(), found);
+        case.measures = measures(aims);
+        let (states, step) = case.outcome();
+        assert_eq!(
+            (&states[..], step),
+            (expected, scan),
+            "{said:?} {verdict} {found:?} {aims:?}"
+        );
+    }
+}
+
+#[test]
+fn nothing_without_a_verdict_is_queued_but_by_an_exception() {
+    let states = [
+        "unscanned",
+        "queued",
+        "deferred",
+        "held-by-measure",
+        "held-by-operator",
+        "quarantined",
+        "delivered",
+        "cancelled",
+    ];
+    let aims = [
+        Aim::HoldAttachments(None),
+        Aim::File("*.exe".to_owned()),
+        Aim::File("a.doc".to_owned()),
+        Aim::Exception(Scope::Text),
+    ];
+    for (first, second) in states
+        .iter()
+        .flat_map(|it| states.map(|other| (*it, other)))
+    {
+        for rooms in [["a", "q"], ["j", "r"], ["q", "q"]] {
+            for aim in &aims {
+                for stalls in [0, 4] {
+                    let said = [
+                        format!("{} {first}", rooms[0]),
+                        format!("{} {second}", rooms[1]),
+                    ];
+                    let said: Vec<&str> = said.iter().map(String::as_str).collect();
+                    let mut case = Case::new(&said, down());
+                    case.inspection = inspection(down(), &[Rule::Macros, Rule::Encrypted]);
+                    case.measures = measures(std::slice::from_ref(aim));
+                    case.row.stalls = stalls;
+                    case.stalled = true;
+                    case.row.held_by = Some(1);
+                    let change = case.change();
+                    let queued = change
+                        .recipients
+                        .iter()
+                        .any(|it| it.to == Some(State::Queued));
+                    assert!(!queued, "{said:?} {aim} {stalls}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_stalls_an_engine_five_times_waits_for_a_person() {
+    for (stalls, stalled, states, scan, alarms) in [
+        (3, true, ["unscanned"], "again", 0),
+        (4, true, ["held"], "asked for", 1),
+        // The engine answered nobody else either.
+        (4, false, ["unscanned"], "again", 0),
+    ] {
+        let mut case = Case::new(&["a unscanned"], down());
+        case.row.stalls = stalls;
+        case.stalled = stalled;
+        assert_eq!(
+            case.outcome(),
+            (states.to_vec(), scan),
+            "{stalls} {stalled}"
+        );
+        let events = case.change().events;
+        let alarm = events.iter().filter(|it| it.kind == EventKind::Alarm);
+        assert_eq!(alarm.count(), alarms);
+    }
+}
+
+#[test]
+fn a_scan_that_came_to_nothing_is_made_again_soon_and_then_every_fifteen_seconds() {
+    for (before, seconds) in [(0, 2), (1, 4), (2, 8), (3, 15), (400, 15)] {
+        let mut case = Case::new(&["a unscanned"], down());
+        case.row.attempts = before;
+        let change = case.change();
+        let [
+            ScanStep::Again {
+                due_at, attempts, ..
+            },
+        ] = &change.scans[..]
+        else {
+            panic!("{:?}", change.scans)
+        };
+        assert_eq!(*due_at, Some(NOW.after(Duration::from_secs(seconds))));
+        assert_eq!(*attempts, before + 1);
+    }
+}
+
+#[test]
+fn who_was_released_from_a_hold_is_excused_and_others_are_not() {
+    let mut case = Case::new(&["a unscanned", "q held-by-measure"], Verdict::Clean);
+    case.measures = measures(&[Aim::HoldAttachments(None)]);
+    case.row.is_excused = true;
+    assert_eq!(case.outcome(), (vec!["queued", "held"], "later"));
+    let mut infected_case = Case::new(&["a unscanned"], infected());
+    infected_case.row.is_excused = true;
+    assert_eq!(infected_case.outcome(), (vec!["quarantined"], "done"));
+}
+
+#[test]
+fn what_was_caught_says_what_and_its_sender_is_told() {
+    let change = Case::new(&["a unscanned", "q unscanned"], infected()).change();
+    let told: Vec<_> = change
+        .messages
+        .iter()
+        .map(|it| &it.recipients[0].address)
+        .collect();
+    assert_eq!(told, [&Address::parse("leder@a.test").unwrap()]);
+    let kinds: Vec<_> = change.events.iter().map(|it| it.kind).collect();
+    assert_eq!(
+        kinds,
+        [EventKind::Scanned, EventKind::Bounced, EventKind::Bounced]
+    );
+    assert_eq!(change.events[0].details.malware, ["Eicar in a.doc"]);
+    for step in &change.recipients {
+        let event = step.event.as_ref().unwrap();
+        assert_eq!(event.kind, EventKind::Quarantined);
+        assert_eq!(event.details.malware, ["Eicar in a.doc"]);
+        assert_eq!(event.details.engine.as_deref(), Some("clamd"));
+    }
+    let [caught] = &change.caught[..] else {
+        panic!()
+    };
+    assert_eq!(
+        (&*caught.malware, &*caught.engine),
+        ("Eicar in a.doc", "clamd")
+    );
+}
+
+#[test]
+fn what_is_scanned_again_waits_for_it_but_stays_where_a_person_put_it() {
+    let said = [
+        "a unscanned",
+        "a queued",
+        "a deferred",
+        "a held-by-measure",
+        "a held-by-operator",
+        "a quarantined",
+        "a delivered",
+        "a failed",
+        "a cancelled",
+    ];
+    let rows = recipients(&said);
+    let change = rescanned(&rows, "kari", Some("new signatures"), NOW);
+    let moved: Vec<u32> = change.recipients.iter().map(|it| it.id.number).collect();
+    assert_eq!(moved, [0, 1, 2, 3]);
+    for step in &change.recipients {
+        assert_eq!(step.to, Some(State::Unscanned));
+        assert_eq!(step.from, [rows[step.id.number as usize].state]);
+    }
+    assert_eq!((change.scans.len(), change.events.len()), (1, 1));
+    for (said, scans) in [
+        ("a quarantined", 1),
+        ("a held-by-operator", 1),
+        ("a delivered", 0),
+        ("a cancelled", 0),
+    ] {
+        let change = rescanned(&recipients(&[said]), "kari", None, NOW);
+        assert_eq!(
+            (change.recipients.len(), change.scans.len()),
+            (0, scans),
+            "{said}"
+        );
+    }
+    let mut ours = recipients(&["a queued"]);
+    ours[0].is_ours = true;
+    assert!(rescanned(&ours, "kari", None, NOW).scans.is_empty());
+}
