@@ -77,6 +77,7 @@ mod rooms;
 mod routes;
 mod scan_chance;
 mod scan_faults;
+mod scan_turns;
 mod scanning;
 mod secrets;
 mod smuggling;
