@@ -76,6 +76,8 @@ mod restart;
 mod rooms;
 mod routes;
 mod scan_chance;
+mod scan_crash;
+mod scan_engines;
 mod scan_faults;
 mod scan_turns;
 mod scanning;
