@@ -18,16 +18,19 @@ use super::Settings;
 use super::desk::{Claim, Desk, Job, Matter, Outcome, outcome};
 use super::inline::{Answer, Unfinished};
 use super::measures::Measures;
+use super::slots::{Slot, Slots};
 use crate::lifecycle::report::Letterhead;
 use crate::lifecycle::retry::Schedule;
 use crate::lifecycle::{self, Guard, Occasion, Ruling, Scanned};
-use crate::mail::{Content, OnFailure, Received, Reference, Timestamp, Verdict};
+use crate::mail::{Content, OnFailure, Priority, Received, Reference, Timestamp, Verdict};
 use crate::policy::table::RoutingTable;
 use crate::spool::Spool;
 use crate::spool::store::{Change, MessageRecord, ScanRow, ScanStep, StoreError};
 
 /// How often the store is asked for what is due.
 const LOOK: Duration = Duration::from_millis(250);
+/// As many of what is due are looked at for those that a place is kept for.
+const LOOKED_AT: usize = 500;
 /// The pause before the store is asked again for what it could not do.
 const WRITE_AGAIN: Duration = Duration::from_millis(100);
 /// For others to give memory back.
@@ -67,6 +70,7 @@ impl Gate {
         let mut tick = tokio::time::interval(LOOK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut under_way = JoinSet::new();
+        let places = Slots::new(self.settings.slots);
         loop {
             tokio::select! {
                 biased;
@@ -77,14 +81,17 @@ impl Gate {
                 _ = tick.tick() => {}
             }
             while under_way.try_join_next().is_some() {}
-            let places = self.places(under_way.len());
-            if places == 0 {
+            let most = self.most(under_way.len());
+            if most == 0 || places.are_taken() {
                 continue;
             }
-            match self.due(places).await {
-                Ok(due) => due.into_iter().for_each(|(claim, row)| {
+            match self.due(&places, most).await {
+                Ok(due) => due.into_iter().for_each(|(place, claim, row)| {
                     let gate = Arc::clone(&self);
-                    under_way.spawn(async move { gate.scan(claim, row).await });
+                    under_way.spawn(async move {
+                        gate.scan(claim, row).await;
+                        drop(place);
+                    });
                 }),
                 Err(fault) => tracing::warn!(%fault, "what is to be scanned cannot be read yet"),
             }
@@ -132,28 +139,34 @@ impl Gate {
         }
     }
 
-    /// How many more may be scanned now.
-    fn places(&self, under_way: usize) -> usize {
+    /// How many more may be scanned now, where there are places for them.
+    fn most(&self, under_way: usize) -> usize {
         let now = Timestamp::now();
         let is_excepted = self.measures.borrow().exception(now).is_some();
         match self.desk.trial_at() {
             // Nobody waits for an engine then.
-            _ if is_excepted => self.settings.slots.saturating_sub(under_way),
-            None => self.settings.slots.saturating_sub(under_way),
+            _ if is_excepted => usize::MAX,
+            None => usize::MAX,
             Some(at) if at <= Instant::now() => 1_usize.saturating_sub(under_way),
             Some(_) => 0,
         }
     }
 
-    async fn due(&self, places: usize) -> Result<Vec<(Claim, ScanRow)>, StoreError> {
+    async fn due(
+        &self,
+        places: &Slots,
+        most: usize,
+    ) -> Result<Vec<(Slot, Claim, ScanRow)>, StoreError> {
         // As many may be in hand already, here or before their 250.
-        let limit = places + self.desk.count_in_hand();
+        let limit = LOOKED_AT + self.desk.count_in_hand();
         let rows = self.spool.store().to_scan(Timestamp::now(), limit).await?;
         let claimed = rows.into_iter().filter_map(|row| {
             let claim = self.desk.claim(row.reference)?;
-            Some((claim, row))
+            let size = usize::try_from(row.size).unwrap_or(usize::MAX);
+            let place = places.try_take(row.priority > Priority::ROUTINE, size)?;
+            Some((place, claim, row))
         });
-        Ok(claimed.take(places).collect())
+        Ok(claimed.take(most).collect())
     }
 
     async fn scan(&self, claim: Claim, row: ScanRow) {
