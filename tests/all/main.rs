@@ -74,6 +74,7 @@ mod reports;
 mod restart;
 mod rooms;
 mod routes;
+mod scan_status;
 mod scanning;
 mod secrets;
 mod smuggling;
