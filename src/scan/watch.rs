@@ -172,8 +172,10 @@ impl<'a> Watched<'a> {
                 self.look_at_signatures();
             }
             if test_at <= Instant::now() && self.engine.trial_at().is_none() {
-                self.test().await;
-                test_at = Instant::now() + self.settings.self_test;
+                // What came to nothing is made up for as soon as the engine is back.
+                if self.test().await {
+                    test_at = Instant::now() + self.settings.self_test;
+                }
             }
             self.look_at_health();
             self.write().await;
@@ -188,12 +190,13 @@ impl<'a> Watched<'a> {
             || self.engine.answers(self.spool.next_reference()).await
     }
 
-    async fn test(&self) {
+    /// Whether it has come to anything.
+    async fn test(&self) -> bool {
         let verdict = self.engine.probe(test_file()).await;
         let is_silent = failure(&verdict).is_some();
         if is_silent && !self.ask_harmless().await {
-            // That is an engine that is down, or about to be.
-            return;
+            // That is an engine that is down.
+            return false;
         }
         let (test, reason) = judged(&verdict);
         let was_alarm = self.with(|seen| {
@@ -220,6 +223,7 @@ impl<'a> Watched<'a> {
             }
             (false, true) => {}
         }
+        true
     }
 
     fn look_at_health(&self) {
@@ -417,5 +421,45 @@ async fn ask_one(settings: &EngineSettings, with_test: bool) -> Asked {
     Asked {
         found: with_test.then_some(matches!(verdict, Verdict::Infected(_))),
         row,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::{Unscannable, Why};
+
+    #[test]
+    fn a_time_in_the_future_is_no_age() {
+        let now = Timestamp::from_millis(1_800_000_000_000);
+        let hour = Duration::from_secs(3600);
+        for (at, expected) in [
+            (Some(now.before(hour)), Age::Known(hour)),
+            (Some(now), Age::Known(Duration::ZERO)),
+            (Some(now.after(hour)), Age::Unknown),
+            (None, Age::Unknown),
+        ] {
+            assert_eq!(age(at, now), expected, "{at:?}");
+        }
+    }
+
+    #[test]
+    fn only_a_finding_passes() {
+        let too_large = Unscannable::during(Why::TooLarge, "");
+        for (verdict, expected) in [
+            (Verdict::Infected(Vec::new()), Test::Found),
+            (Verdict::Clean, Test::Clean),
+            (Verdict::Unscannable(too_large), Test::Neither),
+        ] {
+            assert_eq!(judged(&verdict).0, expected, "{verdict:?}");
+        }
+    }
+
+    #[test]
+    fn the_test_file_is_attached_as_it_is() {
+        let specimen = test_file();
+        let files: Vec<_> = specimen.parts.iter().map(|it| &*it.name).collect();
+        assert_eq!(files, ["eicar.com"]);
+        assert!(specimen.parts.iter().all(|it| it.bytes.len() == 68));
     }
 }

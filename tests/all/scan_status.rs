@@ -3,8 +3,10 @@
 use ilbud::mail::Reference;
 use serde_json::Value;
 
+use crate::clamav::Clamd;
 use crate::client::{letter, vakt};
 use crate::fake_scanner::FakeScanner;
+use crate::peer;
 use crate::relay::{Relay, Setup, column};
 use crate::wait;
 
@@ -211,4 +213,27 @@ fn that_there_is_no_engine_is_said_only_where_there_is_none() {
     assert!(!with.log().contains("only the built-in rules scan"));
     assert!(with.log().contains("Messages are scanned by clamd."));
     assert!(!said(&with).contains("only the built-in rules scan"));
+}
+
+#[test]
+fn real_engines_find_the_test_file() {
+    if !peer::all_here(&["clamd", "clamscan"]) {
+        return;
+    }
+    let clamd = Clamd::start();
+    let signatures = clamd.socket().with_file_name("signatures");
+    let settings = format!(
+        "[[scan.engine]]\nkind = \"clamd\"\naddress = \"{}\"\n\
+         [[scan.engine]]\nkind = \"command\"\nname = \"clamscan\"\n\
+         command = [\"clamscan\", \"--no-summary\", \"--database={}\", \"{{files}}\"]\n\
+         infected = [1]\ndown = [2]\nversion = [\"clamscan\", \"--version\"]\n",
+        clamd.socket().display(),
+        signatures.display(),
+    );
+    let relay = Setup::three_rooms().settings(&settings).prepare();
+    let rows = relay.rows(&["scan", "test"]);
+    assert_eq!(column(&rows, "engine"), ["clamd", "clamscan"]);
+    assert_eq!(column(&rows, "self_test"), ["found", "found"]);
+    let rows = relay.rows(&["scan", "status"]);
+    assert_eq!(column(&rows[..2], "up"), ["true", "true"], "{rows:?}");
 }

@@ -15,10 +15,10 @@ use ilbud::mail::{
     StationKind, Terms, Timestamp, Wishes,
 };
 use ilbud::spool::sqlite::{Settings, Sqlite};
-use ilbud::spool::store::Credential;
 use ilbud::spool::store::{
-    Change, NewMessage, NewRecipient, NextLook, OfLate, Portion, RecipientChange, RecipientId,
-    Revision, Search, Shift, Store, StoreError, Told, WaitingFilter, WaitingOrder,
+    Change, Credential, EngineRow, NewMessage, NewRecipient, NewScan, NextLook, OfLate, Portion,
+    RecipientChange, RecipientId, Revision, ScanQueue, ScanStep, Search, Shift, Store, StoreError,
+    Told, WaitingFilter, WaitingOrder,
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
