@@ -622,6 +622,12 @@ address = "127.0.0.1:2525"
             ("[delivery]\nwarn_after = \"0s\"", "line 11: \"warn_after\": must be more than nothing"),
             ("[delivery.timeouts]\nfinaldot = \"1m\"", "line 11: unknown key \"finaldot\" in [delivery.timeouts]; did you mean \"final_dot\"?"),
             ("[delivery.timeouts]\nconnect = \"0s\"", "line 11: \"connect\": must be more than nothing"),
+            ("[scan]\ninline_deadlin = \"5s\"", "line 11: unknown key \"inline_deadlin\" in [scan]; did you mean \"inline_deadline\"?"),
+            ("[scan]\non_failure = \"deliver\"", "line 11: \"on_failure\": \"deliver\" is not known; it is one of hold, reject"),
+            ("[scan]\nslots = 0", "line 11: \"slots\": must be from 1 to 1000"),
+            ("[scan]\nquarantine = \"0s\"", "line 11: \"quarantine\": must be more than nothing"),
+            ("[scan]\nsignature_max_age = \"0s\"", "line 11: \"signature_max_age\": must be more than nothing"),
+            ("[scan]\nself_test = \"0s\"", "line 11: \"self_test\": must be more than nothing"),
             ("[scan.rules]\nmacro = \"mark\"", "line 11: unknown key \"macro\" in [scan.rules]; did you mean \"macros\"?"),
             ("[scan.rules]\neicar = \"pass\"", "line 11: \"eicar\": \"pass\" is not known; it is one of mark, quarantine, refuse"),
             ("[scan.rules]\nblocked_hashes = [\"ab\"]", "line 11: \"blocked_hashes\": \"ab\" is no SHA-256: it has 64 hexadecimal digits"),
@@ -644,6 +650,22 @@ address = "127.0.0.1:2525"
             .map(|(more, _)| format!("{more}\n"))
             .collect();
         assert!(parse(&with(&all)).is_err());
+    }
+
+    #[test]
+    fn engines_are_taken_as_the_contract_shows_them() {
+        let settings = parse(&with(
+            "[scan]\ninline_deadline = \"10s\"\non_failure = \"hold\"\n\
+             [[scan.engine]]\nkind = \"clamd\"\naddress = \"/run/clamav/clamd.ctl\"\n\
+             [[scan.engine]]\nkind = \"icap\"\nurl = \"icap://127.0.0.1:1344/avscan\"\n\
+             [[scan.engine]]\nkind = \"command\"\ncommand = [\"uvscan\", \"--secure\", \"{file}\"]\n\
+             clean = [0]\ninfected = [13]\n",
+        ))
+        .unwrap();
+        let engines = settings.scan.engines.iter();
+        let names: Vec<_> = engines.map(|it| (it.kind.word(), &*it.name)).collect();
+        let kinds = ["clamd", "icap", "command"];
+        assert_eq!(names, kinds.map(|kind| (kind, kind)));
     }
 
     #[test]

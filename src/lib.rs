@@ -13,13 +13,15 @@
 //! 3. [`smtp`] turns bytes into an envelope: `command` reads a line, `data` the message, `session`
 //!    is the state machine, all pure; `server` and `visit` own sockets and deadlines and obey it.
 //! 4. [`policy`] decides: who may send, to whom, and where it goes, by the routing table alone.
-//! 5. [`lifecycle`] says what may become of a message: each move is a `Change`, with its events and
+//! 5. [`scan`] asks the built-in rules and every engine for a verdict, before the 250 for as long as the
+//!    sender waits, and after it otherwise: nothing is delivered without one. `watch` looks after the engines.
+//! 6. [`lifecycle`] says what may become of a message: each move is a `Change`, with its events and
 //!    any report to the sender.
-//! 6. [`spool`] is the only memory. Nothing says 250 without the `Receipt` of a commit.
-//! 7. [`queue`] gives each room its lane of workers, the urgent first, and a door that is shut while
+//! 7. [`spool`] is the only memory. Nothing says 250 without the `Receipt` of a commit.
+//! 8. [`queue`] gives each room its lane of workers, the urgent first, and a door that is shut while
 //!    nobody at its next hops can be spoken with; [`delivery`] makes one attempt, and turns a hop's
-//!    trouble into an outcome, which goes back to 5.
-//! 8. [`ops`] is what people may do to all this, for the command line now and a console later.
+//!    trouble into an outcome, which goes back to 6.
+//! 9. [`ops`] is what people may do to all this, for the command line now and a console later.
 //!
 //! Beside the road: [`limits`] (how much one client may send), [`credential`] (what is kept in the place
 //! of a password), [`tls`] (certificates), [`stamp`] (whether a file has changed), [`secrecy`] (whether
@@ -34,8 +36,9 @@ pub mod ops;
 
 pub mod smtp;
 
-pub mod queue;
 pub mod scan;
+
+pub mod queue;
 
 pub mod delivery;
 pub mod spool;

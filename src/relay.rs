@@ -340,7 +340,7 @@ async fn measures_in_force(spool: &Spool) -> Measures {
 }
 
 async fn watch_engines(gate: Arc<Gate>) {
-    scan::watch(&gate.desk, &gate.spool).await;
+    scan::watch(&gate.desk, &gate.spool, &gate.settings).await;
 }
 
 fn half_of_the_processors() -> usize {

@@ -1,4 +1,4 @@
-//! `ilbud check`: settings, certificates, routing table and store; every mistake at once.
+//! `ilbud check`: settings, certificates, routing table, store and engines; every mistake at once.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use super::{AS_ROOT, Failure, NO_ENGINE, certs, exposed_table, is_root, print};
 use crate::config::{self, Settings};
 use crate::delivery::trust::{self, Doubt, Trust};
 use crate::mail::Timestamp;
-use crate::ops::{routes, workstations};
+use crate::ops::{routes, scan, workstations};
 use crate::policy::table::{Fault, NextHop, RoutingTable};
 use crate::smtp::server::ListenerTls;
 use crate::spool::sqlite::Sqlite;
@@ -44,7 +44,9 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
 }
 
 fn check_parts(config: &Path, settings: &Settings, findings: &mut Findings) -> Result<(), Failure> {
-    findings.warnings.push(NO_ENGINE.to_owned());
+    let engines = &settings.scan.engines;
+    let no_engine = engines.is_empty().then(|| NO_ENGINE.to_owned());
+    findings.warnings.extend(no_engine);
     findings
         .warnings
         .extend(is_root().then(|| AS_ROOT.to_owned()));
@@ -53,7 +55,12 @@ fn check_parts(config: &Path, settings: &Settings, findings: &mut Findings) -> R
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(check_store(config, settings, findings));
+    runtime.block_on(async {
+        check_store(config, settings, findings).await;
+        let engines = scan::check(&settings.scan, Timestamp::now()).await;
+        findings.mistakes.extend(engines.mistakes);
+        findings.warnings.extend(engines.warnings);
+    });
     Ok(())
 }
 

@@ -31,8 +31,7 @@ use crate::spool::sqlite::Sqlite;
 use crate::spool::store::{Store, StoreError};
 
 /// What `serve` and `check` say, and go on.
-const NO_ENGINE: &str =
-    "no [[scan.engine]]: attachments are not looked at; scanning comes with a later version";
+const NO_ENGINE: &str = "no [[scan.engine]]: only the built-in rules scan (README, \"Scanning\")";
 
 /// What both say where root runs them.
 const AS_ROOT: &str = "this runs as root, which it never needs: start it as a user of its own (README, \"Install as a service\")";
@@ -55,7 +54,7 @@ pub struct Cli {
 enum Command {
     /// Run the relay
     Serve,
-    /// Check settings, certificates, routing table and store; say every mistake at once
+    /// Check settings, certificates, routing table, store and engines; say every mistake at once
     Check,
     /// The routing table
     #[command(subcommand)]
@@ -177,9 +176,9 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Quarantine(command) => on_store(config, async |store, settings| {
             quarantine::run(command, store, settings).await
         }),
-        Command::Scan(command) => {
-            on_store(config, async |store, _| scan::run(command, store).await)
-        }
+        Command::Scan(command) => on_store(config, async |store, settings| {
+            scan::run(command, store, settings).await
+        }),
         Command::Outbreak(command) => {
             on_store(config, async |store, _| outbreak::run(command, store).await)
         }

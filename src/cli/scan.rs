@@ -1,4 +1,4 @@
-//! `ilbud scan`: exceptions from scanning.
+//! `ilbud scan`: how the engines stand, a self-test, and exceptions from scanning.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,9 +6,11 @@ use std::time::Duration;
 use clap::Subcommand;
 
 use super::{Failure, operator, outbreak as measures, print};
+use crate::config::Settings;
 use crate::mail::Timestamp;
 use crate::mail::measure::{Aim, Scope};
 use crate::ops::outbreak::{self, Kind, Order};
+use crate::ops::scan::{self, EngineStatus};
 use crate::spool::store::Store;
 
 #[derive(Debug, Subcommand)]
@@ -16,6 +18,16 @@ pub(super) enum Command {
     /// For a while: deliver what cannot be scanned
     #[command(subcommand)]
     Exception(Exception),
+    /// How the engines stand, and what waits for its scan
+    Status {
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let each engine look at the test file of EICAR, now
+    Test {
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -51,8 +63,16 @@ pub(super) enum Exception {
     },
 }
 
-pub(super) async fn run(command: &Command, store: Arc<dyn Store>) -> Result<(), Failure> {
-    let Command::Exception(exception) = command;
+pub(super) async fn run(
+    command: &Command,
+    store: Arc<dyn Store>,
+    settings: Settings,
+) -> Result<(), Failure> {
+    let exception = match command {
+        Command::Exception(exception) => exception,
+        Command::Status { json } => return status(&store, &settings, *json).await,
+        Command::Test { json } => return test(&settings, *json).await,
+    };
     match exception {
         Exception::Open {
             length,
@@ -69,6 +89,90 @@ pub(super) async fn run(command: &Command, store: Arc<dyn Store>) -> Result<(), 
         Exception::Close { numbers } if numbers.is_empty() => close_all(&store).await,
         Exception::Close { numbers } => measures::end(&store, Kind::Exception, numbers).await,
         Exception::List { all, json } => measures::list(&store, Kind::Exception, *all, *json).await,
+    }
+}
+
+async fn status(store: &Arc<dyn Store>, settings: &Settings, json: bool) -> Result<(), Failure> {
+    let status = scan::status(store, &settings.scan, Timestamp::now()).await?;
+    if json {
+        status.engines.iter().try_for_each(print::json)?;
+        return Ok(print::json(&status.summary)?);
+    }
+    print_engines(&status.engines)?;
+    let summary = &status.summary;
+    let seen = match summary.seen_at {
+        Some(at) => format!("As the running relay saw it at {}.", print::local(at)),
+        None => "No relay runs, or it has no engine: this is what the engines say now.".to_owned(),
+    };
+    print::line(format_args!("{seen}"))?;
+    let oldest = summary.oldest_at.map(|at| {
+        let age = Timestamp::now().since(at);
+        format!("; the oldest for {}", print::span(age))
+    });
+    print::line(format_args!(
+        "Waiting for their scan: {} messages, {} of them urgent, {} only until somebody asks{}.",
+        summary.queue,
+        summary.urgent,
+        summary.poison,
+        oldest.unwrap_or_default()
+    ))?;
+    if summary.exceptions > 0 {
+        measures::list(store, Kind::Exception, false, false).await?;
+    }
+    Ok(())
+}
+
+fn print_engines(engines: &[EngineStatus]) -> Result<(), Failure> {
+    if engines.is_empty() {
+        let line = "There is no [[scan.engine]]: only the built-in rules scan.";
+        return Ok(print::line(format_args!("{line}"))?);
+    }
+    let heads = [
+        "engine",
+        "kind",
+        "is",
+        "since",
+        "version",
+        "signatures",
+        "age",
+        "self-test",
+        "p50",
+        "p99",
+        "reason",
+    ];
+    let rows: Vec<_> = engines.iter().map(row).collect();
+    Ok(print::table(&heads, &rows)?)
+}
+
+fn row(it: &EngineStatus) -> Vec<String> {
+    let text = |it: &Option<String>| it.clone().unwrap_or_default();
+    let span = |seconds| print::span(Duration::from_secs(seconds));
+    let millis = |it: Option<u64>| it.map(|it| format!("{it} ms")).unwrap_or_default();
+    let tested = it.self_tested_at.map(print::local);
+    vec![
+        it.engine.clone(),
+        it.kind.clone(),
+        if it.up { "up" } else { "down" }.to_owned(),
+        print::local(it.since),
+        text(&it.version),
+        text(&it.signatures),
+        it.signature_age_s.map_or("unknown".to_owned(), span),
+        format!("{} {}", text(&it.self_test), tested.unwrap_or_default()),
+        millis(it.p50_ms),
+        millis(it.p99_ms),
+        text(&it.reason),
+    ]
+}
+
+async fn test(settings: &Settings, json: bool) -> Result<(), Failure> {
+    let (engines, faults) = scan::test(&settings.scan, Timestamp::now()).await;
+    match json {
+        true => engines.iter().try_for_each(print::json)?,
+        false => print_engines(&engines)?,
+    }
+    match faults.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::of(faults)),
     }
 }
 

@@ -19,6 +19,7 @@ use crate::ops::routes::{self, Proposal};
 use crate::policy::decide;
 use crate::policy::table::{Room, RoutingTable};
 use crate::relay::{self, Relay};
+use crate::scan::EngineSettings;
 use crate::spool::sqlite::Sqlite;
 use crate::spool::store::Store;
 
@@ -125,7 +126,10 @@ async fn serve(config: &Path, settings: Settings) -> Result<(), Failure> {
         ));
     }
     import_routes(config, &store).await?;
-    tracing::warn!("{NO_ENGINE}");
+    if settings.scan.engines.is_empty() {
+        tracing::warn!("{NO_ENGINE}");
+    }
+    let engines: Vec<String> = settings.scan.engines.iter().map(engine).collect();
     if is_root() {
         tracing::warn!("{AS_ROOT}");
     }
@@ -142,7 +146,7 @@ async fn serve(config: &Path, settings: Settings) -> Result<(), Failure> {
     let relay = Relay::start(settings, store, table)
         .await
         .map_err(Failure::new)?;
-    print_welcome(config, &relay)?;
+    print_welcome(config, &relay, &engines)?;
     relay.run(stop).await.map_err(Failure::new)
 }
 
@@ -182,11 +186,25 @@ fn program() -> String {
         .unwrap_or_else(|| "ilbud".to_owned())
 }
 
-fn print_welcome(config: &Path, relay: &Relay) -> Result<(), Failure> {
+/// Its name, and its kind where that is another word.
+fn engine(engine: &EngineSettings) -> String {
+    match engine.kind.word() {
+        kind if kind == engine.name => kind.to_owned(),
+        kind => format!("{} ({kind})", engine.name),
+    }
+}
+
+fn print_welcome(config: &Path, relay: &Relay, engines: &[String]) -> Result<(), Failure> {
     tell(format_args!(""));
     for (name, address, tls) in relay.listeners() {
         tell(format_args!(
             "Ilbud listens on {address} ({name}, TLS {tls})."
+        ));
+    }
+    if !engines.is_empty() {
+        tell(format_args!(
+            "Messages are scanned by {}.",
+            engines.join(", ")
         ));
     }
     let option = match config == Path::new(DEFAULT_CONFIG) {

@@ -55,6 +55,14 @@ pub(super) fn read(mut table: Table<'_>) -> Settings {
             .take("quarantine")
             .and_then(Value::positive_duration)
             .unwrap_or(default.quarantine),
+        signature_max_age: table
+            .take("signature_max_age")
+            .and_then(Value::positive_duration)
+            .unwrap_or(default.signature_max_age),
+        self_test: table
+            .take("self_test")
+            .and_then(Value::positive_duration)
+            .unwrap_or(default.self_test),
         rules: table.table("rules").map(rules::read).unwrap_or_default(),
         engines: engines(&mut table),
     }

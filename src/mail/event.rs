@@ -92,6 +92,8 @@ words! {
         Viewed = "viewed",
         /// Somebody should look at this now; `reason` says at what.
         Alarm = "alarm",
+        /// What an alarm was about is well again; `reason` says what.
+        AllClear = "all clear",
         Delivered = "delivered",
         Deferred = "deferred",
         /// The next hop vanished after the final dot: it may have the message.

@@ -10,4 +10,5 @@ pub mod outbreak;
 pub mod quarantine;
 pub mod queue;
 pub mod routes;
+pub mod scan;
 pub mod workstations;

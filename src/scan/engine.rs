@@ -27,7 +27,7 @@ const TIMES: usize = 1000;
 /// What an engine has on top of its deadline for each MiB.
 const PER_MIB: Duration = Duration::from_secs(1);
 /// What an engine is asked in order to see whether it answers for others.
-const HARMLESS: &[u8] = b"Subject: Do you answer?\r\n\r\nThis message is harmless.\r\n";
+pub(super) const HARMLESS: &[u8] = b"Subject: Do you answer?\r\n\r\nThis message is harmless.\r\n";
 /// A scan that takes longer than this when the engine comes back is lost.
 const LOST: Duration = Duration::from_secs(5);
 /// For an answer to who it is, and to whether it answers.
@@ -90,6 +90,10 @@ impl Engine {
         }
     }
 
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     fn health(&self) -> MutexGuard<'_, Health> {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -131,6 +135,11 @@ impl Engine {
             () = sleep(patience) => given_up(format!("within {} s", patience.as_secs_f32())),
             () = self.returned() => given_up("before it was down, and does so again".to_owned()),
         }
+    }
+
+    /// What it says to this, without any bearing on its health and its times.
+    pub(super) async fn probe(&self, specimen: Specimen) -> Verdict {
+        self.ask(Arc::new(specimen)).await
     }
 
     /// Ready when it comes back from being down, and has had time to answer all the same: what it was
@@ -226,8 +235,8 @@ impl Engine {
         self.health().down.as_ref().map(|it| it.trial_at)
     }
 
-    /// Asks who it is; an engine that is down and says so is asked for a scan too.
-    pub(super) async fn identify(&self, name: Reference) {
+    /// Asks who it is; an engine that is down and says so is asked for a scan too. Whether it said it.
+    pub(super) async fn identify(&self, name: Reference) -> bool {
         match timeout(IDENTIFY, self.scanner.identify()).await {
             Ok(Ok(identity)) => {
                 let is_down = {
@@ -238,12 +247,14 @@ impl Engine {
                 if is_down {
                     self.answers(name).await;
                 }
+                return true;
             }
             Ok(Err(why)) => {
                 tracing::debug!(engine = self.name, why, "the engine does not say who it is");
             }
             Err(_) => tracing::debug!(engine = self.name, "the engine does not say who it is"),
         }
+        false
     }
 
     pub(super) fn standing(&self) -> Standing {
@@ -268,7 +279,7 @@ impl Engine {
 }
 
 /// Why it gave no answer; `None` where it did. That something is too large, or locked, is an answer.
-fn failure(verdict: &Verdict) -> Option<&Unscannable> {
+pub(super) fn failure(verdict: &Verdict) -> Option<&Unscannable> {
     match verdict {
         Verdict::Unscannable(why) => {
             matches!(why.why, Why::Down | Why::Timeout | Why::Broken).then_some(why)

@@ -32,7 +32,7 @@ pub use engine::Standing;
 pub use gate::Gate;
 pub use inline::{Answer, Unfinished};
 pub use specimen::{Part, Specimen};
-pub use watch::watch;
+pub use watch::{Asked, ask, watch};
 
 /// What is being found out.
 pub type Answering<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -93,6 +93,10 @@ pub struct Settings {
     pub slots: usize,
     /// How long what was caught is kept.
     pub quarantine: Duration,
+    /// Signatures older than this are an alarm.
+    pub signature_max_age: Duration,
+    /// How often each engine has to find the test file of EICAR.
+    pub self_test: Duration,
     pub rules: rules::Settings,
     /// All of them must say clean. None: only the built-in rules scan.
     pub engines: Vec<EngineSettings>,
@@ -105,6 +109,8 @@ impl Default for Settings {
             on_failure: OnFailure::Hold,
             slots: 16,
             quarantine: Duration::from_secs(30 * 86_400),
+            signature_max_age: Duration::from_secs(48 * 3600),
+            self_test: Duration::from_secs(3600),
             rules: rules::Settings::default(),
             engines: Vec::new(),
         }

@@ -638,6 +638,35 @@ pub struct Standing {
     pub attachments: Vec<Attachment>,
 }
 
+/// How an engine stands, as the running relay knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineRow {
+    pub engine: String,
+    pub kind: String,
+    /// Why it is down; `None`: it is up.
+    pub down: Option<String>,
+    /// Up or down since then.
+    pub since: Timestamp,
+    pub version: Option<String>,
+    pub signatures: Option<String>,
+    pub signatures_at: Option<Timestamp>,
+    /// How the last self-test ended, in words, and when.
+    pub self_test: Option<(String, Timestamp)>,
+    pub p50_ms: Option<u64>,
+    pub p99_ms: Option<u64>,
+}
+
+/// What waits for its scan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ScanQueue {
+    /// Messages in all; urgent ones among them; and those that are scanned again only when somebody asks.
+    pub waiting: u64,
+    pub urgent: u64,
+    pub poison: u64,
+    /// When the oldest was accepted.
+    pub oldest_at: Option<Timestamp>,
+}
+
 /// A database that keeps mail. See the module's header for what every verb promises.
 pub trait Store: Send + Sync + fmt::Debug {
     /// Writes a message durably: when this is ready with `Ok`, the message is on stable storage.
@@ -689,6 +718,11 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn end_holds(&self, in_force: Vec<u64>, now: Timestamp) -> Pending<()>;
     /// How many wait for a scan, whether it is due or not.
     fn unscanned(&self) -> Pending<u64>;
+    fn scan_queue(&self) -> Pending<ScanQueue>;
+    /// How the engines stand at `at`, in the place of what was said before.
+    fn engines_stand(&self, at: Timestamp, engines: Vec<EngineRow>) -> Pending<()>;
+    /// What was said last, and when; nothing where no relay with engines ever ran.
+    fn engines(&self) -> Pending<Vec<(Timestamp, EngineRow)>>;
     /// What is in quarantine, newest first; or only one message.
     fn quarantined(
         &self,

@@ -45,9 +45,25 @@ fn systemd_finds_the_unit_sound_and_tight() {
     assert!(!words.contains("ilbud.service:"), "{words}");
 }
 
+/// Programs that look at the message on stdin, and at a file, within limits.
+const ENGINES: &str = r#"
+[[scan.engine]]
+kind = "command"
+name = "stdin"
+command = ["cat"]
+[[scan.engine]]
+kind = "command"
+name = "file"
+command = ["cat", "{file}"]
+memory = "1 GiB"
+cpu = "10s"
+"#;
+
 fn with_a_dead_room_c() -> Setup {
     let nobody = format!("smtp://127.0.0.1:{}", free_port());
-    Setup::from_a_to("maildir:mail/b").room("c", &nobody)
+    Setup::from_a_to("maildir:mail/b")
+        .room("c", &nobody)
+        .settings(ENGINES)
 }
 
 /// A full day in short: TLS, mail taken and delivered, a look into the log, and the end.

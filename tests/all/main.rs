@@ -82,6 +82,7 @@ mod scan_chance;
 mod scan_crash;
 mod scan_engines;
 mod scan_faults;
+mod scan_status;
 mod scan_turns;
 mod scanning;
 mod secrets;

@@ -17,9 +17,9 @@ use ilbud::mail::{
 use ilbud::spool::sqlite::{Settings, Sqlite};
 use ilbud::spool::store::Credential;
 use ilbud::spool::store::{
-    Caught, Change, NewMessage, NewRecipient, NewScan, NextLook, OfLate, Portion, RecipientChange,
-    RecipientId, Revision, ScanStep, Search, Shift, Store, StoreError, Told, WaitingFilter,
-    WaitingOrder,
+    Caught, Change, EngineRow, NewMessage, NewRecipient, NewScan, NextLook, OfLate, Portion,
+    RecipientChange, RecipientId, Revision, ScanQueue, ScanStep, Search, Shift, Store, StoreError,
+    Told, WaitingFilter, WaitingOrder,
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
@@ -1703,4 +1703,71 @@ async fn what_is_finished_is_scanned_no_more() {
             assert_eq!(store.unscanned().await.unwrap(), left, "{keep_bodies:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn how_the_engines_stand_is_what_was_said_last() {
+    let (store, _folder) = store();
+    assert!(store.engines().await.unwrap().is_empty());
+    let down = EngineRow {
+        engine: "uvscan".to_owned(),
+        kind: "command".to_owned(),
+        down: Some("it is gone".to_owned()),
+        since: NOW,
+        version: None,
+        signatures: None,
+        signatures_at: None,
+        self_test: None,
+        p50_ms: None,
+        p99_ms: None,
+    };
+    let up = EngineRow {
+        engine: "clamd".to_owned(),
+        kind: "clamd".to_owned(),
+        down: None,
+        version: Some("ClamAV 1.4.3".to_owned()),
+        signatures: Some("27600".to_owned()),
+        signatures_at: Some(later(1)),
+        self_test: Some(("found".to_owned(), later(2))),
+        p50_ms: Some(3),
+        p99_ms: Some(40),
+        ..down.clone()
+    };
+    let both = vec![up.clone(), down.clone()];
+    store.engines_stand(later(3), both).await.unwrap();
+    let told = store.engines().await.unwrap();
+    assert_eq!(told, [(later(3), up), (later(3), down.clone())]);
+    store
+        .engines_stand(later(4), vec![down.clone()])
+        .await
+        .unwrap();
+    assert_eq!(store.engines().await.unwrap(), [(later(4), down)]);
+}
+
+#[tokio::test]
+async fn what_waits_for_its_scan_is_counted() {
+    let (store, _folder) = store();
+    assert_eq!(store.scan_queue().await.unwrap(), ScanQueue::default());
+    for (number, level) in [(7, 0), (8, 4), (9, 0)] {
+        let mut message = urgent(message(number, &["b"]), level);
+        message.scan = Some(NewScan {
+            due_at: NOW,
+            held_by: None,
+        });
+        store.accept(message).await.unwrap();
+    }
+    let poison = Change {
+        scans: vec![ScanStep::Again {
+            reference: reference(9),
+            due_at: None,
+            attempts: 5,
+            stalls: 5,
+            reason: "it stalls".to_owned(),
+        }],
+        ..Change::default()
+    };
+    store.apply(Arc::new(poison)).await.unwrap();
+    let queue = store.scan_queue().await.unwrap();
+    assert_eq!((queue.waiting, queue.urgent, queue.poison), (3, 1, 1));
+    assert!(queue.oldest_at.is_some());
 }

@@ -30,7 +30,7 @@ const LETTERS: usize = 20;
 
 /// In two halves, or this file would be found. EICAR has a file begin with it; within another file it
 /// does as much harm, which is none, and some engines find it there.
-const EICAR: [&[u8]; 2] = [
+pub(super) const EICAR: [&[u8]; 2] = [
     br"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD-",
     b"ANTIVIRUS-TEST-FILE!$H+H*",
 ];

@@ -7,6 +7,7 @@
 
 mod credentials;
 mod disk;
+mod engines;
 mod outbreak;
 mod read;
 mod scans;
@@ -27,9 +28,10 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, functions::FunctionFlags};
 use tokio::sync::watch;
 
 use super::store::{
-    Applied, CaughtMessage, Change, Credential, Hunt, Known, LogRow, LoggedEvent, MessageRecord,
-    NewMessage, Pending, Portion, RecipientId, Revision, ScanRow, Search, Shift, Standing, Store,
-    StoreError, Trace, Waiting, WaitingFilter, WaitingGroup, WaitingOrder, Workstation,
+    Applied, CaughtMessage, Change, Credential, EngineRow, Hunt, Known, LogRow, LoggedEvent,
+    MessageRecord, NewMessage, Pending, Portion, RecipientId, Revision, ScanQueue, ScanRow, Search,
+    Shift, Standing, Store, StoreError, Trace, Waiting, WaitingFilter, WaitingGroup, WaitingOrder,
+    Workstation,
 };
 use crate::credential::Verifiers;
 use crate::mail::measure::{Closing, Measure};
@@ -46,6 +48,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../schema/sqlite/006_scan.sql"),
     include_str!("../schema/sqlite/007_outbreak.sql"),
     include_str!("../schema/sqlite/008_attachment.sql"),
+    include_str!("../schema/sqlite/009_engine.sql"),
 ];
 /// How long a change waits for another process that holds the file.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -228,6 +231,19 @@ impl Store for Sqlite {
 
     fn unscanned(&self) -> Pending<u64> {
         self.read(scans::count)
+    }
+
+    fn scan_queue(&self) -> Pending<ScanQueue> {
+        self.read(scans::queue)
+    }
+
+    fn engines_stand(&self, at: Timestamp, engines: Vec<EngineRow>) -> Pending<()> {
+        self.writer
+            .submit(move |connection| engines::stand(connection, at, &engines))
+    }
+
+    fn engines(&self) -> Pending<Vec<(Timestamp, EngineRow)>> {
+        self.read(engines::all)
     }
 
     fn quarantined(

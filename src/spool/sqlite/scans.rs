@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use rusqlite::{Connection, Row, params};
 
-use super::super::store::{Caught, CaughtMessage, NewScan, ScanRow, ScanStep, StoreError};
+use super::super::store::{
+    Caught, CaughtMessage, NewScan, ScanQueue, ScanRow, ScanStep, StoreError,
+};
 use crate::mail::{Priority, Reference, Timestamp};
 
 /// No scan waits as long for the next one by the same clock.
@@ -220,6 +222,27 @@ pub(super) fn count(connection: &Connection) -> Result<u64, StoreError> {
         .prepare_cached("SELECT count(*) FROM scan")?
         .query_row([], |row| row.get(0))?;
     Ok(count.unsigned_abs())
+}
+
+pub(super) fn queue(connection: &Connection) -> Result<ScanQueue, StoreError> {
+    let found = connection
+        .prepare_cached(
+            "SELECT count(*), count(*) FILTER (WHERE priority > 0),
+                 count(*) FILTER (WHERE due_at IS NULL),
+                 (SELECT m.accepted_at FROM scan o JOIN message m ON m.reference = o.reference
+                     ORDER BY o.reference LIMIT 1)
+             FROM scan",
+        )?
+        .query_row([], |row| {
+            let count = |place| row.get::<_, i64>(place).map(i64::unsigned_abs);
+            Ok(ScanQueue {
+                waiting: count(0)?,
+                urgent: count(1)?,
+                poison: count(2)?,
+                oldest_at: row.get::<_, Option<i64>>(3)?.map(Timestamp::from_millis),
+            })
+        })?;
+    Ok(found)
 }
 
 pub(super) fn quarantined(
