@@ -1,7 +1,7 @@
 //! What a verdict comes to, case by case. Rooms: `a` says nothing, `q` wants macros quarantined, `r`
 //! refuses them, and `j` rejects what cannot be scanned.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use super::*;
 use crate::lifecycle::report::Letterhead;
