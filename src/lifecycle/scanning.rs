@@ -487,7 +487,12 @@ fn excepted(
     let field = excepted_field(exception, why);
     let event = excepted_event(scan.reference(), scan.inspection, exception, guard.now);
     let mut others = scan.recipients.iter().filter(|it| !decides(it));
-    let is_kept = others.any(|it| matches!(it.state, State::Held | State::Quarantined));
+    let is_kept = others.any(|it| {
+        matches!(
+            it.state,
+            State::Held | State::Quarantined | State::Cancelled
+        )
+    });
     let keeps = is_kept.then_some(exception);
     let_through(scan, waiting, matter, guard, (&field, event), keeps)
 }
@@ -609,7 +614,11 @@ fn caught(
         }
     };
     let mut change = summed_up(theirs.iter().map(settle).collect(), occasion);
+    let is_cancelled = |it: &Waiting| it.state == State::Cancelled;
     let rest = match others.is_empty() {
+        true if theirs.is_empty() && scan.recipients.iter().any(is_cancelled) => {
+            set_aside(scan, &reason, now)
+        }
         true => cleared(scan, &[], matter, guard),
         false => passed(scan, &free, &guard.uncaught(matter), matter, guard),
     };
@@ -628,6 +637,22 @@ fn caught(
     };
     change.events.splice(0..0, receipt);
     change
+}
+
+/// All of it was cancelled meanwhile: the row of its scan stays until the sender was told, so that the
+/// report does not carry what was caught.
+fn set_aside(scan: &Scanned<'_>, reason: &str, now: Timestamp) -> Change {
+    Change {
+        scans: vec![ScanStep::Again {
+            reference: scan.reference(),
+            due_at: None,
+            attempts: scan.row.attempts,
+            stalls: scan.row.stalls,
+            reason: reason.to_owned(),
+        }],
+        events: vec![event(scan.reference(), scan.inspection, now)],
+        ..Change::default()
+    }
 }
 
 fn quarantined(waiting: &Waiting, catch: &Catch, reason: &str, now: Timestamp) -> Event {

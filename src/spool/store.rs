@@ -398,7 +398,8 @@ pub struct Waiting {
     pub terms: Terms,
     /// The relay wrote it itself: a report.
     pub is_ours: bool,
-    /// It has no verdict yet, whatever its state; known of what is held.
+    /// It has no verdict yet, or something was caught in it, whatever its state; known of what is held
+    /// or cancelled.
     pub awaits_scan: bool,
     pub sender: Option<Address>,
     pub sender_room: Option<RoomId>,

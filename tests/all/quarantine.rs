@@ -206,3 +206,55 @@ fn who_was_sent_refused_malware_is_found_by_its_name() {
         );
     }
 }
+
+#[test]
+fn a_room_may_want_it_quarantined_what_others_refuse() {
+    let (sink, scanner) = (Sink::start(), FakeScanner::start());
+    scanner.find_nothing();
+    let relay = Setup::no_rooms()
+        .room("a", "maildir:mail/a")
+        .room_with("b", &sink.hop(), "[room.scan]\neicar = \"quarantine\"")
+        .settings(&scanner.engine())
+        .start();
+    let mut client = relay.client("a");
+    client.say(format!("MAIL FROM:<{}> RET=FULL", vakt("a")));
+    client.say(format!("RCPT TO:<{}>", vakt("b")));
+    let reply = client.data(&with_file(SECRET, "a.txt", EICAR));
+    assert_eq!(reply.said(), "250 2.0.0", "{reply}");
+    let reference = reply.reference();
+    relay.expect_events(&reference, &["accepted", "quarantined", "bounced"]);
+    assert_eq!(relay.rows(&["quarantine", "list"])[0]["engine"], "rules");
+    wait::until("the report", || !relay.maildir("a", "vakt").is_empty());
+    let report = String::from_utf8(relay.maildir("a", "vakt").remove(0)).unwrap();
+    assert!(
+        !report.contains(SECRET) && !report.contains(EICAR),
+        "{report}"
+    );
+    assert_eq!(sink.count(), 0);
+}
+
+#[test]
+fn a_report_on_what_has_no_verdict_carries_nothing_of_it() {
+    let (sink, mut scanner) = (Sink::start(), FakeScanner::start());
+    scanner.refuse();
+    let relay = Setup::from_a_to(&sink.hop())
+        .delivery("retry = [\"1s\"]\nwarn_after = \"1s\"\ngive_up_after = \"4s\"")
+        .settings(&scanner.engine())
+        .start();
+    let send = || {
+        let mut client = relay.client("a");
+        client.say(format!("MAIL FROM:<{}> RET=FULL", vakt("a")));
+        client.say(format!("RCPT TO:<{}>", vakt("b")));
+        let message = letter_saying(&vakt("a"), &vakt("b"), &format!("{SECRET}\r\n"));
+        client.data(&message).reference()
+    };
+    let (cancelled, _) = (send(), send());
+    relay.done(&["queue", "cancel", &cancelled, "--report"]);
+    // One that it was cancelled, one that it is late, one that it was given up.
+    wait::until("the reports", || relay.maildir("a", "vakt").len() >= 3);
+    for report in relay.maildir("a", "vakt") {
+        let report = String::from_utf8(report).unwrap();
+        assert!(!report.contains(SECRET), "{report}");
+    }
+    assert_eq!(sink.count(), 0);
+}

@@ -1,13 +1,16 @@
 //! What a verdict comes to, case by case. Rooms: `a` says nothing, `q` wants macros quarantined, `r`
 //! refuses them, and `j` rejects what cannot be scanned.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use super::*;
 use crate::lifecycle::report::Letterhead;
 use crate::lifecycle::retry::Schedule;
 use crate::mail::measure::Aim;
-use crate::mail::{EngineReport, Identity, Language, Priority, Seen, SeenFile, Terms, Why, Wishes};
+use crate::mail::{
+    BodyKind, Content, EngineReport, Envelope, Facts, Identity, Language, Lapses, Origin, Peer,
+    Priority, Protocol, Recipient, Seen, SeenFile, Terms, Why, Wishes,
+};
 use crate::spool::store::{OfLate, RecipientId, Told};
 
 const NOW: Timestamp = Timestamp::from_millis(1_795_345_200_000);
@@ -690,4 +693,145 @@ fn what_is_scanned_again_waits_for_it_but_stays_where_a_person_put_it() {
     let mut ours = recipients(&["a queued"]);
     ours[0].is_ours = true;
     assert!(rescanned(&ours, "kari", None, NOW).scans.is_empty());
+}
+
+fn received(rooms: &[&str]) -> Received {
+    let recipient = |(number, room): (usize, &&str)| Recipient {
+        address: Address::parse(&format!("vakt{number}@{room}.test")).unwrap(),
+        room: RoomId::new(room),
+        group: None,
+        rule: "a rule".into(),
+        revision: 7,
+        wishes: Wishes::default(),
+    };
+    Received {
+        envelope: Envelope {
+            reference: Reference::from_number(5),
+            received_at: NOW,
+            peer: Peer {
+                address: "127.0.1.9:4711".parse().unwrap(),
+                helo: "ws1".into(),
+                protocol: Protocol::Esmtp,
+                tls: None,
+                certificate: None,
+                user: None,
+            },
+            origin: Origin::Room(RoomId::new("a")),
+            sender: Some(Address::parse("leder@a.test").unwrap()),
+            smtputf8: false,
+            body: BodyKind::SevenBit,
+            terms: Terms::default(),
+            recipients: rooms.iter().enumerate().map(recipient).collect(),
+        },
+        authors: Vec::new(),
+        dissection: crate::mail::Dissection::default(),
+        facts: Facts::default(),
+        content: Content {
+            trace: bytes::Bytes::new(),
+            bytes: bytes::Bytes::from_static(b"Subject: x\r\n\r\nhei\r\n"),
+        },
+        remarks: Vec::new(),
+        tolerated: Lapses::NONE,
+    }
+}
+
+#[test]
+fn before_its_250_a_message_is_refused_kept_or_passed() {
+    let hold = || Aim::HoldAttachments(None);
+    let block = || Aim::File("a.doc".to_owned());
+    let text = || Aim::Exception(Scope::Text);
+    let all = || Aim::Exception(Scope::Everything);
+    let macros = &[Rule::Macros][..];
+    for (rooms, verdict, found, aims, expected) in [
+        (&["a"][..], Some(Verdict::Clean), &[][..], &[][..], "queued"),
+        (&["a"], Some(infected()), &[], &[], "550 Eicar in a.doc"),
+        (
+            &["a"],
+            Some(infected()),
+            &[],
+            &[all()],
+            "550 Eicar in a.doc",
+        ),
+        (&["a"], Some(down()), &[], &[], "unscanned"),
+        (&["j"], Some(down()), &[], &[], "451 "),
+        (&["a", "j"], Some(down()), &[], &[], "451 "),
+        (&["j"], Some(down()), &[], &[all()], "queued"),
+        (&["a"], Some(down()), &[], &[all()], "queued"),
+        (&["a"], Some(down()), &[], &[text()], "unscanned"),
+        (&["a"], Some(down()), &[], &[hold(), all()], "unscanned"),
+        // The sender waits no longer.
+        (&["a"], None, &[], &[], "unscanned"),
+        (&["j"], None, &[], &[], "451 "),
+        (&["a"], None, &[], &[all()], "unscanned"),
+        // Rules, room by room.
+        (&["a"], Some(Verdict::Clean), macros, &[], "queued"),
+        (&["q"], Some(Verdict::Clean), macros, &[], "unscanned"),
+        (
+            &["r"],
+            Some(Verdict::Clean),
+            macros,
+            &[],
+            "550 macros in a.doc",
+        ),
+        (
+            &["a", "q", "r"],
+            Some(Verdict::Clean),
+            macros,
+            &[],
+            "550 macros in a.doc",
+        ),
+        (
+            &["a"],
+            Some(Verdict::Clean),
+            &[Rule::Eicar],
+            &[],
+            "550 eicar in a.doc",
+        ),
+        (
+            &["a"],
+            Some(down()),
+            &[Rule::Eicar],
+            &[],
+            "550 eicar in a.doc",
+        ),
+        // Blocks and holds.
+        (
+            &["a"],
+            Some(Verdict::Clean),
+            &[],
+            &[block()],
+            "550 block file a.doc: \"a.doc\"",
+        ),
+        (
+            &["a"],
+            Some(down()),
+            &[],
+            &[block(), all()],
+            "550 block file a.doc: \"a.doc\"",
+        ),
+        (&["a"], Some(Verdict::Clean), &[], &[hold()], "unscanned"),
+    ] {
+        let (table, actions, measures) = (table(), Actions::default(), measures(aims));
+        let guard = Guard {
+            now: NOW,
+            table: &table,
+            on_failure: OnFailure::Hold,
+            actions: &actions,
+            measures: &measures,
+        };
+        let inspection = verdict.clone().map(|it| inspection(it, found));
+        let told = match ruled(&received(rooms), inspection.as_ref(), &guard) {
+            Ruling::Refused(it) => format!("{} {}", it.reply.code, it.malware.join(", ")),
+            Ruling::Kept(it) => {
+                assert_eq!(it.scan.is_some(), it.state == Some(State::Unscanned));
+                assert_eq!(
+                    it.field.is_empty(),
+                    it.scan.is_some(),
+                    "{rooms:?} {verdict:?}"
+                );
+                it.state.unwrap_or(State::Queued).word().to_owned()
+            }
+        };
+        assert_eq!(told, expected, "{rooms:?} {verdict:?} {found:?} {aims:?}");
+    }
 }

@@ -21,7 +21,9 @@ const WAITING: &str = "SELECT r.reference, r.number, r.address, r.room, r.state,
         m.eight_bit, m.size, m.subject, m.message_id, coalesce(r.waits_since, m.accepted_at),
         r.told, r.notify, r.original, r.priority, m.require_tls, m.deliver_by, m.deliver_by_mode,
         m.ret, m.envelope_id, r.doubtful, r.start, r.of_late, m.client = '',
-        r.state IN ('held', 'cancelled') AND EXISTS (SELECT 1 FROM scan s WHERE s.reference = r.reference)
+        r.state IN ('held', 'cancelled') AND (
+            EXISTS (SELECT 1 FROM scan s WHERE s.reference = r.reference)
+            OR EXISTS (SELECT 1 FROM quarantine q WHERE q.reference = r.reference))
     FROM recipient r JOIN message m ON m.reference = r.reference";
 
 /// What waits for one room with one priority.
