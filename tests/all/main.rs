@@ -79,6 +79,7 @@ mod scan_chance;
 mod scan_crash;
 mod scan_engines;
 mod scan_faults;
+mod scan_hostile;
 mod scan_turns;
 mod scanning;
 mod secrets;
