@@ -213,7 +213,8 @@ fn the_relay_asks_the_kernel_for_nothing_that_the_unit_forbids() {
     let lines = text.lines().filter_map(|it| it.split_once(' '));
     let calls = lines
         .map(|(_, call)| call.trim_start())
-        .filter(|it| !it.starts_with(['+', '-', '<']));
+        // `???`: it was killed before anybody saw what it asked for.
+        .filter(|it| !it.starts_with(['+', '-', '<', '?']));
     let mut seen = HashSet::new();
     // The first is the start itself, which systemd does.
     for line in calls.skip(1) {
