@@ -16,7 +16,7 @@ use super::{Occasion, WAITING};
 use crate::mail::{
     Action, Actions, Address, Details, Event, EventKind, Finding, Inspection, Malware, Measure,
     OnFailure, Received, Reference, Reply, RoomId, Rule, ScannedBy, Scope, SeenFile, State,
-    Timestamp, Unscannable, Verdict, headers,
+    Timestamp, Unscannable, Verdict, Why, headers,
 };
 use crate::policy::table::RoutingTable;
 use crate::scan::measures::{self, Appearance, Measures};
@@ -285,7 +285,7 @@ fn told(finding: &Finding) -> String {
 pub fn ruled(received: &Received, inspection: Option<&Inspection>, guard: &Guard<'_>) -> Ruling {
     let envelope = &received.envelope;
     let rooms: Vec<&RoomId> = envelope.recipients.iter().map(|it| &it.room).collect();
-    let late = Unscannable::before(crate::mail::Why::Timeout, "no verdict in time");
+    let late = Unscannable::before(Why::Timeout, "no verdict in time");
     let Some(inspection) = inspection else {
         return waits(received, &rooms, &late, None, guard);
     };
@@ -674,8 +674,16 @@ fn quarantined(waiting: &Waiting, catch: &Catch, reason: &str, now: Timestamp) -
 /// No verdict: it waits, and is scanned again. The log says so where it says anything new.
 fn again(scan: &Scanned<'_>, waiting: &[&Waiting], why: &Unscannable, now: Timestamp) -> Change {
     let reason = why.to_string();
-    let attempts = scan.row.attempts.saturating_add(1);
-    let is_news = scan.row.reason.as_ref() != Some(&reason) || attempts <= MOST_STALLS;
+    // An engine that is down has seen nothing of it: as soon as it is up, the message's turn is as it was.
+    let was_tried = scan.inspection.reports.iter().any(
+        |it| matches!(&it.verdict, Verdict::Unscannable(why) if why.begun || why.why != Why::Down),
+    );
+    let attempts = match was_tried {
+        true => scan.row.attempts.saturating_add(1),
+        false => scan.row.attempts,
+    };
+    let is_news =
+        scan.row.reason.as_ref() != Some(&reason) || (was_tried && attempts <= MOST_STALLS);
     // What held it is over, and now it waits like others.
     let touch = |it: &&Waiting| RecipientChange {
         to: (it.state == State::Held).then_some(State::Unscanned),

@@ -289,8 +289,9 @@ impl Gate {
                 }
             }
             // An operator was faster with some of its recipients.
-            if let Ok(Some(record)) = self.spool.store().message(reference).await {
-                finished.record = record;
+            match self.spool.store().message(reference).await {
+                Ok(Some(record)) => finished.record = record,
+                _ => tokio::time::sleep(WRITE_AGAIN).await,
             }
         }
     }

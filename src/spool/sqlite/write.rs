@@ -186,6 +186,7 @@ pub(super) fn apply(
             return Ok(applied);
         }
     }
+    let mut steps: Vec<&Event> = Vec::new();
     let mut finished = BTreeSet::new();
     let mut done_away = BTreeSet::new();
     for step in &change.recipients {
@@ -193,9 +194,7 @@ pub(super) fn apply(
             applied.skipped.push(step.id);
             continue;
         }
-        if let Some(event) = &step.event {
-            insert_event(connection, event)?;
-        }
+        steps.extend(&step.event);
         if is_over(step) {
             finished.insert(step.id.reference);
         }
@@ -226,9 +225,13 @@ pub(super) fn apply(
         }
         scans::finish(connection, reference)?;
     }
-    change
-        .events
-        .iter()
+    // What happened to the message as a whole, such as its scan, is why something became of its recipients.
+    let (of_all, of_one): (Vec<&Event>, Vec<&Event>) =
+        change.events.iter().partition(|it| it.recipient.is_none());
+    of_all
+        .into_iter()
+        .chain(steps)
+        .chain(of_one)
         .try_for_each(|event| insert_event(connection, event))?;
     change
         .messages
