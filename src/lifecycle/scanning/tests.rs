@@ -597,8 +597,13 @@ fn what_stalls_an_engine_five_times_waits_for_a_person() {
 
 #[test]
 fn a_scan_that_came_to_nothing_is_made_again_soon_and_then_every_fifteen_seconds() {
-    for (before, seconds) in [(0, 2), (1, 4), (2, 8), (3, 15), (400, 15)] {
-        let mut case = Case::new(&["a unscanned"], down());
+    let gone = || Verdict::Unscannable(Unscannable::during(Why::Down, "it hung up"));
+    let waits = [(0, 2), (1, 4), (2, 8), (3, 15), (400, 15)];
+    let tried = waits.map(|(before, seconds)| (gone(), before, seconds, before + 1));
+    // Of an engine that has seen nothing of it nobody learns anything about the message.
+    let untried = [(down(), 0, 2, 0), (down(), 2, 4, 2)];
+    for (verdict, before, seconds, after) in tried.into_iter().chain(untried) {
+        let mut case = Case::new(&["a unscanned"], verdict);
         case.row.attempts = before;
         let change = case.change();
         let [
@@ -610,7 +615,7 @@ fn a_scan_that_came_to_nothing_is_made_again_soon_and_then_every_fifteen_seconds
             panic!("{:?}", change.scans)
         };
         assert_eq!(*due_at, Some(NOW.after(Duration::from_secs(seconds))));
-        assert_eq!(*attempts, before + 1);
+        assert_eq!(*attempts, after);
     }
 }
 
