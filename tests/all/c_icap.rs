@@ -85,6 +85,11 @@ impl CIcap {
     /// Kills it, with the processes that it has started: asked to end, it waits for whoever is connected.
     pub fn stop(&mut self) {
         kill(self.program.take());
+        let port = self.port;
+        // Its listener is its children's too, and gone with the last of them.
+        wait::until("c-icap to be gone", || {
+            TcpStream::connect(("127.0.0.1", port)).is_err()
+        });
     }
 
     /// Ends what it asks.

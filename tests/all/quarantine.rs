@@ -45,7 +45,7 @@ fn caught(relay: &Relay, scanner: &FakeScanner, wishes: &str) -> String {
     let reference = reply.reference();
     relay.expect_events(
         &reference,
-        &["accepted", "quarantined", "scanned", "bounced"],
+        &["accepted", "scanned", "quarantined", "bounced"],
     );
     reference
 }

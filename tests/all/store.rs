@@ -898,7 +898,10 @@ async fn a_change_is_made_whole_with_its_report() {
     let change = Change {
         recipients: vec![failed],
         messages: vec![report],
-        events: vec![event(1, EventKind::Bounced)],
+        events: vec![Event {
+            recipient: Some(address("vakt@b.nodnett.test")),
+            ..event(1, EventKind::Bounced)
+        }],
         ..Change::default()
     };
     store.apply(Arc::new(change)).await.unwrap();
