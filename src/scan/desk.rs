@@ -57,6 +57,8 @@ pub struct Outcome {
 pub struct Desk {
     engines: Vec<Engine>,
     slots: Slots,
+    /// What is unpacked to be looked into takes memory and a processor: so many at once.
+    looking: Slots,
     rules: Arc<rules::Settings>,
     wants_digests: AtomicBool,
     in_hand: Mutex<HashSet<Reference>>,
@@ -88,6 +90,7 @@ impl Desk {
                 .map(|it| Engine::new(it, Arc::clone(&wake)))
                 .collect(),
             slots: Slots::new(settings.slots),
+            looking: Slots::new(processors()),
             rules: Arc::new(settings.rules.clone()),
             wants_digests: AtomicBool::new(false),
             in_hand: Mutex::default(),
@@ -147,8 +150,8 @@ impl Desk {
     async fn inspect(&self, job: &Job) -> Outcome {
         let begun = Instant::now();
         let specimen = taken_apart(&job.matter).await;
-        let looked = self.looked_at(&specimen).await;
         let is_urgent = job.priority > Priority::ROUTINE;
+        let looked = self.looked_at(&specimen, is_urgent).await;
         let slot = self.slots.take(is_urgent, specimen.message.len()).await;
         let asked_at = Instant::now();
         let reports = self.ask_all(job, &specimen).await;
@@ -169,12 +172,13 @@ impl Desk {
     }
 
     /// By the built-in rules.
-    async fn looked_at(&self, specimen: &Arc<Specimen>) -> Looked {
+    async fn looked_at(&self, specimen: &Arc<Specimen>, is_urgent: bool) -> Looked {
         let rules = Arc::clone(&self.rules);
         let with_digests = self.wants_digests.load(Ordering::Relaxed);
         if specimen.parts.is_empty() && specimen.message.len() < LARGE {
             return rules::inspect(specimen, &rules, with_digests);
         }
+        let _slot = self.looking.take(is_urgent, specimen.message.len()).await;
         let specimen = Arc::clone(specimen);
         elsewhere(move || rules::inspect(&specimen, &rules, with_digests)).await
     }
@@ -229,6 +233,10 @@ impl Desk {
         }
         answers
     }
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from)
 }
 
 /// Taking apart a large message takes a while: others go on meanwhile.
