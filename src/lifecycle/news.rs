@@ -62,6 +62,7 @@ pub fn without_reports(change: &Change, why: &str) -> Change {
         recipients: change.recipients.clone(),
         messages: Vec::new(),
         events: events.collect(),
+        scan_of: change.scan_of,
         scans: change.scans.clone(),
         caught: change.caught.clone(),
     }

@@ -430,9 +430,13 @@ pub fn scanned(scan: &Scanned<'_>, guard: &Guard<'_>, occasion: &Occasion<'_>) -
         rooms: &rooms,
         inspection: scan.inspection,
     };
-    match guard.sentence(matter) {
+    let change = match guard.sentence(matter) {
         Sentence::Caught(catch) => caught(scan, &catch, matter, guard, occasion),
         sentence => passed(scan, &waiting, &sentence, matter, guard),
+    };
+    Change {
+        scan_of: Some((scan.reference(), scan.row.round)),
+        ..change
     }
 }
 

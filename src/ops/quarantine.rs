@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use super::measures;
 use crate::lifecycle::{self, Guard, Hand, Release};
-use crate::mail::{Content, Priority, Reference, State, Timestamp};
+use crate::mail::{Content, Priority, Reference, State, Timestamp, Verdict};
 use crate::policy::table::RoutingTable;
 use crate::scan::{self, Desk};
-use crate::spool::store::{Applied, CaughtMessage, MessageRecord, Store, StoreError};
+use crate::spool::store::{Applied, CaughtMessage, MessageRecord, Store, StoreError, Waiting};
 
 /// Messages that are done away with one after the other, until others have their turn.
 const PORTION: usize = 100;
@@ -92,8 +92,27 @@ pub async fn release(
         inspection: &inspection,
         is_forced,
     };
+    if matches!(inspection.verdict, Verdict::Infected(_)) {
+        rescan_others(store, &record, hand).await?;
+    }
     let change = lifecycle::let_out(&release, hand, &guard).map_err(Refused::StillFails)?;
     made(store.apply(Arc::new(change)).await?)
+}
+
+/// What is known to be infected by now goes to nobody else for whom it still waits.
+async fn rescan_others(
+    store: &Arc<dyn Store>,
+    record: &MessageRecord,
+    hand: Hand<'_>,
+) -> Result<(), StoreError> {
+    let waits = |it: &&Waiting| matches!(it.state, State::Queued | State::Deferred);
+    let others: Vec<Waiting> = record.recipients.iter().filter(waits).cloned().collect();
+    if !others.is_empty() {
+        let reason = Some("a scan of its copy in quarantine found malware");
+        let change = lifecycle::rescanned(&others, hand.by, reason, hand.now);
+        store.apply(Arc::new(change)).await?;
+    }
+    Ok(())
 }
 
 /// Does away with it for good.

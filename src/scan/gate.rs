@@ -137,6 +137,10 @@ impl Gate {
         if let Err(fault) = self.spool.store().end_holds(in_force, now).await {
             tracing::warn!(%fault, "what was held waits until its measure would have ended");
         }
+        let is_excepted = self.measures.borrow().exception(now).is_some();
+        if is_excepted && let Err(fault) = self.spool.store().make_scans_due(now).await {
+            tracing::warn!(%fault, "what an exception lets through waits for its next scan");
+        }
     }
 
     /// How many more may be scanned now, where there are places for them.
@@ -282,6 +286,8 @@ impl Gate {
             let change = Arc::new(self.change(&finished));
             match self.spool.apply(change).await {
                 Ok(applied) if applied.is_made() => return self.spool.wake(),
+                // Somebody asked for a new scan meanwhile, and it is due.
+                Ok(applied) if applied.is_void => return,
                 Ok(_) => {}
                 Err(fault) => {
                     tracing::warn!(%reference, %fault, "a verdict cannot be written yet");

@@ -111,6 +111,8 @@ pub struct ScanRow {
     pub held_by: Option<u64>,
     /// No measure holds it any more: an operator has released it.
     pub is_excused: bool,
+    /// Counts up when somebody asks for a new scan.
+    pub round: u64,
 }
 
 impl ScanRow {
@@ -126,6 +128,7 @@ impl ScanRow {
             reason: None,
             held_by: None,
             is_excused: false,
+            round: 0,
         }
     }
 }
@@ -266,6 +269,9 @@ pub struct Change {
     pub messages: Vec<NewMessage>,
     /// Events that hang on no recipient's change.
     pub events: Vec<Event>,
+    /// The scan that all this came of, and its round. Where a new one was asked for since it was begun,
+    /// nothing is made.
+    pub scan_of: Option<(Reference, u64)>,
     /// Made unless every recipient's step is skipped; so is what comes after it.
     pub scans: Vec<ScanStep>,
     pub caught: Vec<Caught>,
@@ -278,12 +284,14 @@ pub struct Applied {
     pub skipped: Vec<RecipientId>,
     /// Nothing at all was changed, because of them.
     pub is_undone: bool,
+    /// Nothing was changed, since a new scan was asked for.
+    pub is_void: bool,
 }
 
 impl Applied {
     /// Whether what was told to senders in the change is told.
     pub const fn is_made(&self) -> bool {
-        !self.is_undone
+        !self.is_undone && !self.is_void
     }
 }
 
@@ -717,6 +725,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn to_scan(&self, now: Timestamp, limit: usize) -> Pending<Vec<ScanRow>>;
     /// What any other measure than these holds is to be scanned now.
     fn end_holds(&self, in_force: Vec<u64>, now: Timestamp) -> Pending<()>;
+    /// What has no verdict, and no measure holds, is to be scanned now.
+    fn make_scans_due(&self, now: Timestamp) -> Pending<()>;
     /// How many wait for a scan, whether it is due or not.
     fn unscanned(&self) -> Pending<u64>;
     fn scan_queue(&self) -> Pending<ScanQueue>;

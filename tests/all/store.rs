@@ -1774,3 +1774,43 @@ async fn what_waits_for_its_scan_is_counted() {
     assert_eq!((queue.waiting, queue.urgent, queue.poison), (3, 1, 1));
     assert!(queue.oldest_at.is_some());
 }
+
+#[tokio::test]
+async fn what_came_of_a_scan_is_void_once_a_new_one_is_asked_for() {
+    let (store, _folder) = store();
+    let mut unscanned = message(1, &["b"]);
+    unscanned.recipients[0].state = State::Unscanned;
+    let (due_at, held_by) = (NOW, None);
+    unscanned.scan = Some(NewScan { due_at, held_by });
+    store.accept(unscanned).await.unwrap();
+    let row = store.to_scan(NOW, 1).await.unwrap().remove(0);
+    let verdict = || Change {
+        scan_of: Some((row.reference, row.round)),
+        recipients: vec![step(id(1, 0), &[State::Unscanned], State::Queued)],
+        scans: vec![ScanStep::Done {
+            reference: row.reference,
+            trace: "X-Ilbud-Scan: clean\r\n".into(),
+        }],
+        ..Change::default()
+    };
+    let asked = ScanStep::Anew {
+        reference: row.reference,
+        at: NOW,
+        is_excused: false,
+    };
+    let asked = Change {
+        scans: vec![asked],
+        ..Change::default()
+    };
+    store.apply(Arc::new(asked)).await.unwrap();
+    let applied = store.apply(Arc::new(verdict())).await.unwrap();
+    assert!(applied.is_void && !applied.is_made());
+    let again = store.to_scan(NOW, 1).await.unwrap().remove(0);
+    assert_eq!(again.round, row.round + 1);
+    let verdict = Change {
+        scan_of: Some((again.reference, again.round)),
+        ..verdict()
+    };
+    assert!(store.apply(Arc::new(verdict)).await.unwrap().is_made());
+    assert_eq!(store.unscanned().await.unwrap(), 0);
+}

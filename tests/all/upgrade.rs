@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ilbud::mail::{
-    Lapses, Origin, Reference, RoomId, Sighting, Station, StationKind, Terms, Timestamp,
+    Lapses, Origin, RoomId, Sighting, State, Station, StationKind, Terms, Timestamp,
 };
 use ilbud::spool::sqlite::{Settings, Sqlite};
-use ilbud::spool::store::{Change, Portion, ScanStep, Search, Store, Told};
+use ilbud::spool::store::{Change, Portion, RecipientChange, ScanStep, Search, Store, Told};
 use rusqlite::Connection;
 
 const FIRST: &str = include_str!("../../src/spool/schema/sqlite/001_main_job.sql");
@@ -118,27 +118,39 @@ async fn what_waited_before_anything_was_scanned_is_delivered_and_may_be_scanned
     let keep_bodies = Duration::ZERO;
     let store = Sqlite::open(&Settings { path, keep_bodies }).unwrap();
     let now = Timestamp::from_millis(NOW);
-    assert_eq!(store.unscanned().await.unwrap(), 0);
     assert!(store.quarantined(None, 9).await.unwrap().is_empty());
     assert!(store.measures(None).await.unwrap().is_empty());
-    let reference = Reference::from_number(7);
-    let scan = ScanStep::Anew {
-        reference,
-        at: now,
-        is_excused: false,
-    };
-    let change = Change {
-        scans: vec![scan],
-        ..Change::default()
-    };
-    store.apply(Arc::new(change)).await.unwrap();
-    assert_eq!(store.to_scan(now, 9).await.unwrap()[0].reference, reference);
+    // Nobody has scanned what waits, and it is not given out before that.
     let portion = Portion {
         urgent: 9,
         routine: 9,
     };
-    let due = store.take_due(now, now, portion, HashMap::new()).await;
-    assert_eq!(due.unwrap().len(), 1);
+    let take = || store.take_due(now, now, portion, HashMap::new());
+    assert_eq!(take().await.unwrap().len(), 0);
+    pass_the_scan(&store, now).await;
+    assert_eq!(take().await.unwrap().len(), 1);
+}
+
+/// All that waits for its scan is clean.
+async fn pass_the_scan(store: &Sqlite, now: Timestamp) {
+    for row in store.to_scan(now, 9).await.unwrap() {
+        let record = store.message(row.reference).await.unwrap().unwrap();
+        let waits = record.recipients.iter();
+        let queued = waits.map(|it| RecipientChange {
+            to: Some(State::Queued),
+            ..RecipientChange::of(it.id, &[State::Unscanned])
+        });
+        let change = Change {
+            scan_of: Some((row.reference, row.round)),
+            recipients: queued.collect(),
+            scans: vec![ScanStep::Done {
+                reference: row.reference,
+                trace: "X-Ilbud-Scan: clean\r\n".into(),
+            }],
+            ..Change::default()
+        };
+        assert!(store.apply(Arc::new(change)).await.unwrap().is_made());
+    }
 }
 
 #[tokio::test]
@@ -154,7 +166,7 @@ async fn what_was_known_in_an_older_store_is_known_still() {
         .iter()
         .map(|row| (row.state.word(), row.is_doubtful, row.told.late))
         .collect();
-    assert_eq!(known, [("deferred", true, true), ("held", false, false)]);
+    assert_eq!(known, [("unscanned", true, true), ("held", false, false)]);
 }
 
 #[tokio::test]
@@ -169,6 +181,7 @@ async fn what_waited_in_an_older_store_is_given_out_as_it_was() {
         urgent: 9,
         routine: 9,
     };
+    pass_the_scan(&store, now).await;
     let due = store
         .take_due(now, now, portion, HashMap::new())
         .await

@@ -141,6 +141,7 @@ fn row() -> ScanRow {
         stalls: 0,
         reason: None,
         held_by: None,
+        round: 0,
         is_excused: false,
     }
 }

@@ -76,15 +76,22 @@ pub fn inspect(specimen: &Specimen, settings: &Settings, with_digests: bool) -> 
     let mut members = Vec::new();
     let mut budget = Budget::new(Bounds::default());
     let with_digest = with_digests || !settings.blocked_hashes.is_empty();
-    let mut parts: VecDeque<Cow<'_, Part>> = specimen.parts.iter().map(Cow::Borrowed).collect();
+    let parts = specimen.parts.iter();
+    let mut parts: VecDeque<(Cow<'_, Part>, bool)> =
+        parts.map(|it| (Cow::Borrowed(it), false)).collect();
     let mut letters = 0;
-    while let Some(part) = parts.pop_front() {
+    while let Some((part, is_archived)) = parts.pop_front() {
         look(&part, Some(&part.name), settings, &mut findings);
+        if is_archived && part.kind.runs() {
+            let what = format!("{} within an archive", part.kind);
+            findings.add(Rule::ArchivedExecutable, what, Some(&part.name));
+        }
         let inside = inside::look(&part.name, &part.bytes, &mut budget, &mut |member| {
             let seen = look_at_member(&part.name, &member, with_digest, settings, &mut findings);
             if member.file_type == FileType::Message && letters < LETTERS {
                 letters += 1;
-                parts.extend(attached_to(&seen.name, member.bytes).map(Cow::Owned));
+                let attached = attached_to(&seen.name, member.bytes);
+                parts.extend(attached.map(|it| (Cow::Owned(it), true)));
             }
             if members.len() < MEMBERS {
                 members.push(seen);

@@ -84,6 +84,11 @@ fn a_message_within_an_archive_is_taken_apart() {
     let found = found(&packed, &Settings::default());
     let expected = "eicar: EICAR-Test-File (a.tar/b.eml/e.com)";
     assert!(found.iter().any(|it| it == expected), "{found:?}");
+    let program = letter.replace(&base64(&eicar()), &base64("MZ\0\0 a program"));
+    let packed = file(encoded, &base64(&tar("b.eml", &program)));
+    let found = self::found(&packed, &Settings::default());
+    let expected = "archived_executable: executable within an archive (a.tar/b.eml/e.com)";
+    assert!(found.iter().any(|it| it == expected), "{found:?}");
 }
 
 /// POSIX.1-1988: a header of 512 octets, the file, two blocks of nothing.

@@ -229,6 +229,11 @@ impl Store for Sqlite {
             .submit(move |connection| scans::end_holds(connection, &in_force, now))
     }
 
+    fn make_scans_due(&self, now: Timestamp) -> Pending<()> {
+        self.writer
+            .submit(move |connection| scans::make_all_due(connection, now))
+    }
+
     fn unscanned(&self) -> Pending<u64> {
         self.read(scans::count)
     }

@@ -107,9 +107,30 @@ fn anew(
                  FROM message m JOIN recipient r ON r.reference = m.reference
                  WHERE m.reference = ?1 LIMIT 1
              ON CONFLICT (reference) DO UPDATE SET due_at = ?2, stalls = 0, held_by = NULL,
-                 excused = max(excused, ?3)",
+                 attempts = 0, excused = max(excused, ?3), round = round + 1",
         )?
         .execute(params![number(reference), at.as_millis(), is_excused])?;
+    Ok(())
+}
+
+/// Whether a new scan was asked for since this one was begun.
+pub(super) fn is_void(
+    connection: &Connection,
+    scan: Reference,
+    round: u64,
+) -> Result<bool, StoreError> {
+    let mut newer =
+        connection.prepare_cached("SELECT 1 FROM scan WHERE reference = ?1 AND round > ?2")?;
+    Ok(newer.exists(params![number(scan), round.cast_signed()])?)
+}
+
+/// What has no verdict is scanned now.
+pub(super) fn make_all_due(connection: &Connection, now: Timestamp) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "UPDATE scan SET due_at = ?1, attempts = 0 WHERE held_by IS NULL AND due_at > ?1",
+        )?
+        .execute([now.as_millis()])?;
     Ok(())
 }
 
@@ -195,7 +216,7 @@ pub(super) fn due(
     limit: usize,
 ) -> Result<Vec<ScanRow>, StoreError> {
     let mut statement = connection.prepare_cached(
-        "SELECT reference, priority, size, attempts, stalls, reason, held_by, excused
+        "SELECT reference, priority, size, attempts, stalls, reason, held_by, excused, round
          FROM scan INDEXED BY scan_due WHERE due_at IS NOT NULL
              AND (due_at <= ?1 OR (held_by IS NULL AND due_at > ?3))
          ORDER BY priority DESC, reference LIMIT ?2",
@@ -212,6 +233,7 @@ pub(super) fn due(
             reason: row.get(5)?,
             held_by: row.get::<_, Option<i64>>(6)?.map(i64::unsigned_abs),
             is_excused: row.get(7)?,
+            round: row.get::<_, i64>(8)?.unsigned_abs(),
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)

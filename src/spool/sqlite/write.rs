@@ -179,6 +179,12 @@ pub(super) fn apply(
     keep_bodies: bool,
 ) -> Result<Applied, StoreError> {
     let mut applied = Applied::default();
+    if let Some((scan, round)) = change.scan_of
+        && scans::is_void(connection, scan, round)?
+    {
+        applied.is_void = true;
+        return Ok(applied);
+    }
     if !change.messages.is_empty() {
         applied.skipped = overtaken(connection, change)?;
         applied.is_undone = !applied.skipped.is_empty();

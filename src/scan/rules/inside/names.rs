@@ -8,11 +8,11 @@
 const ENDINGS: &[&str] = &[
     "action", "apk", "app", "appinstaller", "application", "appref-ms", "appx", "appxbundle", "bat",
     "bash", "chm", "cmd", "com", "command", "cpl", "csh", "desktop", "diagcab", "dll", "drv", "exe",
-    "gadget", "hlp", "hta", "inf", "ins", "isp", "jar", "jnlp", "job", "js", "jse", "ksh", "lnk", "mam",
+    "gadget", "hlp", "hta", "jar", "jnlp", "job", "js", "jse", "ksh", "lnk", "mam",
     "mde", "msc", "msh", "msh1", "msh2", "mshxml", "msi", "msix", "msixbundle", "msp", "mst", "ocx",
     "osx", "pif", "pkg", "ps1", "ps1xml", "ps2", "ps2xml", "psc1", "psc2", "psd1", "psm1", "pyw", "pyz",
     "pyzw", "reg", "run", "scf", "scpt", "scr", "sct", "search-ms", "settingcontent-ms", "sh", "shb",
-    "shs", "sys", "url", "vb", "vbe", "vbs", "vbscript", "website", "workflow", "ws", "wsc", "wsf", "wsh",
+    "shs", "sys", "vb", "vbe", "vbs", "vbscript", "workflow", "ws", "wsc", "wsf", "wsh",
     "xbap", "xll", "xnk", "zsh",
 ];
 

@@ -12,7 +12,9 @@ CREATE TABLE scan (
     stalls    INTEGER NOT NULL DEFAULT 0,
     reason    TEXT,                              -- why the last one came to nothing
     held_by   INTEGER,                           -- the outbreak measure that holds it until then
-    excused   INTEGER NOT NULL DEFAULT 0 CHECK (excused IN (0, 1))   -- from such measures
+    excused   INTEGER NOT NULL DEFAULT 0 CHECK (excused IN (0, 1)),  -- from such measures
+    -- counts up when somebody asks for a new scan: what came of one begun before that is void
+    round     INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 CREATE INDEX scan_due ON scan (priority DESC, reference) WHERE due_at IS NOT NULL;
@@ -25,3 +27,10 @@ CREATE TABLE quarantine (
     engine    TEXT    NOT NULL,
     reason    TEXT    NOT NULL
 ) STRICT;
+
+-- What waits from before was not scanned. Reports of our own are not.
+INSERT INTO scan (reference, priority, size, due_at)
+    SELECT m.reference, max(r.priority), m.size, 0 FROM message m JOIN recipient r ON r.reference = m.reference
+        WHERE m.client <> '' AND r.state IN ('queued', 'deferred', 'held') GROUP BY m.reference;
+UPDATE recipient SET state = 'unscanned', due_at = NULL
+    WHERE state IN ('queued', 'deferred') AND reference IN (SELECT reference FROM scan);
