@@ -135,15 +135,17 @@ impl Running {
             tokio::join!(keep(stdout, most, &mut out), keep(stderr, most, &mut err));
         });
         let read_all = {
+            let (mut has_printed, mut has_given) = (false, self.stdin.is_none());
             let mut giving = Box::pin(give(self.stdin.take()));
             let mut end = Box::pin(end(pid));
             let mut reader = None;
-            let (mut has_printed, mut has_given) = (false, false);
             loop {
+                // Its end last: by then it is known what it was given.
                 tokio::select! {
-                    ended = &mut end => break ended?,
-                    () = &mut printing, if !has_printed => has_printed = true,
+                    biased;
                     given = &mut giving, if !has_given => (reader, has_given) = (given?, true),
+                    () = &mut printing, if !has_printed => has_printed = true,
+                    ended = &mut end => break ended?,
                 }
             }
             // Its children are of no use any more, and may hold what is waited for next.
