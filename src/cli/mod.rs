@@ -237,6 +237,12 @@ fn exposed_table(file: &Path, text: &str) -> Option<String> {
     Some(format!("{}: {fault}", file.display()))
 }
 
+/// Nothing between the quotes is no reason.
+fn said(reason: &Option<String>) -> Option<&str> {
+    let reason = reason.as_deref().map(str::trim);
+    reason.filter(|reason| !reason.is_empty())
+}
+
 /// Who runs this command, for the log.
 fn operator() -> String {
     ["SUDO_USER", "USER", "LOGNAME"]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::Subcommand;
 
-use super::{Failure, operator, print};
+use super::{Failure, operator, print, said};
 use crate::config::Settings;
 use crate::lifecycle::Hand;
 use crate::mail::{Reference, Timestamp};
@@ -91,12 +91,6 @@ pub(super) async fn run(
         }
         Command::Delete { references, reason } => delete(&store, references, said(reason)).await,
     }
-}
-
-/// Nothing between the quotes is no reason.
-fn said(reason: &Option<String>) -> Option<&str> {
-    let reason = reason.as_deref().map(str::trim);
-    reason.filter(|reason| !reason.is_empty())
 }
 
 fn list(caught: &[CaughtMessage], json: bool) -> Result<(), Failure> {

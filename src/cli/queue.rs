@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 
-use super::{Failure, operator, print};
+use super::{Failure, operator, print, said};
 use crate::lifecycle::{Operation, Order};
 use crate::mail::{Reference, RoomId, State, Timestamp};
 use crate::ops;
@@ -104,12 +104,6 @@ pub(super) async fn run(command: &Command, store: Arc<dyn Store>) -> Result<(), 
             operate(&store, order, which).await
         }
     }
-}
-
-/// Nothing between the quotes is no reason.
-fn said(reason: &Option<String>) -> Option<&str> {
-    let reason = reason.as_deref().map(str::trim);
-    reason.filter(|reason| !reason.is_empty())
 }
 
 async fn show(store: &Arc<dyn Store>, reference: Reference, json: bool) -> Result<(), Failure> {

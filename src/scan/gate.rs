@@ -198,14 +198,12 @@ impl Gate {
             }
             // Its bytes are gone, and with them what there was to scan.
             Ok(None) => {
-                self.insist(|| {
-                    Arc::new(Change {
-                        scans: vec![ScanStep::Done {
-                            reference: row.reference,
-                            trace: bytes::Bytes::new(),
-                        }],
-                        ..Change::default()
-                    })
+                self.insist(Change {
+                    scans: vec![ScanStep::Done {
+                        reference: row.reference,
+                        trace: bytes::Bytes::new(),
+                    }],
+                    ..Change::default()
                 })
                 .await;
             }
@@ -347,8 +345,9 @@ impl Gate {
         }
     }
 
-    async fn insist(&self, change: impl Fn() -> Arc<Change>) {
-        while let Err(fault) = self.spool.apply(change()).await {
+    async fn insist(&self, change: Change) {
+        let change = Arc::new(change);
+        while let Err(fault) = self.spool.apply(Arc::clone(&change)).await {
             tracing::warn!(%fault, "what became of a scan cannot be written yet");
             tokio::time::sleep(WRITE_AGAIN).await;
         }

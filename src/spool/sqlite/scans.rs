@@ -7,14 +7,11 @@ use rusqlite::{Connection, Row, params};
 use super::super::store::{
     Caught, CaughtMessage, NewScan, ScanQueue, ScanRow, ScanStep, StoreError,
 };
+use super::write::number;
 use crate::mail::{Priority, Reference, Timestamp};
 
 /// No scan waits as long for the next one by the same clock.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
-
-const fn number(reference: Reference) -> i64 {
-    reference.number() as i64
-}
 
 fn reference(row: &Row<'_>, place: usize) -> rusqlite::Result<Reference> {
     let number: i64 = row.get(place)?;

@@ -745,6 +745,6 @@ const fn is_due_some_day(state: State) -> bool {
 }
 
 /// References stay below 2^60, so they fit.
-const fn number(reference: Reference) -> i64 {
+pub(super) const fn number(reference: Reference) -> i64 {
     reference.number() as i64
 }
