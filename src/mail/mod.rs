@@ -29,7 +29,7 @@ pub use event::{Details, Event, EventKind, Refusal, ScannedBy, State};
 pub use file_type::FileType;
 pub use language::Language;
 pub use limit::{Account, Admission, Counted, OverLimit, Urgency, Weight, Workstation};
-pub use measure::{Aim, Closing, Measure, Scope};
+pub use measure::{Aim, Closing, Measure, Scope, Waiver};
 pub use part::{Dissection, Gap, Part};
 pub use reference::{Reference, ReferenceFault, References};
 pub use reply::{Answer, Reply};

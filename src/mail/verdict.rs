@@ -28,6 +28,14 @@ words! {
     }
 }
 
+impl Why {
+    /// The engine works, and says what it cannot do: to ask it again changes little. Otherwise it has
+    /// failed.
+    pub const fn is_answer(self) -> bool {
+        matches!(self, Self::TooLarge | Self::Encrypted | Self::Limit)
+    }
+}
+
 /// That something could not be scanned, and why. It is never clean.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unscannable {

@@ -281,9 +281,7 @@ impl Engine {
 /// Why it gave no answer; `None` where it did. That something is too large, or locked, is an answer.
 pub(super) fn failure(verdict: &Verdict) -> Option<&Unscannable> {
     match verdict {
-        Verdict::Unscannable(why) => {
-            matches!(why.why, Why::Down | Why::Timeout | Why::Broken).then_some(why)
-        }
+        Verdict::Unscannable(why) => (!why.why.is_answer()).then_some(why),
         Verdict::Clean | Verdict::Infected(_) => None,
     }
 }

@@ -13,6 +13,7 @@ mod gate;
 pub mod icap;
 pub mod identity;
 mod inline;
+mod late;
 pub mod measures;
 pub mod rules;
 mod said;

@@ -97,6 +97,7 @@ mod throughput;
 mod tls;
 mod transcripts;
 mod transcripts_over_sockets;
+mod unscannable;
 mod upgrade;
 mod urgency;
 mod whose_report;
