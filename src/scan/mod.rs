@@ -16,6 +16,7 @@ mod inline;
 pub mod measures;
 pub mod rules;
 mod said;
+mod search;
 mod slots;
 mod specimen;
 mod watch;
