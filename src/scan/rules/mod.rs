@@ -82,7 +82,7 @@ pub fn inspect(specimen: &Specimen, settings: &Settings, with_digests: bool) -> 
     let mut letters = 0;
     while let Some((part, is_archived)) = parts.pop_front() {
         look(&part, Some(&part.name), settings, &mut findings);
-        if is_archived && part.kind.runs() {
+        if is_archived && inside::is_program(part.kind, &part.bytes) {
             let what = format!("{} within an archive", part.kind);
             findings.add(Rule::ArchivedExecutable, what, Some(&part.name));
         }
