@@ -63,6 +63,7 @@ mod names;
 mod next_hops;
 mod nodemailer;
 mod nothing_leaves;
+mod operator;
 mod outbreak;
 mod outbreak_effects;
 mod own_room_only;
