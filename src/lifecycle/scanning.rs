@@ -14,9 +14,9 @@ use super::attempts::{Settled, summed_up};
 use super::report::{Failure, News, Notice};
 use super::{Occasion, WAITING};
 use crate::mail::{
-    Action, Actions, Address, Details, Event, EventKind, Finding, Inspection, Malware, Measure,
-    OnFailure, Received, Reference, Reply, RoomId, Rule, ScannedBy, Scope, SeenFile, State,
-    Timestamp, Unscannable, Verdict, Why, headers,
+    Action, Actions, Address, Details, Event, EventKind, Finding, Inside, Inspection, Malware,
+    Measure, OnFailure, Received, Reference, Reply, RoomId, Rule, ScannedBy, Scope, SeenFile,
+    State, Timestamp, Unscannable, Verdict, Why, headers,
 };
 use crate::policy::table::RoutingTable;
 use crate::scan::measures::{self, Appearance, Measures};
@@ -80,6 +80,7 @@ pub struct Refused {
     /// For the row: which engine or rule it was.
     pub rule: String,
     pub malware: Vec<String>,
+    pub inside: Inside,
 }
 
 /// How a message is kept.
@@ -92,6 +93,7 @@ pub struct Keeping {
     pub field: String,
     pub scan: Option<NewScan>,
     pub events: Vec<Event>,
+    pub inside: Inside,
 }
 
 /// What is to become of a scanned message.
@@ -259,6 +261,7 @@ impl Catch {
             reply,
             rule: format!("scan: {} found {found}", self.engine),
             malware: self.malware,
+            inside: Inside::default(),
         }
     }
 }
@@ -281,8 +284,19 @@ fn told(finding: &Finding) -> String {
     }
 }
 
-/// What a message is told at its end. `None`: the scan is not over yet, and its sender waits no longer.
+/// What a message is told at its end, and what is known by then of what is inside of it. `None`: the scan
+/// is not over yet, and its sender waits no longer.
 pub fn ruled(received: &Received, inspection: Option<&Inspection>, guard: &Guard<'_>) -> Ruling {
+    let mut ruling = judged(received, inspection, guard);
+    let inside = match &mut ruling {
+        Ruling::Refused(refused) => &mut refused.inside,
+        Ruling::Kept(keeping) => &mut keeping.inside,
+    };
+    *inside = inspection.map(|it| it.seen.inside()).unwrap_or_default();
+    ruling
+}
+
+fn judged(received: &Received, inspection: Option<&Inspection>, guard: &Guard<'_>) -> Ruling {
     let envelope = &received.envelope;
     let rooms: Vec<&RoomId> = envelope.recipients.iter().map(|it| &it.room).collect();
     let late = Unscannable::before(Why::Timeout, "no verdict in time");
@@ -337,6 +351,7 @@ fn waits(
             reply: Reply::not_scanned(&why.why.to_string()),
             rule: format!("scan: {why}"),
             malware: Vec::new(),
+            inside: Inside::default(),
         }));
     }
     let reference = received.envelope.reference;
@@ -436,6 +451,7 @@ pub fn scanned(scan: &Scanned<'_>, guard: &Guard<'_>, occasion: &Occasion<'_>) -
     };
     Change {
         scan_of: Some((scan.reference(), scan.row.round)),
+        inside: vec![(scan.reference(), scan.inspection.seen.inside().files)],
         ..change
     }
 }
@@ -868,7 +884,9 @@ pub fn receipt(inspection: &Inspection, now: Timestamp) -> Details {
         verdict: it.verdict.to_string(),
         duration_ms: millis(it.duration),
     });
+    let left_out = inspection.seen.inside().left_out;
     Details {
+        files_left_out: (left_out > 0).then_some(left_out),
         engine: Some(match names.is_empty() {
             true => RULES.to_owned(),
             false => names.join(", "),

@@ -65,7 +65,6 @@ impl Gate {
     /// Runs until the relay stops.
     pub async fn run(self: Arc<Self>) {
         let mut stop = self.stop.clone();
-        self.want_digests();
         let mut measures = self.measures.clone();
         let mut tick = tokio::time::interval(LOOK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -124,15 +123,9 @@ impl Gate {
         }
     }
 
-    fn want_digests(&self) {
-        let wants = self.measures.borrow().wants_digests();
-        self.desk.want_digests(wants);
-    }
-
     /// What a measure held that is over is scanned now, and delivered.
     async fn end_holds(&self) {
         let now = Timestamp::now();
-        self.want_digests();
         let in_force = self.measures.borrow().numbers_in_force(now);
         if let Err(fault) = self.spool.store().end_holds(in_force, now).await {
             tracing::warn!(%fault, "what was held waits until its measure would have ended");

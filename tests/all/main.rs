@@ -59,6 +59,7 @@ mod limits;
 mod live_redirects;
 mod lmtp;
 mod logins;
+mod members;
 mod names;
 mod next_hops;
 mod nodemailer;
