@@ -174,10 +174,12 @@ async fn show(store: &Arc<dyn Store>, reference: Reference, json: bool) -> Resul
         return Err(Failure::new(format!("nothing is known of {reference}")));
     }
     let message = store.message(reference).await?;
+    let attachments = store.attachments(reference).await?;
     if json {
-        let mut attachments = message.map(|it| it.attachments);
+        let mut attachments = Some(attachments);
         return events.iter().try_for_each(|event| {
-            let is_first = event.event == EventKind::Accepted.word();
+            let words = [EventKind::Accepted.word(), EventKind::Refused.word()];
+            let is_first = words.contains(&event.event.as_str());
             let attachments = attachments.take_if(|_| is_first).unwrap_or_default();
             Ok(print::json(&with_attachments(
                 to_json(event),
@@ -185,8 +187,12 @@ async fn show(store: &Arc<dyn Store>, reference: Reference, json: bool) -> Resul
             ))?)
         });
     }
-    if let Some(message) = message {
-        print_message(&message)?;
+    if let Some(message) = &message {
+        print_message(message)?;
+    }
+    attachments.iter().try_for_each(print_attachment)?;
+    if message.is_some() || !attachments.is_empty() {
+        print::line(format_args!(""))?;
     }
     for event in &events {
         print_event(event, false)?;
@@ -218,16 +224,21 @@ fn print_message(message: &MessageRecord) -> io::Result<()> {
         message.message_id.as_deref().unwrap_or_default(),
     )?;
     line("Size", &format!("{} octets", message.size))?;
-    for attachment in &message.attachments {
-        line(
-            "Attachment",
-            &format!(
-                "{} ({}, {} octets, SHA-256 {})",
-                attachment.name, attachment.kind, attachment.size, attachment.sha256
-            ),
-        )?;
-    }
-    print::line(format_args!(""))
+    Ok(())
+}
+
+/// An attachment, or what is inside of one.
+pub(super) fn print_attachment(it: &Attachment) -> io::Result<()> {
+    let label = match it.within {
+        Some(_) => "",
+        None => "Attachment",
+    };
+    let known = match (it.size, &it.sha256) {
+        (Some(size), Some(sha256)) => format!("{size} octets, SHA-256 {sha256}"),
+        _ => "not looked at whole".to_owned(),
+    };
+    let line = print::harmless(&format!("{it} ({}, {known})", it.kind));
+    print::line(format_args!("{label:<12}{line}"))
 }
 
 /// What the event knows, and nothing that it does not, in one flat object.
@@ -250,16 +261,20 @@ fn to_json(event: &LoggedEvent) -> Value {
     object
 }
 
-/// The first acceptance says what is attached to the message.
+/// The first acceptance, or refusal, says what is attached to the message.
 fn with_attachments(mut event: Value, attachments: &[Attachment]) -> Value {
     if let (Value::Object(object), false) = (&mut event, attachments.is_empty()) {
         let listed = attachments.iter().map(|it| {
-            serde_json::json!({
+            let mut listed = serde_json::json!({
                 "name": it.name,
                 "kind": it.kind,
                 "size": it.size,
                 "sha256": it.sha256,
-            })
+            });
+            if let (Some(attachment), Value::Object(listed)) = (&it.within, &mut listed) {
+                listed.insert("within".to_owned(), Value::String(attachment.clone()));
+            }
+            listed
         });
         object.insert("attachments".to_owned(), listed.collect());
     }

@@ -8,6 +8,7 @@ mod check;
 mod credential;
 mod development;
 mod log;
+mod operator;
 mod outbreak;
 mod print;
 mod quarantine;
@@ -29,6 +30,7 @@ use crate::policy::table::{NextHop, RoutingTable};
 use crate::secrecy;
 use crate::spool::sqlite::Sqlite;
 use crate::spool::store::{Store, StoreError};
+use operator::operator;
 
 /// What `serve` and `check` say, and go on.
 const NO_ENGINE: &str = "no [[scan.engine]]: only the built-in rules scan (README, \"Scanning\")";
@@ -241,12 +243,4 @@ fn exposed_table(file: &Path, text: &str) -> Option<String> {
 fn said(reason: &Option<String>) -> Option<&str> {
     let reason = reason.as_deref().map(str::trim);
     reason.filter(|reason| !reason.is_empty())
-}
-
-/// Who runs this command, for the log.
-fn operator() -> String {
-    ["SUDO_USER", "USER", "LOGNAME"]
-        .iter()
-        .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()))
-        .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
 }

@@ -14,6 +14,9 @@ use crate::spool::store::{Store, Trace};
 
 /// How long a measure lasts where nothing is said.
 const LENGTH: &str = "24h";
+/// What no hunt can know, in a line.
+const UNKNOWN: &str = "not known to any hunt: the contents of encrypted archives, what is inside of \
+    attachments beyond 200 files a message, and what was inside of them before the log listed that";
 /// The columns of a hunt; in JSON and CSV they have these names.
 const COLUMNS: [&str; 12] = [
     "ref",
@@ -70,7 +73,8 @@ pub(super) enum Command {
     },
     /// Who sent it and who received it: a file, or what malware was found in
     Hunt {
-        /// SHA-256 of an attachment; its name, or a pattern such as "*.scr"; part of what malware is called
+        /// SHA-256 of a file, inside archives too; its name, or a pattern such as "*.scr"; part of what malware
+        /// is called
         #[arg(value_name = "HASH, NAME or MALWARE", value_parser = outbreak::reason)]
         quarry: String,
         /// Not before: 2h (ago), 2026-11-22, "2026-11-22 14:00", RFC 3339
@@ -175,6 +179,7 @@ pub(super) async fn run(command: &Command, store: Arc<dyn Store>) -> Result<(), 
             csv,
         } => {
             let traces = outbreak::hunt(&store, quarry, *since).await?;
+            print::complaint(UNKNOWN);
             print_traces(&traces, *json, *csv)
         }
     }
@@ -321,6 +326,14 @@ fn print_traces(traces: &[Trace], json: bool, csv: bool) -> Result<(), Failure> 
     Ok(print::table(&heads, &rows)?)
 }
 
+/// `setup.exe in tools.zip`
+fn file(trace: &Trace) -> String {
+    match (&trace.attachment, &trace.within) {
+        (Some(name), Some(attachment)) => format!("{name} in {attachment}"),
+        (name, _) => name.clone().unwrap_or_default(),
+    }
+}
+
 fn cells(trace: &Trace) -> Vec<String> {
     let text = |it: &Option<String>| it.clone().unwrap_or_default();
     vec![
@@ -331,7 +344,7 @@ fn cells(trace: &Trace) -> Vec<String> {
         text(&trace.sender_room),
         text(&trace.recipient),
         text(&trace.recipient_room),
-        text(&trace.attachment),
+        file(trace),
         text(&trace.sha256),
         text(&trace.malware),
         trace.client.clone(),
@@ -355,7 +368,7 @@ fn row(trace: &Trace) -> Vec<String> {
         status,
         sender,
         text(&trace.recipient),
-        text(&trace.attachment),
+        file(trace),
         text(&trace.malware),
         trace.client.clone(),
     ]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use clap::Subcommand;
 
+use super::log::print_attachment;
 use super::{Failure, operator, print, said};
 use crate::config::Settings;
 use crate::lifecycle::Hand;
@@ -135,16 +136,7 @@ fn show(caught: &CaughtMessage, record: &MessageRecord, json: bool) -> Result<()
     for (label, fact) in facts {
         print::line(format_args!("{label:<12}{}", print::harmless(&fact)))?;
     }
-    for attachment in &record.attachments {
-        print::line(format_args!(
-            "{:<12}{}, {} octets, SHA-256 {}",
-            "Attachment",
-            print::harmless(&attachment.name),
-            attachment.size,
-            attachment.sha256
-        ))?;
-    }
-    Ok(())
+    Ok(record.attachments.iter().try_for_each(print_attachment)?)
 }
 
 async fn write_out(store: &Arc<dyn Store>, reference: Reference) -> Result<(), Failure> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::retry::Schedule;
 use super::scanning::Keeping;
 use crate::mail::{
-    BodyKind, Content, Details, Event, EventKind, Priority, Received, Recipient, Refusal, Reply,
-    RoomId, State, Timestamp, headers,
+    BodyKind, Content, Details, Event, EventKind, Facts, Priority, Received, Recipient, Refusal,
+    Reply, RoomId, State, Timestamp, headers,
 };
 use crate::spool::store::{NewMessage, NewRecipient};
 
@@ -34,7 +34,7 @@ pub fn accepted(
         smtputf8: envelope.smtputf8,
         eight_bit: envelope.body == BodyKind::EightBitMime,
         terms: envelope.terms.clone(),
-        facts: received.facts.clone(),
+        facts: facts(received, keeping),
         content: Content {
             trace: match keeping.field.is_empty() {
                 true => received.content.trace.clone(),
@@ -68,6 +68,13 @@ pub fn accepted(
     }
 }
 
+/// With what its scan has found inside of its attachments.
+fn facts(received: &Received, keeping: &Keeping) -> Facts {
+    let mut facts = received.facts.clone();
+    facts.attachments.extend_from_slice(&keeping.inside.files);
+    facts
+}
+
 /// The row by which a member that was left out of a group is found.
 fn left_out(received: &Received, event: &Event) -> Option<Refusal> {
     let envelope = &received.envelope;
@@ -88,6 +95,7 @@ fn left_out(received: &Received, event: &Event) -> Option<Refusal> {
         message_id: received.facts.message_id.clone(),
         size: u64::try_from(received.content.len()).ok(),
         attachments: Arc::default(),
+        files_left_out: 0,
         malware: Vec::new(),
         reply: reply.to_string(),
         rule: event.details.rule.clone(),

@@ -65,6 +65,7 @@ pub fn without_reports(change: &Change, why: &str) -> Change {
         scan_of: change.scan_of,
         scans: change.scans.clone(),
         caught: change.caught.clone(),
+        inside: change.inside.clone(),
     }
 }
 

@@ -93,6 +93,7 @@ pub fn let_out(release: &Release<'_>, hand: Hand<'_>, guard: &Guard<'_>) -> Resu
         recipients: kept.iter().map(step).collect(),
         scans,
         events: vec![receipt],
+        inside: vec![(release.reference, release.inspection.seen.inside().files)],
         ..Change::default()
     })
 }

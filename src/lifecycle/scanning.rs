@@ -14,7 +14,7 @@ use super::attempts::{Settled, summed_up};
 use super::report::{Failure, News, Notice};
 use super::{CAUGHT, Occasion, WAITING};
 use crate::mail::{
-    Action, Actions, Address, Details, EngineReport, Event, EventKind, Finding, Inspection,
+    Action, Actions, Address, Details, EngineReport, Event, EventKind, Finding, Inside, Inspection,
     Malware, Measure, OnFailure, Received, Reference, Reply, RoomId, Rule, ScannedBy, Scope,
     SeenFile, State, Timestamp, Unscannable, Verdict, Waiver, Why, headers,
 };
@@ -86,6 +86,7 @@ pub struct Refused {
     /// For the row: which engine or rule it was.
     pub rule: String,
     pub malware: Vec<String>,
+    pub inside: Inside,
 }
 
 impl Refused {
@@ -106,6 +107,7 @@ pub struct Keeping {
     pub field: String,
     pub scan: Option<NewScan>,
     pub events: Vec<Event>,
+    pub inside: Inside,
 }
 
 /// What is to become of a scanned message.
@@ -279,6 +281,7 @@ impl Catch {
             reply,
             rule: format!("scan: {} found {found}", self.engine),
             malware: self.malware,
+            inside: Inside::default(),
         }
     }
 }
@@ -306,8 +309,19 @@ fn told(finding: &Finding) -> String {
     }
 }
 
-/// What a message is told at its end. `None`: the scan is not over yet, and its sender waits no longer.
+/// What a message is told at its end, and what is known by then of what is inside of it. `None`: the scan
+/// is not over yet, and its sender waits no longer.
 pub fn ruled(received: &Received, inspection: Option<&Inspection>, guard: &Guard<'_>) -> Ruling {
+    let mut ruling = judged(received, inspection, guard);
+    let inside = match &mut ruling {
+        Ruling::Refused(refused) => &mut refused.inside,
+        Ruling::Kept(keeping) => &mut keeping.inside,
+    };
+    *inside = inspection.map(|it| it.seen.inside()).unwrap_or_default();
+    ruling
+}
+
+fn judged(received: &Received, inspection: Option<&Inspection>, guard: &Guard<'_>) -> Ruling {
     let envelope = &received.envelope;
     let rooms: Vec<&RoomId> = envelope.recipients.iter().map(|it| &it.room).collect();
     let late = Unscannable::before(Why::Timeout, "no verdict in time");
@@ -368,6 +382,7 @@ fn waits(
             reply: Reply::not_scanned(&why.why.to_string()),
             rule: format!("scan: {why}"),
             malware: Vec::new(),
+            inside: Inside::default(),
         }));
     }
     let reference = received.envelope.reference;
@@ -533,6 +548,7 @@ fn become_of(scan: &Scanned<'_>, guard: &Guard<'_>, occasion: &Occasion<'_>) -> 
     };
     Change {
         scan_of: Some((scan.reference(), scan.row.round)),
+        inside: vec![(scan.reference(), scan.inspection.seen.inside().files)],
         ..change
     }
 }
@@ -1033,7 +1049,9 @@ pub fn receipt(inspection: &Inspection, now: Timestamp) -> Details {
         verdict: it.verdict.to_string(),
         duration_ms: millis(it.duration),
     });
+    let left_out = inspection.seen.inside().left_out;
     Details {
+        files_left_out: (left_out > 0).then_some(left_out),
         engine: Some(match names.is_empty() {
             true => RULES.to_owned(),
             false => names.join(", "),

@@ -266,15 +266,30 @@ pub struct Envelope {
     pub recipients: Vec<Recipient>,
 }
 
-/// An attachment as found in the message.
+/// A file as found in the message: an attachment, or what is inside of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attachment {
+    /// Of what is inside: its path there.
     pub name: String,
-    pub size: u64,
-    /// Lower-case hex.
-    pub sha256: String,
+    /// The attachment that it is inside of; `None`: it is one itself.
+    pub within: Option<String>,
+    /// `None`: it was not looked at whole.
+    pub size: Option<u64>,
+    /// Lower-case hex; `None` likewise.
+    pub sha256: Option<String>,
     /// What it really is, by its content.
     pub kind: FileType,
+}
+
+/// As people are told of it: `setup.exe in tools.zip`.
+impl fmt::Display for Attachment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)?;
+        match &self.within {
+            Some(attachment) => write!(f, " in {attachment}"),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Facts read from the header fields, for the log and for policy. All text is decoded.

@@ -159,6 +159,9 @@ pub struct Details {
     /// What the built-in rules found, and let pass.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub marks: Vec<String>,
+    /// Files inside of attachments beyond those that the log lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub files_left_out: Option<u64>,
     /// The exception under which it is delivered unscanned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exception: Option<u64>,
@@ -253,8 +256,10 @@ pub struct Refusal {
     pub subject: Option<String>,
     pub message_id: Option<String>,
     pub size: Option<u64>,
-    /// Of the message that was refused, where it came so far.
+    /// Of the message that was refused, where it came so far; and what is inside of them, where it was scanned.
     pub attachments: Arc<[Attachment]>,
+    /// Files inside of them beyond those.
+    pub files_left_out: u64,
     /// What was found in it.
     pub malware: Vec<String>,
     /// What we said.
@@ -279,6 +284,7 @@ impl Refusal {
             sender: self.sender.clone(),
             size: self.size,
             malware: self.malware.clone(),
+            files_left_out: (self.files_left_out > 0).then_some(self.files_left_out),
             reply: Some(self.reply.clone()),
             reason: (self.count > 1).then(|| format!("{} refusals like this one", self.count)),
             ..Details::default()

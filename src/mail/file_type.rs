@@ -88,6 +88,11 @@ impl FileType {
         )
     }
 
+    /// Made of pieces that nobody put there as files, though there may be files among them.
+    pub const fn is_document(self) -> bool {
+        self.holds_files() && !self.is_archive() && !matches!(self, Self::Message)
+    }
+
     /// Other files may be in it: it is an archive, or a document that takes objects in.
     pub const fn holds_files(self) -> bool {
         self.is_archive()

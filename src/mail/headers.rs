@@ -935,7 +935,7 @@ mod tests {
         facts
             .attachments
             .into_iter()
-            .map(|it| (it.name, it.size, start(&it.sha256)))
+            .map(|it| (it.name, it.size.unwrap(), start(&it.sha256.unwrap())))
             .collect()
     }
 

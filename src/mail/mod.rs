@@ -9,6 +9,7 @@ pub mod envelope;
 pub mod event;
 pub mod file_type;
 pub mod headers;
+pub mod inside;
 pub mod language;
 pub mod limit;
 pub mod measure;
@@ -27,6 +28,7 @@ pub use envelope::{
 };
 pub use event::{Details, Event, EventKind, Refusal, ScannedBy, State};
 pub use file_type::FileType;
+pub use inside::{Inside, Member};
 pub use language::Language;
 pub use limit::{Account, Admission, Counted, OverLimit, Urgency, Weight, Workstation};
 pub use measure::{Aim, Closing, Measure, Scope, Waiver};

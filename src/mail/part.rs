@@ -67,8 +67,9 @@ impl Part {
     pub fn attachment(&self) -> Attachment {
         Attachment {
             name: self.name.clone(),
-            size: self.bytes.len() as u64,
-            sha256: self.sha256().into_owned(),
+            within: None,
+            size: Some(self.bytes.len() as u64),
+            sha256: Some(self.sha256().into_owned()),
             kind: self.kind,
         }
     }

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-use super::Timestamp;
 use super::event::words;
+use super::{Member, Timestamp};
 
 words! {
     /// Why there is no verdict.
@@ -362,8 +362,10 @@ pub struct Seen {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeenFile {
     pub name: String,
-    /// In lower-case hex; empty where nobody asked for it.
+    /// In lower-case hex; empty where it was not looked at whole.
     pub sha256: String,
+    /// Where it is inside of an attachment, and the log is to know it.
+    pub member: Option<Member>,
 }
 
 impl Seen {

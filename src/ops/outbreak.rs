@@ -448,7 +448,7 @@ fn appearance(standing: &Standing) -> Appearance<'_> {
             .iter()
             .map(|it| File {
                 name: &it.name,
-                sha256: &it.sha256,
+                sha256: it.sha256.as_deref().unwrap_or_default(),
             })
             .collect(),
     }

@@ -4,7 +4,6 @@
 //! down in it is a verdict too, and never a clean one. It decides nothing of what follows.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -61,7 +60,6 @@ pub struct Desk {
     /// What is unpacked to be looked into takes memory and a processor: so many at once.
     looking: Slots,
     rules: Arc<rules::Settings>,
-    wants_digests: AtomicBool,
     in_hand: Mutex<HashSet<Reference>>,
     /// Scans that go on although their messages were refused for now.
     pub(super) late: Late,
@@ -95,7 +93,6 @@ impl Desk {
             slots: Slots::new(settings.slots),
             looking: Slots::new(processors()),
             rules: Arc::new(settings.rules.clone()),
-            wants_digests: AtomicBool::new(false),
             in_hand: Mutex::default(),
             late: Late::default(),
             trouble: Mutex::default(),
@@ -191,18 +188,12 @@ impl Desk {
     /// By the built-in rules.
     async fn looked_at(&self, specimen: &Arc<Specimen>, is_urgent: bool) -> Looked {
         let rules = Arc::clone(&self.rules);
-        let with_digests = self.wants_digests.load(Ordering::Relaxed);
         if specimen.parts.is_empty() && specimen.message.len() < LARGE {
-            return rules::inspect(specimen, &rules, with_digests);
+            return rules::inspect(specimen, &rules);
         }
         let _slot = self.looking.take(is_urgent, specimen.message.len()).await;
         let specimen = Arc::clone(specimen);
-        elsewhere(move || rules::inspect(&specimen, &rules, with_digests)).await
-    }
-
-    /// Somebody blocks files by their digests, those within archives too.
-    pub(super) fn want_digests(&self, wants: bool) {
-        self.wants_digests.store(wants, Ordering::Relaxed);
+        elsewhere(move || rules::inspect(&specimen, &rules)).await
     }
 
     /// All at once: each must say clean.
@@ -301,6 +292,7 @@ fn seen(specimen: &Specimen, members: Vec<SeenFile>) -> Seen {
     let file = |part: &Part| SeenFile {
         name: part.name.clone(),
         sha256: part.sha256().into_owned(),
+        member: None,
     };
     Seen {
         authors: specimen.authors.clone(),

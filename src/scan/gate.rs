@@ -69,7 +69,6 @@ impl Gate {
     /// Runs until the relay stops.
     pub async fn run(self: Arc<Self>) {
         let mut stop = self.stop.clone();
-        self.want_digests();
         let mut measures = self.measures.clone();
         let mut followed: Option<Vec<u64>> = None;
         let mut is_in_order = false;
@@ -179,11 +178,6 @@ impl Gate {
         self.desk.late.keep(message, unfinished);
     }
 
-    fn want_digests(&self) {
-        let wants = self.measures.borrow().wants_digests();
-        self.desk.want_digests(wants);
-    }
-
     /// After a start, as soon as the store can: what nobody would scan is scanned, and what waits for an
     /// engine in vain is told.
     async fn put_in_order(&self) -> Result<(), StoreError> {
@@ -226,7 +220,6 @@ impl Gate {
 
     /// Measures were opened, closed, or are over: what they held or let through is scanned now.
     async fn follow(&self, now: Timestamp) -> Result<(), StoreError> {
-        self.want_digests();
         let in_force = self.measures.borrow().numbers_in_force(now);
         let store = self.spool.store();
         self.call_back(now).await?;

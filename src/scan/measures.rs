@@ -120,11 +120,6 @@ impl Measures {
         &self.rows
     }
 
-    /// Whether any file is blocked by its digest.
-    pub fn wants_digests(&self) -> bool {
-        !self.hashes.is_empty()
-    }
-
     /// Those that are in force, by number.
     pub fn numbers_in_force(&self, now: Timestamp) -> Vec<u64> {
         self.in_force(now).map(|it| it.number).collect()

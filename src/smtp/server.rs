@@ -352,6 +352,7 @@ fn turned_away(client: IpAddr, reply: &Reply) -> Option<Refusal> {
         message_id: None,
         size: None,
         attachments: Arc::default(),
+        files_left_out: 0,
         malware: Vec::new(),
         reply: reply.to_string(),
         rule: None,

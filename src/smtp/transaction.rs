@@ -16,9 +16,9 @@ use crate::lifecycle;
 use crate::mail::headers::{self, HeaderFacts, Removed};
 use crate::mail::{
     Address, AddressFault, Admission, Attachment, BodyKind, ByMode, Certificate, Content, Details,
-    Envelope, Event, EventKind, Facts, Lapse, Lapses, Origin, OverLimit, Peer, Priority, Received,
-    Recipient, Reference, Refusal, Reply, RoomId, Sighting, Station, StationKind, Terms, Timestamp,
-    Urgency, Wishes, Workstation,
+    Envelope, Event, EventKind, Facts, Inside, Lapse, Lapses, Origin, OverLimit, Peer, Priority,
+    Received, Recipient, Reference, Refusal, Reply, RoomId, Sighting, Station, StationKind, Terms,
+    Timestamp, Urgency, Wishes, Workstation,
 };
 use crate::policy::decide::{self, Accepted, Admitted, Decision, Refused};
 use crate::policy::table::{Measure, RoutingTable};
@@ -178,6 +178,7 @@ impl Verdict {
             message_id: None,
             size: None,
             attachments: Arc::default(),
+            files_left_out: 0,
             malware: self.malware.clone(),
             reply: self
                 .reply
@@ -494,6 +495,7 @@ impl Transaction {
             subject: facts.subject,
             message_id: facts.message_id,
             attachments: facts.attachments.into(),
+            files_left_out: 0,
             size,
             late: None,
         })
@@ -747,6 +749,7 @@ pub struct Outline {
     subject: Option<String>,
     message_id: Option<String>,
     attachments: Arc<[Attachment]>,
+    files_left_out: u64,
     pub size: Option<u64>,
     pub late: Option<Late>,
 }
@@ -761,6 +764,13 @@ pub struct Late {
 }
 
 impl Outline {
+    /// What its scan has found inside of its attachments.
+    pub fn know(&mut self, inside: Inside) {
+        let attachments = self.attachments.iter().cloned();
+        self.attachments = attachments.chain(inside.files).collect();
+        self.files_left_out = inside.left_out;
+    }
+
     /// A row for each recipient that had been accepted.
     pub fn rows(&self, verdict: &Verdict, peer: &Peer, now: Timestamp) -> Vec<Refusal> {
         let row = verdict.row(&self.attempt, peer, now);
@@ -771,6 +781,7 @@ impl Outline {
             message_id: self.message_id.clone(),
             size: self.size,
             attachments: Arc::clone(&self.attachments),
+            files_left_out: self.files_left_out,
             ..row.clone()
         };
         self.recipients.iter().map(for_one).collect()

@@ -162,13 +162,16 @@ pub(super) fn portions<'a>(
 
 /// Leaves the first attachments.
 fn cut(refusal: &mut Refusal, most: usize) {
-    if let Some(first) = refusal.attachments.get(..most) {
+    if let Some((first, rest)) = refusal.attachments.split_at_checked(most) {
+        let members = rest.iter().filter(|it| it.within.is_some());
+        refusal.files_left_out += members.count() as u64;
         refusal.attachments = first.into();
     }
 }
 
 fn add_up(sum: &mut Refusal, refusal: &Refusal) {
     sum.count = sum.count.saturating_add(refusal.count);
+    sum.files_left_out = sum.files_left_out.saturating_add(refusal.files_left_out);
     let room = SUMMED_ATTACHMENTS.saturating_sub(sum.attachments.len());
     let is_new = |it: &&Attachment| !sum.attachments.contains(it);
     let new = refusal.attachments.iter().filter(is_new).take(room);
@@ -199,6 +202,7 @@ mod tests {
             message_id: None,
             size: None,
             attachments: Arc::default(),
+            files_left_out: 0,
             malware: Vec::new(),
             reply: reply.to_owned(),
             rule: None,
@@ -225,12 +229,11 @@ mod tests {
         let mut refusals = Refusals::default();
         for n in 0..350 {
             let name = format!("{}.scr", n % 40);
-            let size = 3;
-            let sha256 = "ab".repeat(32);
             let attachment = Attachment {
                 name,
-                size,
-                sha256,
+                within: None,
+                size: Some(3),
+                sha256: Some("ab".repeat(32)),
                 kind: FileType::Text,
             };
             refusals.add(refusal("127.0.1.9", "550 5.7.1 no", 0));
@@ -255,8 +258,9 @@ mod tests {
             attachments: (0..n)
                 .map(|_| Attachment {
                     name: String::new(),
-                    size: 0,
-                    sha256: String::new(),
+                    within: None,
+                    size: Some(0),
+                    sha256: None,
                     kind: FileType::Text,
                 })
                 .collect(),
@@ -281,8 +285,9 @@ mod tests {
         let of = |n: usize| -> Arc<[Attachment]> {
             let one = |n| Attachment {
                 name: format!("{n}.scr"),
-                size: 3,
-                sha256: "ab".repeat(32),
+                within: None,
+                size: Some(3),
+                sha256: Some("ab".repeat(32)),
                 kind: FileType::Text,
             };
             (0..n).map(one).collect()

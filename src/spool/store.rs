@@ -297,6 +297,8 @@ pub struct Change {
     /// Made unless every recipient's step is skipped; so is what comes after it.
     pub scans: Vec<ScanStep>,
     pub caught: Vec<Caught>,
+    /// What a scan has found inside of a message's attachments: what is not in the log yet.
+    pub inside: Vec<(Reference, Vec<Attachment>)>,
 }
 
 /// What came of a change.
@@ -649,8 +651,11 @@ pub struct Trace {
     pub sender_room: Option<String>,
     pub recipient: Option<String>,
     pub recipient_room: Option<String>,
-    /// Where it is known in which attachment it was.
+    /// Where it is known in which file it was.
     pub attachment: Option<String>,
+    /// The attachment that this file is inside of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub within: Option<String>,
     pub sha256: Option<String>,
     /// What was found in the message.
     pub malware: Option<String>,
@@ -766,6 +771,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn engines_stand(&self, at: Timestamp, engines: Vec<EngineRow>) -> Pending<()>;
     /// What was said last, and when; nothing where no relay with engines ever ran.
     fn engines(&self) -> Pending<Vec<(Timestamp, EngineRow)>>;
+    /// What is attached to a message, also to one that was refused, and what is inside of that.
+    fn attachments(&self, reference: Reference) -> Pending<Vec<Attachment>>;
     /// What is in quarantine, newest first; or only one message.
     fn quarantined(
         &self,

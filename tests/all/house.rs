@@ -106,6 +106,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("governor", &["limits"]),
     ("toml", &["document"]),
     ("clap", &["cli", "main"]),
+    ("nix", &["cli::operator"]),
     ("rcgen", &["cli::development"]),
     ("rustls_native_certs", &["tls::next_hops"]),
     ("x509_parser", &["tls::x509"]),

@@ -386,8 +386,9 @@ fn again(folder: &tempfile::TempDir) -> Arc<dyn Store> {
 fn attachment(name: &str) -> Attachment {
     Attachment {
         name: name.to_owned(),
-        size: 3,
-        sha256: sha256(name),
+        within: None,
+        size: Some(3),
+        sha256: Some(sha256(name)),
         kind: FileType::Text,
     }
 }
@@ -446,6 +447,7 @@ fn refusal(number: u64, reply: &str, malware: &[&str], files: &[&str]) -> Refusa
         subject: None,
         message_id: None,
         size: None,
+        files_left_out: 0,
         attachments: files.iter().map(|name| attachment(name)).collect(),
         malware: malware.iter().map(|&it| it.to_owned()).collect(),
         reply: reply.to_owned(),

@@ -47,6 +47,15 @@ pub fn is_root() -> bool {
     id.stdout == b"0\n"
 }
 
+/// The name under which a test gives its orders.
+pub fn login() -> String {
+    let name = Command::new("id").arg("-urn").output().unwrap();
+    match name.status.success() {
+        true => String::from_utf8(name.stdout).unwrap().trim().to_owned(),
+        false => format!("uid {}", rustix::process::getuid().as_raw()),
+    }
+}
+
 /// Where a program is; those for administrators are often not in the search path.
 pub fn program(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();

@@ -1,6 +1,7 @@
 //! An operator and what is waiting: hold, release, retry, cancel, each taking effect at once.
 
 use crate::client::{letter, vakt};
+use crate::peer;
 use crate::relay::{Relay, Setup, column, free_port};
 use crate::sink::{Sink, Stage, Step};
 use crate::wait;
@@ -151,18 +152,10 @@ fn a_reference_that_is_not_there_is_an_error() {
     relay.fails(1, &["log", "show", "K7F3-2QXM-9A1B"]);
 }
 
-/// The name under which a test gives its orders.
-fn operator() -> String {
-    ["SUDO_USER", "USER", "LOGNAME"]
-        .iter()
-        .find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()))
-        .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
-}
-
 #[test]
 fn what_is_held_says_by_whom_and_why() {
     let (relay, _, reference) = one_waiting("1h");
-    let by = operator();
+    let by = peer::login();
     let says = |state: &str, words: &str| {
         let row = &relay.rows(&["queue", "list"])[0];
         assert_eq!(

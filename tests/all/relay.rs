@@ -219,6 +219,8 @@ impl Relay {
             .arg("--config")
             .arg(self.path("ilbud.toml"))
             .current_dir(self.home())
+            // Root would be known by it.
+            .env_remove("SUDO_USER")
             .stdin(Stdio::null());
         command
     }
@@ -322,6 +324,20 @@ impl Relay {
     /// Runs a command against this relay's store.
     pub fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().unwrap()
+    }
+
+    /// Runs a command of Ilbud's under one of others: `env`, `setpriv`.
+    pub fn run_under(&self, under: &[&str], arguments: &[&str]) -> Output {
+        let mut command = Command::new(under[0]);
+        command
+            .args(&under[1..])
+            .arg(BINARY)
+            .args(arguments)
+            .arg("--config")
+            .arg(self.path("ilbud.toml"))
+            .current_dir(self.home())
+            .stdin(Stdio::null());
+        command.output().unwrap()
     }
 
     /// Runs a command that reads this from stdin.

@@ -102,6 +102,7 @@ fn inspection(verdict: Verdict, found: &[Rule]) -> Inspection {
             files: vec![SeenFile {
                 name: "a.doc".to_owned(),
                 sha256: String::new(),
+                member: None,
             }],
             has_attachments: true,
         },

@@ -15,7 +15,7 @@ use memchr::memmem;
 use sha2::{Digest, Sha256};
 
 use super::{Part, Specimen};
-use crate::mail::{Actions, FileType, Finding, Rule, SeenFile, headers};
+use crate::mail::{self, Actions, FileType, Finding, Rule, SeenFile, headers};
 use inside::{Bounds, Budget, Member};
 use names::Patterns;
 
@@ -66,32 +66,43 @@ impl Default for Settings {
 pub struct Looked {
     /// Everything that the rules find, each thing once.
     pub findings: Vec<Finding>,
-    /// What is inside of archives; their digests are there where somebody wants them.
+    /// What is inside of archives and documents, and attached to messages there.
     pub members: Vec<SeenFile>,
 }
 
-/// `with_digests`: of members, too.
-pub fn inspect(specimen: &Specimen, settings: &Settings, with_digests: bool) -> Looked {
+/// A file that is to be looked into.
+struct Item<'a> {
+    part: Cow<'a, Part>,
+    /// The attachment that it is inside of, in octets of its name; `None`: it is one itself.
+    within: Option<usize>,
+}
+
+pub fn inspect(specimen: &Specimen, settings: &Settings) -> Looked {
     let mut findings = Findings::default();
     let mut members = Vec::new();
     let mut budget = Budget::new(Bounds::default());
-    let with_digest = with_digests || !settings.blocked_hashes.is_empty();
-    let parts = specimen.parts.iter();
-    let mut parts: VecDeque<(Cow<'_, Part>, bool)> =
-        parts.map(|it| (Cow::Borrowed(it), false)).collect();
+    let mut items: VecDeque<Item<'_>> = specimen.parts.iter().map(Item::attached).collect();
     let mut letters = 0;
-    while let Some((part, is_archived)) = parts.pop_front() {
-        look(&part, Some(&part.name), settings, &mut findings);
-        if is_archived && inside::is_program(part.kind, &part.bytes) {
+    while let Some(item) = items.pop_front() {
+        let part = &item.part;
+        look(part, Some(&part.name), settings, &mut findings);
+        if item.within.is_some() && inside::is_program(part.kind, &part.bytes) {
             let what = format!("{} within an archive", part.kind);
             findings.add(Rule::ArchivedExecutable, what, Some(&part.name));
         }
+        if members.len() < MEMBERS {
+            members.extend(item.as_member());
+        }
         let inside = inside::look(&part.name, &part.bytes, &mut budget, &mut |member| {
-            let seen = look_at_member(&part.name, &member, with_digest, settings, &mut findings);
+            let seen = look_at_member(&item, &member, settings, &mut findings);
             if member.file_type == FileType::Message && letters < LETTERS {
                 letters += 1;
+                let within = Some(item.attachment());
                 let attached = attached_to(&seen.name, member.bytes);
-                parts.extend(attached.map(|it| (Cow::Owned(it), true)));
+                items.extend(attached.map(|it| Item {
+                    part: Cow::Owned(it),
+                    within,
+                }));
             }
             if members.len() < MEMBERS {
                 members.push(seen);
@@ -115,6 +126,35 @@ pub fn inspect(specimen: &Specimen, settings: &Settings, with_digests: bool) -> 
     }
 }
 
+impl<'a> Item<'a> {
+    const fn attached(part: &'a Part) -> Self {
+        Self {
+            part: Cow::Borrowed(part),
+            within: None,
+        }
+    }
+
+    /// How many octets of its name are the attachment's.
+    fn attachment(&self) -> usize {
+        self.within.unwrap_or(self.part.name.len())
+    }
+
+    /// As what it is inside of an attachment.
+    fn as_member(&self) -> Option<SeenFile> {
+        let part = &self.part;
+        Some(SeenFile {
+            name: part.name.clone(),
+            sha256: part.sha256().into_owned(),
+            member: Some(mail::Member {
+                attachment: self.within?,
+                size: Some(part.bytes.len() as u64),
+                kind: part.kind,
+                runs: part.kind.runs() || inside::names::runs(&part.name, None),
+            }),
+        })
+    }
+}
+
 /// What is attached to a message that lies in an archive.
 fn attached_to(name: &str, letter: &[u8]) -> impl Iterator<Item = Part> + use<> {
     let dissection = headers::dissected(&Bytes::copy_from_slice(letter));
@@ -128,14 +168,13 @@ fn attached_to(name: &str, letter: &[u8]) -> impl Iterator<Item = Part> + use<> 
 
 /// What is found in a file within an archive.
 fn look_at_member(
-    attachment: &str,
+    item: &Item<'_>,
     member: &Member<'_>,
-    with_digest: bool,
     settings: &Settings,
     findings: &mut Findings,
 ) -> SeenFile {
-    let name = format!("{attachment}/{}", member.path);
-    let sha256 = match with_digest && member.whole {
+    let name = format!("{}/{}", item.part.name, member.path);
+    let sha256 = match member.whole {
         true => hex(&Sha256::digest(member.bytes)),
         false => String::new(),
     };
@@ -151,7 +190,16 @@ fn look_at_member(
         let what = format!("its name fits {pattern}");
         findings.add(Rule::FileName, what, Some(&name));
     }
-    SeenFile { name, sha256 }
+    SeenFile {
+        name,
+        sha256,
+        member: member.is_file.then(|| mail::Member {
+            attachment: item.attachment(),
+            size: member.whole.then_some(member.bytes.len() as u64),
+            kind: member.file_type,
+            runs: member.file_type.runs() || inside::names::runs(member.path, None),
+        }),
+    }
 }
 
 /// What is found in one part.

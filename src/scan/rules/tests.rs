@@ -30,7 +30,7 @@ fn base64(text: &str) -> String {
 /// `rule: what (attachment)` of each finding.
 fn found(message: &str, settings: &Settings) -> Vec<String> {
     let specimen = Specimen::of(Bytes::from(message.replace('\n', "\r\n")));
-    let findings = inspect(&specimen, settings, false).findings.into_iter();
+    let findings = inspect(&specimen, settings).findings.into_iter();
     findings
         .map(|it| match it.attachment {
             Some(name) => format!("{}: {} ({name})", it.rule, it.what),

@@ -419,10 +419,11 @@ impl Session {
 /// Answers to steps, from the scan.
 impl Session {
     /// Answers [`Step::Keep`]: its scan does not let it through.
-    pub fn not_passed(&mut self, refused: Refused, now: Timestamp) {
+    pub fn not_passed(&mut self, mut refused: Refused, now: Timestamp) {
         match self.take_state() {
-            State::Keeping(outline) => {
+            State::Keeping(mut outline) => {
                 let octets = outline.size.unwrap_or(0);
+                outline.know(std::mem::take(&mut refused.inside));
                 let verdict = Verdict::scan(refused);
                 self.refuse_content(*outline, &verdict, After::Nothing, octets, now);
             }

@@ -8,6 +8,7 @@
 mod credentials;
 mod disk;
 mod engines;
+mod members;
 mod outbreak;
 mod read;
 mod scans;
@@ -35,7 +36,7 @@ use super::store::{
 };
 use crate::credential::Verifiers;
 use crate::mail::measure::{Closing, Measure};
-use crate::mail::{Content, Event, Reference, Refusal, RoomId, Sighting, Timestamp};
+use crate::mail::{Attachment, Content, Event, Reference, Refusal, RoomId, Sighting, Timestamp};
 use writer::Writer;
 
 /// Numbered migrations; `user_version` says how many the file has had.
@@ -50,6 +51,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../schema/sqlite/008_attachment.sql"),
     include_str!("../schema/sqlite/009_engine.sql"),
     include_str!("../schema/sqlite/010_waiver.sql"),
+    include_str!("../schema/sqlite/011_member.sql"),
 ];
 /// How long a change waits for another process that holds the file.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -259,6 +261,10 @@ impl Store for Sqlite {
 
     fn engines(&self) -> Pending<Vec<(Timestamp, EngineRow)>> {
         self.read(engines::all)
+    }
+
+    fn attachments(&self, reference: Reference) -> Pending<Vec<Attachment>> {
+        self.read(move |connection| read::files_of(connection, reference))
     }
 
     fn quarantined(

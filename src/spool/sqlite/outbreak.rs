@@ -147,9 +147,40 @@ pub(super) fn standing(
 /// What was found in one transaction.
 #[derive(Debug, Default)]
 struct Find {
-    /// Names and hashes of attachments.
-    files: Vec<(Option<String>, Option<String>)>,
+    files: Vec<File>,
     malware: Vec<String>,
+}
+
+/// An attachment, or what is inside of one, as far as it is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct File {
+    name: Option<String>,
+    /// The attachment that it is inside of.
+    within: Option<String>,
+    sha256: Option<String>,
+}
+
+impl File {
+    /// From three columns.
+    fn read(row: &Row<'_>, first: usize) -> rusqlite::Result<Self> {
+        Ok(Self {
+            name: row.get(first)?,
+            within: row.get(first + 1)?,
+            sha256: row.get(first + 2)?,
+        })
+    }
+
+    /// As the built-in rules name it: `a.zip/b.exe`.
+    fn is_called(&self, path: &str) -> bool {
+        let name = self.name.as_deref().unwrap_or_default();
+        match &self.within {
+            Some(attachment) => {
+                let inside = path.strip_prefix(attachment.as_str());
+                inside.and_then(|it| it.strip_prefix('/')) == Some(name)
+            }
+            None => path == name,
+        }
+    }
 }
 
 pub(super) fn hunt(connection: &Connection, hunt: &Hunt) -> Result<Vec<Trace>, StoreError> {
@@ -215,16 +246,42 @@ fn files_of_hash(
     finds: &mut BTreeMap<i64, Find>,
 ) -> Result<(), StoreError> {
     let mut statement = connection.prepare_cached(
-        "SELECT reference, name, sha256 FROM attachment INDEXED BY attachment_sha256
-         WHERE sha256 = ?1 AND reference >= ?2",
+        "SELECT reference, name, NULL, sha256 FROM attachment INDEXED BY attachment_sha256
+             WHERE sha256 = ?1 AND reference >= ?2
+         UNION ALL SELECT reference, name, within, sha256 FROM member INDEXED BY member_sha256
+             WHERE sha256 = ?1 AND reference >= ?2",
     )?;
     let mut rows = statement.query(params![hash, first])?;
     while let Some(row) = rows.next()? {
         let find = finds.entry(row.get(0)?).or_default();
-        find.files.push((Some(row.get(1)?), Some(row.get(2)?)));
+        find.files.push(File::read(row, 1)?);
     }
     Ok(())
 }
+
+/// Where names are looked through.
+struct Names {
+    /// All of them, each distinct one once after the other.
+    all: &'static str,
+    /// Of late there is less to look through than there are names.
+    late: &'static str,
+    one: &'static str,
+}
+
+const NAMES: [Names; 2] = [
+    Names {
+        all: "SELECT reference, number, name FROM attachment INDEXED BY attachment_name
+                  WHERE reference >= ?1 ORDER BY name",
+        late: "SELECT reference, number, name FROM attachment WHERE reference >= ?1",
+        one: "SELECT name, NULL, sha256 FROM attachment WHERE reference = ?1 AND number = ?2",
+    },
+    Names {
+        all: "SELECT reference, number, name FROM member INDEXED BY member_name
+                  WHERE reference >= ?1 ORDER BY name",
+        late: "SELECT reference, number, name FROM member WHERE reference >= ?1",
+        one: "SELECT name, within, sha256 FROM member WHERE reference = ?1 AND number = ?2",
+    },
+];
 
 fn files_of_name(
     connection: &Connection,
@@ -232,30 +289,27 @@ fn files_of_name(
     hunt: &Hunt,
     finds: &mut BTreeMap<i64, Find>,
 ) -> Result<(), StoreError> {
-    let mut sha256 = connection
-        .prepare_cached("SELECT sha256 FROM attachment WHERE reference = ?1 AND number = ?2")?;
-    // Of late there is less to look through than there are names.
-    let mut statement = connection.prepare_cached(match hunt.not_below {
-        Some(_) => "SELECT reference, number, name FROM attachment WHERE reference >= ?1",
-        None => {
-            "SELECT reference, number, name FROM attachment INDEXED BY attachment_name
-             WHERE reference >= ?1 ORDER BY name"
-        }
-    })?;
-    let mut rows = statement.query([hunt.not_below.map_or(0, |it| it.number() as i64)])?;
-    let (mut last, mut fits) = (String::new(), pattern.fits(""));
-    while let Some(row) = rows.next()? {
-        let name = row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?;
-        if last != name {
-            fits = pattern.fits(name);
-            last.clear();
-            last.push_str(name);
-        }
-        if fits {
-            let (reference, number): (i64, i64) = (row.get(0)?, row.get(1)?);
-            let hash = sha256.query_row([reference, number], |row| row.get(0));
-            let file = (Some(name.to_owned()), hash.optional()?);
-            finds.entry(reference).or_default().files.push(file);
+    for names in NAMES {
+        let mut file = connection.prepare_cached(names.one)?;
+        let mut statement = connection.prepare_cached(match hunt.not_below {
+            Some(_) => names.late,
+            None => names.all,
+        })?;
+        let mut rows = statement.query([hunt.not_below.map_or(0, |it| it.number() as i64)])?;
+        let (mut last, mut fits) = (String::new(), pattern.fits(""));
+        while let Some(row) = rows.next()? {
+            let name = row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?;
+            if last != name {
+                fits = pattern.fits(name);
+                last.clear();
+                last.push_str(name);
+            }
+            if fits {
+                let (reference, number): (i64, i64) = (row.get(0)?, row.get(1)?);
+                let found = file.query_row([reference, number], |row| File::read(row, 0));
+                let find = finds.entry(reference).or_default();
+                find.files.extend(found.optional()?);
+            }
         }
     }
     Ok(())
@@ -303,7 +357,9 @@ fn malware_of_name(
 ) -> Result<(), StoreError> {
     let name = Name::new(word);
     let mut files = connection.prepare_cached(
-        "SELECT name, sha256 FROM attachment WHERE reference = ?1 ORDER BY number",
+        "SELECT number, name, NULL, sha256 FROM attachment WHERE reference = ?1
+         UNION ALL SELECT number + 100000, name, within, sha256 FROM member WHERE reference = ?1
+         ORDER BY 1",
     )?;
     for (&reference, malware) in infected {
         let found: Vec<&String> = malware.iter().filter(|it| name.fits(it)).collect();
@@ -315,8 +371,8 @@ fn malware_of_name(
         if !find.files.is_empty() {
             continue;
         }
-        let known = files.query_map([reference], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let known: Vec<(String, String)> = known.collect::<Result<_, _>>()?;
+        let known = files.query_map([reference], |row| File::read(row, 1))?;
+        let known: Vec<File> = known.collect::<Result<_, _>>()?;
         let places = found.iter().map(|it| place(&known, parted(it).1));
         find.files = places.flatten().collect();
         find.files.dedup();
@@ -324,19 +380,18 @@ fn malware_of_name(
     Ok(())
 }
 
-/// The attachment that something was found in, as far as it is known which.
-fn place(
-    known: &[(String, String)],
-    attachment: Option<&str>,
-) -> Option<(Option<String>, Option<String>)> {
-    let named = known.iter().find(|it| Some(it.0.as_str()) == attachment);
-    match (named, known, attachment) {
-        (Some((name, hash)), _, _) | (None, [(name, hash)], None) => {
-            Some((Some(name.clone()), Some(hash.clone())))
-        }
-        (None, _, Some(inside)) => Some((Some(inside.to_owned()), None)),
-        (None, _, None) => None,
-    }
+/// The file that something was found in, as far as it is known which.
+fn place(known: &[File], path: Option<&str>) -> Option<File> {
+    let Some(path) = path else {
+        let mut attachments = known.iter().filter(|it| it.within.is_none());
+        let only = attachments.next()?;
+        return attachments.next().is_none().then(|| only.clone());
+    };
+    let named = known.iter().find(|it| it.is_called(path));
+    Some(named.cloned().unwrap_or_else(|| File {
+        name: Some(path.to_owned()),
+        ..File::default()
+    }))
 }
 
 /// Malware that only the reply of a refusal tells of.
@@ -383,7 +438,7 @@ fn trace(
          SELECT at, 'refused', sender, sender_room, recipient, recipient_room, client, count
          FROM refusal WHERE reference = ?1",
     )?;
-    let whole = [(None, None)];
+    let whole = [File::default()];
     let files = match find.files.is_empty() {
         true => &whole[..],
         false => &find.files[..],
@@ -394,7 +449,7 @@ fn trace(
         if since.is_some_and(|since| at < since) {
             continue;
         }
-        for (attachment, sha256) in files {
+        for file in files {
             traces.push(Trace {
                 reference: Reference::from_number(reference.unsigned_abs()),
                 at,
@@ -403,8 +458,9 @@ fn trace(
                 sender_room: row.get(3)?,
                 recipient: row.get(4)?,
                 recipient_room: row.get(5)?,
-                attachment: attachment.clone(),
-                sha256: sha256.clone(),
+                attachment: file.name.clone(),
+                within: file.within.clone(),
+                sha256: file.sha256.clone(),
                 malware: (!find.malware.is_empty()).then(|| find.malware.join(", ")),
                 client: row.get(6)?,
                 count: row.get::<_, i64>(7)?.unsigned_abs(),

@@ -10,6 +10,7 @@ use super::super::store::{
     LogRow, LoggedEvent, MessageRecord, OfLate, RecipientId, Revision, Search, StoreError, Told,
     Waiting, WaitingFilter, WaitingGroup, WaitingOrder,
 };
+use super::members;
 use crate::mail::{
     Address, Attachment, ByMode, Content, DeliverBy, FileType, Priority, Reference, RoomId, Terms,
     Timestamp, Waiver, Wishes,
@@ -195,7 +196,7 @@ pub(super) fn message(
     reference: Reference,
 ) -> Result<Option<MessageRecord>, StoreError> {
     let recipients = recipients_of(connection, reference)?;
-    let attachments = attachments_of(connection, reference)?;
+    let attachments = files_of(connection, reference)?;
     let mut statement = connection.prepare_cached(
         "SELECT accepted_at, sender, sender_room, client, size, subject, message_id
              FROM message WHERE reference = ?1",
@@ -236,6 +237,16 @@ fn recipients_of(
     Ok(recipients)
 }
 
+/// Attachments, and what is inside of them.
+pub(super) fn files_of(
+    connection: &Connection,
+    reference: Reference,
+) -> Result<Vec<Attachment>, StoreError> {
+    let mut files = attachments_of(connection, reference)?;
+    files.extend(members::of(connection, reference)?);
+    Ok(files)
+}
+
 pub(super) fn attachments_of(
     connection: &Connection,
     reference: Reference,
@@ -246,8 +257,9 @@ pub(super) fn attachments_of(
     let attachments = statement.query_map([reference.number() as i64], |row| {
         Ok(Attachment {
             name: row.get(0)?,
-            size: row.get::<_, i64>(1)?.unsigned_abs(),
-            sha256: row.get(2)?,
+            within: None,
+            size: Some(row.get::<_, i64>(1)?.unsigned_abs()),
+            sha256: Some(row.get(2)?),
             kind: file_type(row.get::<_, Option<String>>(3)?.as_deref()),
         })
     })?;
@@ -255,7 +267,7 @@ pub(super) fn attachments_of(
 }
 
 /// A word that a newer relay wrote is unknown to this one.
-fn file_type(word: Option<&str>) -> FileType {
+pub(super) fn file_type(word: Option<&str>) -> FileType {
     word.and_then(|it| it.parse().ok())
         .unwrap_or(FileType::Unknown)
 }
@@ -717,12 +729,15 @@ impl Conditions {
         }
         if let Some(attachment) = &search.attachment {
             let condition = format!(
-                "EXISTS (SELECT 1 FROM attachment a WHERE a.reference = {}
-                     AND (holds(a.name, ?) OR a.sha256 = ?))",
+                "(EXISTS (SELECT 1 FROM attachment a WHERE a.reference = {0}
+                     AND (holds(a.name, ?) OR a.sha256 = ?))
+                 OR EXISTS (SELECT 1 FROM member i WHERE i.reference = {0}
+                     AND (holds(i.name, ?) OR i.sha256 = ?)))",
                 columns.reference
             );
             self.push(condition, lower(attachment));
-            self.values.push(lower(attachment));
+            self.values
+                .extend([lower(attachment), lower(attachment), lower(attachment)]);
         }
         for word in &search.words {
             self.word(word, columns);

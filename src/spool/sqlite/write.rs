@@ -11,7 +11,7 @@ use super::super::store::{
     RecipientId, Revision, Shift, StoreError, Waiting,
 };
 use super::read::{self, WaitingLane};
-use super::scans;
+use super::{members, scans};
 use crate::mail::event::State;
 use crate::mail::{
     Address, Attachment, ByMode, DeliverBy, Event, Reference, Refusal, Return, RoomId, Timestamp,
@@ -134,13 +134,15 @@ fn insert_recipient(
     Ok(())
 }
 
-/// A message that is refused has a row for each recipient, and its attachments once.
+/// A message that is refused has a row for each recipient, and its attachments, and what is inside of them,
+/// once.
 fn insert_attachments(
     connection: &Connection,
     reference: Reference,
     attachments: &[Attachment],
 ) -> Result<(), StoreError> {
-    for (place, attachment) in attachments.iter().enumerate() {
+    let own = attachments.iter().filter(|it| it.within.is_none());
+    for (place, attachment) in own.enumerate() {
         connection
             .prepare_cached(
                 "INSERT INTO attachment (reference, number, name, size, sha256, kind)
@@ -150,12 +152,12 @@ fn insert_attachments(
                 number(reference),
                 place as i64,
                 attachment.name,
-                attachment.size as i64,
+                attachment.size.unwrap_or_default().cast_signed(),
                 attachment.sha256,
                 attachment.kind.word()
             ])?;
     }
-    Ok(())
+    members::add(connection, reference, attachments)
 }
 
 pub(super) fn insert_event(connection: &Connection, event: &Event) -> Result<(), StoreError> {
@@ -225,6 +227,9 @@ pub(super) fn apply(
         scans::catch(connection, caught)?;
         // Somebody may have been faster with all of its recipients.
         scans::let_out(connection, caught.reference)?;
+    }
+    for (reference, files) in &change.inside {
+        members::add(connection, *reference, files)?;
     }
     for reference in finished {
         // What was caught is not kept as other bodies are.

@@ -15,7 +15,7 @@ mod budget;
 mod cabinet;
 mod compound;
 mod disk;
-mod names;
+pub(super) mod names;
 mod octets;
 mod office;
 mod onenote;
@@ -29,6 +29,8 @@ mod tnef;
 mod unpack;
 mod zip;
 
+use std::collections::BTreeMap;
+
 use crate::mail::{FileType, Finding, Rule};
 
 pub use budget::{Bounds, Budget};
@@ -39,12 +41,15 @@ use unpack::{End, Unpacked};
 pub struct Member<'a> {
     /// Below the attachment: `inner.zip/setup.exe`.
     pub path: &'a str,
-    /// Unpacked: all of it, or its beginning where it is too large or broken.
+    /// Unpacked: all of it, or its beginning where it is too large or broken. Nothing where it is known
+    /// by its name alone.
     pub bytes: &'a [u8],
     /// Nothing of it is missing.
     pub whole: bool,
     /// By its content.
     pub file_type: FileType,
+    /// Somebody put it there; otherwise it is one of the pieces that a document is made of.
+    pub is_file: bool,
 }
 
 /// A file of this type, with this content, runs on a workstation when it is opened: a script only where
@@ -70,13 +75,18 @@ pub fn look(
         attachment: name,
         budget,
         each,
+        unseen: BTreeMap::new(),
         findings: Vec::new(),
     };
+    let kind = FileType::of(bytes);
     let place = Place {
         path: String::new(),
         depth: 0,
+        kind,
+        is_file: true,
     };
-    walk.file(&place, bytes, FileType::of(bytes));
+    walk.file(&place, bytes, kind);
+    walk.show_unseen();
     walk.findings
 }
 
@@ -90,6 +100,10 @@ struct Place {
     path: String,
     /// How many archives it is in.
     depth: usize,
+    /// Of the file itself.
+    kind: FileType,
+    /// It is no mere piece of a document.
+    is_file: bool,
 }
 
 impl Place {
@@ -102,6 +116,8 @@ impl Place {
         Self {
             path,
             depth: self.depth + 1,
+            kind: FileType::Unknown,
+            is_file: !self.kind.is_document(),
         }
     }
 }
@@ -111,6 +127,9 @@ struct Walk<'a> {
     attachment: &'a str,
     budget: &'a mut Budget,
     each: &'a mut dyn FnMut(Member<'_>),
+    /// By their paths, members that were not shown: of nothing else is anything known. And whether they
+    /// are files.
+    unseen: BTreeMap<String, bool>,
     findings: Vec<Finding>,
 }
 
@@ -182,6 +201,9 @@ impl Walk<'_> {
         if more && names::runs(&place.path, None) {
             self.executable(place);
         }
+        if more {
+            self.unseen.insert(place.path.clone(), place.is_file);
+        }
         more
     }
 
@@ -195,19 +217,42 @@ impl Walk<'_> {
         more
     }
 
+    /// What is known by its name alone, since it is encrypted or packed by a method that cannot be
+    /// undone.
+    fn show_unseen(&mut self) {
+        for (path, is_file) in &self.unseen {
+            (self.each)(Member {
+                path,
+                bytes: &[],
+                whole: false,
+                file_type: FileType::Unknown,
+                is_file: *is_file || names::runs(path, None),
+            });
+        }
+    }
+
     fn content(&mut self, place: &Place, bytes: &[u8], whole: bool) {
         let file_type = FileType::of(bytes);
+        self.unseen.remove(&place.path);
         (self.each)(Member {
             path: &place.path,
             bytes,
             whole,
             file_type,
+            is_file: place.is_file
+                || file_type.runs()
+                || file_type.holds_files()
+                || names::runs(&place.path, None),
         });
         if is_program(file_type, bytes) {
             self.executable(place);
         }
         if place.depth < self.budget.bounds().depth {
-            self.file(place, bytes, file_type);
+            let place = Place {
+                kind: file_type,
+                ..place.clone()
+            };
+            self.file(&place, bytes, file_type);
         } else if file_type.holds_files() || zip::begins(bytes) {
             self.bound(place, "is nested too deep");
         }
