@@ -2,7 +2,7 @@
 //!
 //! What is not over by then goes on, and its message is kept without a verdict; [`Unfinished`] is
 //! handed over to [`Gate`](super::Gate), so that nobody scans it a second time meanwhile. What the
-//! built-in rules refuse waits for no engine.
+//! built-in rules refuse hardly waits for the engines: long enough to be called by their name for it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +15,9 @@ use super::Specimen;
 use super::desk::{Claim, Desk, Job, Matter, Outcome, outcome};
 use crate::mail::{Inspection, Received};
 use crate::spool::BodyPermit;
+
+/// How long the engines have to say what they call it that the rules refuse.
+const NAMING: Duration = Duration::from_millis(500);
 
 /// What is known when the sender has waited.
 #[derive(Debug)]
@@ -65,7 +68,9 @@ impl Desk {
                 joined = task.join_next() => return outcome(joined),
                 Ok(inspection) = &mut found => {
                     if is_refused(&inspection) {
-                        return Outcome { inspection, stalled: false };
+                        // Engines have better names for it.
+                        let named = timeout(NAMING, task.join_next()).await;
+                        return named.map_or(Outcome { inspection, stalled: false }, outcome);
                     }
                 }
             }

@@ -134,7 +134,7 @@ fn a_report_on_what_was_not_scanned_carries_its_header_alone() {
 }
 
 #[test]
-fn what_the_rules_refuse_waits_for_no_engine() {
+fn what_the_rules_refuse_is_refused_though_no_engine_answers() {
     let (sink, scanner) = (Sink::start(), FakeScanner::start());
     scanner.always(Fault::Stall);
     let settings = format!(
