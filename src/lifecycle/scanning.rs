@@ -14,7 +14,7 @@ use super::attempts::{Settled, summed_up};
 use super::report::{Failure, News, Notice};
 use super::{Occasion, WAITING};
 use crate::mail::{
-    Action, Actions, Address, Details, Event, EventKind, Finding, Inside, Inspection, Malware,
+    Action, Actions, Address, Aim, Details, Event, EventKind, Finding, Inside, Inspection, Malware,
     Measure, OnFailure, Received, Reference, Reply, RoomId, Rule, ScannedBy, Scope, SeenFile,
     State, Timestamp, Unscannable, Verdict, Why, headers,
 };
@@ -414,7 +414,7 @@ pub(super) fn awaits_verdict(waiting: &Waiting) -> bool {
 }
 
 /// It is held until its next verdict, and by no operator.
-fn is_held_by_us(waiting: &Waiting) -> bool {
+pub(super) fn is_held_by_us(waiting: &Waiting) -> bool {
     let words = waiting.last_reply.as_deref().unwrap_or_default();
     waiting.state == State::Held && waiting.awaits_scan && words.starts_with(HELD)
 }
@@ -967,4 +967,16 @@ fn excepted_field(exception: &Measure, why: &Unscannable) -> String {
         ),
         exception.reason.clone().unwrap_or_default(),
     ])
+}
+
+/// Whether a row's words tell of a scan, and not of an attempt to deliver.
+pub(super) fn tells_of_a_scan(words: &str) -> bool {
+    words.starts_with(WAITS) || words.starts_with(HELD)
+}
+
+/// Whether a measure holds it, as far as its row tells; otherwise it is held since it cannot be scanned.
+pub(super) fn is_held_by_measure(waiting: &Waiting) -> bool {
+    let words = waiting.last_reply.as_deref().unwrap_or_default();
+    let words = words.strip_prefix(HELD).unwrap_or_default();
+    words.starts_with(&Aim::HoldAttachments(None).to_string())
 }
