@@ -203,6 +203,7 @@ impl Relay {
             self.spool.clone(),
             self.settings.scan.quarantine,
         ));
+        let measures_seen = measures.subscribe();
         background.spawn(follow_measures(Arc::clone(self.spool.store()), measures));
         background.spawn(watch_engines(Arc::clone(&gate)));
         foreground.spawn(Arc::clone(&gate).run());
@@ -210,6 +211,7 @@ impl Relay {
             feed: self.feed,
             spool: self.spool.clone(),
             table: self.table.subscribe(),
+            measures: measures_seen,
             caller: self.caller,
             last: self.last,
             settings: self.settings.delivery.clone(),

@@ -165,14 +165,17 @@ fn row(it: &EngineStatus) -> Vec<String> {
 }
 
 async fn test(settings: &Settings, json: bool) -> Result<(), Failure> {
-    let (engines, faults) = scan::test(&settings.scan, Timestamp::now()).await;
+    let (engines, findings) = scan::test(&settings.scan, Timestamp::now()).await;
     match json {
         true => engines.iter().try_for_each(print::json)?,
         false => print_engines(&engines)?,
     }
-    match faults.is_empty() {
+    for warning in &findings.warnings {
+        print::complaint(&format!("warning: {warning}"));
+    }
+    match findings.mistakes.is_empty() {
         true => Ok(()),
-        false => Err(Failure::of(faults)),
+        false => Err(Failure::of(findings.mistakes)),
     }
 }
 

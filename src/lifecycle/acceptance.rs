@@ -49,6 +49,7 @@ pub fn accepted(
             .map(|recipient| NewRecipient {
                 state: keeping.state.unwrap_or(State::Queued),
                 reason: keeping.reason.clone(),
+                waiver: keeping.waiver,
                 ..queued(recipient, envelope.received_at, look_at, leased_until)
             })
             .collect(),
@@ -115,6 +116,7 @@ fn queued(
         wishes: recipient.wishes.clone(),
         state: State::Queued,
         reason: None,
+        waiver: None,
         next_attempt_at: due_at,
         look_at,
         leased_until,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::delivery::outcome::{Attempt, Cause, Handover, Outcome};
-use crate::mail::{ByMode, Details, Event, EventKind, Notify, State, Timestamp};
+use crate::mail::{ByMode, Details, Event, EventKind, Notify, State, Timestamp, Waiver};
 use crate::spool::store::{Change, NextLook, OfLate, RecipientChange, Told, Waiting};
 
 use super::news;
@@ -281,6 +281,7 @@ fn moved(
                 tls: attempt.tls.as_deref().map(str::to_owned),
                 duration_ms: u64::try_from(attempt.duration.as_millis()).ok(),
                 attempt: Some(attempts),
+                exception: waiting.waiver.and_then(Waiver::exception),
                 reply,
                 reason,
                 ..Details::default()

@@ -4,7 +4,8 @@
 //! The next attempt decides the same at the same moment, and knows more; this is for what no attempt
 //! comes to in time: in line behind others, in an attempt that takes long, or held by an operator.
 //! Of an attempt under way only its lateness is told; how it ends is the attempt's to say. A sender
-//! also hears here that its message was cancelled, once no attempt can deliver it any more.
+//! also hears here that its message was cancelled, or caught by a scan that was asked for while it
+//! may have been under way, once no attempt can deliver it any more.
 
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use super::{ACTIVE, Occasion, is_own_report};
 use crate::mail::{State, Timestamp};
 use crate::spool::store::{Change, NextLook, RecipientChange, Told, Waiting};
 
-/// When a cancelled message is looked at again, while an attempt may still deliver it.
+/// When a cancelled or caught message is looked at again, while an attempt may still deliver it.
 const SOON: Duration = Duration::from_secs(1);
 
 /// A recipient whose time to be looked at has come.
@@ -24,7 +25,7 @@ pub struct Look {
     pub waiting: Waiting,
     /// An attempt is being made for it.
     pub is_under_way: bool,
-    /// Of what was cancelled: why.
+    /// Of what was cancelled: why; of what was caught: what was found.
     pub reason: Option<String>,
 }
 
@@ -37,7 +38,8 @@ pub fn looked_at(looks: &[Look], occasion: &Occasion<'_>) -> Change {
 /// Whether a look at this recipient may end in a report, which quotes the message.
 pub fn has_news(look: &Look, occasion: &Occasion<'_>) -> bool {
     let course = occasion.course(&look.waiting);
-    look.waiting.state == State::Cancelled || course.has_news(occasion.now)
+    let is_stopped = matches!(look.waiting.state, State::Cancelled | State::Quarantined);
+    is_stopped || course.has_news(occasion.now)
 }
 
 fn settle(look: &Look, occasion: &Occasion<'_>) -> Settled {
@@ -45,8 +47,17 @@ fn settle(look: &Look, occasion: &Occasion<'_>) -> Settled {
     let course = occasion.course(&look.waiting);
     let is_free = !look.is_under_way;
     match look.waiting.state {
-        State::Cancelled if is_free => cancelled(look),
-        State::Cancelled => Settled::silently(again(&look.waiting, NextLook::At(now.after(SOON)))),
+        State::Cancelled if is_free => {
+            let failure = Failure::Cancelled(look.reason.clone());
+            stopped(look, failure, &[State::Cancelled])
+        }
+        State::Quarantined if is_free => {
+            let found = look.reason.clone().unwrap_or_default();
+            stopped(look, Failure::Caught(found), &[State::Quarantined])
+        }
+        State::Cancelled | State::Quarantined => {
+            Settled::silently(again(&look.waiting, NextLook::At(now.after(SOON))))
+        }
         State::Held => match course.expired(now) {
             Some(at) => ended(&look.waiting, Failure::Expired(at), occasion),
             None => held(&look.waiting, &course, now),
@@ -58,18 +69,15 @@ fn settle(look: &Look, occasion: &Occasion<'_>) -> Settled {
     }
 }
 
-fn cancelled(look: &Look) -> Settled {
+/// By a person, or by a scan.
+fn stopped(look: &Look, failure: Failure, from: &'static [State]) -> Settled {
     let waiting = &look.waiting;
     let step = RecipientChange {
         next_look: NextLook::Never,
-        ..RecipientChange::of(waiting.id, &[State::Cancelled])
+        ..RecipientChange::of(waiting.id, from)
     };
     let last = Last::remembered(waiting);
-    let notice = Notice::new(
-        waiting.clone(),
-        News::Failed(Failure::Cancelled(look.reason.clone())),
-        last,
-    );
+    let notice = Notice::new(waiting.clone(), News::Failed(failure), last);
     Settled {
         step,
         notice: Some(notice),
@@ -113,6 +121,7 @@ fn late(waiting: &Waiting, course: &Course<'_>, now: Timestamp) -> Settled {
 fn again(waiting: &Waiting, next_look: NextLook) -> RecipientChange {
     let from = match waiting.state {
         State::Cancelled => &[State::Cancelled],
+        State::Quarantined => &[State::Quarantined],
         State::Unscanned => &[State::Unscanned],
         _ => ACTIVE,
     };

@@ -20,7 +20,7 @@ mod tests;
 
 use std::time::Duration;
 
-use crate::mail::{Content, Reference, State, Timestamp};
+use crate::mail::{Content, Details, Event, EventKind, Reference, State, Timestamp};
 use crate::policy::table::{Room, RoutingTable};
 use crate::spool::store::{Change, RecipientChange, RecipientId, Waiting};
 
@@ -32,8 +32,11 @@ pub use attempts::{attempted, expired, overdue};
 pub use lateness::{Look, has_news, looked_at};
 pub use news::without_reports;
 pub use operations::{Operation, Order, operated};
-pub use quarantine::{Hand, Release, done_away, lapsed, let_out, read_by};
-pub use scanning::{Guard, Keeping, Refused, Ruling, Scanned, receipt, rescanned, ruled, scanned};
+pub use quarantine::{Hand, Release, done_away, is_kept, lapsed, let_out, read_by};
+pub use scanning::{
+    Guard, Keeping, Refused, Ruling, Scanned, called_back, is_by_engine, no_engine, receipt,
+    rescanned, ruled, scanned,
+};
 
 /// States in which a recipient still waits.
 const WAITING: &[State] = &[
@@ -56,6 +59,10 @@ const UNDELIVERED: &[State] = &[
     State::Cancelled,
     State::Failed,
 ];
+
+const CAUGHT: &[State] = &[State::Quarantined];
+/// The alarm when an attempt was under way that nobody could call back.
+const TOO_LATE: &str = "delivered by an attempt that was under way when it was caught";
 
 /// How many reports one move may write: of failure, of delay, of success.
 pub const REPORTS: usize = 3;
@@ -99,20 +106,43 @@ const fn is_own_report(waiting: &Waiting) -> bool {
 }
 
 /// Moves that came too late, since somebody had decided otherwise: nothing moves, but what
-/// happened is told, and that it may have arrived is remembered.
+/// happened is told, and that it may have arrived is remembered. That it was delivered is a fact, also
+/// of what was caught meanwhile.
 pub fn overtaken(change: &Change, skipped: &[RecipientId]) -> Change {
     let late = change.recipients.iter();
     let late = late.filter(|it| skipped.contains(&it.id));
-    let doubtful = late.clone().filter(|it| it.is_doubtful);
+    let is_there = |it: &&RecipientChange| it.to == Some(State::Delivered);
+    let alarms = late.clone().filter(is_there).filter_map(caught_too_late);
+    let events = late.clone().filter_map(|it| it.event.clone());
+    let step = |it: &RecipientChange| match it.to {
+        Some(State::Delivered) => Some(RecipientChange {
+            from: CAUGHT,
+            event: None,
+            ..it.clone()
+        }),
+        _ => it.is_doubtful.then(|| RecipientChange {
+            is_doubtful: true,
+            last_reply: it.last_reply.clone(),
+            ..RecipientChange::of(it.id, OVERTAKING)
+        }),
+    };
     Change {
-        events: late.filter_map(|it| it.event.clone()).collect(),
-        recipients: doubtful
-            .map(|it| RecipientChange {
-                is_doubtful: true,
-                last_reply: it.last_reply.clone(),
-                ..RecipientChange::of(it.id, OVERTAKING)
-            })
-            .collect(),
+        events: events.chain(alarms).collect(),
+        recipients: late.filter_map(step).collect(),
         ..Change::default()
     }
+}
+
+/// Somebody has what nobody was to get.
+fn caught_too_late(step: &RecipientChange) -> Option<Event> {
+    let delivered = step.event.as_ref()?;
+    Some(Event {
+        kind: EventKind::Alarm,
+        details: Details {
+            room: delivered.details.room.clone(),
+            reason: Some(TOO_LATE.to_owned()),
+            ..Details::default()
+        },
+        ..delivered.clone()
+    })
 }

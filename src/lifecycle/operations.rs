@@ -2,11 +2,14 @@
 
 use super::WAITING;
 use super::report::POSSIBLY;
+use super::scanning::is_held_by_us;
 use crate::mail::{Details, Event, EventKind, State, Timestamp};
 use crate::spool::store::{Change, NextLook, OfLate, RecipientChange, ScanStep, Waiting};
 
 /// What is tried, by a scan or by an attempt, without anybody's asking.
 const TRIED: &[State] = &[State::Unscanned, State::Queued, State::Deferred];
+
+const HELD: &[State] = &[State::Held];
 
 /// What an operator asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,12 +62,18 @@ impl Operation {
         }
     }
 
-    /// The states it may start from.
-    pub const fn starts_from(self) -> &'static [State] {
-        match self {
+    /// The states it may start from with this recipient; none: it does not apply.
+    fn starts_from(self, row: &Waiting) -> &'static [State] {
+        let from = match self {
+            // What a measure holds, or a scan, an operator may hold beyond that.
+            Self::Hold if is_held_by_us(row) => HELD,
             Self::Retry | Self::Hold => TRIED,
-            Self::Release => &[State::Held],
+            Self::Release => HELD,
             Self::Cancel => WAITING,
+        };
+        match from.contains(&row.state) {
+            true => from,
+            false => &[],
         }
     }
 
@@ -157,17 +166,15 @@ impl Order<'_> {
                     ..Details::default()
                 },
             }),
-            ..RecipientChange::of(row.id, self.operation.starts_from())
+            ..RecipientChange::of(row.id, self.operation.starts_from(row))
         }
     }
 }
 
 /// An operator's move. Recipients in a state that the operation does not start from are left out.
 pub fn operated(order: Order<'_>, waiting: &[Waiting]) -> Change {
-    let starts_from = order.operation.starts_from();
-    let meant = waiting
-        .iter()
-        .filter(|row| starts_from.contains(&row.state));
+    let applies = |row: &&Waiting| !order.operation.starts_from(row).is_empty();
+    let meant = waiting.iter().filter(applies);
     let mut scans: Vec<ScanStep> = meant.clone().filter_map(|row| order.scan(row)).collect();
     scans.dedup();
     Change {

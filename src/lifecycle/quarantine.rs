@@ -5,12 +5,15 @@
 
 use std::time::Duration;
 
+use super::CAUGHT;
 use super::scanning::{self, Guard};
 use crate::document::length;
-use crate::mail::{Details, Event, EventKind, Inspection, Reference, State, Timestamp, headers};
-use crate::spool::store::{Change, NextLook, OfLate, RecipientChange, ScanStep, Waiting};
-
-const CAUGHT: &[State] = &[State::Quarantined];
+use crate::mail::{
+    Details, Event, EventKind, Inspection, Reference, State, Timestamp, Waiver, headers,
+};
+use crate::spool::store::{
+    Change, Clearance, NextLook, OfLate, RecipientChange, ScanStep, Waiting,
+};
 
 /// Who does something to a caught message, and why.
 #[derive(Debug, Clone, Copy)]
@@ -29,15 +32,22 @@ pub struct Release<'a> {
     /// The trace fields as they are.
     pub trace: &'a [u8],
     pub inspection: &'a Inspection,
+    /// An engine has to find it clean, not the built-in rules alone.
+    pub is_owed: bool,
     /// It goes out whatever the scan says.
     pub is_forced: bool,
 }
 
+/// Whether it may be let out: what was caught, and what cannot be scanned and waits for a person.
+pub fn is_kept(waiting: &Waiting) -> bool {
+    waiting.state == State::Quarantined || scanning::is_left_to_a_person(waiting)
+}
+
 /// Lets it out; or what still speaks against that.
 pub fn let_out(release: &Release<'_>, hand: Hand<'_>, guard: &Guard<'_>) -> Result<Change, String> {
-    let caught = caught(release.recipients);
-    let them: Vec<&Waiting> = caught.clone().collect();
-    let doubt = scanning::doubt(release.inspection, &them, guard);
+    let all = release.recipients.iter();
+    let (kept, others): (Vec<&Waiting>, Vec<&Waiting>) = all.partition(|it| is_kept(it));
+    let doubt = scanning::doubt(release.inspection, &kept, release.is_owed, guard);
     if let (Some(doubt), false) = (&doubt, release.is_forced) {
         return Err(doubt.clone());
     }
@@ -45,6 +55,10 @@ pub fn let_out(release: &Release<'_>, hand: Hand<'_>, guard: &Guard<'_>) -> Resu
         let reason = hand.reason.unwrap_or_default();
         format!("released by {}: {reason}", hand.by)
     });
+    let clearance = match forced {
+        Some(_) => Clearance::Waiver(Waiver::Person),
+        None => Clearance::Scan,
+    };
     let field = scanning::field(release.inspection, forced);
     let receipt = Event {
         reference: release.reference,
@@ -53,21 +67,22 @@ pub fn let_out(release: &Release<'_>, hand: Hand<'_>, guard: &Guard<'_>) -> Resu
         recipient: None,
         details: scanning::receipt(release.inspection, hand.now),
     };
-    let step = |it: &Waiting| RecipientChange {
+    let step = |it: &&Waiting| RecipientChange {
         to: Some(State::Queued),
         next_attempt_at: Some(hand.now),
         of_late: Some(OfLate::default()),
         last_reply: Some(format!("released by {}", hand.by)),
         next_look: NextLook::At(hand.now),
+        clearance,
         event: Some(hand.event(it, EventKind::Released)),
-        ..RecipientChange::of(it.id, CAUGHT)
+        ..RecipientChange::of(it.id, scanning::as_seen(it))
     };
     let mut scans = vec![ScanStep::Done {
         reference: release.reference,
         trace: headers::with_scan_field(release.trace, &field),
     }];
     // Others wait for a verdict of their own.
-    if release.recipients.iter().any(scanning::awaits_verdict) {
+    if others.iter().any(|it| scanning::awaits_verdict(it)) {
         scans.push(ScanStep::Anew {
             reference: release.reference,
             at: hand.now,
@@ -75,7 +90,7 @@ pub fn let_out(release: &Release<'_>, hand: Hand<'_>, guard: &Guard<'_>) -> Resu
         });
     }
     Ok(Change {
-        recipients: caught.map(step).collect(),
+        recipients: kept.iter().map(step).collect(),
         scans,
         events: vec![receipt],
         inside: vec![(release.reference, release.inspection.seen.inside().files)],

@@ -12,20 +12,20 @@ use std::time::Duration;
 
 use super::attempts::{Settled, summed_up};
 use super::report::{Failure, News, Notice};
-use super::{Occasion, WAITING};
+use super::{CAUGHT, Occasion, WAITING};
 use crate::mail::{
-    Action, Actions, Address, Aim, Details, Event, EventKind, Finding, Inside, Inspection, Malware,
-    Measure, OnFailure, Received, Reference, Reply, RoomId, Rule, ScannedBy, Scope, SeenFile,
-    State, Timestamp, Unscannable, Verdict, Why, headers,
+    Action, Actions, Address, Details, EngineReport, Event, EventKind, Finding, Inside, Inspection,
+    Malware, Measure, OnFailure, Received, Reference, Reply, RoomId, Rule, ScannedBy, Scope,
+    SeenFile, State, Timestamp, Unscannable, Verdict, Waiver, Why, headers,
 };
 use crate::policy::table::RoutingTable;
 use crate::scan::measures::{self, Appearance, Measures};
 use crate::spool::store::{
-    Caught, Change, NewScan, NextLook, RecipientChange, ScanRow, ScanStep, Waiting,
+    Caught, Change, Clearance, NewScan, NextLook, RecipientChange, ScanRow, ScanStep, Waiting,
 };
 
 /// Scans of one message that stall or kill an engine, while it answers for others, before the message
-/// waits for a person.
+/// waits for a person; and scans of a message of which the engine says that it cannot look into it.
 const MOST_STALLS: u32 = 5;
 /// The wait after each scan that came to nothing; the last one repeats.
 const AGAIN: [Duration; 4] = [
@@ -42,6 +42,10 @@ const OUTBREAK: &str = "outbreak";
 const RULES: &str = "rules";
 /// How the row of what a measure holds, or what is poison, begins. An operator's says "held by".
 const HELD: &str = "held: ";
+/// What such a row goes on with where a person has to decide.
+const CANNOT: &str = "it cannot be scanned";
+/// Why what came while there was an engine waits, now that the settings name none.
+const NO_ENGINE: &str = "the settings name no engine any more, and when it came they did";
 /// Of each kind, as many are told in one event or field.
 const MOST_TOLD: usize = 20;
 
@@ -55,6 +59,8 @@ pub struct Guard<'a> {
     pub actions: &'a Actions,
     /// What is blocked, held and let through just now.
     pub measures: &'a Measures,
+    /// There is an engine: what comes now is not let through without one.
+    pub has_engines: bool,
 }
 
 /// A message, as far as it matters to what is decided of it.
@@ -83,12 +89,20 @@ pub struct Refused {
     pub inside: Inside,
 }
 
+impl Refused {
+    /// It is not to come again. Otherwise there was no verdict.
+    pub const fn is_final(&self) -> bool {
+        !self.malware.is_empty()
+    }
+}
+
 /// How a message is kept.
 #[derive(Debug, Clone, Default)]
 pub struct Keeping {
     /// The state in which all its recipients start; `None`: queued.
     pub state: Option<State>,
     pub reason: Option<String>,
+    pub waiver: Option<Waiver>,
     /// Goes below our `Received`.
     pub field: String,
     pub scan: Option<NewScan>,
@@ -138,6 +152,12 @@ impl<'a> Guard<'a> {
         let room = self.table.room(room);
         room.and_then(|it| it.scan.on_failure)
             .unwrap_or(self.on_failure)
+    }
+
+    /// No engine is asked any more, and this came while there was one. The settings decide for what
+    /// comes from now on; what waits needs an engine, or a person.
+    const fn owes(&self, row: &ScanRow) -> bool {
+        row.is_owed && !self.has_engines
     }
 
     fn sentence(&self, matter: Matter<'a>) -> Sentence<'a> {
@@ -266,6 +286,11 @@ impl Catch {
     }
 }
 
+/// Whether it was an engine that found something, not the built-in rules or a block.
+pub fn is_by_engine(name: &str) -> bool {
+    name != RULES && name != OUTBREAK
+}
+
 /// Which engines found it.
 fn finders(inspection: &Inspection) -> String {
     let found = inspection.reports.iter();
@@ -314,13 +339,19 @@ fn judged(received: &Received, inspection: Option<&Inspection>, guard: &Guard<'_
             Ruling::Refused(Box::new(catch.refused()))
         }
         // Whoever is not to get it is found out once it is kept, with a report to the sender.
-        Sentence::Caught(_) => Ruling::Kept(unscanned(None, guard.now, Vec::new())),
+        Sentence::Caught(_) => Ruling::Kept(unscanned(None, guard.now, Vec::new(), guard)),
         Sentence::Waits(why) => waits(received, &rooms, why, Some(inspection), guard),
         // Likewise whose is held.
         _ if rooms.iter().any(|it| guard.hold(matter, it).is_some()) => {
-            Ruling::Kept(unscanned(None, guard.now, Vec::new()))
+            Ruling::Kept(unscanned(None, guard.now, Vec::new(), guard))
         }
         Sentence::Excepted(exception, why) => Ruling::Kept(Keeping {
+            waiver: Some(Waiver::Exception(exception.number)),
+            // Should it not be delivered by its end.
+            scan: Some(NewScan {
+                held_by: Some(exception.number),
+                ..new_scan(exception.until, guard)
+            }),
             field: excepted_field(exception, why),
             events: vec![excepted_event(
                 envelope.reference,
@@ -358,26 +389,62 @@ fn waits(
     let events = inspection.map(|it| event(reference, it, guard.now));
     let reason = format!("{WAITS}: {why}");
     // What has just come to nothing is not tried again at once.
+    let attempts = inspection.map_or(0, |it| u32::from(was_tried(it)));
     let pause = inspection.map_or(Duration::ZERO, |_| pause(1));
     let due_at = guard.now.after(pause);
-    Ruling::Kept(unscanned(Some(reason), due_at, Vec::from_iter(events)))
+    let mut keeping = unscanned(Some(reason), due_at, Vec::from_iter(events), guard);
+    if let Some(scan) = &mut keeping.scan {
+        scan.attempts = attempts;
+    }
+    Ruling::Kept(keeping)
 }
 
-fn unscanned(reason: Option<String>, due_at: Timestamp, events: Vec<Event>) -> Keeping {
+/// An engine that is down has seen nothing of it: as soon as it is up, the message's turn is as it was.
+fn was_tried(inspection: &Inspection) -> bool {
+    let was_asked = |it: &EngineReport| matches!(&it.verdict, Verdict::Unscannable(why) if why.begun || why.why != Why::Down);
+    let reports = &inspection.reports;
+    reports.is_empty() || reports.iter().any(was_asked)
+}
+
+fn unscanned(
+    reason: Option<String>,
+    due_at: Timestamp,
+    events: Vec<Event>,
+    guard: &Guard<'_>,
+) -> Keeping {
     Keeping {
         state: Some(State::Unscanned),
         reason,
-        scan: Some(NewScan {
-            due_at,
-            held_by: None,
-        }),
+        scan: Some(new_scan(due_at, guard)),
         events,
         ..Keeping::default()
     }
 }
 
+const fn new_scan(due_at: Timestamp, guard: &Guard<'_>) -> NewScan {
+    NewScan {
+        due_at,
+        held_by: None,
+        attempts: 0,
+        stalls: 0,
+        is_owed: guard.has_engines,
+    }
+}
+
+impl Ruling {
+    /// The scan before the 250 stalled or killed an engine that answered for others.
+    pub const fn stalled(&mut self) {
+        if let Self::Kept(Keeping {
+            scan: Some(scan), ..
+        }) = self
+        {
+            scan.stalls = 1;
+        }
+    }
+}
+
 /// A scan that was made after the 250.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub struct Scanned<'a> {
     pub row: &'a ScanRow,
     /// All recipients of the message.
@@ -419,9 +486,17 @@ pub(super) fn is_held_by_us(waiting: &Waiting) -> bool {
     waiting.state == State::Held && waiting.awaits_scan && words.starts_with(HELD)
 }
 
+/// It cannot be scanned, and a person has to decide.
+pub(super) fn is_left_to_a_person(waiting: &Waiting) -> bool {
+    let words = waiting.last_reply.as_deref().unwrap_or_default();
+    let words = words.strip_prefix(HELD).unwrap_or_default();
+    is_held_by_us(waiting) && words.starts_with(CANNOT)
+}
+
 /// From the state in which it was seen, and no other: an operator may be faster.
-const fn as_seen(waiting: &Waiting) -> &'static [State] {
+pub(super) const fn as_seen(waiting: &Waiting) -> &'static [State] {
     match waiting.state {
+        State::Quarantined => CAUGHT,
         State::Queued => &[State::Queued],
         State::Deferred => &[State::Deferred],
         State::Held => &[State::Held],
@@ -431,10 +506,32 @@ const fn as_seen(waiting: &Waiting) -> &'static [State] {
 
 /// From where malware leads to quarantine.
 const UNJUDGED: &[State] = &[State::Unscanned, State::Held];
-const CAUGHT: &[State] = &[State::Quarantined];
 
 /// What becomes of a message that was accepted without a verdict, or is scanned again.
 pub fn scanned(scan: &Scanned<'_>, guard: &Guard<'_>, occasion: &Occasion<'_>) -> Change {
+    match guard.owes(scan.row) {
+        true => {
+            let inspection = &without_engine(scan.inspection);
+            let scan = Scanned {
+                inspection,
+                ..*scan
+            };
+            become_of(&scan, guard, occasion)
+        }
+        false => become_of(scan, guard, occasion),
+    }
+}
+
+/// What the built-in rules found counts; that they found nothing does not.
+fn without_engine(inspection: &Inspection) -> Inspection {
+    let owed = Unscannable::before(Why::Down, NO_ENGINE);
+    Inspection {
+        verdict: Verdict::clone(&inspection.verdict).and(Verdict::Unscannable(owed)),
+        ..inspection.clone()
+    }
+}
+
+fn become_of(scan: &Scanned<'_>, guard: &Guard<'_>, occasion: &Occasion<'_>) -> Change {
     let all = scan.recipients.iter();
     let waiting: Vec<&Waiting> = all.clone().filter(|it| decides(it)).collect();
     let rooms: Vec<&RoomId> = all.clone().filter(has_rest).map(|it| &it.room).collect();
@@ -466,7 +563,14 @@ fn passed(
 ) -> Change {
     match sentence {
         Sentence::Waits(why) if scan.stalled && scan.row.stalls + 1 >= MOST_STALLS => {
-            poisonous(scan, waiting, why, guard.now)
+            let reason = format!(
+                "{CANNOT}: {MOST_STALLS} scans of it came to nothing while the engine answered for others; at last: {why}"
+            );
+            left_to_a_person(scan, waiting, &reason, why, guard.now)
+        }
+        Sentence::Waits(why) if why.why.is_answer() && scan.row.attempts + 1 >= MOST_STALLS => {
+            let reason = format!("{CANNOT}, tried {MOST_STALLS} times: {why}");
+            left_to_a_person(scan, waiting, &reason, why, guard.now)
         }
         Sentence::Waits(why) => again(scan, waiting, why, guard.now),
         Sentence::Excepted(exception, why) => {
@@ -494,8 +598,7 @@ fn cleared(
     let_through(scan, waiting, matter, guard, (&field, event), None)
 }
 
-/// Unscanned, while an exception lasts. Whoever is held by an operator meanwhile is scanned again once
-/// it is over.
+/// Unscanned, while an exception lasts. What is not delivered by its end is scanned again.
 fn excepted(
     scan: &Scanned<'_>,
     waiting: &[&Waiting],
@@ -506,26 +609,25 @@ fn excepted(
 ) -> Change {
     let field = excepted_field(exception, why);
     let event = excepted_event(scan.reference(), scan.inspection, exception, guard.now);
-    let mut others = scan.recipients.iter().filter(|it| !decides(it));
-    let is_kept = others.any(|it| {
-        matches!(
-            it.state,
-            State::Held | State::Quarantined | State::Cancelled
-        )
-    });
-    let keeps = is_kept.then_some(exception);
-    let_through(scan, waiting, matter, guard, (&field, event), keeps)
+    let_through(
+        scan,
+        waiting,
+        matter,
+        guard,
+        (&field, event),
+        Some(exception),
+    )
 }
 
-/// Delivered, but for those whose attachments are held back for now. `keeps`: the message is scanned
-/// again once this is over.
+/// Delivered, but for those whose attachments are held back for now. `exception`: under which, where no
+/// scan found it clean.
 fn let_through(
     scan: &Scanned<'_>,
     waiting: &[&Waiting],
     matter: Matter<'_>,
     guard: &Guard<'_>,
     (field, event): (&str, Event),
-    keeps: Option<&Measure>,
+    exception: Option<&Measure>,
 ) -> Change {
     // Who was released is excused; who is held still is not.
     let hold = |it: &Waiting| match scan.row.is_excused && it.state == State::Unscanned {
@@ -539,7 +641,7 @@ fn let_through(
         (it.state == State::Unscanned).then(|| held_back(it, measure, guard.now))
     });
     // The first that ends: then it is seen who is held still.
-    let holds = held.iter().filter_map(|it| hold(it)).chain(keeps);
+    let holds = held.iter().filter_map(|it| hold(it)).chain(exception);
     let step = holds.min_by_key(|it| it.until).map_or_else(
         || scan.done(field),
         |measure| ScanStep::HeldBy {
@@ -549,7 +651,10 @@ fn let_through(
             trace: headers::with_scan_field(scan.trace, field),
         },
     );
-    let mut recipients = queued(&free, guard.now);
+    let clearance = exception.map_or(Clearance::Scan, |it| {
+        Clearance::Waiver(Waiver::Exception(it.number))
+    });
+    let mut recipients = queued(&free, clearance, guard.now);
     recipients.extend(steps);
     Change {
         recipients,
@@ -587,11 +692,12 @@ fn held_back(waiting: &Waiting, measure: &Measure, now: Timestamp) -> RecipientC
     }
 }
 
-fn queued(waiting: &[&Waiting], now: Timestamp) -> Vec<RecipientChange> {
+fn queued(waiting: &[&Waiting], clearance: Clearance, now: Timestamp) -> Vec<RecipientChange> {
     let one = |it: &&Waiting| RecipientChange {
         to: Some(State::Queued),
         next_attempt_at: Some(now),
         next_look: NextLook::At(now),
+        clearance,
         ..RecipientChange::of(it.id, as_seen(it))
     };
     waiting.iter().map(one).collect()
@@ -619,18 +725,24 @@ fn caught(
     let free: Vec<&Waiting> = others.iter().copied().filter(|it| decides(it)).collect();
     let malware = catch.malware.join(", ");
     let reason = format!("{} found {malware}", catch.engine);
+    // A new scan was asked for: an attempt that was under way then may deliver it still.
+    let is_told_later = scan.row.round > 0;
     let settle = |it: &&Waiting| {
         let step = RecipientChange {
             to: Some(State::Quarantined),
             last_reply: Some(format!("quarantined: {reason}")),
-            next_look: NextLook::Never,
+            next_look: match is_told_later {
+                true => NextLook::At(now),
+                false => NextLook::Never,
+            },
             event: Some(quarantined(it, catch, &reason, now)),
             ..RecipientChange::of(it.id, UNJUDGED)
         };
         let news = News::Failed(Failure::Caught(malware.clone()));
+        let notice = Notice::new(Waiting::clone(it), news, None);
         Settled {
             step,
-            notice: Some(Notice::new(Waiting::clone(it), news, None)),
+            notice: (!is_told_later).then_some(notice),
         }
     };
     let mut change = summed_up(theirs.iter().map(settle).collect(), occasion);
@@ -694,10 +806,7 @@ fn quarantined(waiting: &Waiting, catch: &Catch, reason: &str, now: Timestamp) -
 /// No verdict: it waits, and is scanned again. The log says so where it says anything new.
 fn again(scan: &Scanned<'_>, waiting: &[&Waiting], why: &Unscannable, now: Timestamp) -> Change {
     let reason = why.to_string();
-    // An engine that is down has seen nothing of it: as soon as it is up, the message's turn is as it was.
-    let was_tried = scan.inspection.reports.iter().any(
-        |it| matches!(&it.verdict, Verdict::Unscannable(why) if why.begun || why.why != Why::Down),
-    );
+    let was_tried = was_tried(scan.inspection);
     let attempts = match was_tried {
         true => scan.row.attempts.saturating_add(1),
         false => scan.row.attempts,
@@ -731,16 +840,15 @@ fn pause(attempts: u32) -> Duration {
     AGAIN.get(place).copied().unwrap_or(last)
 }
 
-/// It waits for a person.
-fn poisonous(
+/// It is held, and not scanned again unless somebody asks for it.
+fn left_to_a_person(
     scan: &Scanned<'_>,
     waiting: &[&Waiting],
+    reason: &str,
     why: &Unscannable,
     now: Timestamp,
 ) -> Change {
-    let reason = format!(
-        "{HELD}{MOST_STALLS} scans of it came to nothing while the engine answered for others; at last: {why}"
-    );
+    let reason = format!("{HELD}{reason}");
     let hold = |it: &&Waiting| RecipientChange {
         to: Some(State::Held),
         last_reply: Some(reason.clone()),
@@ -773,7 +881,7 @@ fn poisonous(
             reference: scan.reference(),
             due_at: None,
             attempts: scan.row.attempts.saturating_add(1),
-            stalls: MOST_STALLS,
+            stalls: scan.row.stalls + u32::from(scan.stalled),
             reason: why.to_string(),
         }],
         events: vec![event(scan.reference(), scan.inspection, now), alarm],
@@ -795,12 +903,8 @@ pub fn rescanned(recipients: &[Waiting], by: &str, reason: Option<&str>, now: Ti
             references.push(waiting.id.reference);
         }
     }
-    let step = |it: &Waiting| RecipientChange {
-        to: Some(State::Unscanned),
-        last_reply: Some(format!("{WAITS}: asked for by {by}")),
-        next_look: NextLook::At(now),
-        ..RecipientChange::of(it.id, as_seen(it))
-    };
+    let why = format!("asked for by {by}");
+    let step = |it: &Waiting| called_in(it, &why, now);
     let asked = |reference: &Reference| Event {
         reference: *reference,
         at: now,
@@ -824,6 +928,67 @@ pub fn rescanned(recipients: &[Waiting], by: &str, reason: Option<&str>, now: Ti
             .collect(),
         events: references.iter().map(asked).collect(),
         ..Change::default()
+    }
+}
+
+/// These are not delivered before they are scanned.
+fn called_in(waiting: &Waiting, why: &str, now: Timestamp) -> RecipientChange {
+    RecipientChange {
+        to: Some(State::Unscanned),
+        last_reply: Some(format!("{WAITS}: {why}")),
+        next_look: NextLook::At(now),
+        clearance: Clearance::Scan,
+        ..RecipientChange::of(waiting.id, as_seen(waiting))
+    }
+}
+
+/// The exception is over under which these were let through, and they were not delivered by then.
+pub fn called_back(recipients: &[Waiting], now: Timestamp) -> Change {
+    let over = |it: &Waiting| {
+        let number = it.waiver.and_then(Waiver::exception);
+        let number = number.map_or_else(String::new, |it| format!(" {it}"));
+        format!("exception{number} is over")
+    };
+    let mut firsts: Vec<&Waiting> = recipients.iter().collect();
+    firsts.dedup_by_key(|it| it.id.reference);
+    let anew = |it: &&Waiting| ScanStep::Anew {
+        reference: it.id.reference,
+        at: now,
+        is_excused: false,
+    };
+    let event = |it: &&Waiting| Event {
+        reference: it.id.reference,
+        at: now,
+        kind: EventKind::Rescanned,
+        recipient: None,
+        details: Details {
+            exception: it.waiver.and_then(Waiver::exception),
+            reason: Some(over(it)),
+            ..Details::default()
+        },
+    };
+    Change {
+        recipients: recipients
+            .iter()
+            .map(|it| called_in(it, &over(it), now))
+            .collect(),
+        scans: firsts.iter().map(anew).collect(),
+        events: firsts.iter().map(event).collect(),
+        ..Change::default()
+    }
+}
+
+/// The alarm that so many messages wait for an engine, and that the settings name none.
+pub fn no_engine(reference: Reference, owed: u64, now: Timestamp) -> Event {
+    Event {
+        reference,
+        at: now,
+        kind: EventKind::Alarm,
+        recipient: None,
+        details: Details {
+            reason: Some(format!("{owed} messages wait for an engine: {NO_ENGINE}")),
+            ..Details::default()
+        },
     }
 }
 
@@ -930,10 +1095,11 @@ pub(super) fn field(inspection: &Inspection, remark: Option<String>) -> String {
     headers::scan_field(&said)
 }
 
-/// What speaks against delivering it to these rooms.
+/// What speaks against delivering it to these rooms. `is_owed`: an engine has to say so.
 pub(super) fn doubt(
     inspection: &Inspection,
     recipients: &[&Waiting],
+    is_owed: bool,
     guard: &Guard<'_>,
 ) -> Option<String> {
     let rooms: Vec<&RoomId> = recipients.iter().map(|it| &it.room).collect();
@@ -953,6 +1119,7 @@ pub(super) fn doubt(
     }
     match &inspection.verdict {
         Verdict::Unscannable(_) => Some(inspection.verdict.to_string()),
+        Verdict::Clean if is_owed && !guard.has_engines => Some(NO_ENGINE.to_owned()),
         _ => None,
     }
 }
@@ -972,11 +1139,4 @@ fn excepted_field(exception: &Measure, why: &Unscannable) -> String {
 /// Whether a row's words tell of a scan, and not of an attempt to deliver.
 pub(super) fn tells_of_a_scan(words: &str) -> bool {
     words.starts_with(WAITS) || words.starts_with(HELD)
-}
-
-/// Whether a measure holds it, as far as its row tells; otherwise it is held since it cannot be scanned.
-pub(super) fn is_held_by_measure(waiting: &Waiting) -> bool {
-    let words = waiting.last_reply.as_deref().unwrap_or_default();
-    let words = words.strip_prefix(HELD).unwrap_or_default();
-    words.starts_with(&Aim::HoldAttachments(None).to_string())
 }

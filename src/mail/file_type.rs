@@ -202,11 +202,41 @@ fn by_signature(bytes: &[u8]) -> Option<FileType> {
         .or_else(|| by_two_signatures(bytes))
 }
 
-/// Windows starts whatever begins with MZ; a text that begins so has lines and no NUL.
+/// Begins with MZ, and has what no program of that kind can do without: the header that the one at
+/// the beginning points to, or, of a DOS program, something behind its header that can be loaded.
 fn is_program(bytes: &[u8]) -> bool {
-    let begins = bytes.starts_with(b"MZ") || bytes.starts_with(b"ZM");
-    let head = slice(bytes, 0, 256);
-    begins && !(head.contains(&b'\n') && is_text(head))
+    if !bytes.starts_with(b"MZ") && !bytes.starts_with(b"ZM") {
+        return false;
+    }
+    newer_header(bytes).is_some_and(|at| begins_newer(bytes, at))
+        || (!is_text(slice(bytes, 0, 256)) && (points_beyond(bytes) || is_dos_program(bytes)))
+}
+
+/// Where the header of a program for Windows or OS/2 is said to be.
+fn newer_header(bytes: &[u8]) -> Option<usize> {
+    let field = bytes.get(60..64)?.try_into().ok()?;
+    usize::try_from(u32::from_le_bytes(field)).ok()
+}
+
+fn begins_newer(bytes: &[u8], at: usize) -> bool {
+    let marks: [&[u8]; 4] = [b"PE\0\0", b"NE", b"LE", b"LX"];
+    marks
+        .iter()
+        .any(|mark| slice(bytes, at, mark.len()) == *mark)
+}
+
+/// Of what is very large only the beginning may be here. Windows wants the header before this place.
+fn points_beyond(bytes: &[u8]) -> bool {
+    const FURTHEST: usize = 1 << 28;
+    newer_header(bytes).is_some_and(|at| bytes.len() <= at && at < FURTHEST)
+}
+
+/// DOS reads 28 octets, skips the header, whose length in units of 16 is one of them, and loads the rest.
+fn is_dos_program(bytes: &[u8]) -> bool {
+    const HEADER: usize = 28;
+    let length = slice(bytes, 8, 2).try_into().map(u16::from_le_bytes);
+    let length = length.map_or(usize::MAX, |it| usize::from(it) * 16);
+    HEADER <= bytes.len() && length < bytes.len()
 }
 
 fn begins_zip(bytes: &[u8]) -> bool {
@@ -526,6 +556,19 @@ mod tests {
         [&vec![0; place], mark].concat()
     }
 
+    /// The header of a DOS program, so long in units of 16, and `there` where it points to.
+    fn mz(length: u16, points: u32, there: &[u8]) -> Vec<u8> {
+        let mut file = b"MZ\x90\0\x03\0\0\0".to_vec();
+        file.extend(length.to_le_bytes());
+        file.resize(60, 0);
+        file.extend(points.to_le_bytes());
+        if !there.is_empty() && points > 64 {
+            file.resize(points as usize, 0);
+        }
+        file.extend(there);
+        file
+    }
+
     fn local(name: &str) -> Vec<u8> {
         let mut header = b"PK\x03\x04".to_vec();
         header.resize(26, 0);
@@ -582,11 +625,25 @@ mod tests {
     fn a_file_is_what_its_content_says() {
         #[rustfmt::skip]
         let cases: Vec<(Vec<u8>, FileType)> = vec![
-            (b"MZ\x90\0\x03".to_vec(), Executable),
-            (b"MZ".to_vec(), Executable),
-            (b"MZ no line ends here".to_vec(), Executable),
+            (mz(4, 0x80, b"PE\0\0L\x01"), Executable),
+            (mz(0, 0x40, b"PE\0\0L\x01"), Executable),
+            (mz(0xffff, 0x1000, b"NE\x05"), Executable),
+            (mz(0xffff, 0x80, b"LE\0\0"), Executable),
+            (mz(0xffff, 0x80, b"LX\0\0"), Executable),
+            (mz(0xffff, 0x0fff_ffff, b""), Executable), // only its beginning is here
+            (mz(0xffff, 0x80, b"PX\0\0"), Unknown),
+            (mz(0xffff, 0xf000_0000, b""), Unknown),
+            (mz(2, 0, b"\xb4\x4c\xcd\x21"), Executable), // DOS
+            ([b"ZM", &mz(2, 0, b"\xb4\x4c\xcd\x21")[2..]].concat(), Executable),
+            (mz(5, 0, b"\xb4\x4c\xcd\x21"), Unknown), // its header is longer than the file
+            (mz(0, 0, b"")[..27].to_vec(), Unknown),
+            (b"MZ\x90\0\x03".to_vec(), Unknown),
+            (b"MZ".to_vec(), Text),
+            (b"MZ no line ends here".to_vec(), Text),
             (b"MZ;Maputo\r\nNO;Oslo\r\n".to_vec(), Text),
-            (behind(b"MZ\x90\0 a stub that unpacks", &["a"]), Executable),
+            (b"MZ er landskoden til Mosambik. ".repeat(50_000), Text),
+            (b"MZ\0\0".repeat(2), Unknown),
+            (behind(&mz(4, 0x80, b"PE\0\0"), &["a"]), Executable),
             (b"\x7fELF\x02".to_vec(), Executable),
             (b"\xcf\xfa\xed\xfe".to_vec(), Executable),
             (b"\xca\xfe\xba\xbe\0\0\0\x34".to_vec(), Executable),

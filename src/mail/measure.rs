@@ -88,6 +88,24 @@ impl fmt::Display for Aim {
     }
 }
 
+/// Why something goes out that no scan found clean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waiver {
+    /// For as long as this exception lasts.
+    Exception(u64),
+    /// A named person let it out, and said why.
+    Person,
+}
+
+impl Waiver {
+    pub const fn exception(self) -> Option<u64> {
+        match self {
+            Self::Exception(number) => Some(number),
+            Self::Person => None,
+        }
+    }
+}
+
 /// That somebody ended it before its time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Closing {

@@ -31,7 +31,7 @@ pub use file_type::FileType;
 pub use inside::{Inside, Member};
 pub use language::Language;
 pub use limit::{Account, Admission, Counted, OverLimit, Urgency, Weight, Workstation};
-pub use measure::{Aim, Closing, Measure, Scope};
+pub use measure::{Aim, Closing, Measure, Scope, Waiver};
 pub use part::{Dissection, Gap, Part};
 pub use reference::{Reference, ReferenceFault, References};
 pub use reply::{Answer, Reply};

@@ -28,6 +28,14 @@ words! {
     }
 }
 
+impl Why {
+    /// The engine works, and says what it cannot do: to ask it again changes little. Otherwise it has
+    /// failed.
+    pub const fn is_answer(self) -> bool {
+        matches!(self, Self::TooLarge | Self::Encrypted | Self::Limit)
+    }
+}
+
 /// That something could not be scanned, and why. It is never clean.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unscannable {
@@ -71,8 +79,20 @@ impl fmt::Display for Unscannable {
 pub struct Malware {
     /// As the engine calls it: `Eicar-Test-Signature`.
     pub name: String,
-    /// The attachment that it is in, where that is known.
-    pub attachment: Option<String>,
+    pub place: Place,
+}
+
+/// Where in a message it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// There is one place only, or nobody was asked.
+    Unsaid,
+    /// In the attachment of this name.
+    Attachment(String),
+    /// In none of the attachments by itself.
+    Itself,
+    /// The message has attachments, and whether it is in one of them, and in which, was not found out.
+    Unknown,
 }
 
 impl Malware {
@@ -80,24 +100,32 @@ impl Malware {
     pub fn named(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
-            attachment: None,
+            place: Place::Unsaid,
         }
     }
 
     pub fn within(name: impl Into<String>, attachment: impl Into<String>) -> Self {
         Self {
             name: name.into(),
-            attachment: Some(attachment.into()),
+            place: Place::Attachment(attachment.into()),
         }
+    }
+
+    /// Whether the attachment that it is in is known.
+    pub const fn is_in_attachment(&self) -> bool {
+        matches!(self.place, Place::Attachment(_))
     }
 }
 
 /// `Eicar-Test-Signature in invoice.zip`
 impl fmt::Display for Malware {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.attachment {
-            Some(attachment) => write!(f, "{} in {attachment}", self.name),
-            None => f.write_str(&self.name),
+        f.write_str(&self.name)?;
+        match &self.place {
+            Place::Unsaid => Ok(()),
+            Place::Attachment(attachment) => write!(f, " in {attachment}"),
+            Place::Itself => f.write_str(" (in the message itself)"),
+            Place::Unknown => f.write_str(" (in which part of the message is not known)"),
         }
     }
 }
@@ -119,6 +147,26 @@ impl Verdict {
             Self::Infected(_) => "infected",
             Self::Unscannable(_) => "unscannable",
         }
+    }
+
+    /// What was found in no attachment is in the message itself: each of them was looked at.
+    #[must_use]
+    pub fn in_message_itself(self) -> Self {
+        self.placed(&Place::Itself)
+    }
+
+    /// The message has attachments: where nobody has said which one it is, that is not known.
+    #[must_use]
+    pub fn in_some_part(self) -> Self {
+        self.placed(&Place::Unknown)
+    }
+
+    fn placed(mut self, place: &Place) -> Self {
+        if let Self::Infected(found) = &mut self {
+            let unsaid = found.iter_mut().filter(|it| it.place == Place::Unsaid);
+            unsaid.for_each(|it| it.place = place.clone());
+        }
+        self
     }
 
     /// The worse of the two. What both found is told once.
@@ -381,6 +429,8 @@ mod tests {
             (found("A"), found("A"), "infected: A"),
             (found("A"), found("B"), "infected: A, B"),
             (found("A"), Verdict::Infected(vec![Malware::within("A", "x.zip")]), "infected: A, A in x.zip"),
+            (found("A").in_message_itself(), found("B").in_some_part(), "infected: A (in the message itself), B (in which part of the message is not known)"),
+            (Verdict::Infected(vec![Malware::within("A", "x")]).in_some_part(), Verdict::Clean.in_some_part(), "infected: A in x"),
         ];
         for (one, other, worst) in cases {
             assert_eq!(one.and(other).to_string(), worst);

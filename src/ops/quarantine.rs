@@ -20,7 +20,7 @@ const PORTION: usize = 100;
 /// Why it was not done.
 #[derive(Debug)]
 pub enum Refused {
-    /// It is not in quarantine.
+    /// It is not in quarantine, nor held since it cannot be scanned.
     NotThere,
     /// It still fails its scan: why.
     StillFails(String),
@@ -58,7 +58,8 @@ pub async fn read(
     Ok(content)
 }
 
-/// Scans it again and lets it out. `is_forced`: whatever the scan says.
+/// Scans it again and lets it out: what was caught, or cannot be scanned. `is_forced`: whatever the scan
+/// says.
 pub async fn release(
     store: &Arc<dyn Store>,
     reference: Reference,
@@ -67,7 +68,11 @@ pub async fn release(
     is_forced: bool,
     hand: Hand<'_>,
 ) -> Result<(), Refused> {
-    let (_, record) = show(store, reference).await?;
+    let record = store.message(reference).await?.ok_or(Refused::NotThere)?;
+    if !record.recipients.iter().any(lifecycle::is_kept) {
+        return Err(Refused::NotThere);
+    }
+    let caught = store.quarantined(Some(reference), 1).await?.pop();
     let content = store.content(reference).await?.ok_or(Refused::NotThere)?;
     let inspection = Arc::new(Desk::new(settings))
         .once(scan::Job {
@@ -84,12 +89,14 @@ pub async fn release(
         on_failure: settings.on_failure,
         actions: &settings.rules.actions,
         measures: &measures,
+        has_engines: !settings.engines.is_empty(),
     };
     let release = Release {
         reference,
         recipients: &record.recipients,
         trace: &content.trace,
         inspection: &inspection,
+        is_owed: caught.is_none_or(|it| lifecycle::is_by_engine(&it.engine)),
         is_forced,
     };
     if matches!(inspection.verdict, Verdict::Infected(_)) {

@@ -31,7 +31,7 @@ pub struct EngineStatus {
     pub signatures_at: Option<Timestamp>,
     /// Left out where the time is not known, or lies in the future.
     pub signature_age_s: Option<u64>,
-    /// `found`, `clean` or `no finding`.
+    /// `found`, `found; clean where it does not look`, `clean` or `no finding`.
     pub self_test: Option<String>,
     pub self_tested_at: Option<Timestamp>,
     pub p50_ms: Option<u64>,
@@ -113,17 +113,28 @@ pub async fn status(
     })
 }
 
-/// Gives each engine the test file of EICAR. A line for each that does not find it.
-pub async fn test(settings: &Settings, now: Timestamp) -> (Vec<EngineStatus>, Vec<String>) {
+/// Gives each engine the test file of EICAR: a mistake for each that does not find it.
+pub async fn test(settings: &Settings, now: Timestamp) -> (Vec<EngineStatus>, Findings) {
     let asked = scan::ask(settings, true).await;
+    let warnings = asked.iter().filter_map(blindness).collect();
     let missed = asked.iter().filter(|it| it.found == Some(false));
     let faults = missed.map(|it| match &it.row.down {
         Some(why) => format!("engine {:?} does not find EICAR: {why}", it.row.engine),
         None => format!("engine {:?} finds EICAR clean", it.row.engine),
     });
-    let faults = faults.collect();
+    let findings = Findings {
+        mistakes: faults.collect(),
+        warnings,
+    };
     let rows = asked.into_iter().map(|it| EngineStatus::of(it.row, now));
-    (rows.collect(), faults)
+    (rows.collect(), findings)
+}
+
+fn blindness(asked: &scan::Asked) -> Option<String> {
+    let EngineRow { engine, kind, .. } = &asked.row;
+    asked
+        .is_blind
+        .then(|| format!("engine {engine:?}: {}", scan::blindness(kind)))
 }
 
 /// What is wrong with the engines.
@@ -133,10 +144,12 @@ pub struct Findings {
     pub warnings: Vec<String>,
 }
 
-/// Asks each engine who it is, and for a scan of a harmless message.
+/// Asks each engine who it is, and for a scan of a harmless message, and whether it says what it has not
+/// looked into.
 pub async fn check(settings: &Settings, now: Timestamp) -> Findings {
     let mut findings = Findings::default();
     for asked in scan::ask(settings, false).await {
+        findings.warnings.extend(blindness(&asked));
         let engine = EngineStatus::of(asked.row, now);
         let name = &engine.engine;
         if let Some(why) = &engine.reason {

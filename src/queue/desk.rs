@@ -28,6 +28,7 @@ use crate::lifecycle::report::Letterhead;
 use crate::lifecycle::retry::Schedule;
 use crate::mail::{Content, Priority, Reference, RoomId, Timestamp};
 use crate::policy::table::RoutingTable;
+use crate::scan::measures::Measures;
 use crate::spool::store::{Portion, RecipientId, Told, Waiting};
 use crate::spool::{BodyPermit, Fresh, SMALL_BODY, Spool};
 
@@ -63,6 +64,7 @@ pub(super) type Alive = mpsc::Sender<()>;
 pub(super) struct Desk {
     pub spool: Spool,
     pub table: watch::Receiver<Arc<RoutingTable>>,
+    pub measures: watch::Receiver<Arc<Measures>>,
     pub caller: Caller,
     pub schedule: Schedule,
     /// The same with the longest wait after every attempt, for what is more than the pace allows.
@@ -769,6 +771,7 @@ mod tests {
             is_doubtful: false,
             is_ours: false,
             awaits_scan: false,
+            waiver: None,
             of_late: OfLate::default(),
             wishes: Wishes::default(),
             terms: Terms::default(),

@@ -252,25 +252,36 @@ impl Desk {
         }
     }
 
-    /// Why an operator cancelled them, from the log.
+    /// Why an operator cancelled them, and what was found in them, from the log.
     async fn learn_reasons(
         &self,
         reference: Reference,
         message: &mut [Look],
     ) -> Result<(), StoreError> {
-        let is_cancelled = |look: &Look| look.waiting.state == State::Cancelled;
-        if !message.iter().any(is_cancelled) {
+        if !message.iter().any(|look| stop(look).is_some()) {
             return Ok(());
         }
         let events = self.spool.store().events(reference).await?;
-        for look in message.iter_mut().filter(|look| is_cancelled(look)) {
+        for look in message.iter_mut() {
+            let Some(kind) = stop(look) else { continue };
             let recipient = look.waiting.recipient.to_string();
-            let cancelled = events.iter().rev().find(|event| {
-                event.event == EventKind::Cancelled.word()
-                    && event.recipient.as_ref() == Some(&recipient)
+            let stopped = events.iter().rev().find(|event| {
+                event.event == kind.word() && event.recipient.as_ref() == Some(&recipient)
             });
-            look.reason = cancelled.and_then(|event| event.details.reason.clone());
+            look.reason = stopped.and_then(|event| match kind {
+                EventKind::Quarantined => Some(event.details.malware.join(", ")),
+                _ => event.details.reason.clone(),
+            });
         }
         Ok(())
+    }
+}
+
+/// What happened to what goes no further.
+const fn stop(look: &Look) -> Option<EventKind> {
+    match look.waiting.state {
+        State::Cancelled => Some(EventKind::Cancelled),
+        State::Quarantined => Some(EventKind::Quarantined),
+        _ => None,
     }
 }

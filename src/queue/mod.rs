@@ -44,6 +44,7 @@ use crate::lifecycle::report::Letterhead;
 use crate::lifecycle::retry::Schedule;
 use crate::mail::{Reference, Timestamp};
 use crate::policy::table::RoutingTable;
+use crate::scan::measures::Measures;
 use crate::spool::store::{Pending, Shift};
 use crate::spool::{Feed, Spool};
 use crate::supervisor::Pulse;
@@ -68,6 +69,8 @@ pub struct Parts {
     pub feed: Feed,
     pub spool: Spool,
     pub table: watch::Receiver<Arc<RoutingTable>>,
+    /// An exception is over the moment it ends.
+    pub measures: watch::Receiver<Arc<Measures>>,
     pub caller: Caller,
     pub settings: delivery::Settings,
     /// The greatest reference in use when the relay started: these waited before.
@@ -101,6 +104,7 @@ pub async fn run(parts: Parts) {
     let desk = Arc::new(Desk {
         spool: parts.spool,
         table: parts.table,
+        measures: parts.measures,
         caller: parts.caller,
         patient: schedule.patient(),
         schedule,

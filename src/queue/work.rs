@@ -26,7 +26,7 @@ use crate::delivery::outcome::{Attempt, Cause, Handover, Outcome, STOPPING};
 use crate::delivery::patience::Stop;
 use crate::delivery::{self, Job, Kept};
 use crate::lifecycle;
-use crate::mail::{RoomId, State, Timestamp};
+use crate::mail::{RoomId, State, Timestamp, Waiver};
 use crate::policy::decide::{self, Route};
 use crate::policy::table::{NextHop, RoutingTable};
 use crate::spool::store::{RecipientId, Waiting};
@@ -471,9 +471,23 @@ impl Errand {
         shown
     }
 
+    /// What an exception let through goes out no more once that is over: it is let go of, and called
+    /// back to be scanned.
+    fn leave_what_is_let_through_no_more(&mut self) {
+        let measures = Arc::clone(&self.grip.desk.measures.borrow());
+        let now = Timestamp::now();
+        let lasts = |number| measures.is_in_force(number, now);
+        let recipients = &mut self.task.recipients;
+        recipients.retain(|it| it.waiver.and_then(Waiver::exception).is_none_or(lasts));
+    }
+
     /// An operator may have held or cancelled some of them since they were picked: those are let go
     /// of. `false` where that is all of them, or where nobody knows.
     async fn is_still_meant(&mut self) -> bool {
+        self.leave_what_is_let_through_no_more();
+        if self.task.recipients.is_empty() {
+            return false;
+        }
         let desk = &self.grip.desk;
         if desk.foreign.load(Ordering::Relaxed) == self.foreign {
             return true;

@@ -28,12 +28,11 @@ use tokio::io::{
     AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufWriter, ReadHalf, WriteHalf,
 };
 use tokio::net::{TcpStream, UnixStream};
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{sleep, timeout};
 
 use super::said::said;
-use super::{Answering, Part, Scanner, Specimen, identity};
-use crate::mail::{Identity, Malware, Timestamp, Unscannable, Verdict, Why};
+use super::{Answering, Part, Scanner, Specimen, identity, search};
+use crate::mail::{Identity, Timestamp, Unscannable, Verdict, Why};
 
 /// Octets of a stream that follow one length.
 const CHUNK: usize = 64 * 1024;
@@ -54,17 +53,9 @@ const FULL_QUEUE: Duration = Duration::from_millis(10);
 /// For a second answer, where clamd does not hang up after the first.
 const SECOND_ANSWER: Duration = Duration::from_millis(250);
 
-/// Attachments of one message that are looked at by themselves.
-const MOST_PARTS: usize = 500;
-
-/// And their octets, all of them together. A nested message's are in each message around it again.
-const MOST_OCTETS: usize = 512 * 1024 * 1024;
-
-/// Of one message, at the same time.
-const AT_ONCE: usize = 4;
-
-/// To find out which attachment it is in, where something was found.
-const NAMING: Duration = Duration::from_secs(2);
+/// Attachments of one message that it is given at the same time. It takes a stream whole before it scans,
+/// so that most of them wait for what is held back and not for a thread of the engine's.
+const AT_ONCE: usize = 8;
 
 /// `kind = "clamd"`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -195,142 +186,13 @@ impl Scanner for Clamd {
     }
 }
 
-async fn scan(address: &Arc<Address>, specimen: &Specimen) -> Verdict {
+async fn scan(address: &Arc<Address>, specimen: &Arc<Specimen>) -> Verdict {
     let whole = stream(address, &specimen.message).await;
-    let goes_on = match &whole {
-        Verdict::Clean | Verdict::Infected(_) => true,
-        Verdict::Unscannable(it) => is_of_the_content(it.why),
+    let ask = |_, part: Part| {
+        let address = Arc::clone(address);
+        async move { stream(&address, &part.bytes).await }
     };
-    if !goes_on || specimen.parts.is_empty() {
-        return whole;
-    }
-    let mut search = Search::begin(address, &specimen.parts);
-    if whole != Verdict::Clean {
-        search.hurry();
-    }
-    let within = search.finish().await;
-    match (whole, within) {
-        (Verdict::Infected(found), Verdict::Infected(named)) => {
-            Verdict::Infected(once_each(found, named))
-        }
-        (whole, within) => whole.and(within),
-    }
-}
-
-/// What one attachment brings about says nothing of the others.
-const fn is_of_the_content(why: Why) -> bool {
-    matches!(why, Why::TooLarge | Why::Encrypted | Why::Limit)
-}
-
-/// What was found in an attachment is not told of the message once more.
-fn once_each(found: Vec<Malware>, mut named: Vec<Malware>) -> Vec<Malware> {
-    for it in found {
-        if named.iter().all(|named| named.name != it.name) {
-            named.push(it);
-        }
-    }
-    named
-}
-
-/// The attachments, a few at a time.
-struct Search<'a> {
-    address: &'a Arc<Address>,
-    /// Those that have not begun, with their places.
-    waiting: Box<dyn Iterator<Item = (usize, &'a Part)> + Send + 'a>,
-    running: JoinSet<(usize, Verdict)>,
-    /// What is not clean, by its place in the message.
-    told: Vec<(usize, Verdict)>,
-    /// When it ends, whatever is missing.
-    end: Option<Instant>,
-}
-
-impl<'a> Search<'a> {
-    fn begin(address: &'a Arc<Address>, parts: &'a [Part]) -> Self {
-        let mut told = Vec::new();
-        let mut octets = 0_usize;
-        let fitting = parts.iter().take_while(|it| {
-            octets = octets.saturating_add(it.bytes.len());
-            octets <= MOST_OCTETS
-        });
-        let most = fitting.count().min(MOST_PARTS);
-        if most < parts.len() {
-            let detail = format!("{most} of {} attachments were looked at", parts.len());
-            let rest = Unscannable::during(Why::Limit, detail);
-            told.push((usize::MAX, Verdict::Unscannable(rest)));
-        }
-        let filled = |(_, it): &(usize, &Part)| !it.bytes.is_empty();
-        Self {
-            address,
-            waiting: Box::new(parts.iter().take(most).enumerate().filter(filled)),
-            running: JoinSet::new(),
-            told,
-            end: None,
-        }
-    }
-
-    fn hurry(&mut self) {
-        self.end.get_or_insert_with(|| Instant::now() + NAMING);
-    }
-
-    async fn finish(mut self) -> Verdict {
-        loop {
-            self.fill();
-            let next = self.running.join_next();
-            let next = match self.end {
-                Some(end) => timeout_at(end, next).await.unwrap_or(None),
-                None => next.await,
-            };
-            let Some(next) = next else { break };
-            let (place, verdict) = next.unwrap_or_else(|_| (usize::MAX, given_up()));
-            match &verdict {
-                Verdict::Clean => continue,
-                Verdict::Infected(_) => self.hurry(),
-                Verdict::Unscannable(it) if !is_of_the_content(it.why) => {
-                    self.told.push((place, verdict));
-                    break;
-                }
-                Verdict::Unscannable(_) => {}
-            }
-            self.told.push((place, verdict));
-        }
-        self.told.sort_by_key(|(place, _)| *place);
-        let told = self.told.into_iter().map(|(_, verdict)| verdict);
-        told.fold(Verdict::Clean, Verdict::and)
-    }
-
-    fn fill(&mut self) {
-        while self.running.len() < AT_ONCE
-            && let Some((place, part)) = self.waiting.next()
-        {
-            let (address, part) = (Arc::clone(self.address), part.clone());
-            self.running.spawn(async move {
-                let verdict = stream(&address, &part.bytes).await;
-                (place, within(&part.name, verdict))
-            });
-        }
-    }
-}
-
-fn given_up() -> Verdict {
-    Verdict::Unscannable(Unscannable::during(
-        Why::Broken,
-        "an attachment was given up",
-    ))
-}
-
-/// The verdict on an attachment, with its name.
-fn within(name: &str, verdict: Verdict) -> Verdict {
-    match verdict {
-        Verdict::Clean => Verdict::Clean,
-        Verdict::Infected(found) => {
-            let named = found.into_iter().map(|it| Malware::within(it.name, name));
-            Verdict::Infected(named.collect())
-        }
-        Verdict::Unscannable(gap) => Verdict::Unscannable(Unscannable {
-            detail: format!("{}: {}", said(name.as_bytes()), gap.detail),
-            ..gap
-        }),
-    }
+    search::attachments(specimen, whole, AT_ONCE, ask).await
 }
 
 async fn identify(address: &Address) -> Result<Identity, String> {

@@ -38,9 +38,6 @@ pub const FILES: &str = "{files}";
 /// The name of what was found, in a line that the program prints.
 pub const NAME: &str = "{name}";
 
-/// Attachments of one message that are given to it.
-const MOST_PARTS: usize = 500;
-
 /// Names that are told of one message.
 const MOST_NAMES: usize = 100;
 
@@ -176,8 +173,8 @@ async fn scan(settings: Arc<Settings>, specimen: Arc<Specimen>) -> Verdict {
 fn input(argv: &[String], specimen: &Specimen) -> Input {
     let message = specimen.message.clone();
     if argv.iter().any(|it| it == FILES) {
-        let parts = specimen.parts.iter().take(MOST_PARTS);
-        return Input::Files(message, parts.map(|it| it.bytes.clone()).collect());
+        let parts = specimen.contents().into_iter();
+        return Input::Files(message, parts.map(|it| it.part.bytes.clone()).collect());
     }
     match argv.iter().any(|it| it.contains(FILE)) {
         true => Input::Files(message, Vec::new()),
@@ -206,16 +203,8 @@ fn verdict(settings: &Settings, specimen: &Specimen, program: &str, ended: &Ende
         return Verdict::Infected(found(settings, specimen, ended, code));
     }
     if codes.clean.contains(&code) {
-        let asked = settings.argv.iter().any(|it| it == FILES);
         return match ended.read_all {
             false => gap(Why::Broken, "ended before it had read the message".into()),
-            true if asked && specimen.parts.len() > MOST_PARTS => {
-                let total = specimen.parts.len();
-                gap(
-                    Why::Limit,
-                    format!("was given {MOST_PARTS} of {total} attachments"),
-                )
-            }
             true => Verdict::Clean,
         };
     }
@@ -227,27 +216,28 @@ fn verdict(settings: &Settings, specimen: &Specimen, program: &str, ended: &Ende
 /// What it printed of what it found; something in any case.
 fn found(settings: &Settings, specimen: &Specimen, ended: &Ended, code: u8) -> Vec<Malware> {
     let mut found: Vec<Malware> = Vec::new();
+    let contents = specimen.contents();
     for line in ended.printed.lines() {
         let Some(name) = settings.names.iter().find_map(|it| it.find(line)) else {
             continue;
         };
         let name = said(name.as_bytes());
-        let part = ended.part_in(line).and_then(|at| specimen.parts.get(at));
-        let malware = match part {
-            Some(part) => Malware::within(name, part.name.as_str()),
-            None => Malware::named(name),
+        let content = ended.part_in(line).and_then(|at| contents.get(at));
+        let malware = Malware::named(name);
+        let told = match content {
+            Some(content) => specimen.within(content.part, &[malware]),
+            None => vec![malware],
         };
-        if !found.contains(&malware) && found.len() < MOST_NAMES {
-            found.push(malware);
+        for malware in told {
+            if !found.contains(&malware) && found.len() < MOST_NAMES {
+                found.push(malware);
+            }
         }
     }
     // What is in an attachment is in the message, too.
-    let named: Vec<String> = found
-        .iter()
-        .filter(|it| it.attachment.is_some())
-        .map(|it| it.name.clone())
-        .collect();
-    found.retain(|it| it.attachment.is_some() || !named.contains(&it.name));
+    let named = found.iter().filter(|it| it.is_in_attachment());
+    let named: Vec<String> = named.map(|it| it.name.clone()).collect();
+    found.retain(|it| it.is_in_attachment() || !named.contains(&it.name));
     if found.is_empty() {
         found.push(Malware::named(format!("unnamed (exit code {code})")));
     }

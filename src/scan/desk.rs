@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::engine::{Engine, Standing};
+use super::engine::{Engine, Standing, failure};
+use super::late::Late;
 use super::rules::{self, Looked};
 use super::slots::Slots;
 use super::{Part, Settings, Specimen};
@@ -60,6 +61,8 @@ pub struct Desk {
     looking: Slots,
     rules: Arc<rules::Settings>,
     in_hand: Mutex<HashSet<Reference>>,
+    /// Scans that go on although their messages were refused for now.
+    pub(super) late: Late,
     /// Since when an engine has had trouble with a message.
     trouble: Mutex<HashMap<Reference, Instant>>,
     /// Rings when there is something to scan, or somebody to scan it.
@@ -91,6 +94,7 @@ impl Desk {
             looking: Slots::new(processors()),
             rules: Arc::new(settings.rules.clone()),
             in_hand: Mutex::default(),
+            late: Late::default(),
             trouble: Mutex::default(),
             wake,
         }
@@ -131,9 +135,18 @@ impl Desk {
 
     /// Scans it in a task that goes on whether anybody waits for it or not, until it is dropped.
     pub fn begin(self: &Arc<Self>, job: Job) -> JoinSet<Outcome> {
+        self.begin_telling(job, None)
+    }
+
+    /// The same; `early` hears what the rules say before the engines are asked.
+    pub(super) fn begin_telling(
+        self: &Arc<Self>,
+        job: Job,
+        early: Option<oneshot::Sender<Inspection>>,
+    ) -> JoinSet<Outcome> {
         let desk = Arc::clone(self);
         let mut task = JoinSet::new();
-        task.spawn(async move { desk.inspect(&job).await });
+        task.spawn(async move { desk.inspect(&job, early).await });
         task
     }
 
@@ -144,11 +157,15 @@ impl Desk {
         outcome(task.join_next().await).inspection
     }
 
-    async fn inspect(&self, job: &Job) -> Outcome {
+    async fn inspect(&self, job: &Job, early: Option<oneshot::Sender<Inspection>>) -> Outcome {
         let begun = Instant::now();
         let specimen = taken_apart(&job.matter).await;
         let is_urgent = job.priority > Priority::ROUTINE;
         let looked = self.looked_at(&specimen, is_urgent).await;
+        if let Some(early) = early {
+            // Who waits for this may be gone.
+            drop(early.send(by_rules_alone(&specimen, &looked, begun)));
+        }
         let slot = self.slots.take(is_urgent, specimen.message.len()).await;
         let asked_at = Instant::now();
         let reports = self.ask_all(job, &specimen).await;
@@ -205,8 +222,7 @@ impl Desk {
         };
         let mut both = self.engines.iter().zip(&inspection.reports);
         both.any(|(engine, report)| {
-            let had_it = matches!(&report.verdict, Verdict::Unscannable(why) if why.begun);
-            had_it && engine.answered_for_others(since, reference)
+            has_failed_with_it(&report.verdict) && engine.answered_for_others(since, reference)
         })
     }
 
@@ -218,12 +234,17 @@ impl Desk {
     ) -> bool {
         let mut answers = false;
         for (engine, report) in self.engines.iter().zip(&inspection.reports) {
-            if matches!(&report.verdict, Verdict::Unscannable(why) if why.begun) {
+            if has_failed_with_it(&report.verdict) {
                 answers |= engine.answers(name).await;
             }
         }
         answers
     }
+}
+
+/// It had at least a part of the message, and gave no answer.
+fn has_failed_with_it(verdict: &Verdict) -> bool {
+    failure(verdict).is_some_and(|why| why.begun)
 }
 
 fn processors() -> usize {
@@ -252,6 +273,18 @@ async fn elsewhere<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static)
         // A panic in there is one here: it makes nothing clean.
         Err(Ok(panic)) => std::panic::resume_unwind(panic),
         Err(Err(_)) => std::future::pending().await,
+    }
+}
+
+/// Before any engine was asked.
+fn by_rules_alone(specimen: &Specimen, looked: &Looked, begun: Instant) -> Inspection {
+    let not_asked = Unscannable::before(Why::Timeout, "no engine has answered yet");
+    Inspection {
+        verdict: Verdict::Unscannable(not_asked),
+        findings: looked.findings.clone(),
+        reports: Vec::new(),
+        duration: begun.elapsed(),
+        seen: seen(specimen, looked.members.clone()),
     }
 }
 

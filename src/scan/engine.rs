@@ -24,8 +24,9 @@ const FIRST_TRIAL: Duration = Duration::from_secs(1);
 const LONGEST_TRIAL: Duration = Duration::from_secs(5);
 /// Times of so many scans are remembered.
 const TIMES: usize = 1000;
-/// What an engine has on top of its deadline for each MiB.
+/// What an engine has on top of its deadline for each MiB, and for each attachment.
 const PER_MIB: Duration = Duration::from_secs(1);
+const PER_PART: Duration = Duration::from_millis(10);
 /// What an engine is asked in order to see whether it answers for others.
 pub(super) const HARMLESS: &[u8] = b"Subject: Do you answer?\r\n\r\nThis message is harmless.\r\n";
 /// A scan that takes longer than this when the engine comes back is lost.
@@ -94,6 +95,10 @@ impl Engine {
         &self.name
     }
 
+    pub(super) const fn kind(&self) -> &'static str {
+        self.kind
+    }
+
     fn health(&self) -> MutexGuard<'_, Health> {
         self.health.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -123,17 +128,21 @@ impl Engine {
     }
 
     async fn ask(&self, specimen: Arc<Specimen>) -> Verdict {
-        let mib = u32::try_from(specimen.message.len() >> 20).unwrap_or(u32::MAX);
-        let patience = self.timeout + PER_MIB.saturating_mul(mib);
+        let patience = self.timeout + more_patience(&specimen);
+        let has_parts = !specimen.parts.is_empty();
         let given_up = |why: String| {
             let detail = format!("{} did not answer {why}", self.name);
             Verdict::Unscannable(Unscannable::during(Why::Timeout, detail))
         };
-        tokio::select! {
+        let verdict = tokio::select! {
             biased;
             verdict = self.scanner.scan(specimen) => verdict,
             () = sleep(patience) => given_up(format!("within {} s", patience.as_secs_f32())),
             () = self.returned() => given_up("before it was down, and does so again".to_owned()),
+        };
+        match has_parts {
+            true => verdict.in_some_part(),
+            false => verdict,
         }
     }
 
@@ -278,12 +287,16 @@ impl Engine {
     }
 }
 
+fn more_patience(specimen: &Specimen) -> Duration {
+    let times = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let for_size = PER_MIB.saturating_mul(times(specimen.message.len() >> 20));
+    for_size + PER_PART.saturating_mul(times(specimen.parts.len()))
+}
+
 /// Why it gave no answer; `None` where it did. That something is too large, or locked, is an answer.
 pub(super) fn failure(verdict: &Verdict) -> Option<&Unscannable> {
     match verdict {
-        Verdict::Unscannable(why) => {
-            matches!(why.why, Why::Down | Why::Timeout | Why::Broken).then_some(why)
-        }
+        Verdict::Unscannable(why) => (!why.why.is_answer()).then_some(why),
         Verdict::Clean | Verdict::Infected(_) => None,
     }
 }

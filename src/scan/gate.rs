@@ -12,17 +12,19 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::Settings;
 use super::desk::{Claim, Desk, Job, Matter, Outcome, outcome};
-use super::inline::{Answer, Unfinished};
+use super::inline::{Answer, Patience, Unfinished};
 use super::measures::Measures;
 use super::slots::{Slot, Slots};
 use crate::lifecycle::report::Letterhead;
 use crate::lifecycle::retry::Schedule;
 use crate::lifecycle::{self, Guard, Occasion, Ruling, Scanned};
-use crate::mail::{Content, OnFailure, Priority, Received, Reference, Timestamp, Verdict};
+use crate::mail::{
+    Content, Event, Inspection, OnFailure, Priority, Received, Reference, Timestamp, Verdict,
+};
 use crate::policy::table::RoutingTable;
 use crate::spool::Spool;
 use crate::spool::store::{Change, MessageRecord, ScanRow, ScanStep, StoreError};
@@ -31,6 +33,8 @@ use crate::spool::store::{Change, MessageRecord, ScanRow, ScanStep, StoreError};
 const LOOK: Duration = Duration::from_millis(250);
 /// As many of what is due are looked at for those that a place is kept for.
 const LOOKED_AT: usize = 500;
+/// Recipients called back at a time, when an exception is over.
+const CALLED_BACK: usize = 500;
 /// The pause before the store is asked again for what it could not do.
 const WRITE_AGAIN: Duration = Duration::from_millis(100);
 /// For others to give memory back.
@@ -66,6 +70,8 @@ impl Gate {
     pub async fn run(self: Arc<Self>) {
         let mut stop = self.stop.clone();
         let mut measures = self.measures.clone();
+        let mut followed: Option<Vec<u64>> = None;
+        let mut is_in_order = false;
         let mut tick = tokio::time::interval(LOOK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut under_way = JoinSet::new();
@@ -75,11 +81,28 @@ impl Gate {
                 biased;
                 () = stopped(&mut stop) => return,
                 Some(_) = under_way.join_next(), if !under_way.is_empty() => {}
-                Ok(()) = measures.changed() => self.end_holds().await,
+                Ok(()) = measures.changed() => {}
                 () = self.desk.wake.notified() => {}
                 _ = tick.tick() => {}
             }
             while under_way.try_join_next().is_some() {}
+            let now = Timestamp::now();
+            if !is_in_order {
+                match self.put_in_order().await {
+                    Ok(()) => is_in_order = true,
+                    Err(fault) => tracing::warn!(%fault, "what waits cannot be put in order yet"),
+                }
+            }
+            let in_force = self.measures.borrow().numbers_in_force(now);
+            if followed.as_ref() != Some(&in_force) {
+                followed = match self.follow(now).await {
+                    Ok(()) => Some(in_force),
+                    Err(fault) => {
+                        tracing::warn!(%fault, "what measures held or let through waits still");
+                        None
+                    }
+                };
+            }
             let most = self.most(under_way.len());
             if most == 0 || places.are_taken() {
                 continue;
@@ -105,34 +128,106 @@ impl Gate {
     /// Scans a message that came just now, for as long as its sender waits: what it is told, and the
     /// scan itself where it is not over.
     pub async fn before_it_is_kept(&self, received: &Received) -> (Ruling, Option<Unfinished>) {
-        // Where nothing is kept without a verdict, nothing waits that an engine could be tried with.
-        let may_try = self.settings.on_failure == OnFailure::Reject;
+        let scan = self.scan_inline(received);
+        let (outcome, unfinished) = match scan.await {
+            Some(Answer::Done(outcome)) => (Some(outcome), None),
+            Some(Answer::Unfinished(scan)) => (None, Some(scan)),
+            None => (None, None),
+        };
+        let inspection = outcome.as_ref().map(|it| &it.inspection);
+        let mut ruling = self.ruled(received, inspection);
+        if outcome.is_some_and(|it| it.stalled) {
+            ruling.stalled();
+        }
+        (ruling, unfinished)
+    }
+
+    async fn scan_inline(&self, received: &Received) -> Option<Answer> {
         let deadline = self.settings.inline_deadline;
-        let answer = self.desk.inline(received, deadline, may_try).await;
+        if let Some(scan) = self.desk.late.of(&received.content.bytes) {
+            // It came before, and was refused since this took too long.
+            return match timeout(deadline, scan.inspection()).await {
+                Ok(Some(inspection)) => Some(Answer::Done(Outcome {
+                    inspection,
+                    stalled: false,
+                })),
+                Ok(None) | Err(_) => None,
+            };
+        }
+        let patience = Patience {
+            deadline,
+            // Where nothing is kept without a verdict, nothing waits that an engine could be tried with.
+            may_try: self.settings.on_failure == OnFailure::Reject,
+        };
+        let is_refused = |found: &Inspection| {
+            let ruling = self.ruled(received, Some(found));
+            matches!(ruling, Ruling::Refused(refused) if refused.is_final())
+        };
+        self.desk.inline(received, patience, is_refused).await
+    }
+
+    fn ruled(&self, received: &Received, inspection: Option<&Inspection>) -> Ruling {
         let table = Arc::clone(&self.table.borrow());
         let measures = Arc::clone(&self.measures.borrow());
         let guard = self.guard(&table, &measures, Timestamp::now());
-        match answer {
-            Some(Answer::Done(inspection)) => {
-                (lifecycle::ruled(received, Some(&inspection), &guard), None)
+        lifecycle::ruled(received, inspection, &guard)
+    }
+
+    /// A message was refused for now since this takes too long; it is likely to come again.
+    pub fn set_aside(&self, message: &[u8], unfinished: Unfinished) {
+        self.desk.late.keep(message, unfinished);
+    }
+
+    /// After a start, as soon as the store can: what nobody would scan is scanned, and what waits for an
+    /// engine in vain is told.
+    async fn put_in_order(&self) -> Result<(), StoreError> {
+        let now = Timestamp::now();
+        let store = self.spool.store();
+        let found = store.mend_scans(now).await?;
+        if found > 0 {
+            tracing::error!(found, "messages waited for a scan that nobody knew of");
+        }
+        let owed = store.scan_queue().await?.owed;
+        if owed > 0 && self.settings.engines.is_empty() {
+            self.alarm(lifecycle::no_engine(self.spool.next_reference(), owed, now))
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn alarm(&self, alarm: Event) -> Result<(), StoreError> {
+        let reason = alarm.details.reason.clone().unwrap_or_default();
+        tracing::error!(reason);
+        let change = Change {
+            events: vec![alarm],
+            ..Change::default()
+        };
+        self.spool.apply(Arc::new(change)).await.map(drop)
+    }
+
+    /// What an exception let through waits again once that is over.
+    async fn call_back(&self, now: Timestamp) -> Result<(), StoreError> {
+        loop {
+            let in_force = self.measures.borrow().numbers_in_force(now);
+            let waived = self.spool.store().waived(in_force, CALLED_BACK).await?;
+            if waived.is_empty() {
+                return Ok(());
             }
-            Some(Answer::Unfinished(scan)) => {
-                (lifecycle::ruled(received, None, &guard), Some(scan))
-            }
-            None => (lifecycle::ruled(received, None, &guard), None),
+            let change = lifecycle::called_back(&waived, now);
+            self.spool.apply(Arc::new(change)).await?;
         }
     }
 
-    /// What a measure held that is over is scanned now, and delivered.
-    async fn end_holds(&self) {
-        let now = Timestamp::now();
+    /// Measures were opened, closed, or are over: what they held or let through is scanned now.
+    async fn follow(&self, now: Timestamp) -> Result<(), StoreError> {
         let in_force = self.measures.borrow().numbers_in_force(now);
-        if let Err(fault) = self.spool.store().end_holds(in_force, now).await {
-            tracing::warn!(%fault, "what was held waits until its measure would have ended");
-        }
+        let store = self.spool.store();
+        self.call_back(now).await?;
+        store.end_holds(in_force, now).await?;
         let is_excepted = self.measures.borrow().exception(now).is_some();
-        if is_excepted && let Err(fault) = self.spool.store().make_scans_due(now).await {
-            tracing::warn!(%fault, "what an exception lets through waits for its next scan");
+        match is_excepted {
+            true => store.make_scans_due(now).await,
+            false => Ok(()),
         }
     }
 
@@ -320,6 +415,7 @@ impl Gate {
             on_failure: self.settings.on_failure,
             actions: &self.settings.rules.actions,
             measures,
+            has_engines: !self.settings.engines.is_empty(),
         }
     }
 

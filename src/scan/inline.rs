@@ -1,11 +1,13 @@
 //! The scan before the 250: a sender waits for it a while, and no longer.
 //!
 //! What is not over by then goes on, and its message is kept without a verdict; [`Unfinished`] is
-//! handed over to [`Gate`](super::Gate), so that nobody scans it a second time meanwhile.
+//! handed over to [`Gate`](super::Gate), so that nobody scans it a second time meanwhile. What the
+//! built-in rules refuse waits for no engine.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -17,7 +19,7 @@ use crate::spool::BodyPermit;
 /// What is known when the sender has waited.
 #[derive(Debug)]
 pub enum Answer {
-    Done(Inspection),
+    Done(Outcome),
     Unfinished(Unfinished),
 }
 
@@ -30,25 +32,47 @@ pub struct Unfinished {
     pub permit: BodyPermit,
 }
 
+/// For how long a sender waits, and for what.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    pub deadline: Duration,
+    /// An engine that is down may be tried with this.
+    pub may_try: bool,
+}
+
 impl Desk {
-    /// Scans a message that is not kept yet, for as long as its sender waits. `None`: another scan of
-    /// it is under way, which cannot be.
+    /// Scans a message that is not kept yet, for as long as its sender waits, or until the rules found
+    /// what `is_refused`. `None`: another scan of it is under way, which cannot be.
     pub async fn inline(
         self: &Arc<Self>,
         received: &Received,
-        deadline: Duration,
-        may_try: bool,
+        patience: Patience,
+        is_refused: impl Fn(&Inspection) -> bool,
     ) -> Option<Answer> {
         let envelope = &received.envelope;
         let claim = self.claim(envelope.reference)?;
-        let mut task = self.begin(Job {
+        let job = Job {
             reference: envelope.reference,
             matter: Matter::Specimen(Arc::new(Specimen::received(received))),
             priority: envelope.terms.priority,
-            may_try,
-        });
-        Some(match timeout(deadline, task.join_next()).await {
-            Ok(joined) => Answer::Done(outcome(joined).inspection),
+            may_try: patience.may_try,
+        };
+        let (early, mut found) = oneshot::channel();
+        let mut task = self.begin_telling(job, Some(early));
+        let scan = async {
+            tokio::select! {
+                biased;
+                joined = task.join_next() => return outcome(joined),
+                Ok(inspection) = &mut found => {
+                    if is_refused(&inspection) {
+                        return Outcome { inspection, stalled: false };
+                    }
+                }
+            }
+            outcome(task.join_next().await)
+        };
+        Some(match timeout(patience.deadline, scan).await {
+            Ok(outcome) => Answer::Done(outcome),
             Err(_) => Answer::Unfinished(Unfinished {
                 claim,
                 task,

@@ -125,6 +125,10 @@ impl Measures {
         self.in_force(now).map(|it| it.number).collect()
     }
 
+    pub fn is_in_force(&self, number: u64, now: Timestamp) -> bool {
+        self.in_force(now).any(|it| it.number == number)
+    }
+
     fn in_force(&self, now: Timestamp) -> impl Iterator<Item = &Measure> {
         self.rows.iter().filter(move |it| it.is_in_force(now))
     }

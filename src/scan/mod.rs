@@ -13,11 +13,14 @@ mod gate;
 pub mod icap;
 pub mod identity;
 mod inline;
+mod late;
 pub mod measures;
 pub mod rules;
 mod said;
+mod search;
 mod slots;
 mod specimen;
+mod test_files;
 mod watch;
 
 use std::fmt;
@@ -32,7 +35,7 @@ pub use engine::Standing;
 pub use gate::Gate;
 pub use inline::{Answer, Unfinished};
 pub use specimen::{Part, Specimen};
-pub use watch::{Asked, ask, watch};
+pub use watch::{Asked, ask, blindness, watch};
 
 /// What is being found out.
 pub type Answering<T> = Pin<Box<dyn Future<Output = T> + Send>>;

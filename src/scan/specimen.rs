@@ -3,11 +3,24 @@
 //! Made once for all engines and for the built-in rules. Pure; it decides nothing and cannot fail: what
 //! cannot be decoded is given as it stands in the message.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 
-use crate::mail::{Dissection, Gap, Received, headers};
+use crate::mail::{Dissection, Gap, Malware, Received, headers};
 
 pub use crate::mail::Part;
+
+/// Names of attachments that have the same in them, where that is bad.
+const MOST_NAMES: usize = 20;
+
+/// What is in an attachment, and maybe in others.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Content<'a> {
+    /// Which attachment it is; counted from nought.
+    pub place: usize,
+    pub part: &'a Part,
+}
 
 /// A message and its attachments.
 #[derive(Debug, Clone)]
@@ -52,6 +65,26 @@ impl Specimen {
             gaps: dissection.gaps,
             ..Self::whole(message)
         }
+    }
+
+    /// What is attached, with something in it: each content once, in the order in which they stand there.
+    pub(super) fn contents(&self) -> Vec<Content<'_>> {
+        let mut known = HashSet::new();
+        let all = self.parts.iter().enumerate();
+        all.filter(|(_, part)| !part.bytes.is_empty() && known.insert(part.sha256()))
+            .map(|(place, part)| Content { place, part })
+            .collect()
+    }
+
+    /// What was found in an attachment, with the names of all that have the same in them.
+    pub(super) fn within(&self, part: &Part, found: &[Malware]) -> Vec<Malware> {
+        let same = self.parts.iter();
+        let same = same.filter(|it| it.bytes.len() == part.bytes.len() && it.bytes == part.bytes);
+        let named = same.take(MOST_NAMES).flat_map(|part| {
+            let within = |it: &Malware| Malware::within(it.name.clone(), part.name.clone());
+            found.iter().map(within)
+        });
+        named.collect()
     }
 
     /// A message of which nothing is taken apart.

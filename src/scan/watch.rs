@@ -2,8 +2,8 @@
 //!
 //! An engine that is down is looked after more often, so that it is used again as soon as it answers. What
 //! somebody should know is an `alarm` in the log, and once it is well again an `all clear`: an engine that
-//! is down, one that does not find the test file of EICAR, signatures that are too old or of which
-//! nobody knows how old they are. How the engines stand is written to the store, for other processes.
+//! is down, one that does not find the test file of EICAR, or says clean where that lies deeper than it
+//! looks, signatures that are too old or of which nobody knows how old they are. How the engines stand is written to the store, for other processes.
 //! It decides nothing about mail: an engine that fails its self-test scans on. It never fails; what the
 //! store does not take is given to it again.
 
@@ -18,9 +18,8 @@ use tokio::time::{Instant, sleep};
 
 use super::desk::Desk;
 use super::engine::{Engine, HARMLESS, failure};
-use super::rules::EICAR;
-use super::{EngineSettings, Settings, Specimen};
-use crate::mail::{Details, Event, EventKind, Reference, Timestamp, Verdict};
+use super::{EngineSettings, Settings, Specimen, test_files};
+use crate::mail::{Details, Event, EventKind, Reference, Timestamp, Verdict, Why};
 use crate::spool::Spool;
 use crate::spool::store::{Change, EngineRow};
 
@@ -119,6 +118,8 @@ struct Seen {
     too_old: Option<Instant>,
     is_unknown_told: bool,
     is_test_alarm: bool,
+    /// It says clean of what it has not looked into.
+    is_blind: bool,
     unwritten: VecDeque<Event>,
 }
 
@@ -142,6 +143,7 @@ impl<'a> Watched<'a> {
                 too_old: None,
                 is_unknown_told: false,
                 is_test_alarm: false,
+                is_blind: false,
                 unwritten: VecDeque::new(),
             }),
         }
@@ -174,6 +176,7 @@ impl<'a> Watched<'a> {
             if test_at <= Instant::now() && self.engine.trial_at().is_none() {
                 // What came to nothing is made up for as soon as the engine is back.
                 if self.test().await {
+                    self.test_deep().await;
                     test_at = Instant::now() + self.settings.self_test;
                 }
             }
@@ -192,7 +195,7 @@ impl<'a> Watched<'a> {
 
     /// Whether it has come to anything.
     async fn test(&self) -> bool {
-        let verdict = self.engine.probe(test_file()).await;
+        let verdict = self.engine.probe(test_files::plain()).await;
         let is_silent = failure(&verdict).is_some();
         if is_silent && !self.ask_harmless().await {
             // That is an engine that is down.
@@ -224,6 +227,34 @@ impl<'a> Watched<'a> {
             (false, true) => {}
         }
         true
+    }
+
+    /// Whether it says clean of what it has not looked into, which most mail shows nothing of.
+    async fn test_deep(&self) {
+        let verdict = self.engine.probe(test_files::deep()).await;
+        let Some(is_blind) = is_blind(&verdict) else {
+            return;
+        };
+        let was_blind = self.with(|seen| std::mem::replace(&mut seen.is_blind, is_blind));
+        let name = self.engine.name();
+        match (was_blind, is_blind) {
+            (false, true) => {
+                tracing::error!(
+                    engine = name,
+                    "the engine says clean of what it has not looked into"
+                );
+                self.say(
+                    EventKind::Alarm,
+                    format!("self-test: {}", blindness(self.engine.kind())),
+                );
+            }
+            (true, false) => {
+                tracing::warn!(engine = name, "the engine says what it has not looked into");
+                let reason = "self-test: it says what it has not looked into";
+                self.say(EventKind::AllClear, reason.to_owned());
+            }
+            _ => {}
+        }
     }
 
     fn look_at_health(&self) {
@@ -336,7 +367,7 @@ impl<'a> Watched<'a> {
 
     fn row(&self) -> EngineRow {
         self.with(|seen| {
-            let test = seen.test.map(|(test, at)| (test.words().to_owned(), at));
+            let test = seen.test.map(|(test, at)| (words(test, seen.is_blind), at));
             row(self.engine, seen.since, test)
         })
     }
@@ -359,18 +390,6 @@ fn row(engine: &Engine, since: Timestamp, self_test: Option<(String, Timestamp)>
     }
 }
 
-/// A message with the test file of EICAR attached to it.
-fn test_file() -> Specimen {
-    let begin = b"Subject: Self-test of the scan\r\nMIME-Version: 1.0\r\n\
-        Content-Type: multipart/mixed; boundary=self-test\r\n\r\n--self-test\r\n\
-        Content-Type: application/octet-stream\r\n\
-        Content-Disposition: attachment; filename=\"eicar.com\"\r\n\r\n"
-        .as_slice();
-    let end = b"\r\n--self-test--\r\n".as_slice();
-    let [first, second] = EICAR;
-    Specimen::of(Bytes::from([begin, first, second, end].concat()))
-}
-
 fn judged(verdict: &Verdict) -> (Test, String) {
     match verdict {
         Verdict::Infected(_) => (Test::Found, "self-test: EICAR found".to_owned()),
@@ -382,10 +401,39 @@ fn judged(verdict: &Verdict) -> (Test, String) {
     }
 }
 
+/// Whether an engine to which EICAR was shown deeper than engines look has said clean; `None`: it has
+/// not answered.
+const fn is_blind(verdict: &Verdict) -> Option<bool> {
+    match verdict {
+        Verdict::Clean => Some(true),
+        Verdict::Unscannable(it) if matches!(it.why, Why::Down | Why::Timeout) => None,
+        Verdict::Infected(_) | Verdict::Unscannable(_) => Some(false),
+    }
+}
+
+/// What is wrong there, and what to do, by the kind of engine.
+pub fn blindness(kind: &str) -> String {
+    let remedy = match kind {
+        "clamd" => "set \"AlertExceedsMax yes\" in its clamd.conf",
+        "command" => "let it say so (clamscan: --alert-exceeds-max)",
+        _ => "let it say so, or block what is nested deeper than it looks",
+    };
+    format!("EICAR in many archives came back clean although it was not looked into; {remedy}")
+}
+
+fn words(test: Test, is_blind: bool) -> String {
+    match (test, is_blind) {
+        (Test::Found, true) => "found; clean where it does not look".to_owned(),
+        (test, _) => test.words().to_owned(),
+    }
+}
+
 /// What an engine says when it is asked by a command.
 #[derive(Debug)]
 pub struct Asked {
     pub row: EngineRow,
+    /// It says clean of what it has not looked into.
+    pub is_blind: bool,
     /// Whether it found the test file, where it was given that.
     pub found: Option<bool>,
 }
@@ -401,15 +449,19 @@ async fn ask_one(settings: &EngineSettings, with_test: bool) -> Asked {
     let now = Timestamp::now();
     engine.identify(Reference::first_at(now)).await;
     let verdict = match with_test {
-        true => engine.probe(test_file()).await,
+        true => engine.probe(test_files::plain()).await,
         false => {
             engine
                 .probe(Specimen::whole(Bytes::from_static(HARMLESS)))
                 .await
         }
     };
+    let is_blind = match failure(&verdict) {
+        Some(_) => false,
+        None => is_blind(&engine.probe(test_files::deep()).await) == Some(true),
+    };
     let test = with_test.then(|| judged(&verdict));
-    let words = test.map(|(test, _)| (test.words().to_owned(), now));
+    let words = test.map(|(test, _)| (words(test, is_blind), now));
     let mut row = row(&engine, now, words);
     row.down = match &verdict {
         Verdict::Unscannable(why) => Some(why.to_string()),
@@ -419,6 +471,7 @@ async fn ask_one(settings: &EngineSettings, with_test: bool) -> Asked {
         _ => None,
     };
     Asked {
+        is_blind,
         found: with_test.then_some(matches!(verdict, Verdict::Infected(_))),
         row,
     }
@@ -427,7 +480,7 @@ async fn ask_one(settings: &EngineSettings, with_test: bool) -> Asked {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mail::{Unscannable, Why};
+    use crate::mail::Unscannable;
 
     #[test]
     fn a_time_in_the_future_is_no_age() {
@@ -444,6 +497,22 @@ mod tests {
     }
 
     #[test]
+    fn clean_where_it_does_not_look_is_blind() {
+        let gap = |why| Verdict::Unscannable(Unscannable::during(why, ""));
+        for (verdict, expected) in [
+            (Verdict::Clean, Some(true)),
+            (Verdict::Infected(Vec::new()), Some(false)),
+            (gap(Why::Limit), Some(false)),
+            (gap(Why::Encrypted), Some(false)),
+            (gap(Why::Broken), Some(false)),
+            (gap(Why::Down), None),
+            (gap(Why::Timeout), None),
+        ] {
+            assert_eq!(is_blind(&verdict), expected, "{verdict:?}");
+        }
+    }
+
+    #[test]
     fn only_a_finding_passes() {
         let too_large = Unscannable::during(Why::TooLarge, "");
         for (verdict, expected) in [
@@ -453,13 +522,5 @@ mod tests {
         ] {
             assert_eq!(judged(&verdict).0, expected, "{verdict:?}");
         }
-    }
-
-    #[test]
-    fn the_test_file_is_attached_as_it_is() {
-        let specimen = test_file();
-        let files: Vec<_> = specimen.parts.iter().map(|it| &*it.name).collect();
-        assert_eq!(files, ["eicar.com"]);
-        assert!(specimen.parts.iter().all(|it| it.bytes.len() == 68));
     }
 }

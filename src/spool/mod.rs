@@ -501,6 +501,7 @@ fn waiting(message: &NewMessage) -> Vec<Waiting> {
         terms: message.terms.clone(),
         is_ours: message.client.is_empty(),
         awaits_scan: message.scan.is_some(),
+        waiver: recipient.waiver,
         sender: message.sender.clone(),
         sender_room: message.sender_room.clone(),
         smtputf8: message.smtputf8,

@@ -18,7 +18,7 @@ use crate::mail::event::State;
 use crate::mail::measure::{Closing, Measure};
 use crate::mail::{
     Address, Attachment, Content, Details, Event, Facts, Lapse, Priority, Reference, Refusal,
-    RoomId, Sighting, Station, Terms, Timestamp, Wishes,
+    RoomId, Sighting, Station, Terms, Timestamp, Waiver, Wishes,
 };
 
 /// What a verb gives: a future that owns all it needs.
@@ -87,11 +87,16 @@ pub struct NewMessage {
 }
 
 /// A scan that is to be made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct NewScan {
     pub due_at: Timestamp,
-    /// The outbreak measure that holds the message until then.
+    /// The measure that holds the message until then, or the exception under which it goes out till then.
     pub held_by: Option<u64>,
+    /// Scans that came to nothing so far; of these, those in which it stalled or killed an engine.
+    pub attempts: u32,
+    pub stalls: u32,
+    /// There are engines: without one it is not let through.
+    pub is_owed: bool,
 }
 
 /// A message that waits for a scan. It has this as long as it has no verdict, whatever becomes of its
@@ -111,6 +116,8 @@ pub struct ScanRow {
     pub held_by: Option<u64>,
     /// No measure holds it any more: an operator has released it.
     pub is_excused: bool,
+    /// It came while there were engines.
+    pub is_owed: bool,
     /// Counts up when somebody asks for a new scan.
     pub round: u64,
 }
@@ -128,6 +135,7 @@ impl ScanRow {
             reason: None,
             held_by: None,
             is_excused: false,
+            is_owed: true,
             round: 0,
         }
     }
@@ -146,7 +154,8 @@ pub enum ScanStep {
         stalls: u32,
         reason: String,
     },
-    /// Kept from delivery until then by an outbreak measure, and scanned again.
+    /// Kept from delivery until then by an outbreak measure, or let through till then by an exception; and
+    /// scanned again.
     HeldBy {
         reference: Reference,
         measure: u64,
@@ -197,6 +206,7 @@ pub struct NewRecipient {
     pub state: State,
     /// Why it is in a state in which nobody tries it.
     pub reason: Option<String>,
+    pub waiver: Option<Waiver>,
     /// When it is first due.
     pub next_attempt_at: Timestamp,
     /// When it is first looked at, should it still wait then.
@@ -226,6 +236,7 @@ pub struct RecipientChange {
     /// `None` keeps what is there.
     pub of_late: Option<OfLate>,
     pub next_look: NextLook,
+    pub clearance: Clearance,
     pub event: Option<Event>,
 }
 
@@ -243,6 +254,7 @@ impl RecipientChange {
             is_doubtful: false,
             of_late: None,
             next_look: NextLook::AsBefore,
+            clearance: Clearance::AsBefore,
             event: None,
         }
     }
@@ -257,6 +269,16 @@ pub enum NextLook {
     AsBefore,
     At(Timestamp),
     Never,
+}
+
+/// What a recipient's message may go out by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Clearance {
+    #[default]
+    AsBefore,
+    /// Its scan, or none: it waits for one.
+    Scan,
+    Waiver(Waiver),
 }
 
 /// All that one step does, in one transaction. Where every recipient's step is skipped, the events
@@ -411,6 +433,8 @@ pub struct Waiting {
     /// It has no verdict yet, or something was caught in it, whatever its state; known of what is held
     /// or cancelled.
     pub awaits_scan: bool,
+    /// No scan found it clean, and it goes out all the same.
+    pub waiver: Option<Waiver>,
     pub sender: Option<Address>,
     pub sender_room: Option<RoomId>,
     pub smtputf8: bool,
@@ -505,6 +529,8 @@ pub struct LogRow {
     pub reply: Option<String>,
     /// More than one where a flood of refusals was summed up.
     pub count: u64,
+    /// The exception under which it goes out, or went, unscanned.
+    pub exception: Option<u64>,
 }
 
 /// An event as stored, with its place in the order of commit.
@@ -677,6 +703,8 @@ pub struct ScanQueue {
     pub waiting: u64,
     pub urgent: u64,
     pub poison: u64,
+    /// Those for which the built-in rules alone are not enough, since there were engines when they came.
+    pub owed: u64,
     /// When the oldest was accepted.
     pub oldest_at: Option<Timestamp>,
 }
@@ -732,6 +760,10 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn end_holds(&self, in_force: Vec<u64>, now: Timestamp) -> Pending<()>;
     /// What has no verdict, and no measure holds, is to be scanned now.
     fn make_scans_due(&self, now: Timestamp) -> Pending<()>;
+    /// What was let through by any other exception than these, and is queued or deferred still.
+    fn waived(&self, in_force: Vec<u64>, limit: usize) -> Pending<Vec<Waiting>>;
+    /// What waits for a scan that nobody knows of is to be scanned now. How many messages that are.
+    fn mend_scans(&self, now: Timestamp) -> Pending<u64>;
     /// How many wait for a scan, whether it is due or not.
     fn unscanned(&self) -> Pending<u64>;
     fn scan_queue(&self) -> Pending<ScanQueue>;

@@ -73,6 +73,7 @@ pub fn rows(recipients: &[&str]) -> Vec<Waiting> {
         terms: Terms::default(),
         is_ours: false,
         awaits_scan: false,
+        waiver: None,
         sender: Some(Address::parse("vakt@a.nodnett.test").unwrap()),
         sender_room: None,
         smtputf8: false,

@@ -74,6 +74,11 @@ pub struct Clamd {
 
 impl Clamd {
     pub fn start() -> Self {
+        Self::with("AlertEncrypted yes\nAlertExceedsMax yes\n")
+    }
+
+    /// With these lines in its settings, besides what it cannot do without.
+    pub fn with(more: &str) -> Self {
         let home = tempfile::Builder::new()
             .prefix("ilbud-clamd-")
             .tempdir()
@@ -81,7 +86,7 @@ impl Clamd {
         let port = free_port();
         write_signatures(&home.path().join("signatures"));
         let file = home.path().join("clamd.conf");
-        fs::write(&file, settings(home.path(), port)).unwrap();
+        fs::write(&file, settings(home.path(), port) + more).unwrap();
         let log = fs::File::create(home.path().join("log")).unwrap();
         let program = peer::command("clamd")
             .arg("--config-file")
@@ -142,8 +147,6 @@ TCPAddr 127.0.0.1
 StreamMaxLength {STREAM_MAX}
 MaxThreads 4
 SelfCheck 0
-AlertEncrypted yes
-AlertExceedsMax yes
 MaxFileSize 16M
 MaxScanSize 64M
 "

@@ -239,7 +239,7 @@ async fn what_is_found_names_its_attachment() {
             encoded,
             format!("infected: Worm.A in b.exe, {EICAR_NAME} in c.com"),
         ),
-        (body, "infected: Worm.A".to_owned()),
+        (body, "infected: Worm.A (in the message itself)".to_owned()),
     ] {
         assert_eq!(verdict(&scanner.address(), &specimen).await, expected);
     }
@@ -311,18 +311,34 @@ async fn what_was_found_is_said_though_the_name_is_not() {
 }
 
 #[tokio::test]
-async fn more_attachments_than_are_looked_at_are_not_clean() {
+async fn all_attachments_are_looked_at_and_each_content_once() {
     let scanner = FakeScanner::start();
-    let part = |at: usize| Part::new(format!("{at}.txt"), Bytes::from(at.to_string()));
+    let part = |at: usize| Part::new(format!("{at}.txt"), Bytes::from((at % 2000).to_string()));
     let specimen = Arc::new(Specimen {
-        parts: (0..501).map(part).collect(),
+        parts: (0..10_000).map(part).collect(),
+        ..Specimen::whole(LETTER.into())
+    });
+    assert_eq!(verdict(&scanner.address(), &specimen).await, "clean");
+    assert_eq!(scanner.scans(), 2001, "the message, and what is in it");
+}
+
+#[tokio::test]
+async fn more_than_is_looked_at_is_not_clean() {
+    let scanner = FakeScanner::start();
+    let large = Bytes::from(vec![b'x'; 300 << 20]);
+    let part = |bytes: Bytes| Part::new("x", bytes);
+    let specimen = Arc::new(Specimen {
+        parts: vec![
+            part(large.clone()),
+            part(large.slice(1..)),
+            part("y".into()),
+        ],
         ..Specimen::whole(LETTER.into())
     });
     assert_eq!(
         verdict(&scanner.address(), &specimen).await,
-        "unscannable: limit: 500 of 501 attachments were looked at"
+        "unscannable: limit: 1 of 3 attachments were looked at"
     );
-    assert_eq!(scanner.scans(), 501, "the message, and what is looked at");
 }
 
 #[tokio::test]

@@ -103,6 +103,8 @@ struct Record {
     /// Self-tests that were begun, and those of which the attachment is still to come.
     self_tests: usize,
     self_tests_open: usize,
+    /// It says clean of what it has not looked into.
+    is_blind: bool,
     connections: usize,
     /// Who hung up before they were answered.
     given_up: usize,
@@ -226,6 +228,11 @@ impl FakeScanner {
     /// How often it was asked who it is.
     pub fn versions(&self) -> usize {
         self.record(|it| it.versions)
+    }
+
+    /// Says clean of what is nested deeper than it looks, or that it has not looked.
+    pub fn be_blind(&self, is_blind: bool) {
+        self.record(|it| it.is_blind = is_blind);
     }
 
     /// How often it was tested with EICAR.
@@ -413,6 +420,16 @@ impl<C: Connection> Visit<C> {
         }
     }
 
+    /// The other self-test, with EICAR in more archives than it looks into; so is what is attached to it.
+    fn is_deep_test(&self) -> bool {
+        let ahead = self.stream.ahead();
+        let has = |mark: &[u8]| ahead.windows(mark.len()).any(|it| it == mark);
+        let is_file = ahead
+            .get(4..)
+            .is_some_and(|it| it.starts_with(b"PK\x03\x04"));
+        has(b"eicar.zip") && (is_file || has(b"Self-test of the scan"))
+    }
+
     /// The relay's self-test: a message, and then what is attached to it.
     fn is_self_test(&self) -> bool {
         let ahead = self.stream.ahead();
@@ -429,6 +446,13 @@ impl<C: Connection> Visit<C> {
     }
 
     fn scan(mut self) -> io::Result<()> {
+        if self.is_deep_test() {
+            self.content(64 * 1024)?;
+            return match self.record(|it| it.is_blind) {
+                true => self.say(CLEAN),
+                false => self.say("stream: Heuristics.Limits.Exceeded.MaxRecursion FOUND"),
+            };
+        }
         if self.is_self_test() {
             let content = self.content(64 * 1024)?;
             let right = self.right_answer(&content);

@@ -499,7 +499,7 @@ async fn attachments_are_named_and_seen_decoded() {
         "infected: Fake.Eicar in invoice.com"
     );
     let asked = fake.asked();
-    let lines: Vec<&str> = asked
+    let mut lines: Vec<&str> = asked
         .iter()
         .map(|it| {
             it.head
@@ -508,13 +508,15 @@ async fn attachments_are_named_and_seen_decoded() {
                 .unwrap()
         })
         .collect();
+    // They come at once, the message before them.
+    lines[1..].sort_unstable();
     assert_eq!(
         lines,
         [
             "GET http://ilbud.invalid/message.eml HTTP/1.1",
-            "GET http://ilbud.invalid/plan%20%C3%B8.pdf HTTP/1.1",
+            "GET http://ilbud.invalid/attachment-4 HTTP/1.1",
             "GET http://ilbud.invalid/invoice.com HTTP/1.1",
-            "GET http://ilbud.invalid/attachment-3 HTTP/1.1",
+            "GET http://ilbud.invalid/plan%20%C3%B8.pdf HTTP/1.1",
         ]
     );
     // Both in the message and in the attachment: told once.
@@ -534,13 +536,27 @@ async fn attachments_are_named_and_seen_decoded() {
         "clean"
     );
 
+    let before = fake.asked().len();
+    let numbered = |it: usize| Part::new("x", (it % 600).to_string().into());
     let many = Arc::new(Specimen {
-        parts: (0..10_000).map(|_| part("x", "x")).collect(),
+        parts: (0..10_000).map(numbered).collect(),
+        ..Specimen::whole(HARMLESS.into())
+    });
+    assert_eq!(scan(&icap, many).await.to_string(), "clean");
+    assert_eq!(fake.asked().len() - before, 601, "each content once");
+}
+
+/// Found is found, though the service hangs before it has said in what.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_found_is_said_though_the_attachment_is_not() {
+    let fake = FakeIcap::start(OPTIONS, &[Fault::Say(INFECTED), Fault::Hang]);
+    let specimen = Arc::new(Specimen {
+        parts: vec![Part::new("a.zip", "a".into())],
         ..Specimen::whole(HARMLESS.into())
     });
     assert_eq!(
-        scan(&icap, many).await.to_string(),
-        "unscannable: limit: there are more than 256 attachments"
+        scan(&engine(&fake.url()), specimen).await.to_string(),
+        "infected: Fake.Eicar"
     );
 }
 

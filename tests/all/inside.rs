@@ -108,7 +108,7 @@ fn a_program_is_found_in_archives_of_many_kinds() {
 /// Python's zipfile, tarfile, gzip, bz2 and lzma pack a program within an archive within an archive.
 const PACK: &str = r#"
 import bz2, gzip, io, lzma, sys, tarfile, zipfile
-program = b"MZ\x90\0" + bytes(range(256)) * 40
+program = b"MZ\x90\0" + bytes(56) + b"\x80\0\0\0" + bytes(64) + b"PE\0\0" + bytes(range(256)) * 40
 
 def zipped(method):
     file = io.BytesIO()
@@ -172,7 +172,11 @@ fn what_others_pack_is_unpacked_whole() {
                 program = Some((member.bytes.len(), member.whole));
             }
         });
-        assert_eq!(program, Some((4 + 256 * 40, true)), "{name}: {findings:?}");
+        assert_eq!(
+            program,
+            Some((132 + 256 * 40, true)),
+            "{name}: {findings:?}"
+        );
         let rules: Vec<Rule> = findings.iter().map(|it| it.rule).collect();
         assert_eq!(rules, [Rule::ArchivedExecutable], "{name}: {findings:?}");
     }

@@ -100,6 +100,7 @@ mod throughput;
 mod tls;
 mod transcripts;
 mod transcripts_over_sockets;
+mod unscannable;
 mod upgrade;
 mod urgency;
 mod whose_report;

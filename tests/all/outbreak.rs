@@ -395,6 +395,7 @@ fn attachment(name: &str) -> Attachment {
 
 fn message(number: u64, subject: &str, files: &[&str]) -> NewMessage {
     let recipient = |letter: &str, state| NewRecipient {
+        waiver: None,
         address: Address::parse(&vakt(letter)).unwrap(),
         room: RoomId::new(&format!("room-{letter}")),
         wishes: Wishes::default(),

@@ -55,6 +55,7 @@ fn read(report: &[u8]) -> Value {
 fn tried(number: u32, outcome: Outcome) -> (Waiting, Attempt) {
     let mailbox = |text: &str| Address::parse(text).unwrap();
     let waiting = Waiting {
+        waiver: None,
         id: RecipientId {
             reference: Reference::from_number(5),
             number,

@@ -108,3 +108,37 @@ fn three_engines_at_once_scan_for_the_relay() {
         scans(&settings, "clamd, icap, clamscan", true);
     }
 }
+
+/// A message of 600 small pictures gets a verdict, before its sender has waited in vain.
+fn takes_many_attachments(settings: &str) {
+    let sink = Sink::start();
+    let settings = format!("[scan]\ninline_deadline = \"25s\"\n{settings}");
+    let relay = relay(&sink, &settings);
+    let mut message = format!("From: {}\r\nTo: {}\r\n", vakt("a"), vakt("b"));
+    message += "Subject: x\r\nMIME-Version: 1.0\r\n";
+    message += "Content-Type: multipart/mixed; boundary=b\r\n\r\n";
+    for at in 0..600 {
+        message += "--b\r\nContent-Type: image/gif\r\n";
+        message += &format!("Content-Disposition: attachment; filename={at}.gif\r\n\r\n");
+        message += &format!("GIF89a{at}\r\n");
+    }
+    message += "--b--\r\n";
+    let reply = send(&relay, message.as_bytes());
+    relay.expect_events(&reply.reference(), &["accepted", "delivered"]);
+    let receipts = receipts(&relay, &reply.reference());
+    assert_eq!(column(&receipts, "verdict"), ["clean"]);
+}
+
+#[test]
+fn clamd_takes_many_attachments() {
+    if all_here(&["clamd"]) {
+        takes_many_attachments(&clamd(&Clamd::start()));
+    }
+}
+
+#[test]
+fn c_icap_takes_many_attachments() {
+    if all_here(&["c-icap", "clamd"]) {
+        takes_many_attachments(&icap(&CIcap::start()));
+    }
+}

@@ -122,6 +122,58 @@ fn an_engine_that_misses_eicar_is_an_alarm_and_scans_on() {
     wait_to_be_told(&relay, &expected);
 }
 
+/// As clamd is without `AlertExceedsMax`: what it does not look into is clean to it.
+#[test]
+fn an_engine_that_is_clean_where_it_does_not_look_is_an_alarm_once() {
+    let scanner = FakeScanner::start();
+    scanner.version("ClamAV 1.4.3");
+    scanner.be_blind(true);
+    let relay = tested(&scanner, "").start();
+    let blind = |it: &Value| it["self_test"] == "found; clean where it does not look";
+    wait_for(&relay, "a self-test", blind);
+    let remedy = "warning: engine \"clamd\": EICAR in many archives came back clean although it \
+                  was not looked into; set \"AlertExceedsMax yes\" in its clamd.conf";
+    for command in [&["check"][..], &["scan", "test"]] {
+        let output = relay.run(command);
+        let words = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() && words.contains(remedy), "{words}");
+    }
+    let before = scanner.self_tests();
+    wait::until("more tests", || scanner.self_tests() > before + 2);
+    scanner.be_blind(false);
+    wait_for(&relay, "a self-test", |it| it["self_test"] == "found");
+    let words = String::from_utf8(relay.run(&["check"]).stderr).unwrap();
+    assert!(!words.contains("AlertExceedsMax"), "{words}");
+    let expected = [
+        "alarm: signature age unknown",
+        "alarm: self-test: EICAR in many archives came back clean although",
+        "all clear: self-test: it says what it has not looked into",
+    ];
+    wait_to_be_told(&relay, &expected);
+}
+
+#[test]
+fn a_clamd_without_alert_exceeds_max_is_seen_through() {
+    if !peer::all_here(&["clamd"]) {
+        return;
+    }
+    for (more, is_warned) in [("", true), ("AlertExceedsMax yes\n", false)] {
+        let clamd = Clamd::with(more);
+        let engine = format!(
+            "[[scan.engine]]\nkind = \"clamd\"\naddress = \"{}\"\n",
+            clamd.socket().display()
+        );
+        let relay = Setup::three_rooms().settings(&engine).start();
+        for command in [&["check"][..], &["scan", "test"]] {
+            let output = relay.run(command);
+            let words = String::from_utf8(output.stderr).unwrap();
+            assert!(output.status.success(), "{more}{words}");
+            let warning = words.contains("set \"AlertExceedsMax yes\" in its clamd.conf");
+            assert_eq!(warning, is_warned, "{more}{words}");
+        }
+    }
+}
+
 #[test]
 fn old_signatures_are_an_alarm_once_until_they_are_fresh() {
     let scanner = FakeScanner::start();
@@ -233,7 +285,9 @@ fn real_engines_find_the_test_file() {
     let relay = Setup::three_rooms().settings(&settings).prepare();
     let rows = relay.rows(&["scan", "test"]);
     assert_eq!(column(&rows, "engine"), ["clamd", "clamscan"]);
-    assert_eq!(column(&rows, "self_test"), ["found", "found"]);
+    // This clamscan lacks --alert-exceeds-max.
+    let tested = ["found", "found; clean where it does not look"];
+    assert_eq!(column(&rows, "self_test"), tested);
     let rows = relay.rows(&["scan", "status"]);
     assert_eq!(column(&rows[..2], "up"), ["true", "true"], "{rows:?}");
 }

@@ -154,7 +154,10 @@ fn a_message_that_kills_the_engine_each_time_waits_for_a_person_and_holds_up_nob
     assert!(held, "{:?}", waiting(&relay, &reference));
     sink.wait_for(others);
     let (_, reason) = waiting(&relay, &reference).unwrap();
-    assert!(reason.starts_with("held: 5 scans of it"), "{reason}");
+    assert!(
+        reason.starts_with("held: it cannot be scanned: 5 scans of it"),
+        "{reason}"
+    );
     let events = relay.rows(&["log", "show", &reference]);
     let alarm = events.iter().find(|it| it["event"] == "alarm").unwrap();
     assert_eq!(alarm["engine"], "one", "{alarm}");

@@ -1,8 +1,9 @@
 //! A message and its scan, from outside: what its sender hears, what the log says, what arrives.
 
 use crate::client::{letter, vakt};
-use crate::fake_scanner::{EICAR, FakeScanner};
+use crate::fake_scanner::{EICAR, FakeScanner, Fault};
 use crate::relay::{Setup, column};
+use crate::scans::{attaching, relay, send};
 use crate::sink::Sink;
 
 #[test]
@@ -37,5 +38,38 @@ fn malware_is_refused_with_its_name() {
     assert_eq!(reply.said(), "550 5.7.1", "{reply}");
     let refusal = relay.refusal(&reply.reference());
     assert_eq!(refusal["status"], "refused");
+    assert_eq!(sink.count(), 0);
+}
+
+/// A sender must not have to guess what was wrong: where the attachment is not known, that is said.
+#[test]
+fn a_refusal_says_where_the_malware_is_or_that_nobody_knows() {
+    let (sink, scanner) = (Sink::start(), FakeScanner::start());
+    let relay = relay(&sink, &scanner.engine());
+    let message = attaching("faktura.bin", b"evil");
+    scanner.find("evil", "Worm.A");
+    scanner.find("Subject: x", "Phish.B");
+    for (faults, expected) in [
+        (
+            &[][..],
+            ["Worm.A in faktura.bin", "Phish.B (in the message itself)"],
+        ),
+        (
+            &[Fault::Found("Worm.A"), Fault::Silent],
+            ["Worm.A (in which part of the message is not known)", ""],
+        ),
+        (
+            &[Fault::Found("Worm.A"), Fault::Stall],
+            ["Worm.A (in which part of the message is not known)", ""],
+        ),
+    ] {
+        scanner.script(faults);
+        let reply = send(&relay, &message);
+        assert_eq!(reply.said(), "550 5.7.1", "{reply}");
+        for words in expected {
+            assert!(reply.text().contains(words), "{reply}");
+        }
+    }
+    scanner.go_on();
     assert_eq!(sink.count(), 0);
 }

@@ -73,6 +73,7 @@ fn event(number: u64, kind: EventKind) -> Event {
 /// A message for each of `rooms`, due at once and leased to nobody.
 fn message(number: u64, rooms: &[&str]) -> NewMessage {
     let recipient = |room: &&str| NewRecipient {
+        waiver: None,
         address: address(&format!("vakt@{room}.nodnett.test")),
         room: RoomId::new(room),
         wishes: Wishes::default(),
@@ -1460,7 +1461,11 @@ async fn a_clock_that_was_set_back_puts_no_scan_off() {
     unscanned.recipients[0].state = State::Unscanned;
     let due_at = NOW.after(Duration::from_secs(3600));
     for (number, held_by) in [(1, None), (2, Some(7))] {
-        let scan = NewScan { due_at, held_by };
+        let scan = NewScan {
+            due_at,
+            held_by,
+            ..NewScan::default()
+        };
         let message = NewMessage {
             reference: reference(number),
             scan: Some(scan),
@@ -1483,7 +1488,7 @@ fn to_scan(mut message: NewMessage, due_at: Timestamp) -> NewMessage {
     }
     message.scan = Some(NewScan {
         due_at,
-        held_by: None,
+        ..NewScan::default()
     });
     message
 }
@@ -1757,7 +1762,7 @@ async fn what_waits_for_its_scan_is_counted() {
         let mut message = urgent(message(number, &["b"]), level);
         message.scan = Some(NewScan {
             due_at: NOW,
-            held_by: None,
+            ..NewScan::default()
         });
         store.accept(message).await.unwrap();
     }
@@ -1783,7 +1788,11 @@ async fn what_came_of_a_scan_is_void_once_a_new_one_is_asked_for() {
     let mut unscanned = message(1, &["b"]);
     unscanned.recipients[0].state = State::Unscanned;
     let (due_at, held_by) = (NOW, None);
-    unscanned.scan = Some(NewScan { due_at, held_by });
+    unscanned.scan = Some(NewScan {
+        due_at,
+        held_by,
+        ..NewScan::default()
+    });
     store.accept(unscanned).await.unwrap();
     let row = store.to_scan(NOW, 1).await.unwrap().remove(0);
     let verdict = || Change {

@@ -55,6 +55,7 @@ fn message(sender: &str, level: i8, text: &str) -> NewMessage {
             bytes: letter_saying(sender, &vakt("b"), &format!("{text}\r\n")).into(),
         },
         recipients: vec![NewRecipient {
+            waiver: None,
             address: Address::parse(&vakt("b")).unwrap(),
             room: RoomId::new("room-b"),
             wishes: Wishes::default(),

@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 
 use super::{Failure, expect_room, print, state};
 use crate::document;
-use crate::mail::{RoomId, State, Timestamp};
+use crate::mail::{RoomId, State, Timestamp, Waiver};
 use crate::spool::store::{Store, Waiting, WaitingFilter, WaitingGroup, WaitingOrder};
 
 /// Rows read at a time, so that a queue of any size is listed in bounded memory.
@@ -191,6 +191,7 @@ fn print_json(waiting: &Waiting) -> Result<(), Failure> {
         "accepted_at": waiting.accepted_at,
         "next_attempt_at": next_attempt_at,
         "last_reply": waiting.last_reply,
+        "exception": waiting.waiver.and_then(Waiver::exception),
         "sender": waiting.sender.as_ref().map(ToString::to_string),
         "size": waiting.size,
         "priority": waiting.terms.priority.level(),

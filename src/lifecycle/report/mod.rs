@@ -177,7 +177,8 @@ impl Notice {
         let is_caught = matches!(self.news, News::Failed(Failure::Caught(_)));
         let is_open = matches!(self.waiting.state, State::Unscanned | State::Quarantined);
         // Of what was cancelled or held the row of its scan tells it.
-        !is_caught && !is_open && !self.waiting.awaits_scan
+        let is_clean = !self.waiting.awaits_scan && self.waiting.waiver.is_none();
+        !is_caught && !is_open && is_clean
     }
 
     /// An operator holds it.
@@ -293,6 +294,7 @@ impl Letter<'_> {
                 },
                 state: State::Queued,
                 reason: None,
+                waiver: None,
                 next_attempt_at: now,
                 // Nobody is told that a report is late.
                 look_at: now.after(self.occasion.schedule.give_up_after),

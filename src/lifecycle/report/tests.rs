@@ -81,6 +81,7 @@ fn waiting(recipient: &str) -> Waiting {
         terms: Terms::default(),
         is_ours: false,
         awaits_scan: false,
+        waiver: None,
         sender: Some(Address::parse("vakt@a.nodnett.test").unwrap()),
         sender_room: None,
         smtputf8: false,
@@ -837,7 +838,7 @@ fn what_a_scan_keeps_back_is_told_as_it_is() {
     let hours = Duration::from_secs(14_400);
     let waits = "waits for its scan: down: /run/clamav/clamd.ctl";
     let measure = "held: hold attachments of room-b (kari: bølge 2)";
-    let poison = "held: 5 scans of it came to nothing while the engine answered for others";
+    let poison = "held: it cannot be scanned: 5 scans of it came to nothing";
     let gone = || News::Failed(Failure::GivenUp(hours));
     let expired = || News::Failed(Failure::Expired(SENT));
     let cancelled = || News::Failed(Failure::Cancelled(None));

@@ -167,10 +167,10 @@ impl Why {
     }
 
     fn of_a_hold(waiting: &Waiting) -> Self {
-        match scanning::is_held_by_us(waiting) {
-            true if scanning::is_held_by_measure(waiting) => Self::HeldBack,
-            true => Self::Unscannable,
-            false => Self::Held,
+        match waiting {
+            _ if scanning::is_left_to_a_person(waiting) => Self::Unscannable,
+            _ if scanning::is_held_by_us(waiting) => Self::HeldBack,
+            _ => Self::Held,
         }
     }
 

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic)]
 
 use super::*;
+use crate::lifecycle::is_kept;
 use crate::lifecycle::report::Letterhead;
 use crate::lifecycle::retry::Schedule;
 use crate::mail::measure::Aim;
@@ -54,6 +55,7 @@ fn waiting(room: &str, number: u32, state: State, words: &str) -> Waiting {
         terms: Terms::default(),
         is_ours: false,
         awaits_scan: state == State::Held,
+        waiver: None,
         sender: Some(Address::parse("leder@a.test").unwrap()),
         sender_room: Some(RoomId::new("a")),
         smtputf8: false,
@@ -144,6 +146,7 @@ fn row() -> ScanRow {
         held_by: None,
         round: 0,
         is_excused: false,
+        is_owed: true,
     }
 }
 
@@ -153,6 +156,7 @@ struct Case {
     inspection: Inspection,
     stalled: bool,
     measures: Measures,
+    has_engines: bool,
 }
 
 impl Case {
@@ -163,6 +167,7 @@ impl Case {
             inspection: inspection(verdict, &[]),
             stalled: false,
             measures: Measures::default(),
+            has_engines: true,
         }
     }
 
@@ -183,6 +188,7 @@ impl Case {
             on_failure: OnFailure::Hold,
             actions: &actions,
             measures: &self.measures,
+            has_engines: self.has_engines,
         };
         let occasion = Occasion {
             now: NOW,
@@ -265,7 +271,15 @@ fn a_verdict_leads_each_recipient_where_it_belongs() {
             &["quarantined"],
             "done",
         ),
-        (&["a unscanned"], down(), &[], &[all()], &["queued"], "done"),
+        // Should it not be delivered before the exception is over.
+        (
+            &["a unscanned"],
+            down(),
+            &[],
+            &[all()],
+            &["queued"],
+            "later",
+        ),
         // It has an attachment.
         (
             &["a unscanned"],
@@ -331,7 +345,7 @@ fn a_verdict_leads_each_recipient_where_it_belongs() {
             macros,
             &[all()],
             &["queued", "quarantined"],
-            "done",
+            "later",
         ),
         (
             &["a held-by-operator", "q unscanned"],
@@ -598,6 +612,85 @@ fn what_stalls_an_engine_five_times_waits_for_a_person() {
 }
 
 #[test]
+fn what_no_engine_can_look_into_waits_for_a_person_and_is_no_poison() {
+    for (why, attempts, states, scan) in [
+        (Why::Encrypted, 3, ["unscanned"], "again"),
+        (Why::Encrypted, 4, ["held"], "asked for"),
+        (Why::TooLarge, 4, ["held"], "asked for"),
+        (Why::Limit, 9, ["held"], "asked for"),
+        // An engine that fails is tried again, however often.
+        (Why::Down, 9, ["unscanned"], "again"),
+        (Why::Timeout, 9, ["unscanned"], "again"),
+        (Why::Broken, 9, ["unscanned"], "again"),
+    ] {
+        let verdict = Verdict::Unscannable(Unscannable::during(why, "it says"));
+        let mut case = Case::new(&["a unscanned"], verdict);
+        case.row.attempts = attempts;
+        assert_eq!(case.outcome(), (states.to_vec(), scan), "{why} {attempts}");
+        let change = case.change();
+        let words = change.recipients[0].last_reply.clone().unwrap();
+        let is_held = states == ["held"];
+        let expected = match is_held {
+            true => format!("held: it cannot be scanned, tried 5 times: {why}: it says"),
+            false => format!("waits for its scan: {why}: it says"),
+        };
+        assert_eq!(words, expected);
+        let mut row = case.recipients[0].clone();
+        row.state = change.recipients[0].to.unwrap_or(row.state);
+        row.last_reply = Some(words);
+        row.awaits_scan = true;
+        assert_eq!(is_kept(&row), is_held, "a person may let it out");
+    }
+}
+
+#[test]
+fn what_came_while_there_was_an_engine_needs_one() {
+    for (is_owed, has_engines, verdict, state) in [
+        (true, false, Verdict::Clean, "unscanned"),
+        (false, false, Verdict::Clean, "queued"),
+        (true, true, Verdict::Clean, "queued"),
+        (true, false, infected(), "quarantined"),
+    ] {
+        let mut case = Case::new(&["a unscanned"], verdict);
+        case.inspection.reports.clear();
+        case.row.is_owed = is_owed;
+        case.has_engines = has_engines;
+        assert_eq!(case.outcome().0, [state], "{is_owed} {has_engines}");
+    }
+}
+
+#[test]
+fn what_an_exception_let_through_is_called_back_at_its_end() {
+    let mut rows = recipients(&["a queued", "q deferred"]);
+    for row in &mut rows {
+        row.waiver = Some(Waiver::Exception(3));
+    }
+    let change = called_back(&rows, NOW);
+    for (step, row) in change.recipients.iter().zip(&rows) {
+        assert_eq!(
+            (step.to, step.from),
+            (Some(State::Unscanned), &[row.state][..])
+        );
+        let words = step.last_reply.as_deref();
+        assert_eq!(words, Some("waits for its scan: exception 3 is over"));
+        assert_eq!(step.clearance, Clearance::Scan);
+    }
+    assert_eq!((change.scans.len(), change.events.len()), (1, 1));
+    assert_eq!(change.events[0].details.exception, Some(3));
+}
+
+#[test]
+fn who_may_have_got_it_after_all_is_not_told_otherwise() {
+    let mut case = Case::new(&["a unscanned"], infected());
+    assert_eq!(case.change().messages.len(), 1);
+    // Somebody asked for this scan, and an attempt may have been under way then.
+    case.row.round = 1;
+    let change = case.change();
+    assert!(change.messages.is_empty());
+    assert_eq!(change.recipients[0].next_look, NextLook::At(NOW));
+}
+
+#[test]
 fn a_scan_that_came_to_nothing_is_made_again_soon_and_then_every_fifteen_seconds() {
     let gone = || Verdict::Unscannable(Unscannable::during(Why::Down, "it hung up"));
     let waits = [(0, 2), (1, 4), (2, 8), (3, 15), (400, 15)];
@@ -825,17 +918,15 @@ fn before_its_250_a_message_is_refused_kept_or_passed() {
             on_failure: OnFailure::Hold,
             actions: &actions,
             measures: &measures,
+            has_engines: true,
         };
         let inspection = verdict.clone().map(|it| inspection(it, found));
         let told = match ruled(&received(rooms), inspection.as_ref(), &guard) {
             Ruling::Refused(it) => format!("{} {}", it.reply.code, it.malware.join(", ")),
             Ruling::Kept(it) => {
-                assert_eq!(it.scan.is_some(), it.state == Some(State::Unscanned));
-                assert_eq!(
-                    it.field.is_empty(),
-                    it.scan.is_some(),
-                    "{rooms:?} {verdict:?}"
-                );
+                let is_unscanned = it.state == Some(State::Unscanned);
+                assert_eq!(it.scan.is_some(), is_unscanned || it.waiver.is_some());
+                assert_eq!(it.field.is_empty(), is_unscanned, "{rooms:?} {verdict:?}");
                 it.state.unwrap_or(State::Queued).word().to_owned()
             }
         };

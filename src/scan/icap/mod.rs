@@ -26,8 +26,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::{Answering, Part, Scanner, Specimen};
-use crate::mail::{Identity, Malware, Unscannable, Verdict, Why};
+use super::{Answering, Part, Scanner, Specimen, search};
+use crate::mail::{Identity, Unscannable, Verdict, Why};
 use crate::tls::{ClientConfig, Outgoing};
 use answer::Head;
 use connection::{Pool, Wire};
@@ -41,8 +41,8 @@ use request::{Manner, Object, Request};
 /// How long OPTIONS may take, and how long it is left at that when it failed.
 const OPTIONS_PATIENCE: Duration = Duration::from_secs(2);
 const OPTIONS_PAUSE: Duration = Duration::from_secs(30);
-/// How many attachments are shown.
-const MOST_ATTACHMENTS: usize = 256;
+/// How many attachments of a message are shown at the same time.
+const AT_ONCE: usize = 4;
 /// What c-icap does not scan and is larger than this, it does not scan for its size, in all likelihood.
 const SIZABLE: usize = 1 << 20;
 
@@ -97,7 +97,7 @@ impl Icap {
 impl Scanner for Icap {
     fn scan(&self, specimen: Arc<Specimen>) -> Answering<Verdict> {
         let peer = Arc::clone(&self.peer);
-        Box::pin(async move { peer.scan(&specimen).await })
+        Box::pin(async move { scan(&peer, &specimen).await })
     }
 
     fn identify(&self) -> Answering<Result<Identity, String>> {
@@ -128,42 +128,23 @@ enum Seen {
     PassedBy,
 }
 
+async fn scan(peer: &Arc<Peer>, specimen: &Arc<Specimen>) -> Verdict {
+    let message = Object::message(specimen.message.clone());
+    let whole = match peer.look(&message).await {
+        Seen::Verdict(verdict) => verdict,
+        Seen::PassedBy => passed_by(message.bytes.len()),
+    };
+    if !peer.settings.attachments {
+        return whole;
+    }
+    let ask = |place: usize, part: Part| {
+        let peer = Arc::clone(peer);
+        async move { peer.attachment(place + 1, &part).await }
+    };
+    search::attachments(specimen, whole, AT_ONCE, ask).await
+}
+
 impl Peer {
-    async fn scan(&self, specimen: &Specimen) -> Verdict {
-        let message = Object::message(specimen.message.clone());
-        let whole = match self.look(&message).await {
-            Seen::Verdict(verdict) => verdict,
-            Seen::PassedBy => passed_by(message.bytes.len()),
-        };
-        if !self.settings.attachments || is_hopeless(&whole) {
-            return whole;
-        }
-        let attached = self.attachments(&specimen.parts).await;
-        together(whole, attached)
-    }
-
-    /// The worst of what is said of them.
-    async fn attachments(&self, parts: &[Part]) -> Verdict {
-        let mut worst = Verdict::Clean;
-        let filled = parts.iter().filter(|it| !it.bytes.is_empty());
-        for (number, part) in filled.enumerate() {
-            if number >= MOST_ATTACHMENTS {
-                let detail = format!("there are more than {MOST_ATTACHMENTS} attachments");
-                return worst.and(Verdict::Unscannable(Unscannable::during(
-                    Why::Limit,
-                    detail,
-                )));
-            }
-            let verdict = self.attachment(number + 1, part).await;
-            let is_last = is_hopeless(&verdict);
-            worst = worst.and(verdict);
-            if is_last {
-                break;
-            }
-        }
-        worst
-    }
-
     async fn attachment(&self, number: usize, part: &Part) -> Verdict {
         let mut object = Object::attachment(part.bytes.clone(), number, Some(&part.name));
         let abilities = self.abilities().await;
@@ -171,10 +152,6 @@ impl Peer {
             object = Object::attachment(part.bytes.clone(), number, None);
         }
         match self.look(&object).await {
-            Seen::Verdict(Verdict::Infected(found)) => {
-                let within = |it: Malware| Malware::within(it.name, part.name.clone());
-                Verdict::Infected(found.into_iter().map(within).collect())
-            }
             Seen::Verdict(verdict) => verdict,
             // It is of a type that c-icap leaves out, and was scanned as a part of the message.
             Seen::PassedBy => Verdict::Clean,
@@ -349,14 +326,6 @@ fn seen(told: Told) -> Seen {
     }
 }
 
-/// The service is not there, or no longer; it is not asked about the rest.
-fn is_hopeless(verdict: &Verdict) -> bool {
-    let Verdict::Unscannable(it) = verdict else {
-        return false;
-    };
-    matches!(it.why, Why::Down | Why::Timeout | Why::Broken)
-}
-
 fn passed_by(size: usize) -> Verdict {
     let why = if size >= SIZABLE {
         Why::TooLarge
@@ -366,18 +335,4 @@ fn passed_by(size: usize) -> Verdict {
     let detail = "c-icap let it pass without scanning it: for its MaxObjectSize or ScanFileTypes, or \
                   since it has no engine";
     Verdict::Unscannable(Unscannable::during(why, detail))
-}
-
-/// What was found in an attachment is not told of the whole message once more.
-fn together(whole: Verdict, attached: Verdict) -> Verdict {
-    let (Verdict::Infected(found), Verdict::Infected(inside)) = (&whole, &attached) else {
-        return whole.and(attached);
-    };
-    let is_told =
-        |it: &Malware| it.name == judge::NAMELESS || inside.iter().any(|b| b.name == it.name);
-    let rest: Vec<Malware> = found.iter().filter(|it| !is_told(it)).cloned().collect();
-    match rest.is_empty() {
-        true => attached,
-        false => Verdict::Infected(rest).and(attached),
-    }
 }

@@ -86,7 +86,7 @@ pub fn inspect(specimen: &Specimen, settings: &Settings) -> Looked {
     while let Some(item) = items.pop_front() {
         let part = &item.part;
         look(part, Some(&part.name), settings, &mut findings);
-        if item.within.is_some() && part.kind.runs() {
+        if item.within.is_some() && inside::is_program(part.kind, &part.bytes) {
             let what = format!("{} within an archive", part.kind);
             findings.add(Rule::ArchivedExecutable, what, Some(&part.name));
         }
@@ -149,7 +149,7 @@ impl<'a> Item<'a> {
                 attachment: self.within?,
                 size: Some(part.bytes.len() as u64),
                 kind: part.kind,
-                runs: part.kind.runs() || inside::names::runs(&part.name),
+                runs: part.kind.runs() || inside::names::runs(&part.name, None),
             }),
         })
     }
@@ -197,7 +197,7 @@ fn look_at_member(
             attachment: item.attachment(),
             size: member.whole.then_some(member.bytes.len() as u64),
             kind: member.file_type,
-            runs: member.file_type.runs() || inside::names::runs(member.path),
+            runs: member.file_type.runs() || inside::names::runs(member.path, None),
         }),
     }
 }

@@ -396,13 +396,19 @@ impl Visit {
         let mut permit = std::mem::take(&mut self.permit);
         let tab = self.tab.take();
         let (ruling, mut unfinished) = self.parts.gate.before_it_is_kept(&received).await;
-        let keeping = match ruling {
-            Ruling::Refused(refused) => return self.session.not_passed(*refused, Timestamp::now()),
-            Ruling::Kept(keeping) => keeping,
-        };
         if let Some(unfinished) = &mut unfinished {
             unfinished.permit = std::mem::take(&mut permit);
         }
+        let keeping = match ruling {
+            Ruling::Refused(refused) => {
+                if let Some(unfinished) = unfinished {
+                    let message = &received.content.bytes;
+                    self.parts.gate.set_aside(message, unfinished);
+                }
+                return self.session.not_passed(*refused, Timestamp::now());
+            }
+            Ruling::Kept(keeping) => keeping,
+        };
         match self.parts.spool.accept(received, &keeping, permit).await {
             Ok(receipt) => {
                 if let Some(unfinished) = unfinished {

@@ -50,6 +50,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../schema/sqlite/007_outbreak.sql"),
     include_str!("../schema/sqlite/008_attachment.sql"),
     include_str!("../schema/sqlite/009_engine.sql"),
+    include_str!("../schema/sqlite/010_waiver.sql"),
     include_str!("../schema/sqlite/011_member.sql"),
 ];
 /// How long a change waits for another process that holds the file.
@@ -234,6 +235,15 @@ impl Store for Sqlite {
     fn make_scans_due(&self, now: Timestamp) -> Pending<()> {
         self.writer
             .submit(move |connection| scans::make_all_due(connection, now))
+    }
+
+    fn waived(&self, in_force: Vec<u64>, limit: usize) -> Pending<Vec<Waiting>> {
+        self.read(move |connection| read::waived(connection, &in_force, limit))
+    }
+
+    fn mend_scans(&self, now: Timestamp) -> Pending<u64> {
+        self.writer
+            .submit(move |connection| scans::mend(connection, now))
     }
 
     fn unscanned(&self) -> Pending<u64> {

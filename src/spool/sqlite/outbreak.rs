@@ -339,8 +339,9 @@ impl Name {
     }
 }
 
-/// `Eicar in a.zip`: the name, and the attachment.
+/// `Eicar in a.zip`: the name, and the attachment; `Eicar (in the message itself)`: the name.
 fn parted(malware: &str) -> (&str, Option<&str>) {
+    let malware = malware.split(" (in ").next().unwrap_or(malware);
     malware
         .split_once(" in ")
         .map_or((malware, None), |(name, attachment)| {

@@ -13,7 +13,7 @@ use super::super::store::{
 use super::members;
 use crate::mail::{
     Address, Attachment, ByMode, Content, DeliverBy, FileType, Priority, Reference, RoomId, Terms,
-    Timestamp, Wishes,
+    Timestamp, Waiver, Wishes,
 };
 
 /// The columns of a [`Waiting`], in the order that [`to_waiting`] reads them.
@@ -24,7 +24,8 @@ const WAITING: &str = "SELECT r.reference, r.number, r.address, r.room, r.state,
         m.ret, m.envelope_id, r.doubtful, r.start, r.of_late, m.client = '',
         r.state IN ('held', 'cancelled') AND (
             EXISTS (SELECT 1 FROM scan s WHERE s.reference = r.reference)
-            OR EXISTS (SELECT 1 FROM quarantine q WHERE q.reference = r.reference))
+            OR EXISTS (SELECT 1 FROM quarantine q WHERE q.reference = r.reference)),
+        r.waiver
     FROM recipient r JOIN message m ON m.reference = r.reference";
 
 /// What waits for one room with one priority.
@@ -100,6 +101,28 @@ pub(super) fn to_look_at(
         "{WAITING} WHERE r.look_at <= ?1 ORDER BY r.look_at LIMIT ?2"
     ))?;
     let mut rows = statement.query(params![now.as_millis(), limit as i64])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.extend(readable(row));
+    }
+    Ok(found)
+}
+
+/// What was let through by any other exception than these, and is queued or deferred still.
+pub(super) fn waived(
+    connection: &Connection,
+    in_force: &[u64],
+    limit: usize,
+) -> Result<Vec<Waiting>, StoreError> {
+    let numbers =
+        serde_json::to_string(in_force).map_err(|fault| StoreError::Corrupt(fault.to_string()))?;
+    let mut statement = connection.prepare_cached(&format!(
+        "{WAITING} WHERE r.waiver > 0 AND r.finished_at IS NULL
+             AND r.waiver NOT IN (SELECT value FROM json_each(?1))
+             AND r.state IN ('queued', 'deferred')
+         ORDER BY r.reference, r.number LIMIT ?2"
+    ))?;
+    let mut rows = statement.query(params![numbers, limit as i64])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         found.extend(readable(row));
@@ -481,6 +504,7 @@ fn to_waiting(row: &Row<'_>) -> Result<Waiting, StoreError> {
         last_reply: row.get(8)?,
         is_ours: row.get(29)?,
         awaits_scan: row.get(30)?,
+        waiver: to_waiver(row.get(31)?),
         sender: row
             .get::<_, Option<String>>(9)?
             .map(|text| to_address(&text))
@@ -499,6 +523,14 @@ fn to_waiting(row: &Row<'_>) -> Result<Waiting, StoreError> {
             original: row.get(19)?,
         },
         terms: to_terms(row, waits_since.as_millis() - accepted_at.as_millis())?,
+    })
+}
+
+/// What `write::waiver` wrote.
+fn to_waiver(number: Option<i64>) -> Option<Waiver> {
+    number.map(|it| match it {
+        0 => Waiver::Person,
+        number => Waiver::Exception(number.unsigned_abs()),
     })
 }
 
@@ -582,7 +614,7 @@ fn search_recipients(connection: &Connection, search: &Search) -> Result<Vec<Log
     terms.values.push(Value::Integer(search.limit as i64));
     let sql = format!(
         "SELECT m.reference, m.accepted_at, r.state, coalesce(m.sender, ''), m.sender_room, r.address, r.room,
-             m.subject, m.size, m.message_id, m.client, r.last_reply, 1, NULL
+             m.subject, m.size, m.message_id, m.client, r.last_reply, 1, NULL, r.waiver
          FROM message m CROSS JOIN recipient r ON r.reference = m.reference
          {} ORDER BY m.reference DESC LIMIT ?",
         terms.condition()
@@ -611,7 +643,7 @@ fn search_refusals(connection: &Connection, search: &Search) -> Result<Vec<LogRo
     terms.values.push(Value::Integer(search.limit as i64));
     let sql = format!(
         "SELECT reference, at, 'refused', sender, sender_room, recipient, recipient_room,
-             subject, size, message_id, client, reply, count, user
+             subject, size, message_id, client, reply, count, user, NULL
          FROM refusal {} ORDER BY id DESC LIMIT ?",
         terms.condition()
     );
@@ -773,6 +805,7 @@ fn rows_of_log(
             user: row.get(13)?,
             reply: row.get(11)?,
             count: row.get::<_, i64>(12)?.unsigned_abs(),
+            exception: to_waiver(row.get(14)?).and_then(Waiver::exception),
         });
     }
     Ok(found)

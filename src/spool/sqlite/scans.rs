@@ -26,8 +26,8 @@ pub(super) fn insert(
 ) -> Result<(), StoreError> {
     connection
         .prepare_cached(
-            "INSERT INTO scan (reference, priority, size, due_at, held_by)
-             SELECT m.reference, r.priority, m.size, ?2, ?3
+            "INSERT INTO scan (reference, priority, size, due_at, held_by, attempts, stalls, owed)
+             SELECT m.reference, r.priority, m.size, ?2, ?3, ?4, ?5, ?6
                  FROM message m JOIN recipient r ON r.reference = m.reference
                  WHERE m.reference = ?1 LIMIT 1",
         )?
@@ -35,6 +35,9 @@ pub(super) fn insert(
             number(reference),
             scan.due_at.as_millis(),
             scan.held_by.map(u64::cast_signed),
+            scan.attempts,
+            scan.stalls,
+            scan.is_owed,
         ])?;
     Ok(())
 }
@@ -99,8 +102,8 @@ fn anew(
 ) -> Result<(), StoreError> {
     connection
         .prepare_cached(
-            "INSERT INTO scan (reference, priority, size, due_at, excused)
-             SELECT m.reference, r.priority, m.size, ?2, ?3
+            "INSERT INTO scan (reference, priority, size, due_at, excused, round)
+             SELECT m.reference, r.priority, m.size, ?2, ?3, 1
                  FROM message m JOIN recipient r ON r.reference = m.reference
                  WHERE m.reference = ?1 LIMIT 1
              ON CONFLICT (reference) DO UPDATE SET due_at = ?2, stalls = 0, held_by = NULL,
@@ -129,6 +132,21 @@ pub(super) fn make_all_due(connection: &Connection, now: Timestamp) -> Result<()
         )?
         .execute([now.as_millis()])?;
     Ok(())
+}
+
+/// A recipient that waits for a scan without a row here would wait for ever.
+pub(super) fn mend(connection: &Connection, now: Timestamp) -> Result<u64, StoreError> {
+    let made = connection
+        .prepare_cached(
+            "INSERT INTO scan (reference, priority, size, due_at, round)
+             SELECT m.reference, max(r.priority), m.size, ?1, 1
+                 FROM recipient r INDEXED BY recipient_waiting JOIN message m ON m.reference = r.reference
+                 WHERE r.finished_at IS NULL AND r.state = 'unscanned'
+                     AND NOT EXISTS (SELECT 1 FROM scan s WHERE s.reference = r.reference)
+                 GROUP BY m.reference",
+        )?
+        .execute([now.as_millis()])?;
+    Ok(made as u64)
 }
 
 pub(super) fn end_holds(
@@ -213,7 +231,7 @@ pub(super) fn due(
     limit: usize,
 ) -> Result<Vec<ScanRow>, StoreError> {
     let mut statement = connection.prepare_cached(
-        "SELECT reference, priority, size, attempts, stalls, reason, held_by, excused, round
+        "SELECT reference, priority, size, attempts, stalls, reason, held_by, excused, round, owed
          FROM scan INDEXED BY scan_due WHERE due_at IS NOT NULL
              AND (due_at <= ?1 OR (held_by IS NULL AND due_at > ?3))
          ORDER BY priority DESC, reference LIMIT ?2",
@@ -231,6 +249,7 @@ pub(super) fn due(
             held_by: row.get::<_, Option<i64>>(6)?.map(i64::unsigned_abs),
             is_excused: row.get(7)?,
             round: row.get::<_, i64>(8)?.unsigned_abs(),
+            is_owed: row.get(9)?,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
@@ -246,11 +265,13 @@ pub(super) fn count(connection: &Connection) -> Result<u64, StoreError> {
 pub(super) fn queue(connection: &Connection) -> Result<ScanQueue, StoreError> {
     let found = connection
         .prepare_cached(
-            "SELECT count(*), count(*) FILTER (WHERE priority > 0),
-                 count(*) FILTER (WHERE due_at IS NULL),
-                 (SELECT m.accepted_at FROM scan o JOIN message m ON m.reference = o.reference
-                     ORDER BY o.reference LIMIT 1)
-             FROM scan",
+            "WITH waiting AS (SELECT * FROM scan WHERE held_by IS NULL
+                 OR held_by NOT IN (SELECT number FROM measure WHERE kind = 'exception'))
+             SELECT count(*), count(*) FILTER (WHERE priority > 0),
+                 count(*) FILTER (WHERE due_at IS NULL), count(*) FILTER (WHERE owed),
+                 (SELECT accepted_at FROM message
+                     WHERE reference = (SELECT min(reference) FROM waiting))
+             FROM waiting",
         )?
         .query_row([], |row| {
             let count = |place| row.get::<_, i64>(place).map(i64::unsigned_abs);
@@ -258,7 +279,8 @@ pub(super) fn queue(connection: &Connection) -> Result<ScanQueue, StoreError> {
                 waiting: count(0)?,
                 urgent: count(1)?,
                 poison: count(2)?,
-                oldest_at: row.get::<_, Option<i64>>(3)?.map(Timestamp::from_millis),
+                owed: count(3)?,
+                oldest_at: row.get::<_, Option<i64>>(4)?.map(Timestamp::from_millis),
             })
         })?;
     Ok(found)

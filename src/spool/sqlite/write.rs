@@ -7,14 +7,15 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::super::store::{
-    Applied, Change, NewMessage, NewRecipient, NextLook, Portion, RecipientChange, RecipientId,
-    Revision, Shift, StoreError, Waiting,
+    Applied, Change, Clearance, NewMessage, NewRecipient, NextLook, Portion, RecipientChange,
+    RecipientId, Revision, Shift, StoreError, Waiting,
 };
 use super::read::{self, WaitingLane};
 use super::{members, scans};
 use crate::mail::event::State;
 use crate::mail::{
     Address, Attachment, ByMode, DeliverBy, Event, Reference, Refusal, Return, RoomId, Timestamp,
+    Waiver,
 };
 
 /// Free pages worth giving back to the file system, and how many at a time (4 KiB each).
@@ -112,8 +113,8 @@ fn insert_recipient(
     connection
         .prepare_cached(
             "INSERT INTO recipient (reference, number, address, room, state, attempts,
-                 next_attempt_at, due_at, priority, notify, original, look_at, last_reply)
-             VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                 next_attempt_at, due_at, priority, notify, original, look_at, last_reply, waiver)
+             VALUES (?1, ?2, ?3, ?4, ?5, 0, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         )?
         .execute(params![
             number(message.reference),
@@ -128,6 +129,7 @@ fn insert_recipient(
             recipient.wishes.original,
             recipient.look_at.as_millis(),
             recipient.reason,
+            recipient.waiver.map(waiver),
         ])?;
     Ok(())
 }
@@ -306,7 +308,8 @@ fn move_to(
                  last_reply = coalesce(?7, last_reply), finished_at = ?8, told = told | ?15,
                  doubtful = doubtful | ?16,
                  start = coalesce(?17, start), of_late = coalesce(?18, of_late),
-                 look_at = CASE WHEN ?19 THEN look_at ELSE ?20 END
+                 look_at = CASE WHEN ?19 THEN look_at ELSE ?20 END,
+                 waiver = CASE WHEN ?21 THEN waiver ELSE ?22 END
              WHERE reference = ?1 AND number = ?2
                  AND state IN (?9, ?10, ?11, ?12, ?13, ?14)",
         )?
@@ -331,6 +334,8 @@ fn move_to(
             step.of_late.map(|it| it.attempts),
             keeps_look,
             next_look(step),
+            step.clearance == Clearance::AsBefore,
+            cleared_by(step.clearance),
         ])?)
 }
 
@@ -367,6 +372,18 @@ fn next_look(step: &RecipientChange) -> Option<i64> {
         NextLook::At(at) => Some(at.as_millis()),
         NextLook::AsBefore | NextLook::Never => None,
     }
+}
+
+fn cleared_by(clearance: Clearance) -> Option<i64> {
+    match clearance {
+        Clearance::Waiver(it) => Some(waiver(it)),
+        Clearance::AsBefore | Clearance::Scan => None,
+    }
+}
+
+/// Exceptions are numbered from 1.
+fn waiver(waiver: Waiver) -> i64 {
+    waiver.exception().map_or(0, u64::cast_signed)
 }
 
 const fn told_bits(step: &RecipientChange) -> u8 {

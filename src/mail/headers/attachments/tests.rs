@@ -96,8 +96,8 @@ fn what_readers_understand_differently_is_found_in_each_way() {
         ("a message that is called so", mixed(&format!("--x\nContent-Type: a/b; name=b.eml\n\n{FILE}\n\naGVp")), &["b.eml: 68 octets", "a: hei"]),
         ("a digest", format!("Content-Type: multipart/digest; boundary=x\n\n--x\n\n{FILE}\n\naGVp\n--x--\n"), &["message.eml: 68 octets", "a: hei"]),
         // Files that are said to be texts, and texts.
-        ("a program as the text", "Subject: x\n\nMZ...".to_owned(), &["unnamed: MZ..."]),
-        ("a program as a web page", mixed("--x\nContent-Type: text/html\nContent-Disposition: inline\n\nMZ..."), &["unnamed: MZ..."]),
+        ("a program as the text", "Subject: x\n\n\x7fELF".to_owned(), &["unnamed: \x7fELF"]),
+        ("a program as a web page", mixed("--x\nContent-Type: text/html\nContent-Disposition: inline\n\n\x7fELF"), &["unnamed: \x7fELF"]),
         ("a text inline", mixed("--x\nContent-Type: text/plain\nContent-Disposition: inline\n\nhei"), &[]),
         ("a text attached", mixed("--x\nContent-Type: text/plain\nContent-Disposition: ATTACHMENT\n\nhei"), &["unnamed: hei"]),
         ("a text with a name", mixed("--x\nContent-Type: text/plain; name=a.txt\n\nhei"), &["a.txt: hei"]),

@@ -149,7 +149,7 @@ impl Image<'_> {
         if record.is_folder {
             // A folder is no archive.
             member.depth = place.depth;
-            return walk.listed(&member)
+            return walk.folder()
                 && (!is_new || self.folder(walk, &member, volume, record, depth + 1));
         }
         if !is_new {

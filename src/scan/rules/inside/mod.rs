@@ -52,6 +52,17 @@ pub struct Member<'a> {
     pub is_file: bool,
 }
 
+/// A file of this type, with this content, runs on a workstation when it is opened: a script only where
+/// Windows comes with what runs it, and that is not so for PHP and for what names its interpreter (`#!`).
+pub fn is_program(kind: FileType, bytes: &[u8]) -> bool {
+    let head = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let head = head.trim_ascii_start();
+    // The last one is what Linux has for a shortcut.
+    let foreign: [&[u8]; 3] = [b"#!", b"<?php", b"[desktop entry]"];
+    let begins = |mark: &[u8]| octets::piece(head, 0, mark.len()).eq_ignore_ascii_case(mark);
+    kind.runs() && (kind == FileType::Executable || !foreign.into_iter().any(begins))
+}
+
 /// Looks into the attachment of this name, and shows all members to `each`. Nothing that is found is
 /// said twice, and of many things of a kind only the first.
 pub fn look(
@@ -127,7 +138,9 @@ impl Walk<'_> {
     fn file(&mut self, place: &Place, bytes: &[u8], kind: FileType) {
         zip::look(self, place, bytes, kind);
         match kind {
-            FileType::Executable => self.self_extracting(place, bytes),
+            _ if kind == FileType::Executable || bytes.starts_with(b"MZ") => {
+                self.self_extracting(place, bytes);
+            }
             FileType::Rar => rar::look(self, place, bytes),
             FileType::SevenZip => seven_zip::look(self, place, bytes),
             FileType::Cabinet => cabinet::look(self, place, bytes),
@@ -168,30 +181,40 @@ impl Walk<'_> {
 
     /// A member was found: it is shown, judged and looked into. `false`: there have been enough.
     fn member(&mut self, place: &Place, unpacked: &Unpacked<'_>) -> bool {
-        if !self.listed(place) {
+        if !self.folder() {
             return false;
+        }
+        let is_whole = unpacked.end == End::Whole;
+        if names::runs(&place.path, is_whole.then_some(&*unpacked.bytes)) {
+            self.executable(place);
         }
         if let Some(fault) = unpacked.end.fault() {
             self.bound(place, fault);
         }
-        self.content(place, &unpacked.bytes, unpacked.end == End::Whole);
+        self.content(place, &unpacked.bytes, is_whole);
         true
     }
 
-    /// A member is known by its name. `false`: there have been enough.
+    /// A member is known by its name only. `false`: there have been enough.
     fn listed(&mut self, place: &Place) -> bool {
-        if !self.budget.entry() {
-            self.finding(
-                Rule::Bounds,
-                "there are more members than are looked at".to_owned(),
-            );
-            return false;
-        }
-        if names::runs(&place.path) {
+        let more = self.folder();
+        if more && names::runs(&place.path, None) {
             self.executable(place);
         }
-        self.unseen.insert(place.path.clone(), place.is_file);
-        true
+        if more {
+            self.unseen.insert(place.path.clone(), place.is_file);
+        }
+        more
+    }
+
+    /// A member whose name says nothing. `false`: there have been enough.
+    fn folder(&mut self) -> bool {
+        let more = self.budget.entry();
+        if !more {
+            let what = "there are more members than are looked at";
+            self.finding(Rule::Bounds, what.to_owned());
+        }
+        more
     }
 
     /// What is known by its name alone, since it is encrypted or packed by a method that cannot be
@@ -203,7 +226,7 @@ impl Walk<'_> {
                 bytes: &[],
                 whole: false,
                 file_type: FileType::Unknown,
-                is_file: *is_file || names::runs(path),
+                is_file: *is_file || names::runs(path, None),
             });
         }
     }
@@ -219,9 +242,9 @@ impl Walk<'_> {
             is_file: place.is_file
                 || file_type.runs()
                 || file_type.holds_files()
-                || names::runs(&place.path),
+                || names::runs(&place.path, None),
         });
-        if file_type.runs() {
+        if is_program(file_type, bytes) {
             self.executable(place);
         }
         if place.depth < self.budget.bounds().depth {

@@ -86,7 +86,7 @@ fn named(walk: &mut Walk<'_>, place: &Place, value: &[u8]) {
         }
         _ => String::from_utf8_lossy(text).into_owned(),
     };
-    if names::runs(&name) {
+    if names::runs(&name, None) {
         walk.listed(&place.of(&name));
     }
 }

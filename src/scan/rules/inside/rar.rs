@@ -259,7 +259,7 @@ fn member(walk: &mut Walk<'_>, place: &Place, names: &[String], how: How, data: 
     let member = place.of(name);
     match how {
         How::Encrypted => walk.encrypted(&member),
-        How::Folder => {}
+        How::Folder => return walk.folder(),
         How::Packed => walk.bound(&member, UNSEEN),
         How::Stored => {
             let unpacked = stored(data, walk.budget);

@@ -38,7 +38,11 @@ pub fn look(walk: &mut Walk<'_>, place: &Place, bytes: &[u8]) {
         _ => return walk.bound(place, "is a broken 7z archive"),
     };
     for file in archive.files.iter().filter(|file| !file.has_stream()) {
-        if !walk.listed(&place.of(file.name())) {
+        let more = match file.is_directory() {
+            true => walk.folder(),
+            false => walk.listed(&place.of(file.name())),
+        };
+        if !more {
             return;
         }
     }

@@ -6,7 +6,9 @@ use std::io::Write;
 
 use super::*;
 
-const PROGRAM: &[u8] = b"MZ\x90\0\x03\0\0\0\x04\0\0\0\xff\xff\0\0";
+/// Of DOS: a header of 32 octets, and behind it what ends the program.
+const PROGRAM: &[u8] =
+    b"MZ\x24\0\x01\0\0\0\x02\0\0\0\xff\xff\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\xb4\x4c\xcd\x21";
 
 /// An entry of a zip archive, and what its two headers say of it.
 #[derive(Clone)]
@@ -160,6 +162,12 @@ fn second_end() -> Vec<u8> {
     archive
 }
 
+/// Without the record of 22 octets that every zip archive ends with.
+fn without_end(mut archive: Vec<u8>) -> Vec<u8> {
+    archive.truncate(archive.len() - 22);
+    archive
+}
+
 fn one(name: &str, content: &[u8]) -> Vec<u8> {
     zip(&[Entry::new(name, content)])
 }
@@ -191,8 +199,11 @@ fn tar_of(members: &[Vec<u8>]) -> Vec<u8> {
 fn seven_zip_of(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut writer = sevenz_rust2::ArchiveWriter::new(std::io::Cursor::new(Vec::new())).unwrap();
     for (name, content) in files {
-        let entry = sevenz_rust2::ArchiveEntry::new_file(name);
-        writer.push_archive_entry(entry, Some(*content)).unwrap();
+        let (entry, content) = match name.strip_suffix('/') {
+            Some(folder) => (sevenz_rust2::ArchiveEntry::new_directory(folder), None),
+            None => (sevenz_rust2::ArchiveEntry::new_file(name), Some(*content)),
+        };
+        writer.push_archive_entry(entry, content).unwrap();
     }
     writer.finish().unwrap().into_inner()
 }
@@ -507,7 +518,15 @@ fn what_is_inside_is_found() {
         ("plain zip", one("notes.txt", b"hei"), &[]),
         ("program", one("notes.txt", PROGRAM), &["archived_executable: notes.txt is an executable"]),
         ("program by name", one("a/setup.exe", b"hei"), &["archived_executable: a/setup.exe is an executable"]),
-        ("script", one("run", b"#!/bin/sh\nid\n"), &["archived_executable: run is an executable"]),
+        ("a script for an interpreter that is not there", zip(&[Entry::new("run", b"#!/bin/sh\nid\n"), Entry::new("build.sh", b"id"), Entry::new("setup.py", b"\xef\xbb\xbf#!/usr/bin/env python3\n"), Entry::new("index", b"<?php"), Entry::new("ilbud.desktop", b"[Desktop Entry]\n")]), &[]),
+        ("scripts that Windows runs", zip(&[Entry::new("a.js", b"#!/usr/bin/env node\n"), Entry::new("b.txt", b"@echo off\r\n"), Entry::new("c.txt", b"<?xml?><scriptlet>"), Entry::new("d.txt", b"[InternetShortcut]\n")]), &["archived_executable: a.js is an executable", "archived_executable: b.txt is an executable", "archived_executable: c.txt is an executable", "archived_executable: d.txt is an executable"]),
+        ("a firm's name", zip(&[Entry::new("www.firma.com", b"Lenke til siden\r\n"), Entry::new("www.firma.com/", b"")]), &[]),
+        ("a program of DOS", one("vis.com", b"\xb4\x4c\xcd\x21"), &["archived_executable: vis.com is an executable"]),
+        ("one that nobody can look at", zip(&[Entry::new("www.firma.com", b"hei").flagged(1, 1)]), &["encrypted: www.firma.com is encrypted", "archived_executable: www.firma.com is an executable"]),
+        ("one that is not whole", tar_of(&[tar_member("www.firma.com", b'0', b"hei")])[..514].to_vec(), &["archived_executable: www.firma.com is an executable", "bounds: www.firma.com is broken"]),
+        ("a text that begins like one", one("land.csv", b"MZ;Maputo\r\n"), &[]),
+        ("a folder of 7z", seven_zip_of(&[("www.firma.com/", b""), ("a.txt", b"hei")]), &[]),
+        ("a folder of rar", rar4(0, 0xe0, b"www.firma.com", 0x30, b""), &[]),
         ("shortcut by name", one("bill.pdf.lnk", b"x"), &["archived_executable: bill.pdf.lnk is an executable"]),
         ("archive in archive", one("i.zip", &one("a.txt", PROGRAM)), &["archived_executable: i.zip/a.txt is an executable"]),
         ("behind a picture", [b"\x89PNG\r\n\x1a\n".as_slice(), &one("a.txt", PROGRAM)].concat(), &["archived_executable: a.txt is an executable"]),
@@ -515,8 +534,8 @@ fn what_is_inside_is_found() {
         ("stored", zip(&[Entry::stored("a.txt", PROGRAM)]), &["archived_executable: a.txt is an executable"]),
         ("stored archive in an archive", zip(&[Entry::stored("i.zip", &one("a.txt", PROGRAM))]), &["archived_executable: i.zip/a.txt is an executable"]),
         ("an end in the comment", second_end(), &["archived_executable: a.txt is an executable", "bounds: is a zip archive with members that overlap"]),
-        ("bzip2", zip(&[Entry::method("a.txt", 12, &bzip2(PROGRAM), 16)]), &["archived_executable: a.txt is an executable"]),
-        ("zstandard", zip(&[Entry::method("a.txt", 93, &zstandard(PROGRAM), 16)]), &["archived_executable: a.txt is an executable"]),
+        ("bzip2", zip(&[Entry::method("a.txt", 12, &bzip2(PROGRAM), PROGRAM.len())]), &["archived_executable: a.txt is an executable"]),
+        ("zstandard", zip(&[Entry::method("a.txt", 93, &zstandard(PROGRAM), PROGRAM.len())]), &["archived_executable: a.txt is an executable"]),
         ("method unknown", zip(&[Entry::method("a.txt", 6, b"x", 1)]), &["bounds: a.txt is packed by a method that cannot be undone"]),
         ("encrypted", zip(&[Entry::new("a.txt", b"hei").flagged(1, 1)]), &["encrypted: a.txt is encrypted"]),
         ("encrypted program", zip(&[Entry::new("a.exe", b"hei").flagged(1, 1)]), &["encrypted: a.exe is encrypted", "archived_executable: a.exe is an executable"]),
@@ -528,7 +547,7 @@ fn what_is_inside_is_found() {
         ("central name", zip(&[Entry::new("a.txt", b"hei").called("a.exe")]), &["bounds: is a zip archive whose directory disagrees with its members", "archived_executable: a.exe is an executable"]),
         ("methods", zip(&[Entry::stored("a.txt", PROGRAM).packed_as(8)]), &["bounds: is a zip archive whose directory disagrees with its members", "bounds: a.txt is broken", "archived_executable: a.txt is an executable"]),
         ("unlisted", zip(&[Entry::new("a.txt", b"hei"), Entry::new("b.txt", PROGRAM).unlisted()]), &["bounds: is a zip archive that holds a member which it does not list", "archived_executable: b.txt is an executable"]),
-        ("no directory", zip(&[Entry::new("b.txt", PROGRAM).unlisted()])[..60].to_vec(), &["bounds: is a broken zip archive: it has no directory", "archived_executable: b.txt is an executable"]),
+        ("no directory", without_end(zip(&[Entry::new("b.txt", PROGRAM).unlisted()])), &["bounds: is a broken zip archive: it has no directory", "archived_executable: b.txt is an executable"]),
         ("wrong size", zip(&[Entry::method("a.txt", 8, &deflated(b"hei"), 2)]), &["bounds: a.txt has another size than the archive says"]),
         ("absurd size", zip(&[Entry::method("a.txt", 8, &deflated(b"hei"), 0xfff_ffff)]), &["bounds: a.txt has another size than the archive says"]),
         ("not there", end(b"PK\x03\x04".to_vec(), &listed(&Entry::new("a.exe", b"").header(&(String::from("a.exe"), 8, 0)), "a.exe", 999), 1), &["bounds: is a broken zip archive: it lists a member that it does not hold", "archived_executable: a.exe is an executable"]),
@@ -546,7 +565,7 @@ fn what_is_inside_is_found() {
         ("gzip", gzip(PROGRAM), &["archived_executable: content is an executable"]),
         ("tar.gz", gzip(&tar_of(&[tar_member("b", b'0', PROGRAM)])), &["archived_executable: tar/b is an executable"]),
         ("gzip, cut", gzip(b"hei hei hei")[..20].to_vec(), &["bounds: content is broken"]),
-        ("two gzips", [gzip(b"MZ"), gzip(b"\x90\0")].concat(), &["archived_executable: content is an executable"]),
+        ("two gzips", [gzip(&PROGRAM[..2]), gzip(&PROGRAM[2..])].concat(), &["archived_executable: content is an executable"]),
         ("x.bz2", bzip2(PROGRAM), &["archived_executable: x is an executable"]),
         ("x.zst", zstandard(PROGRAM), &["archived_executable: x is an executable"]),
         ("7z", seven_zip_of(&[("a.txt", b"hei"), ("b.txt", PROGRAM)]), &["archived_executable: b.txt is an executable"]),
@@ -566,10 +585,10 @@ fn what_is_inside_is_found() {
         ("rar 5, headers too", [b"Rar!\x1a\x07\x01\0".to_vec(), rar5_block(&[4, 0, 0], b"")].concat(), &["encrypted: is encrypted"]),
         ("rar, self-extracting", [PROGRAM, &rar5(0, false, "a.txt", PROGRAM)].concat(), &["archived_executable: a.txt is an executable"]),
         ("rar, cut", rar5(0, false, "a.txt", PROGRAM)[..24].to_vec(), &["bounds: is a broken rar archive"]),
-        ("cab, stored", cab(0, &[(PROGRAM.to_vec(), 16)], &[("a.txt", 0, 16)]), &["archived_executable: a.txt is an executable"]),
-        ("cab, mszip", cab(1, &[mszip_block(b"hei"), mszip_block(PROGRAM)], &[("a.txt", 0, 3), ("b.txt", 3, 16)]), &["archived_executable: b.txt is an executable"]),
+        ("cab, stored", cab(0, &[(PROGRAM.to_vec(), PROGRAM.len())], &[("a.txt", 0, PROGRAM.len())]), &["archived_executable: a.txt is an executable"]),
+        ("cab, mszip", cab(1, &[mszip_block(b"hei"), mszip_block(PROGRAM)], &[("a.txt", 0, 3), ("b.txt", 3, PROGRAM.len())]), &["archived_executable: b.txt is an executable"]),
         ("cab, quantum", cab(2, &[(b"x".to_vec(), 1)], &[("a.exe", 0, 1)]), &["archived_executable: a.exe is an executable", "bounds: a.exe is broken"]),
-        ("cab, self-extracting", [PROGRAM, &cab(0, &[(PROGRAM.to_vec(), 16)], &[("a.txt", 0, 16)])].concat(), &["archived_executable: a.txt is an executable"]),
+        ("cab, self-extracting", [PROGRAM, &cab(0, &[(PROGRAM.to_vec(), PROGRAM.len())], &[("a.txt", 0, PROGRAM.len())])].concat(), &["archived_executable: a.txt is an executable"]),
         ("iso", iso("A.TXT;1", "a.txt", b"hei"), &[]),
         ("iso, program", iso("A.TXT;1", "a.txt", PROGRAM), &["archived_executable: A.TXT is an executable"]),
         ("iso, names", iso("A.TXT;1", "bill.lnk", b"hei"), &["archived_executable: bill.lnk is an executable"]),
@@ -604,7 +623,7 @@ fn what_is_inside_is_found() {
         ("pdf, embedded", [b"%PDF-1.7\n1 0 obj << /Type /EmbeddedFile /Filter /FlateDecode >>\nstream\r\n".to_vec(), zlib(PROGRAM), b"\nendstream".to_vec()].concat(), &["archived_executable: embedded file is an executable"]),
         ("pdf, file name", pdf("<< /Type /Filespec /F (bill.exe) >>"), &["archived_executable: bill.exe is an executable"]),
         ("winmail.dat", tnef_of("bill.txt", PROGRAM), &["archived_executable: bill.txt is an executable"]),
-        ("one", [b"\xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d\xae\xb1\x53\x78\xd0\x29\x96\xd3\xe7\x16\xe3\xbd\x65\x26\x11\x45\xa4\xc4\x8d\x4d\x0b\x7a\x9e\xac".to_vec(), 16_u64.to_le_bytes().to_vec(), vec![0; 12], PROGRAM.to_vec()].concat(), &["archived_executable: embedded file is an executable"]),
+        ("one", [b"\xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d\xae\xb1\x53\x78\xd0\x29\x96\xd3\xe7\x16\xe3\xbd\x65\x26\x11\x45\xa4\xc4\x8d\x4d\x0b\x7a\x9e\xac".to_vec(), (PROGRAM.len() as u64).to_le_bytes().to_vec(), vec![0; 12], PROGRAM.to_vec()].concat(), &["archived_executable: embedded file is an executable"]),
         ("text", b"hei".to_vec(), &[]),
         ("nothing", Vec::new(), &[]),
     ];
@@ -742,7 +761,7 @@ fn any_beginning_of_anything_ends() {
         seven_zip_of(&[("a.txt", PROGRAM)]),
         rar4(0, 0x200, b"a.txt\0\0\0a.ex\0e", 0x30, PROGRAM),
         rar5(0, true, "a.txt", PROGRAM),
-        cab(1, &[mszip_block(PROGRAM)], &[("a.txt", 0, 16)]),
+        cab(1, &[mszip_block(PROGRAM)], &[("a.txt", 0, PROGRAM.len())]),
         compound(&[("Ole10Native", 2, &native("bill.exe", PROGRAM))]),
         tnef_of("bill.txt", PROGRAM),
         gzip(&tar_of(&[tar_member("a", b'0', PROGRAM)])),
