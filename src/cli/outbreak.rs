@@ -75,7 +75,7 @@ pub(super) enum Command {
     Hunt {
         /// SHA-256 of a file, inside archives too; its name, or a pattern such as "*.scr"; part of what malware
         /// is called
-        #[arg(value_name = "HASH, NAME or MALWARE", value_parser = outbreak::reason)]
+        #[arg(value_name = "HASH, NAME or MALWARE", value_parser = outbreak::quarry)]
         quarry: String,
         /// Not before: 2h (ago), 2026-11-22, "2026-11-22 14:00", RFC 3339
         #[arg(long, value_name = "T", value_parser = moment)]

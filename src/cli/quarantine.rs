@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Subcommand;
 
 use super::log::print_attachment;
-use super::{Failure, operator, print, said};
+use super::{Failure, operator, print};
 use crate::config::Settings;
 use crate::lifecycle::Hand;
 use crate::mail::{Reference, Timestamp};
@@ -41,7 +41,7 @@ pub(super) enum Command {
         #[arg(long, requires = "reason")]
         force: bool,
         /// Why, for the log and the message's X-Ilbud-Scan
-        #[arg(long, value_name = "TEXT")]
+        #[arg(long, value_name = "TEXT", value_parser = ops::outbreak::reason)]
         reason: Option<String>,
     },
     /// Do away with it
@@ -49,7 +49,7 @@ pub(super) enum Command {
         #[arg(value_name = "REF", required = true, value_parser = ops::log::reference)]
         references: Vec<Reference>,
         /// Why, for the log
-        #[arg(long, value_name = "TEXT")]
+        #[arg(long, value_name = "TEXT", value_parser = ops::outbreak::reason)]
         reason: Option<String>,
     },
 }
@@ -81,16 +81,10 @@ pub(super) async fn run(
             references,
             force,
             reason,
-        } => {
-            let reason = said(reason);
-            if *force && reason.is_none() {
-                return Err(Failure::new(
-                    "--force needs a --reason with something in it",
-                ));
-            }
-            release(&store, &settings, references, *force, reason).await
+        } => release(&store, &settings, references, *force, reason.as_deref()).await,
+        Command::Delete { references, reason } => {
+            delete(&store, references, reason.as_deref()).await
         }
-        Command::Delete { references, reason } => delete(&store, references, said(reason)).await,
     }
 }
 

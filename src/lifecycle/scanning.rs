@@ -1135,3 +1135,8 @@ fn excepted_field(exception: &Measure, why: &Unscannable) -> String {
         exception.reason.clone().unwrap_or_default(),
     ])
 }
+
+/// Whether a row's words tell of a scan, and not of an attempt to deliver.
+pub(super) fn tells_of_a_scan(words: &str) -> bool {
+    words.starts_with(WAITS) || words.starts_with(HELD)
+}

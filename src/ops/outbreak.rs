@@ -18,6 +18,7 @@ use crate::document::{duration, length};
 use crate::lifecycle;
 use crate::mail::headers;
 use crate::mail::measure::{Aim, Closing, Measure};
+use crate::mail::reply::harmless;
 use crate::mail::{
     Address, Domain, Event, EventKind, Reference, References, RoomId, State, Timestamp,
 };
@@ -51,7 +52,7 @@ const PATIENCE: usize = 3;
 pub enum Refused {
     Room(NoRoom),
     /// There is no measure of this number.
-    Unknown(u64),
+    Unknown(u64, Kind),
     /// It is over.
     Over(Box<Measure>, Timestamp),
     /// It is ended by another command.
@@ -64,7 +65,10 @@ impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Room(missing) => missing.fmt(f),
-            Self::Unknown(number) => write!(f, "there is no measure {number}"),
+            Self::Unknown(number, kind) => {
+                let list = kind.list_command();
+                write!(f, "there is no measure {number}; see: {list} --all")
+            }
             Self::Over(measure, now) => match &measure.closed {
                 Some(closing) => write!(
                     f,
@@ -82,7 +86,9 @@ impl fmt::Display for Refused {
             Self::Elsewhere(number, command) => {
                 write!(f, "measure {number} is ended with: {command} {number}")
             }
-            Self::NoException => f.write_str("no exception is open"),
+            Self::NoException => {
+                f.write_str("no exception is open; see: ilbud scan exception list --all")
+            }
             Self::Store(fault) => fault.fmt(f),
         }
     }
@@ -110,6 +116,7 @@ fn is_hash(typed: &str) -> bool {
 
 /// A pattern of file names.
 pub fn file(typed: &str) -> Result<String, String> {
+    let typed = in_one_line(typed, "a pattern of file names")?;
     let pattern = NamePattern::new(typed);
     if pattern::folded_name(typed).is_empty() || LONGEST_TEXT < typed.len() {
         return Err(format!(
@@ -124,6 +131,7 @@ pub fn file(typed: &str) -> Result<String, String> {
 
 /// A part of subjects.
 pub fn subject(typed: &str) -> Result<String, String> {
+    let typed = in_one_line(typed, "a part of a subject")?;
     let letters = pattern::folded(typed).chars().count();
     match (SHORTEST_SUBJECT..=LONGEST_TEXT).contains(&letters) {
         true => Ok(typed.to_owned()),
@@ -160,7 +168,7 @@ fn bounded(typed: &str, longest: Duration) -> Result<Duration, String> {
     let time = duration(typed)
         .ok_or_else(|| format!("{typed:?} is no length of time; write 30m, 2h or 1d"))?;
     match time {
-        Duration::ZERO => Err("that is no time at all".to_owned()),
+        Duration::ZERO => Err("that is no time at all; write 30m, 2h or 1d".to_owned()),
         time if time > longest => Err(format!("that is too long: at most {}", length(longest))),
         time => Ok(time),
     }
@@ -168,9 +176,29 @@ fn bounded(typed: &str, longest: Duration) -> Result<Duration, String> {
 
 /// Text that explains itself; nothing between the quotes is none.
 pub fn reason(typed: &str) -> Result<String, String> {
+    let reason = typed.trim();
+    let fits = (1..=LONGEST_TEXT).contains(&reason.chars().count());
+    match fits && harmless(reason) == reason {
+        true => Ok(reason.to_owned()),
+        false => Err(format!(
+            "a reason is one line of 1 to {LONGEST_TEXT} characters"
+        )),
+    }
+}
+
+/// What is hunted.
+pub fn quarry(typed: &str) -> Result<String, String> {
     match typed.trim() {
-        "" => Err("a reason has words".to_owned()),
-        reason => Ok(reason.to_owned()),
+        "" => Err("name a file, a SHA-256 or malware".to_owned()),
+        quarry => Ok(quarry.to_owned()),
+    }
+}
+
+/// Nobody can read or see what ends a line or turns the direction of a text.
+fn in_one_line<'a>(typed: &'a str, what: &str) -> Result<&'a str, String> {
+    match harmless(typed) == typed {
+        true => Ok(typed),
+        false => Err(format!("{what} has no control characters in it")),
     }
 }
 
@@ -240,6 +268,13 @@ impl Kind {
         measure.aim.is_exception() == matches!(self, Self::Exception)
     }
 
+    const fn list_command(self) -> &'static str {
+        match self {
+            Self::Outbreak => "ilbud outbreak list",
+            Self::Exception => "ilbud scan exception list",
+        }
+    }
+
     /// How one of the other kind is ended.
     const fn other_command(self) -> &'static str {
         match self {
@@ -272,7 +307,7 @@ pub async fn end(
     let find = async || {
         let all = store.measures(None).await?;
         let found = all.into_iter().find(|it| it.number == number);
-        found.ok_or(Refused::Unknown(number))
+        found.ok_or(Refused::Unknown(number, kind))
     };
     let measure = find().await?;
     if !kind.is_of(&measure) {

@@ -29,6 +29,7 @@ mod transcript;
 mod wait;
 
 mod asked_for;
+mod bad_orders;
 mod bounces;
 mod bytes;
 mod certificates;

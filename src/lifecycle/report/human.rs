@@ -149,7 +149,12 @@ impl Letter<'_> {
     /// What becomes of what is late, where that is the same for all.
     fn what_now(&self) -> &'static str {
         let all = |is: fn(&Notice) -> bool| self.notices.iter().all(is);
-        if all(Notice::is_held) {
+        if all(|it| Why::of(it) == Why::Unscannable) {
+            self.say(
+                "Den kunne ikke viruskontrolleres.",
+                "It could not be scanned for viruses.",
+            )
+        } else if all(|it| it.is_held() && Why::of(it) != Why::Unscannable) {
             self.say(
                 "Brukerstøtten holder den tilbake.",
                 "It is being held by the service desk.",
@@ -329,7 +334,8 @@ impl Letter<'_> {
     }
 
     fn why(&self, notice: &Notice) -> String {
-        let cause = Why::of(notice).sentence(self.occasion.letterhead.language);
+        let why = Why::of(notice);
+        let cause = why.sentence(self.occasion.letterhead.language);
         match &notice.news {
             News::Failed(Failure::GivenUp(length)) => {
                 let tried = match notice.last {
@@ -343,8 +349,9 @@ impl Letter<'_> {
                     "Du ba om at den ikke ble levert senere enn",
                     "You asked that it not be delivered later than",
                 );
-                // Of what was never tried there is no more to say.
-                let cause = notice.last.as_ref().map_or("", |_| cause);
+                // Of what was never tried there may be no more to say.
+                let is_told = notice.last.is_some() || why.is_of_what_never_went();
+                let cause = if is_told { cause } else { "" };
                 let words = format!("{demand} {}. {cause}", self.moment(*at));
                 words.trim_end().to_owned()
             }

@@ -23,6 +23,7 @@ use mail_builder::mime::{BodyPart, MimePart};
 
 use super::acceptance::urgency;
 use super::operations::of_the_last_attempt;
+use super::scanning;
 use super::{Occasion, REPORTS};
 use crate::delivery::outcome::{Attempt, Cause, Outcome};
 use crate::mail::headers::header_section;
@@ -213,7 +214,11 @@ impl Last {
 
     /// As the recipient's row tells it, where no attempt was made just now.
     pub fn remembered(waiting: &Waiting) -> Option<Self> {
-        let words = of_the_last_attempt(waiting.last_reply.as_deref()?)?;
+        let words = match waiting.last_reply.as_deref()? {
+            // No attempt was made since; that an earlier one may have delivered it is known all the same.
+            words if scanning::tells_of_a_scan(words) => waiting.is_doubtful.then_some(""),
+            words => of_the_last_attempt(words),
+        }?;
         Some(Self {
             cause: why::read(words.strip_prefix(POSSIBLY).unwrap_or(words)),
             is_unsure: waiting.is_doubtful,

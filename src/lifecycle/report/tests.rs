@@ -834,6 +834,63 @@ fn each_trouble_has_a_plain_sentence() {
 }
 
 #[test]
+fn what_a_scan_keeps_back_is_told_as_it_is() {
+    let hours = Duration::from_secs(14_400);
+    let waits = "waits for its scan: down: /run/clamav/clamd.ctl";
+    let measure = "held: hold attachments of room-b (kari: bølge 2)";
+    let poison = "held: it cannot be scanned: 5 scans of it came to nothing";
+    let gone = || News::Failed(Failure::GivenUp(hours));
+    let expired = || News::Failed(Failure::Expired(SENT));
+    let cancelled = || News::Failed(Failure::Cancelled(None));
+    let delayed = || outlook(None);
+    let held = || News::Held(None);
+    #[rustfmt::skip]
+    let cases = [
+        (State::Unscanned, waits, delayed(), "The message has not been scanned for viruses yet. It will be sent as soon as that is done, unless something is found.", "Meldingen er ikke viruskontrollert ennå. Den sendes så snart det er gjort, hvis ingenting blir funnet."),
+        (State::Unscanned, waits, gone(), "It waited for 4 hours. It was not scanned for viruses in time.", "Den ventet i 4 timer. Den rakk ikke å bli viruskontrollert."),
+        (State::Unscanned, waits, expired(), "was not scanned for viruses in time.", "rakk ikke å bli viruskontrollert."),
+        (State::Held, poison, held(), "The message could not be scanned for viruses. The service desk has to decide whether it is sent.", "Meldingen kunne ikke viruskontrolleres. Brukerstøtten må avgjøre om den skal sendes."),
+        (State::Held, poison, expired(), "was not scanned for viruses in time.", "rakk ikke å bli viruskontrollert."),
+        (State::Held, measure, held(), "Messages with attachments are being held back for now, as a precaution.", "Meldinger med vedlegg holdes tilbake for tiden, som et føre var-tiltak."),
+        (State::Held, measure, expired(), "It was held back.", "Den ble holdt tilbake."),
+        (State::Held, "held by kari", held(), "held by the service desk.", "Brukerstøtten holder meldingen tilbake."),
+        (State::Held, "held by kari", expired(), "It was held back.", "Den ble holdt tilbake."),
+        (State::Cancelled, "cancelled by kari", cancelled(), "The service desk cancelled the message.", "Brukerstøtten stoppet sendingen."),
+        // Scanned since, and waits for its turn.
+        (State::Queued, waits, delayed(), "Many messages are waiting for this recipient.", "Det er kø av meldinger til denne mottakeren."),
+        (State::Queued, waits, gone(), "It waited for 4 hours. Many messages are waiting", "Den ventet i 4 timer. Det er kø"),
+    ];
+    for (state, words, news, en, nb) in cases {
+        let waiting = Waiting {
+            state,
+            awaits_scan: state == State::Held && !words.contains(" by "),
+            last_reply: Some(words.to_owned()),
+            ..waiting("vakt@b.nodnett.test")
+        };
+        let last = Last::remembered(&waiting);
+        let is_over = matches!(news, News::Failed(_));
+        let notices = [Notice::new(waiting, news, last)];
+        for (language, expected) in [(Language::En, en), (Language::Nb, nb)] {
+            let (_, human) = write(&notices, &content(), language);
+            let told = human.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(told.contains(expected), "{words} {expected}: {told}");
+            let promises = [
+                "will be sent",
+                "sendes så snart",
+                "sendes når",
+                "try again when",
+            ];
+            let promises = promises.iter().any(|it| told.contains(it));
+            assert!(!(is_over && promises), "{told}");
+            // What is for our own people.
+            for secret in ["clamd", "kari", "came to nothing"] {
+                assert!(!told.contains(secret), "{told}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_listed_reply_is_read_back() {
     for (reply, is_doubtful, expected) in [
         (

@@ -1,8 +1,10 @@
 //! Causes in plain words: what a sender hears of an answer, or of no answer.
 
+use super::super::scanning;
 use super::{Failure, Last, News, Notice};
 use crate::delivery::outcome::Cause;
 use crate::mail::{Answer, Language, State};
+use crate::spool::store::Waiting;
 
 macro_rules! causes {
     ($(#[$doc:meta])* $name:ident { $($variant:ident: $nb:literal, $en:literal;)* }) => {
@@ -121,22 +123,39 @@ causes! {
             "The message was stopped by the virus scan. It was not delivered, and lies with the \
              service desk.";
         Unscanned:
-            "Meldingen er ikke viruskontrollert ennå. Den sendes så snart det er gjort.",
+            "Meldingen er ikke viruskontrollert ennå. Den sendes så snart det er gjort, hvis ingenting \
+             blir funnet.",
             "The message has not been scanned for viruses yet. It will be sent as soon as that is \
-             done.";
+             done, unless something is found.";
+        NeverScanned:
+            "Den rakk ikke å bli viruskontrollert.",
+            "It was not scanned for viruses in time.";
+        Unscannable:
+            "Meldingen kunne ikke viruskontrolleres. Brukerstøtten må avgjøre om den skal sendes.",
+            "The message could not be scanned for viruses. The service desk has to decide whether \
+             it is sent.";
+        HeldBack:
+            "Meldinger med vedlegg holdes tilbake for tiden, som et føre var-tiltak. Etterpå \
+             kontrolleres den på nytt, og sendes hvis ingenting blir funnet.",
+            "Messages with attachments are being held back for now, as a precaution. Afterwards it \
+             is scanned again, and sent unless something is found.";
+        WasHeld:
+            "Den ble holdt tilbake.",
+            "It was held back.";
     }
 }
 
 impl Why {
     pub(super) fn of(notice: &Notice) -> Self {
         match (&notice.news, &notice.last) {
-            (News::Held(_), _) => Self::Held,
+            (News::Held(_), _) => Self::of_a_hold(&notice.waiting),
             (News::Failed(Failure::Cancelled(_)), _) => Self::Cancelled,
             (News::Failed(Failure::Caught(_)), _) => Self::Caught,
-            (News::Delayed(_) | News::Failed(Failure::GivenUp(_)), _)
-                if notice.waiting.state == State::Unscanned =>
+            (News::Delayed(_), _) if notice.waiting.state == State::Unscanned => Self::Unscanned,
+            (News::Failed(Failure::GivenUp(_) | Failure::Expired(_)), _)
+                if matches!(notice.waiting.state, State::Unscanned | State::Held) =>
             {
-                Self::Unscanned
+                Self::of_what_never_went(&notice.waiting)
             }
             // Nobody has tried it yet.
             (News::Delayed(_) | News::Failed(Failure::GivenUp(_)), None) => Self::InLine,
@@ -145,6 +164,28 @@ impl Why {
             (News::Failed(Failure::Refused), Some(last)) => Self::of_last(last, true),
             (_, Some(last)) => Self::of_last(last, false),
         }
+    }
+
+    fn of_a_hold(waiting: &Waiting) -> Self {
+        match waiting {
+            _ if scanning::is_left_to_a_person(waiting) => Self::Unscannable,
+            _ if scanning::is_held_by_us(waiting) => Self::HeldBack,
+            _ => Self::Held,
+        }
+    }
+
+    /// Its time was over before it was let through.
+    fn of_what_never_went(waiting: &Waiting) -> Self {
+        match Self::of_a_hold(waiting) {
+            Self::Unscannable => Self::NeverScanned,
+            _ if waiting.state == State::Unscanned => Self::NeverScanned,
+            _ => Self::WasHeld,
+        }
+    }
+
+    /// It says why what was never tried never went.
+    pub(super) const fn is_of_what_never_went(self) -> bool {
+        matches!(self, Self::NeverScanned | Self::WasHeld)
     }
 
     fn of_last(last: &Last, is_final: bool) -> Self {
@@ -192,7 +233,8 @@ impl Why {
 /// of this relay, and stand in the log.
 pub(super) fn words(last: &Last) -> Option<String> {
     let why = Why::of_last(last, false);
-    (!matches!(why, Why::Ours | Why::NotLetIn)).then(|| last.cause.to_string())
+    let words = (!matches!(why, Why::Ours | Why::NotLetIn)).then(|| last.cause.to_string());
+    words.filter(|it| !it.is_empty())
 }
 
 /// By the hop's own code (RFC 3463), or else by its reply.
