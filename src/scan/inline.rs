@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::Specimen;
-use super::desk::{Claim, Desk, Job, Matter, Outcome, outcome};
+use super::desk::{Begun, Claim, Desk, Job, Matter, Outcome, outcome};
 use crate::mail::{Inspection, Received};
 use crate::spool::BodyPermit;
 
@@ -41,12 +41,16 @@ impl Desk {
     ) -> Option<Answer> {
         let envelope = &received.envelope;
         let claim = self.claim(envelope.reference)?;
-        let mut task = self.begin(Job {
+        let job = Job {
             reference: envelope.reference,
             matter: Matter::Specimen(Arc::new(Specimen::received(received))),
             priority: envelope.terms.priority,
             may_try,
-        });
+        };
+        let mut task = match self.at_once(job) {
+            Begun::Over(outcome) => return Some(Answer::Done(outcome.inspection)),
+            Begun::UnderWay(task) => task,
+        };
         Some(match timeout(deadline, task.join_next()).await {
             Ok(joined) => Answer::Done(outcome(joined).inspection),
             Err(_) => Answer::Unfinished(Unfinished {
