@@ -5,6 +5,11 @@
 //! for: junk before a PDF's header, a program before a zip archive. Where a file is several things at
 //! once, what runs counts before what is unpacked, and that before what is shown.
 
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use memchr::memmem::Finder;
+
 use super::event::words;
 
 words! {
@@ -195,9 +200,11 @@ fn by_signature(bytes: &[u8]) -> Option<FileType> {
     if bytes.starts_with(COMPOUND) {
         return Some(kind_of_compound(bytes));
     }
+    let begins =
+        |signature: &&[u8]| signature.first() == bytes.first() && bytes.starts_with(signature);
     SIGNATURES
         .iter()
-        .find(|(signature, _)| bytes.starts_with(signature))
+        .find(|(signature, _)| begins(signature))
         .map(|(_, kind)| *kind)
         .or_else(|| by_two_signatures(bytes))
 }
@@ -349,7 +356,8 @@ fn kind_of_compound(bytes: &[u8]) -> FileType {
 
 /// What may come after something else.
 fn by_later_signature(bytes: &[u8]) -> Option<FileType> {
-    if contains(slice(bytes, 0, PDF_JUNK + 5), b"%PDF-") {
+    static PDF: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(b"%PDF-"));
+    if PDF.find(slice(bytes, 0, PDF_JUNK + 5)).is_some() {
         return Some(FileType::Pdf);
     }
     if is_tar(bytes) {
@@ -396,9 +404,10 @@ fn is_disk(bytes: &[u8]) -> bool {
 
 /// Whatever comes before it, unpackers look for a zip archive from its end.
 fn ends_zip(bytes: &[u8]) -> bool {
+    static END: LazyLock<Finder<'_>> = LazyLock::new(|| Finder::new(b"PK\x05\x06"));
     let from = bytes.len().saturating_sub(ZIP_TAIL);
     let tail = slice(bytes, from, ZIP_TAIL);
-    places(tail, b"PK\x05\x06").any(|at| {
+    END.find_iter(tail).any(|at| {
         let field = |offset: usize| {
             slice(tail, at + offset, 4)
                 .try_into()
@@ -420,37 +429,37 @@ fn by_text(bytes: &[u8]) -> Option<FileType> {
     if head.starts_with(b"{\\rt") {
         return Some(FileType::Rtf);
     }
+    let markup = Markup::of(head);
     if head.is_empty() || !is_text(head) {
-        return marked_up(head).filter(|kind| *kind == FileType::Html);
+        return markup.page.then_some(FileType::Html);
     }
-    let lower = head.to_ascii_lowercase();
-    script(head, &lower)
-        .or_else(|| shortcut(&lower))
-        .or_else(|| is_message(&lower).then_some(FileType::Message))
-        .or_else(|| marked_up(&lower))
+    (markup.program || begins_script(head))
+        .then_some(FileType::Script)
+        .or_else(|| shortcut(head))
+        .or_else(|| is_message(head).then_some(FileType::Message))
+        .or_else(|| markup.shown())
         .or(Some(FileType::Text))
 }
 
 /// Without a byte order mark, and UTF-16 as the ASCII that is in it.
-fn readable(head: &[u8]) -> Vec<u8> {
+fn readable(head: &[u8]) -> Cow<'_, [u8]> {
     let narrow = |rest: &[u8], high: usize| {
-        rest.chunks_exact(2)
-            .map(|pair| match pair.get(high) {
-                Some(0) => pair.get(1 - high).copied().unwrap_or(b'?'),
-                _ => b'?',
-            })
-            .collect()
+        let octets = rest.chunks_exact(2).map(|pair| match pair.get(high) {
+            Some(0) => pair.get(1 - high).copied().unwrap_or(b'?'),
+            _ => b'?',
+        });
+        octets.collect::<Vec<u8>>().into()
     };
     match head {
-        [0xef, 0xbb, 0xbf, rest @ ..] => rest.to_vec(),
+        [0xef, 0xbb, 0xbf, rest @ ..] => rest.into(),
         [0xff, 0xfe, rest @ ..] => narrow(rest, 1),
         [0xfe, 0xff, rest @ ..] => narrow(rest, 0),
         [b'<' | b'#' | b'@' | b'{', 0, _, 0, ..] => narrow(head, 1),
-        _ => head.to_vec(),
+        _ => head.into(),
     }
 }
 
-fn script(head: &[u8], lower: &[u8]) -> Option<FileType> {
+fn begins_script(head: &[u8]) -> bool {
     let shebang = head.strip_prefix(b"#!").map(<[u8]>::trim_ascii_start);
     let begins = [
         b"@echo off".as_slice(),
@@ -461,26 +470,20 @@ fn script(head: &[u8], lower: &[u8]) -> Option<FileType> {
         b"<job",
         b"<package>",
     ];
-    let holds = [b"<hta:application".as_slice(), b"<scriptlet"];
-    (shebang.is_some_and(|it| it.starts_with(b"/"))
-        || begins.iter().any(|mark| lower.starts_with(mark))
-        || holds.iter().any(|mark| contains(lower, mark)))
-    .then_some(FileType::Script)
+    shebang.is_some_and(|it| it.starts_with(b"/")) || starts_with_any(head, &begins)
 }
 
-fn shortcut(lower: &[u8]) -> Option<FileType> {
-    [
+fn shortcut(head: &[u8]) -> Option<FileType> {
+    let begins = [
         b"[internetshortcut]".as_slice(),
         b"[desktop entry]",
         b"[shell]",
-    ]
-    .iter()
-    .any(|mark| lower.starts_with(mark))
-    .then_some(FileType::Shortcut)
+    ];
+    starts_with_any(head, &begins).then_some(FileType::Shortcut)
 }
 
 /// It begins with two header fields that only messages have.
-fn is_message(lower: &[u8]) -> bool {
+fn is_message(head: &[u8]) -> bool {
     const FIELDS: &[&[u8]] = &[
         b"received:",
         b"from:",
@@ -495,11 +498,11 @@ fn is_message(lower: &[u8]) -> bool {
         b"content-transfer-encoding:",
         b"x-",
     ];
-    let mut lines = lower.split(|octet| *octet == b'\n').peekable();
-    lines.next_if(|line| line.starts_with(b"from "));
+    let mut lines = head.split(|octet| *octet == b'\n').peekable();
+    lines.next_if(|line| starts_with_word(line, b"from "));
     let fields = lines
         .take_while(|line| line.starts_with(b" ") || line.starts_with(b"\t") || is_field(line))
-        .filter(|line| FIELDS.iter().any(|field| line.starts_with(field)));
+        .filter(|line| starts_with_any(line, FIELDS));
     fields.take(2).count() == 2
 }
 
@@ -508,38 +511,73 @@ fn is_field(line: &[u8]) -> bool {
     name.len() < line.len() && !name.is_empty() && name.iter().all(u8::is_ascii_graphic)
 }
 
-fn marked_up(lower: &[u8]) -> Option<FileType> {
-    let lower = lower.to_ascii_lowercase();
-    let page = [
-        b"<!doctype html".as_slice(),
-        b"<html",
-        b"<head",
-        b"<body",
-        b"<script",
-        b"<iframe",
-        b"<meta ",
-    ];
-    if page.iter().any(|mark| contains(&lower, mark)) {
-        return Some(FileType::Html);
+/// What makes a text more than that, wherever it stands; the stronger goes first.
+const PROGRAMS: [&[u8]; 2] = [b"<hta:application", b"<scriptlet"];
+const PAGES: [&[u8]; 7] = [
+    b"<!doctype html",
+    b"<html",
+    b"<head",
+    b"<body",
+    b"<script",
+    b"<iframe",
+    b"<meta ",
+];
+const PICTURES: [&[u8]; 1] = [b"<svg"];
+
+#[derive(Debug, Default)]
+struct Markup {
+    program: bool,
+    page: bool,
+    picture: bool,
+}
+
+impl Markup {
+    /// All marks are looked for at once, where they may begin.
+    fn of(head: &[u8]) -> Self {
+        let mut found = Self::default();
+        for at in memchr::memchr_iter(b'<', head) {
+            let rest = head.get(at..).unwrap_or_default();
+            found.program |= starts_with_any(rest, &PROGRAMS);
+            found.page |= starts_with_any(rest, &PAGES);
+            found.picture |= starts_with_any(rest, &PICTURES);
+        }
+        found
     }
-    contains(&lower, b"<svg").then_some(FileType::Image)
+
+    const fn shown(&self) -> Option<FileType> {
+        match (self.page, self.picture) {
+            (true, _) => Some(FileType::Html),
+            (false, true) => Some(FileType::Image),
+            (false, false) => None,
+        }
+    }
+}
+
+/// In whichever case.
+fn starts_with_any(text: &[u8], words: &[&[u8]]) -> bool {
+    words.iter().any(|word| starts_with_word(text, word))
+}
+
+fn starts_with_word(text: &[u8], word: &[u8]) -> bool {
+    let start = text.get(..word.len());
+    start.is_some_and(|it| it.eq_ignore_ascii_case(word))
 }
 
 /// No control characters but those of text; whatever the character set.
 fn is_text(head: &[u8]) -> bool {
-    !head
-        .iter()
-        .any(|octet| matches!(octet, 0..=8 | 0x0b | 0x0e..=0x1a | 0x1c..=0x1f | 0x7f))
+    // Nothing here depends on what came before, so that many octets are looked at in one step.
+    let is_odd = |octet: u8| {
+        let is_control = (octet < b' ') | (octet == 0x7f);
+        let is_blank = (b'\t'..=b'\r').contains(&octet) & (octet != 0x0b);
+        is_control & !is_blank & (octet != 0x1b)
+    };
+    !head.iter().fold(false, |odd, octet| odd | is_odd(*octet))
 }
 
 /// As much of it as there is.
 fn slice(bytes: &[u8], from: usize, length: usize) -> &[u8] {
     let rest = bytes.get(from..).unwrap_or_default();
     rest.get(..length).unwrap_or(rest)
-}
-
-fn contains(part: &[u8], mark: &[u8]) -> bool {
-    places(part, mark).next().is_some()
 }
 
 fn places<'a>(part: &'a [u8], mark: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
@@ -698,6 +736,10 @@ mod tests {
             (b"<!DOCTYPE html><p>".to_vec(), Html),
             (b"\r\n  <!-- x --><Script>".to_vec(), Html),
             (utf16("<html>"), Html),
+            (b"\x01<hta:application><BODY>".to_vec(), Html),
+            (b"\x01<svg><hta:application>".to_vec(), Unknown),
+            (b"[InternetShortcut]\r\n<svg><Scriptlet".to_vec(), Script),
+            (b"<svg><hta:applicatio".to_vec(), Image),
             (b"<?xml version='1.0'?><svg>".to_vec(), Image),
             (b"<svg><script>".to_vec(), Html),
             (b"\xff\xd8\xff\xe0".to_vec(), Image),

@@ -4,10 +4,11 @@
 //! down in it is a verdict too, and never a clean one. It decides nothing of what follows.
 
 use std::collections::{HashMap, HashSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use futures_util::future::join_all;
+use futures_util::future::{BoxFuture, FutureExt, join_all};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -67,6 +68,12 @@ pub struct Desk {
     trouble: Mutex<HashMap<Reference, Instant>>,
     /// Rings when there is something to scan, or somebody to scan it.
     pub(super) wake: Arc<Notify>,
+}
+
+/// A scan of which as much is done as could be done at once.
+pub(super) enum Begun {
+    Over(Outcome),
+    UnderWay(JoinSet<Outcome>),
 }
 
 /// The right to scan a message; nobody else has it until this is dropped.
@@ -135,19 +142,35 @@ impl Desk {
 
     /// Scans it in a task that goes on whether anybody waits for it or not, until it is dropped.
     pub fn begin(self: &Arc<Self>, job: Job) -> JoinSet<Outcome> {
-        self.begin_telling(job, None)
+        let mut task = JoinSet::new();
+        task.spawn(self.scan(job, None));
+        task
     }
 
-    /// The same; `early` hears what the rules say before the engines are asked.
-    pub(super) fn begin_telling(
+    /// Scans it at once as far as there is nothing to wait for, since to hand a small message over to
+    /// a task costs more than to look at it.
+    /// Otherwise `early` hears what the rules say before the engines are asked.
+    pub(super) fn at_once(self: &Arc<Self>, job: Job, early: oneshot::Sender<Inspection>) -> Begun {
+        let mut scan = self.scan(job, Some(early));
+        match (&mut scan).now_or_never() {
+            Some(outcome) => Begun::Over(outcome),
+            None => {
+                let mut task = JoinSet::new();
+                task.spawn(scan);
+                Begun::UnderWay(task)
+            }
+        }
+    }
+
+    fn scan(
         self: &Arc<Self>,
         job: Job,
         early: Option<oneshot::Sender<Inspection>>,
-    ) -> JoinSet<Outcome> {
+    ) -> BoxFuture<'static, Outcome> {
         let desk = Arc::clone(self);
-        let mut task = JoinSet::new();
-        task.spawn(async move { desk.inspect(&job, early).await });
-        task
+        let scan = async move { desk.inspect(&job, early).await };
+        let scan = AssertUnwindSafe(scan).catch_unwind();
+        Box::pin(async move { scan.await.unwrap_or_else(|_| broken_down()) })
     }
 
     /// Scans it, and nothing else; for commands.
@@ -162,7 +185,8 @@ impl Desk {
         let specimen = taken_apart(&job.matter).await;
         let is_urgent = job.priority > Priority::ROUTINE;
         let looked = self.looked_at(&specimen, is_urgent).await;
-        if let Some(early) = early {
+        // Without an engine the rules have the last word at once.
+        if let Some(early) = early.filter(|_| !self.engines.is_empty()) {
             // Who waits for this may be gone.
             drop(early.send(by_rules_alone(&specimen, &looked, begun)));
         }
@@ -304,20 +328,21 @@ fn seen(specimen: &Specimen, members: Vec<SeenFile>) -> Seen {
 
 /// The outcome of a scan; that it broke down is one too.
 pub(super) fn outcome(joined: Option<Result<Outcome, tokio::task::JoinError>>) -> Outcome {
-    match joined {
-        Some(Ok(outcome)) => outcome,
-        _ => Outcome {
-            inspection: Inspection {
-                verdict: Verdict::Unscannable(Unscannable::during(
-                    Why::Broken,
-                    "the scan broke down: our fault",
-                )),
-                findings: Vec::new(),
-                reports: Vec::new(),
-                duration: std::time::Duration::ZERO,
-                seen: Seen::UNKNOWN,
-            },
-            stalled: false,
+    joined.and_then(Result::ok).unwrap_or_else(broken_down)
+}
+
+fn broken_down() -> Outcome {
+    Outcome {
+        inspection: Inspection {
+            verdict: Verdict::Unscannable(Unscannable::during(
+                Why::Broken,
+                "the scan broke down: our fault",
+            )),
+            findings: Vec::new(),
+            reports: Vec::new(),
+            duration: std::time::Duration::ZERO,
+            seen: Seen::UNKNOWN,
         },
+        stalled: false,
     }
 }

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::Specimen;
-use super::desk::{Claim, Desk, Job, Matter, Outcome, outcome};
+use super::desk::{Begun, Claim, Desk, Job, Matter, Outcome, outcome};
 use crate::mail::{Inspection, Received};
 use crate::spool::BodyPermit;
 
@@ -61,7 +61,10 @@ impl Desk {
             may_try: patience.may_try,
         };
         let (early, mut found) = oneshot::channel();
-        let mut task = self.begin_telling(job, Some(early));
+        let mut task = match self.at_once(job, early) {
+            Begun::Over(outcome) => return Some(Answer::Done(outcome)),
+            Begun::UnderWay(task) => task,
+        };
         let scan = async {
             tokio::select! {
                 biased;

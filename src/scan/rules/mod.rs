@@ -9,6 +9,7 @@ pub mod names;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::LazyLock;
 
 use bytes::Bytes;
 use memchr::memmem;
@@ -252,8 +253,9 @@ impl Findings {
 }
 
 fn holds_eicar(bytes: &[u8]) -> bool {
+    static START: LazyLock<memmem::Finder<'_>> = LazyLock::new(|| memmem::Finder::new(EICAR[0]));
     let [start, end] = EICAR;
-    let mut places = memmem::find_iter(bytes, start);
+    let mut places = START.find_iter(bytes);
     places.any(|at| {
         let rest = bytes.get(at + start.len()..);
         rest.is_some_and(|rest| rest.starts_with(end))

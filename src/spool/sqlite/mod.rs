@@ -52,6 +52,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../schema/sqlite/009_engine.sql"),
     include_str!("../schema/sqlite/010_waiver.sql"),
     include_str!("../schema/sqlite/011_member.sql"),
+    include_str!("../schema/sqlite/012_checks.sql"),
 ];
 /// How long a change waits for another process that holds the file.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -311,7 +311,8 @@ fn move_to(
                  look_at = CASE WHEN ?19 THEN look_at ELSE ?20 END,
                  waiver = CASE WHEN ?21 THEN waiver ELSE ?22 END
              WHERE reference = ?1 AND number = ?2
-                 AND state IN (?9, ?10, ?11, ?12, ?13, ?14)",
+                 AND (state = ?9 OR state = ?10 OR state = ?11 OR state = ?12 OR state = ?13
+                     OR state = ?14)",
         )?
         .execute(params![
             number(step.id.reference),
@@ -348,7 +349,8 @@ fn touch(connection: &Connection, step: &RecipientChange) -> Result<usize, Store
             "UPDATE recipient SET last_reply = coalesce(?3, last_reply), told = told | ?10,
                  doubtful = doubtful | ?11, look_at = CASE WHEN ?12 THEN look_at ELSE ?13 END
              WHERE reference = ?1 AND number = ?2
-                 AND state IN (?4, ?5, ?6, ?7, ?8, ?9)",
+                 AND (state = ?4 OR state = ?5 OR state = ?6 OR state = ?7 OR state = ?8
+                     OR state = ?9)",
         )?
         .execute(params![
             number(step.id.reference),

@@ -134,7 +134,15 @@ fn base64_with(body: &[u8], padding: Padding) -> Decoded {
     };
     let (mut group, mut count) = (0_u32, 0_u8);
     let mut is_padded = false;
-    for &byte in body {
+    let mut rest = body;
+    loop {
+        if count == 0 && !(is_padded && padding == Padding::Ends) {
+            rest = whole_groups(rest, &mut out.bytes);
+        }
+        let Some((&byte, after)) = rest.split_first() else {
+            break;
+        };
+        rest = after;
         match SEXTETS.get(usize::from(byte)).copied().unwrap_or(NOISE) {
             _ if is_padded && padding == Padding::Ends => {
                 if !matches!(byte, b'=' | b' ' | b'\t' | b'\r' | b'\n') {
@@ -163,6 +171,24 @@ fn base64_with(body: &[u8], padding: Padding) -> Decoded {
     }
     out.flush(group, count);
     out
+}
+
+/// Decodes as long as four octets at a time are of the alphabet, as most are, and gives what is left.
+fn whole_groups<'a>(body: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
+    let sextet = |octet: u8| SEXTETS.get(usize::from(octet)).copied().unwrap_or(NOISE);
+    let mut rest = body;
+    while let Some((group, after)) = rest.split_first_chunk::<4>() {
+        let sextets = group.map(sextet);
+        // No sextet has the bit that noise has.
+        if sextets.iter().fold(0, |all, it| all | it) == NOISE {
+            break;
+        }
+        let group = sextets.iter().fold(0, |all, it| all << 6 | u32::from(*it));
+        let [_, triple @ ..] = group.to_be_bytes();
+        out.extend_from_slice(&triple);
+        rest = after;
+    }
+    rest
 }
 
 impl Decoded {

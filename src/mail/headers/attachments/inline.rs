@@ -3,7 +3,9 @@
 //! Many readers show such a file as an attachment. Cannot fail: what is broken off is given as far as
 //! it goes.
 
-use memchr::memmem;
+use std::sync::LazyLock;
+
+use memchr::memmem::{self, Finder};
 
 use super::line_length;
 
@@ -19,17 +21,15 @@ pub(super) fn enclosed(text: &[u8], most: usize) -> Vec<Enclosed> {
     let mut found = Vec::new();
     let mut at = 0;
     // Where each mark stands next, so that the text is searched once for each of them.
-    let mut places = MARKS.map(|(mark, _)| find(text, mark, 0));
+    let mut places = MARKS.each_ref().map(|it| it.find(text, 0));
     while found.len() < most {
-        for (place, (mark, _)) in places.iter_mut().zip(MARKS) {
+        for (place, mark) in places.iter_mut().zip(MARKS.iter()) {
             if place.is_some_and(|it| it < at) {
-                *place = find(text, mark, at);
+                *place = mark.find(text, at);
             }
         }
-        let firsts = places
-            .iter()
-            .zip(MARKS)
-            .filter_map(|(it, (_, read))| Some(((*it)?, read)));
+        let firsts = places.iter().zip(MARKS.iter());
+        let firsts = firsts.filter_map(|(it, mark)| Some(((*it)?, mark.read)));
         let Some((start, read)) = firsts.min_by_key(|it| it.0) else {
             break;
         };
@@ -44,15 +44,31 @@ pub(super) fn enclosed(text: &[u8], most: usize) -> Vec<Enclosed> {
 type Read = fn(&[u8]) -> (Option<Enclosed>, usize);
 
 /// How a line begins that may begin a file.
-const MARKS: [(&[u8], Read); 3] = [
-    (b"begin", uuencoded),
-    (b"=ybegin ", yencoded),
-    (b"(This file must be converted with BinHex", binhexed),
-];
+struct Mark {
+    finder: Finder<'static>,
+    read: Read,
+}
 
-fn find(text: &[u8], mark: &[u8], from: usize) -> Option<usize> {
-    let mut places = memmem::find_iter(text.get(from..)?, mark).map(|at| from + at);
-    places.find(|at| begins_line(text, *at))
+/// Made once: to make them takes as long as to search a short text.
+static MARKS: LazyLock<[Mark; 3]> = LazyLock::new(|| {
+    let mark = |written: &'static str, read| Mark {
+        finder: Finder::new(written),
+        read,
+    };
+    [
+        mark("begin", uuencoded),
+        mark("=ybegin ", yencoded),
+        mark("(This file must be converted with BinHex", binhexed),
+    ]
+});
+
+impl Mark {
+    fn find(&self, text: &[u8], from: usize) -> Option<usize> {
+        let mut places = self.finder.find_iter(text.get(from..)?);
+        places
+            .find(|at| begins_line(text, from + at))
+            .map(|at| from + at)
+    }
 }
 
 /// A file that nothing ends, ends where the next one begins.

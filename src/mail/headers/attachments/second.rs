@@ -20,6 +20,8 @@ const LAYERS: usize = 500;
 const BOUNDARIES: usize = 100_000;
 /// Parameters of one field.
 const PARAMETERS: usize = 100;
+/// Octets that are searched for the beginning of a word in one go.
+const PIECE: usize = 128;
 
 /// Header fields and body of a part, as places in the message.
 #[derive(Debug, PartialEq, Eq)]
@@ -79,10 +81,35 @@ fn collect(message: &Message<'_>, places: &mut Vec<Place>) {
 /// Where a word in lower case stands, in any case.
 fn places_of<'a>(message: &'a [u8], word: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
     let first = word.first().copied().unwrap_or_default();
-    memchr2_iter(first, first.to_ascii_uppercase(), message).filter(move |at| {
+    let pieces = (0..message.len()).step_by(PIECE);
+    let places = pieces
+        .filter(move |start| may_begin(message, *start, word))
+        .flat_map(move |start| {
+            let rest = message.get(start..).unwrap_or_default();
+            let piece = rest.get(..PIECE).unwrap_or(rest);
+            memchr2_iter(first, first.to_ascii_uppercase(), piece).map(move |at| start + at)
+        });
+    places.filter(move |at| {
         message
             .get(*at..at + word.len())
             .is_some_and(|it| it.eq_ignore_ascii_case(word))
+    })
+}
+
+/// Whether the first three letters of a word may stand in a piece of the message. Base64 has each letter
+/// every few octets: no octet is looked at by itself, so that many are in one step.
+fn may_begin(message: &[u8], start: usize, word: &[u8]) -> bool {
+    let &[first, second, third, ..] = word else {
+        return true;
+    };
+    let piece = |from: usize| {
+        let rest = message.get(start + from..).unwrap_or_default();
+        rest.get(..PIECE).unwrap_or(rest)
+    };
+    let is = |octet: &u8, letter: u8| (octet | 0x20) == letter;
+    let octets = piece(0).iter().zip(piece(1)).zip(piece(2));
+    octets.fold(false, |found, ((a, b), c)| {
+        found | (is(a, first) & is(b, second) & is(c, third))
     })
 }
 
