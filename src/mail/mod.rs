@@ -30,7 +30,7 @@ pub use file_type::FileType;
 pub use language::Language;
 pub use limit::{Account, Admission, Counted, OverLimit, Urgency, Weight, Workstation};
 pub use measure::{Aim, Closing, Measure, Scope};
-pub use part::{Dissection, Gap, Part};
+pub use part::{Dissection, Gap, Part, hex};
 pub use reference::{Reference, ReferenceFault, References};
 pub use reply::{Answer, Reply};
 pub use sighting::{Lapse, Lapses, Sighting, Station, StationKind};

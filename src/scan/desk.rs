@@ -14,11 +14,13 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::engine::{Engine, Standing};
+use super::memory::Memory;
 use super::rules::{self, Looked};
 use super::slots::Slots;
 use super::{Part, Settings, Specimen};
 use crate::mail::{
-    EngineReport, Inspection, Priority, Reference, Seen, SeenFile, Unscannable, Verdict, Why,
+    EngineReport, Inspection, Priority, Received, Reference, Seen, SeenFile, Unscannable, Verdict,
+    Why,
 };
 
 /// Messages with which an engine had trouble, of which it is remembered since when.
@@ -45,6 +47,15 @@ pub enum Matter {
     Specimen(Arc<Specimen>),
 }
 
+impl Matter {
+    pub(super) fn received(received: &Received) -> Self {
+        match Specimen::received(received) {
+            Some(specimen) => Self::Specimen(Arc::new(specimen)),
+            None => Self::Message(received.content.bytes.clone()),
+        }
+    }
+}
+
 /// What a scan came to.
 #[derive(Debug)]
 pub struct Outcome {
@@ -59,6 +70,8 @@ pub struct Desk {
     slots: Slots,
     /// What is unpacked to be looked into takes memory and a processor: so many at once.
     looking: Slots,
+    /// For what is decoded of messages, until their scans are over.
+    memory: Memory,
     rules: Arc<rules::Settings>,
     wants_digests: AtomicBool,
     in_hand: Mutex<HashSet<Reference>>,
@@ -91,6 +104,7 @@ impl Desk {
                 .collect(),
             slots: Slots::new(settings.slots),
             looking: Slots::new(processors()),
+            memory: Memory::new(settings.memory),
             rules: Arc::new(settings.rules.clone()),
             wants_digests: AtomicBool::new(false),
             in_hand: Mutex::default(),
@@ -149,14 +163,14 @@ impl Desk {
 
     async fn inspect(&self, job: &Job) -> Outcome {
         let begun = Instant::now();
-        let specimen = taken_apart(&job.matter).await;
         let is_urgent = job.priority > Priority::ROUTINE;
+        let specimen = self.taken_apart(&job.matter, is_urgent).await;
         let looked = self.looked_at(&specimen, is_urgent).await;
         let slot = self.slots.take(is_urgent, specimen.message.len()).await;
         let asked_at = Instant::now();
         let reports = self.ask_all(job, &specimen).await;
         drop(slot);
-        let verdicts = reports.iter().map(|it| it.verdict.clone());
+        let verdicts = reports.iter().map(EngineReport::told);
         let inspection = Inspection {
             verdict: verdicts.fold(Verdict::Clean, Verdict::and),
             seen: seen(&specimen, looked.members),
@@ -168,6 +182,26 @@ impl Desk {
         Outcome {
             inspection,
             stalled,
+        }
+    }
+
+    /// With memory for what is decoded of it, which takes no more than the message in all likelihood. What
+    /// takes more is given up, and waits for as much as it takes, so that nobody has some and waits for more.
+    async fn taken_apart(&self, matter: &Matter, is_urgent: bool) -> Arc<Specimen> {
+        let message = match matter {
+            Matter::Specimen(specimen) => return Arc::clone(specimen),
+            Matter::Message(message) => message,
+        };
+        let mut octets = message.len();
+        loop {
+            let mut share = self.memory.take(is_urgent, octets).await;
+            let mut specimen = taken_apart(message.clone()).await;
+            if specimen.decoded <= octets {
+                share.shrink_to(specimen.decoded);
+                specimen.share = Some(Arc::new(share));
+                return Arc::new(specimen);
+            }
+            octets = specimen.decoded;
         }
     }
 
@@ -240,16 +274,10 @@ fn processors() -> usize {
 }
 
 /// Taking apart a large message takes a while: others go on meanwhile.
-async fn taken_apart(matter: &Matter) -> Arc<Specimen> {
-    match matter {
-        Matter::Specimen(specimen) => Arc::clone(specimen),
-        Matter::Message(message) if message.len() < LARGE => {
-            Arc::new(Specimen::of(message.clone()))
-        }
-        Matter::Message(message) => {
-            let message = message.clone();
-            Arc::new(elsewhere(move || Specimen::of(message)).await)
-        }
+async fn taken_apart(message: Bytes) -> Specimen {
+    match message.len() < LARGE {
+        true => Specimen::of(message),
+        false => elsewhere(move || Specimen::of(message)).await,
     }
 }
 

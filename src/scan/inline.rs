@@ -9,7 +9,6 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::Specimen;
 use super::desk::{Claim, Desk, Job, Matter, Outcome, outcome};
 use crate::mail::{Inspection, Received};
 use crate::spool::BodyPermit;
@@ -43,7 +42,7 @@ impl Desk {
         let claim = self.claim(envelope.reference)?;
         let mut task = self.begin(Job {
             reference: envelope.reference,
-            matter: Matter::Specimen(Arc::new(Specimen::received(received))),
+            matter: Matter::received(received),
             priority: envelope.terms.priority,
             may_try,
         });

@@ -14,6 +14,7 @@ pub mod icap;
 pub mod identity;
 mod inline;
 pub mod measures;
+mod memory;
 pub mod rules;
 mod said;
 mod search;
@@ -33,6 +34,7 @@ pub use desk::{Desk, Job, Matter};
 pub use engine::Standing;
 pub use gate::Gate;
 pub use inline::{Answer, Unfinished};
+pub use memory::Share;
 pub use specimen::{Part, Specimen};
 pub use watch::{Asked, ask, blindness, watch};
 
@@ -93,6 +95,8 @@ pub struct Settings {
     pub on_failure: OnFailure,
     /// Messages that are scanned at once; urgent and small ones have a few places more.
     pub slots: usize,
+    /// Octets that are decoded at once of all messages, for their scans.
+    pub memory: usize,
     /// How long what was caught is kept.
     pub quarantine: Duration,
     /// Signatures older than this are an alarm.
@@ -110,6 +114,7 @@ impl Default for Settings {
             inline_deadline: Duration::from_secs(10),
             on_failure: OnFailure::Hold,
             slots: 16,
+            memory: 256 << 20,
             quarantine: Duration::from_secs(30 * 86_400),
             signature_max_age: Duration::from_secs(48 * 3600),
             self_test: Duration::from_secs(3600),

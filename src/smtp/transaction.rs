@@ -625,7 +625,7 @@ impl Transaction {
         Received {
             envelope,
             authors,
-            dissection: read.dissection,
+            dissection: read.dissection.light(),
             facts: read.facts,
             content: Content { trace, bytes },
             remarks,
