@@ -569,7 +569,7 @@ fn what_is_inside_is_found() {
         ("two gzips", [gzip(&PROGRAM[..2]), gzip(&PROGRAM[2..])].concat(), &["archived_executable: content is an executable"]),
         ("x.bz2", bzip2(PROGRAM), &["archived_executable: x is an executable"]),
         ("x.lzma", octets_of(LZMA), &["archived_executable: x is an executable"]),
-        ("x.zz, cut", zlib(&(0..=255).cycle().take(4000).collect::<Vec<u8>>())[..200].to_vec(), &["bounds: x is broken"]),
+        ("x.zz, cut", zlib(&(0..=255).cycle().take(4000).collect::<Vec<u8>>())[..200].to_vec(), &["bounds: content is broken"]),
         ("x.zz", zlib(PROGRAM), &["archived_executable: x is an executable"]),
         ("zlib in a zip", one("a.dat", &zlib(PROGRAM)), &["archived_executable: a.dat/a is an executable"]),
         ("zlib in zlib in …", (0..10).fold(PROGRAM.to_vec(), |it, _| zlib(&it)), &["bounds: content/content/content/content/content/content/content/content is nested too deep"]),
