@@ -113,6 +113,10 @@ fn settings(mut root: Table<'_>, _: &Mistakes) -> Option<Settings> {
     let listeners = listeners(&mut root, unsaid);
     let limits = root.table("limits").map(limits).unwrap_or_default();
     let scan = root.table("scan").map(scan::read).unwrap_or_default();
+    let scan = crate::scan::Settings {
+        memory: limits.memory / 2,
+        ..scan
+    };
     let delivery = root.table("delivery").map(delivery).unwrap_or_default();
     let resolver = root.table("resolver").map(resolver).unwrap_or_default();
     let console = root

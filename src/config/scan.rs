@@ -51,6 +51,7 @@ pub(super) fn read(mut table: Table<'_>) -> Settings {
             .and_then(|it| it.integer(1..MOST_SLOTS))
             .and_then(|it| usize::try_from(it).ok())
             .unwrap_or(default.slots),
+        memory: default.memory,
         quarantine: table
             .take("quarantine")
             .and_then(Value::positive_duration)

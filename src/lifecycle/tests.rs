@@ -364,7 +364,7 @@ fn received(bytes: &'static [u8], body: BodyKind) -> Received {
             ],
         },
         authors: Vec::new(),
-        dissection: crate::mail::Dissection::default(),
+        dissection: None,
         facts: Facts::default(),
         content: Content {
             trace: Bytes::from_static(b"Received: x\r\n"),

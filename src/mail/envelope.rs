@@ -333,7 +333,8 @@ pub struct Received {
     pub facts: Facts,
     /// The mailboxes in From, Sender and their like, as written.
     pub authors: Vec<String>,
-    pub dissection: super::Dissection,
+    /// Where it takes next to no memory; otherwise it is taken apart again for its scan.
+    pub dissection: Option<super::Dissection>,
     pub content: Content,
     /// What the way in wants to have in the log beside the acceptance: refused group members,
     /// removed header fields.

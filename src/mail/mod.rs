@@ -32,7 +32,7 @@ pub use inside::{Inside, Member};
 pub use language::Language;
 pub use limit::{Account, Admission, Counted, OverLimit, Urgency, Weight, Workstation};
 pub use measure::{Aim, Closing, Measure, Scope, Waiver};
-pub use part::{Dissection, Gap, Part};
+pub use part::{Dissection, Gap, Part, hex};
 pub use reference::{Reference, ReferenceFault, References};
 pub use reply::{Answer, Reply};
 pub use sighting::{Lapse, Lapses, Sighting, Station, StationKind};

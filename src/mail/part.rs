@@ -104,12 +104,28 @@ pub struct Dissection {
     pub texts: Vec<Part>,
     /// What keeps the two from being everything; each once.
     pub gaps: Vec<Gap>,
+    /// Octets of memory that it takes beside the message: what was encoded there.
+    pub decoded: usize,
+}
+
+impl Dissection {
+    /// What takes less memory than this is worth being kept until the scan.
+    const LIGHT: usize = 64 * 1024;
+
+    /// Itself, where it takes next to no memory.
+    pub fn light(self) -> Option<Self> {
+        (self.decoded <= Self::LIGHT).then_some(self)
+    }
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    let digest = Sha256::digest(bytes);
-    let text = String::with_capacity(digest.len() * 2);
-    digest.iter().fold(text, |mut text, octet| {
+    hex(&Sha256::digest(bytes))
+}
+
+/// In lower case, as a SHA-256 is written everywhere.
+pub fn hex(octets: &[u8]) -> String {
+    let text = String::with_capacity(octets.len() * 2);
+    octets.iter().fold(text, |mut text, octet| {
         let _ = write!(text, "{octet:02x}");
         text
     })

@@ -56,6 +56,14 @@ impl Unscannable {
         }
     }
 
+    /// What went wrong, in words, without the word for it.
+    pub fn reason(&self) -> &str {
+        match self.detail.is_empty() {
+            true => self.why.word(),
+            false => &self.detail,
+        }
+    }
+
     /// The engine had at least a part of it.
     pub fn during(why: Why, detail: impl Into<String>) -> Self {
         Self {
@@ -331,6 +339,22 @@ pub struct EngineReport {
     pub verdict: Verdict,
     pub identity: Identity,
     pub duration: Duration,
+}
+
+impl EngineReport {
+    /// The verdict as one of several: why it could not scan, with its name.
+    pub fn told(&self) -> Verdict {
+        match &self.verdict {
+            Verdict::Unscannable(gap) => Verdict::Unscannable(Unscannable {
+                detail: match gap.detail.is_empty() {
+                    true => self.engine.clone(),
+                    false => format!("{}: {}", self.engine, gap.detail),
+                },
+                ..gap.clone()
+            }),
+            verdict => verdict.clone(),
+        }
+    }
 }
 
 /// All that a scan of one message came to.

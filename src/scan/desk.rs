@@ -15,11 +15,13 @@ use tokio::time::Instant;
 
 use super::engine::{Engine, Standing, failure};
 use super::late::Late;
+use super::memory::Memory;
 use super::rules::{self, Looked};
 use super::slots::Slots;
 use super::{Part, Settings, Specimen};
 use crate::mail::{
-    EngineReport, Inspection, Priority, Reference, Seen, SeenFile, Unscannable, Verdict, Why,
+    EngineReport, Inspection, Priority, Received, Reference, Seen, SeenFile, Unscannable, Verdict,
+    Why,
 };
 
 /// Messages with which an engine had trouble, of which it is remembered since when.
@@ -46,6 +48,15 @@ pub enum Matter {
     Specimen(Arc<Specimen>),
 }
 
+impl Matter {
+    pub(super) fn received(received: &Received) -> Self {
+        match Specimen::received(received) {
+            Some(specimen) => Self::Specimen(Arc::new(specimen)),
+            None => Self::Message(received.content.bytes.clone()),
+        }
+    }
+}
+
 /// What a scan came to.
 #[derive(Debug)]
 pub struct Outcome {
@@ -60,6 +71,8 @@ pub struct Desk {
     slots: Slots,
     /// What is unpacked to be looked into takes memory and a processor: so many at once.
     looking: Slots,
+    /// For what is decoded of messages, until their scans are over.
+    memory: Memory,
     rules: Arc<rules::Settings>,
     in_hand: Mutex<HashSet<Reference>>,
     /// Scans that go on although their messages were refused for now.
@@ -99,6 +112,7 @@ impl Desk {
                 .collect(),
             slots: Slots::new(settings.slots),
             looking: Slots::new(processors()),
+            memory: Memory::new(settings.memory),
             rules: Arc::new(settings.rules.clone()),
             in_hand: Mutex::default(),
             late: Late::default(),
@@ -182,8 +196,8 @@ impl Desk {
 
     async fn inspect(&self, job: &Job, early: Option<oneshot::Sender<Inspection>>) -> Outcome {
         let begun = Instant::now();
-        let specimen = taken_apart(&job.matter).await;
         let is_urgent = job.priority > Priority::ROUTINE;
+        let specimen = self.taken_apart(&job.matter, is_urgent).await;
         let looked = self.looked_at(&specimen, is_urgent).await;
         // Without an engine the rules have the last word at once.
         if let Some(early) = early.filter(|_| !self.engines.is_empty()) {
@@ -194,7 +208,7 @@ impl Desk {
         let asked_at = Instant::now();
         let reports = self.ask_all(job, &specimen).await;
         drop(slot);
-        let verdicts = reports.iter().map(|it| it.verdict.clone());
+        let verdicts = reports.iter().map(EngineReport::told);
         let inspection = Inspection {
             verdict: verdicts.fold(Verdict::Clean, Verdict::and),
             seen: seen(&specimen, looked.members),
@@ -206,6 +220,26 @@ impl Desk {
         Outcome {
             inspection,
             stalled,
+        }
+    }
+
+    /// With memory for what is decoded of it, which takes no more than the message in all likelihood. What
+    /// takes more is given up, and waits for as much as it takes, so that nobody has some and waits for more.
+    async fn taken_apart(&self, matter: &Matter, is_urgent: bool) -> Arc<Specimen> {
+        let message = match matter {
+            Matter::Specimen(specimen) => return Arc::clone(specimen),
+            Matter::Message(message) => message,
+        };
+        let mut octets = message.len();
+        loop {
+            let mut share = self.memory.take(is_urgent, octets).await;
+            let mut specimen = taken_apart(message.clone()).await;
+            if specimen.decoded <= octets {
+                share.shrink_to(specimen.decoded);
+                specimen.share = Some(Arc::new(share));
+                return Arc::new(specimen);
+            }
+            octets = specimen.decoded;
         }
     }
 
@@ -276,16 +310,10 @@ fn processors() -> usize {
 }
 
 /// Taking apart a large message takes a while: others go on meanwhile.
-async fn taken_apart(matter: &Matter) -> Arc<Specimen> {
-    match matter {
-        Matter::Specimen(specimen) => Arc::clone(specimen),
-        Matter::Message(message) if message.len() < LARGE => {
-            Arc::new(Specimen::of(message.clone()))
-        }
-        Matter::Message(message) => {
-            let message = message.clone();
-            Arc::new(elsewhere(move || Specimen::of(message)).await)
-        }
+async fn taken_apart(message: Bytes) -> Specimen {
+    match message.len() < LARGE {
+        true => Specimen::of(message),
+        false => elsewhere(move || Specimen::of(message)).await,
     }
 }
 

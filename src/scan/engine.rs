@@ -130,15 +130,12 @@ impl Engine {
     async fn ask(&self, specimen: Arc<Specimen>) -> Verdict {
         let patience = self.timeout + more_patience(&specimen);
         let has_parts = !specimen.parts.is_empty();
-        let given_up = |why: String| {
-            let detail = format!("{} did not answer {why}", self.name);
-            Verdict::Unscannable(Unscannable::during(Why::Timeout, detail))
-        };
+        let given_up = |why| Verdict::Unscannable(Unscannable::during(Why::Timeout, why));
         let verdict = tokio::select! {
             biased;
             verdict = self.scanner.scan(specimen) => verdict,
-            () = sleep(patience) => given_up(format!("within {} s", patience.as_secs_f32())),
-            () = self.returned() => given_up("before it was down, and does so again".to_owned()),
+            () = sleep(patience) => given_up("it did not answer in time"),
+            () = self.returned() => given_up("it was down before it had answered"),
         };
         match has_parts {
             true => verdict.in_some_part(),
@@ -167,8 +164,8 @@ impl Engine {
         let begun = Instant::now();
         let answer = timeout(IDENTIFY, self.scanner.scan(specimen)).await;
         let verdict = answer.unwrap_or_else(|_| {
-            let detail = format!("{} does not answer", self.name);
-            Verdict::Unscannable(Unscannable::during(Why::Timeout, detail))
+            let gap = Unscannable::during(Why::Timeout, "it did not answer in time");
+            Verdict::Unscannable(gap)
         });
         self.note(name, &verdict, begun);
         failure(&verdict).is_none()
@@ -184,8 +181,8 @@ impl Engine {
             down.trial_at = now + down.wait;
             return None;
         }
-        let detail = format!("{} is down: {}", self.name, down.why);
-        Some(Unscannable::before(Why::Down, detail))
+        // The same words as of the message with which that was seen.
+        Some(Unscannable::before(Why::Down, down.why.clone()))
     }
 
     fn note(&self, reference: Reference, verdict: &Verdict, begun: Instant) {
@@ -217,7 +214,7 @@ impl Engine {
         tracing::error!(engine = self.name, %why, "the engine is down; what cannot be scanned waits");
         health.down = Some(Down {
             since: now,
-            why: why.to_string(),
+            why: why.reason().to_owned(),
             trial_at: now + FIRST_TRIAL,
             wait: FIRST_TRIAL,
         });

@@ -11,7 +11,6 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::Specimen;
 use super::desk::{Begun, Claim, Desk, Job, Matter, Outcome, outcome};
 use crate::mail::{Inspection, Received};
 use crate::spool::BodyPermit;
@@ -56,7 +55,7 @@ impl Desk {
         let claim = self.claim(envelope.reference)?;
         let job = Job {
             reference: envelope.reference,
-            matter: Matter::Specimen(Arc::new(Specimen::received(received))),
+            matter: Matter::received(received),
             priority: envelope.terms.priority,
             may_try: patience.may_try,
         };

@@ -15,6 +15,7 @@ pub mod identity;
 mod inline;
 mod late;
 pub mod measures;
+mod memory;
 pub mod rules;
 mod said;
 mod search;
@@ -34,6 +35,7 @@ pub use desk::{Desk, Job, Matter};
 pub use engine::Standing;
 pub use gate::Gate;
 pub use inline::{Answer, Unfinished};
+pub use memory::Share;
 pub use specimen::{Part, Specimen};
 pub use watch::{Asked, ask, blindness, watch};
 
@@ -94,6 +96,8 @@ pub struct Settings {
     pub on_failure: OnFailure,
     /// Messages that are scanned at once; urgent and small ones have a few places more.
     pub slots: usize,
+    /// Octets that are decoded at once of all messages, for their scans.
+    pub memory: usize,
     /// How long what was caught is kept.
     pub quarantine: Duration,
     /// Signatures older than this are an alarm.
@@ -111,6 +115,7 @@ impl Default for Settings {
             inline_deadline: Duration::from_secs(10),
             on_failure: OnFailure::Hold,
             slots: 16,
+            memory: 256 << 20,
             quarantine: Duration::from_secs(30 * 86_400),
             signature_max_age: Duration::from_secs(48 * 3600),
             self_test: Duration::from_secs(3600),

@@ -178,6 +178,10 @@ impl<'a> Search<'a> {
         match verdict {
             Verdict::Clean => Verdict::Clean,
             Verdict::Infected(found) => Verdict::Infected(self.names.within(part, &found)),
+            // That is the engine's fault, whatever it was given.
+            Verdict::Unscannable(gap) if matches!(gap.why, Why::Down | Why::Timeout) => {
+                Verdict::Unscannable(gap)
+            }
             Verdict::Unscannable(gap) => Verdict::Unscannable(Unscannable {
                 detail: format!("{}: {}", said(part.name.as_bytes()), gap.detail),
                 ..gap
@@ -287,7 +291,7 @@ mod tests {
             (&parts[..4], found("A"), honest, "infected: A in b, A in c"),
             (&parts[3..], found("A"), honest, "infected: A"),
             (&parts[..1], found("A"), broken, "infected: A"),
-            (&parts[..1], Verdict::Clean, broken, "unscannable: down: a.txt: it hung up"),
+            (&parts[..1], Verdict::Clean, broken, "unscannable: down: it hung up"),
             (&[], found("A"), broken, "infected: A"),
         ];
         for (parts, whole, answer, expected) in cases {

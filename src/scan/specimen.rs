@@ -4,9 +4,11 @@
 //! cannot be decoded is given as it stands in the message.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::memory::Share;
 use crate::mail::{Dissection, Gap, Malware, Received, headers};
 
 pub use crate::mail::Part;
@@ -33,6 +35,10 @@ pub struct Specimen {
     pub texts: Vec<Part>,
     /// Why there may be more in the message than stands here.
     pub gaps: Vec<Gap>,
+    /// Octets that it takes beside the message.
+    pub decoded: usize,
+    /// The memory for them, kept for as long as this is.
+    pub share: Option<Arc<Share>>,
     /// The mailboxes in From, Sender and their like, as written.
     pub authors: Vec<String>,
     pub subject: Option<String>,
@@ -49,13 +55,14 @@ impl Specimen {
         }
     }
 
-    /// A message that was taken apart already.
-    pub fn received(received: &Received) -> Self {
-        Self {
+    /// A message that was taken apart already; `None`: it was not.
+    pub fn received(received: &Received) -> Option<Self> {
+        let dissection = received.dissection.clone()?;
+        Some(Self {
             authors: received.authors.clone(),
             subject: received.facts.subject.clone(),
-            ..Self::new(received.content.bytes.clone(), received.dissection.clone())
-        }
+            ..Self::new(received.content.bytes.clone(), dissection)
+        })
     }
 
     fn new(message: Bytes, dissection: Dissection) -> Self {
@@ -63,6 +70,7 @@ impl Specimen {
             parts: dissection.attachments,
             texts: dissection.texts,
             gaps: dissection.gaps,
+            decoded: dissection.decoded,
             ..Self::whole(message)
         }
     }
@@ -94,6 +102,8 @@ impl Specimen {
             parts: Vec::new(),
             texts: Vec::new(),
             gaps: Vec::new(),
+            decoded: 0,
+            share: None,
             authors: Vec::new(),
             subject: None,
         }

@@ -464,7 +464,7 @@ async fn ask_one(settings: &EngineSettings, with_test: bool) -> Asked {
     let words = test.map(|(test, _)| (words(test, is_blind), now));
     let mut row = row(&engine, now, words);
     row.down = match &verdict {
-        Verdict::Unscannable(why) => Some(why.to_string()),
+        Verdict::Unscannable(why) => Some(why.reason().to_owned()),
         Verdict::Infected(_) if !with_test => {
             Some("it finds malware in a harmless message".to_owned())
         }

@@ -627,7 +627,7 @@ impl Transaction {
         Received {
             envelope,
             authors,
-            dissection: read.dissection,
+            dissection: read.dissection.light(),
             facts: read.facts,
             content: Content { trace, bytes },
             remarks,

@@ -255,7 +255,7 @@ async fn each_attachment_must_be_clean_too() {
         (
             vec![Fault::Right, Fault::Silent],
             &one,
-            "unscannable: down: a.zip: it hung up without an answer",
+            "unscannable: down: it hung up without an answer",
         ),
         (
             vec![Fault::Right, Fault::Twice],

@@ -107,7 +107,7 @@ fn a_program_is_found_in_archives_of_many_kinds() {
 
 /// Python's zipfile, tarfile, gzip, bz2 and lzma pack a program within an archive within an archive.
 const PACK: &str = r#"
-import bz2, gzip, io, lzma, sys, tarfile, zipfile
+import bz2, gzip, io, lzma, sys, tarfile, zipfile, zlib
 program = b"MZ\x90\0" + bytes(56) + b"\x80\0\0\0" + bytes(64) + b"PE\0\0" + bytes(range(256)) * 40
 
 def zipped(method):
@@ -149,6 +149,8 @@ files = {
     "program.gz": gzip.compress(program),
     "program.bz2": bz2.compress(program),
     "program.xz": lzma.compress(program),
+    "program.lzma": lzma.compress(program, lzma.FORMAT_ALONE),
+    "program.zz": zlib.compress(program),
     "pax.tar.xz": lzma.compress(tarred(tarfile.PAX_FORMAT)),
     "zip.gz": gzip.compress(zipped(zipfile.ZIP_LZMA)),
 }

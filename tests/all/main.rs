@@ -86,6 +86,7 @@ mod scan_crash;
 mod scan_engines;
 mod scan_faults;
 mod scan_hostile;
+mod scan_memory;
 mod scan_status;
 mod scan_turns;
 mod scanning;

@@ -824,7 +824,7 @@ fn received(rooms: &[&str]) -> Received {
             recipients: rooms.iter().enumerate().map(recipient).collect(),
         },
         authors: Vec::new(),
-        dissection: crate::mail::Dissection::default(),
+        dissection: None,
         facts: Facts::default(),
         content: Content {
             trace: bytes::Bytes::new(),

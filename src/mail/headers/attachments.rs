@@ -44,6 +44,7 @@ pub(super) fn dissect(message: &Bytes) -> Dissection {
         digests: BTreeMap::new(),
     };
     walk.message(message, DEPTH);
+    walk.found.decoded = budget(MEMORY).saturating_sub(walk.memory);
     walk.found
 }
 

@@ -16,7 +16,7 @@ use memchr::memmem;
 use sha2::{Digest, Sha256};
 
 use super::{Part, Specimen};
-use crate::mail::{self, Actions, FileType, Finding, Rule, SeenFile, headers};
+use crate::mail::{self, Actions, FileType, Finding, Rule, SeenFile, headers, hex};
 use inside::{Bounds, Budget, Member};
 use names::Patterns;
 
@@ -298,10 +298,6 @@ fn without_returns(text: &[u8]) -> Vec<u8> {
         }
     }
     out
-}
-
-fn hex(octets: &[u8]) -> String {
-    octets.iter().map(|it| format!("{it:02x}")).collect()
 }
 
 #[cfg(test)]

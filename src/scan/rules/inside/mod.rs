@@ -148,6 +148,7 @@ impl Walk<'_> {
             FileType::Gzip | FileType::Bzip2 | FileType::Xz | FileType::Zstandard => {
                 single::look(self, place, bytes, kind);
             }
+            FileType::Unknown | FileType::Text => single::bare(self, place, bytes),
             FileType::Disk => disk::look(self, place, bytes),
             FileType::OneNote => onenote::look(self, place, bytes),
             FileType::Rtf => rtf::look(self, place, bytes),
@@ -253,7 +254,7 @@ impl Walk<'_> {
                 ..place.clone()
             };
             self.file(&place, bytes, file_type);
-        } else if file_type.holds_files() || zip::begins(bytes) {
+        } else if file_type.holds_files() || zip::begins(bytes) || single::is_bare(bytes) {
             self.bound(place, "is nested too deep");
         }
     }

@@ -5,6 +5,7 @@
 use std::io::Write;
 
 use super::*;
+use crate::mail::hex;
 
 /// Of DOS: a header of 32 octets, and behind it what ends the program.
 const PROGRAM: &[u8] =
@@ -389,15 +390,15 @@ const SEVEN_ZIP_CLOSED: &str = "377abcaf271c00049a67dea2700000000000000053000000
 10cfc3aefd421706100109600a011f54ef0000070b0100022406f1070122c8ff035ec479e5cccb55cd514e238a367b5c72e4483\
 15e34aa57b43159fedcb85a5923030101055d0000800001000c605f00080a015f49fd630000";
 
+/// [`PROGRAM`], packed by `xz --format=lzma`.
+const LZMA: &str =
+    "5d00008000ffffffffffffffff002696807ee0083febbaf641f2ed48f0ffd7bfd7d3a93e1ffff70c8000";
+
 fn octets_of(hex: &str) -> Vec<u8> {
     let digits = hex.as_bytes().chunks(2);
     digits
         .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap())
         .collect()
-}
-
-fn hex(octets: &[u8]) -> String {
-    octets.iter().map(|it| format!("{it:02x}")).collect()
 }
 
 fn iso(name: &str, wide: &str, content: &[u8]) -> Vec<u8> {
@@ -567,6 +568,14 @@ fn what_is_inside_is_found() {
         ("gzip, cut", gzip(b"hei hei hei")[..20].to_vec(), &["bounds: content is broken"]),
         ("two gzips", [gzip(&PROGRAM[..2]), gzip(&PROGRAM[2..])].concat(), &["archived_executable: content is an executable"]),
         ("x.bz2", bzip2(PROGRAM), &["archived_executable: x is an executable"]),
+        ("x.lzma", octets_of(LZMA), &["archived_executable: x is an executable"]),
+        ("x.zz, cut", zlib(&(0..=255).cycle().take(4000).collect::<Vec<u8>>())[..200].to_vec(), &["bounds: content is broken"]),
+        ("x.zz", zlib(PROGRAM), &["archived_executable: x is an executable"]),
+        ("zlib in a zip", one("a.dat", &zlib(PROGRAM)), &["archived_executable: a.dat/a is an executable"]),
+        ("zlib in zlib in …", (0..10).fold(PROGRAM.to_vec(), |it, _| zlib(&it)), &["bounds: content/content/content/content/content/content/content/content is nested too deep"]),
+        ("a text that begins like zlib", b"x^2 + y^2".to_vec(), &[]),
+        ("octets that begin like zlib", b"x\x9c\xff\xff\xff\xff\0\0".to_vec(), &[]),
+        ("octets that begin like LZMA", b"]\0\0\x80\0\xff\xff\xff\xff\xff\xff\xff\xff\x01\x02\x03".to_vec(), &[]),
         ("x.zst", zstandard(PROGRAM), &["archived_executable: x is an executable"]),
         ("7z", seven_zip_of(&[("a.txt", b"hei"), ("b.txt", PROGRAM)]), &["archived_executable: b.txt is an executable"]),
         ("7z, self-extracting", [PROGRAM, &seven_zip_of(&[("b.txt", PROGRAM)])].concat(), &["archived_executable: b.txt is an executable"]),

@@ -24,6 +24,8 @@ pub enum Method {
     Deflate64,
     Bzip2,
     Xz,
+    /// The file format before xz.
+    Lzma,
     /// As in a zip archive: version, length and properties before the stream (APPNOTE §5.8.8). With
     /// its size, where the stream does not tell its end.
     ZipLzma(Option<u64>),
@@ -71,7 +73,7 @@ const STREAMS: usize = 1000;
 const fn cost(method: Method) -> usize {
     match method {
         Method::Bzip2 => 6,
-        Method::Xz | Method::ZipLzma(_) => 2,
+        Method::Xz | Method::Lzma | Method::ZipLzma(_) => 2,
         _ => 1,
     }
 }
@@ -82,6 +84,7 @@ fn entrance(method: Method, packed: &[u8]) -> usize {
         Method::Stored => 0,
         Method::Deflate | Method::Zlib | Method::Gzip => 1024,
         Method::ZipLzma(_) => lzma_entrance(u8_at(packed, 4).unwrap_or(0)),
+        Method::Lzma => lzma_entrance(u8_at(packed, 0).unwrap_or(0)),
         _ => 32 * 1024,
     }
 }
@@ -143,6 +146,7 @@ fn open<'a>(method: Method, packed: &'a [u8], bounds: Bounds) -> Option<Box<dyn 
             Ok(Stream::Bzip2(bzip2::bufread::BzDecoder::new(it)))
         })),
         Method::Xz => Box::new(xz(packed, kib)?),
+        Method::Lzma => Box::new(LzmaReader::new_mem_limit(packed, kib, None).ok()?),
         Method::ZipLzma(size) => Box::new(zip_lzma(packed, size, kib)?),
         Method::Zstandard => {
             let window = bounds.memory as u64;
