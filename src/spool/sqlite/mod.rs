@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, functions::FunctionFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig, functions::FunctionFlags};
 use tokio::sync::watch;
 
 use super::store::{
@@ -507,6 +507,7 @@ fn connect_to_write(path: &Path) -> Result<Connection, StoreError> {
     connection.pragma_update(None, "journal_size_limit", LOG_OCTETS)?;
     connection.pragma_update(None, "cache_size", -65_536)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
+    keep_plans(&connection)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     migrate(&connection)?;
     Ok(connection)
@@ -518,6 +519,7 @@ fn connect_to_read(path: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(PATIENCE)?;
     connection.pragma_update(None, "query_only", true)?;
+    keep_plans(&connection)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
     connection.create_scalar_function("holds", 2, flags, |context| {
@@ -526,6 +528,12 @@ fn connect_to_read(path: &Path) -> Result<Connection, StoreError> {
         Ok(text.is_some_and(|text| text.to_lowercase().contains(needle)))
     })?;
     Ok(connection)
+}
+
+/// A statement is planned once, and not each time anew since its `LIMIT` might be another one.
+fn keep_plans(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
 }
 
 fn migrate(connection: &Connection) -> Result<(), StoreError> {
@@ -571,6 +579,33 @@ impl From<rusqlite::Error> for StoreError {
             Some(_) => Self::Down(text),
             // A value that is not what the schema promises.
             None => Self::Corrupt(text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use rusqlite::StatementStatus;
+
+    use super::*;
+
+    #[test]
+    fn a_statement_is_planned_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ilbud.db");
+        for connection in [
+            connect_to_write(&path).unwrap(),
+            connect_to_read(&path).unwrap(),
+        ] {
+            let mut some = connection
+                .prepare("SELECT reference FROM recipient ORDER BY reference LIMIT ?1")
+                .unwrap();
+            for limit in [9, 1, 9] {
+                assert!(!some.exists([limit]).unwrap());
+            }
+            assert_eq!(some.get_status(StatementStatus::RePrepare), 0);
         }
     }
 }
