@@ -986,7 +986,10 @@ pub fn no_engine(reference: Reference, owed: u64, now: Timestamp) -> Event {
         kind: EventKind::Alarm,
         recipient: None,
         details: Details {
-            reason: Some(format!("{owed} messages wait for an engine: {NO_ENGINE}")),
+            reason: Some(match owed {
+                1 => format!("a message waits for an engine: {NO_ENGINE}"),
+                _ => format!("{owed} messages wait for an engine: {NO_ENGINE}"),
+            }),
             ..Details::default()
         },
     }

@@ -146,6 +146,17 @@ impl Desk {
         self.engines.iter().filter_map(Engine::trial_at).max()
     }
 
+    /// Each engine has the signatures still with which it said so.
+    pub(super) fn would_say_so_still(&self, inspection: &Inspection) -> bool {
+        let reports = inspection.reports.iter();
+        reports.len() == self.engines.len()
+            && self.engines.iter().zip(reports).all(|(engine, report)| {
+                let now = engine.standing().identity;
+                (&now.signatures, now.signatures_at)
+                    == (&report.identity.signatures, report.identity.signatures_at)
+            })
+    }
+
     pub fn standings(&self) -> Vec<Standing> {
         self.engines.iter().map(Engine::standing).collect()
     }

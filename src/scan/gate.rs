@@ -146,13 +146,17 @@ impl Gate {
         let deadline = self.settings.inline_deadline;
         if let Some(scan) = self.desk.late.of(&received.content.bytes) {
             // It came before, and was refused since this took too long.
-            return match timeout(deadline, scan.inspection()).await {
-                Ok(Some(inspection)) => Some(Answer::Done(Outcome {
-                    inspection,
-                    stalled: false,
-                })),
-                Ok(None) | Err(_) => None,
+            let Ok(inspection) = timeout(deadline, scan.inspection()).await else {
+                return None;
             };
+            // With other signatures an engine may say something else.
+            if let Some(inspection) = inspection.filter(|it| self.desk.would_say_so_still(it)) {
+                let stalled = false;
+                return Some(Answer::Done(Outcome {
+                    inspection,
+                    stalled,
+                }));
+            }
         }
         let patience = Patience {
             deadline,

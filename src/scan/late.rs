@@ -3,7 +3,8 @@
 //!
 //! A message that comes again waits for the scan that is under way, or hears at once what that came
 //! to; without this, one that takes longer than its sender waits would be refused at every try. Only a
-//! verdict is remembered, for a while, and of so many. It never fails; what is forgotten is scanned anew.
+//! verdict is remembered, for a while, and of so many, and counts as long as the engines have the
+//! signatures that it was made with. It never fails; what is forgotten is scanned anew.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

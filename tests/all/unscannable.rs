@@ -80,7 +80,7 @@ fn what_an_engine_was_to_scan_is_not_let_through_by_taking_the_engine_away() {
     until_reason(&relay, &waits, words);
     assert_eq!(status(&relay, &waits), "unscanned");
     assert_eq!(sink.count(), 1);
-    let is_told = relay.log().contains("1 messages wait for an engine");
+    let is_told = relay.log().contains("a message waits for an engine");
     assert!(is_told, "{}", relay.log());
     relay.done(&[
         "scan",
