@@ -31,7 +31,7 @@ use crate::scan::{self, Desk, Gate};
 use crate::smtp::server::{self, Listener, ListenerTls};
 use crate::spool::store::Store;
 use crate::spool::{Feed, Spool};
-use crate::supervisor::{self, Pulses, Supervisor};
+use crate::supervisor::{self, Pulse, Pulses, Supervisor};
 use crate::tls;
 
 /// Fresh messages that may wait in memory for the queue.
@@ -207,7 +207,8 @@ impl Relay {
         background.spawn(follow_measures(Arc::clone(self.spool.store()), measures));
         background.spawn(watch_engines(Arc::clone(&gate)));
         foreground.spawn(Arc::clone(&gate).run());
-        foreground.spawn(queue::run(queue::Parts {
+        let pulse = pulses.add("the queue");
+        let queue = queue::run(queue::Parts {
             feed: self.feed,
             spool: self.spool.clone(),
             table: self.table.subscribe(),
@@ -217,8 +218,10 @@ impl Relay {
             settings: self.settings.delivery.clone(),
             letterhead: self.settings.letterhead(),
             stop: stopped.clone(),
-            pulse: pulses.add("the queue"),
-        }));
+            pulse: pulse.clone(),
+        });
+        let heeding = ops::outbreak::heed(Arc::clone(self.spool.store()));
+        foreground.spawn(after(heeding, queue, pulse, stopped.clone()));
         let parts = Arc::new(server::Parts {
             hostname: self.settings.hostname.clone(),
             limits: self.settings.limits.clone(),
@@ -260,6 +263,24 @@ impl Relay {
         }
         outcome
     }
+}
+
+/// Works once that is done, and shows meanwhile that it lives. Never, where the relay stops before.
+async fn after(
+    first: impl Future<Output = ()>,
+    work: impl Future<Output = ()>,
+    pulse: Pulse,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut first = std::pin::pin!(first);
+    loop {
+        tokio::select! {
+            () = &mut first => break,
+            () = tokio::time::sleep(LOOK_FOR_LIFE) => pulse.beat(),
+            _ = stop.wait_for(|stopping| *stopping) => return,
+        }
+    }
+    work.await;
 }
 
 fn farewell(outcome: &Result<(), Fault>) -> String {

@@ -15,8 +15,8 @@ use crate::spool::store::{Store, Trace};
 /// How long a measure lasts where nothing is said.
 const LENGTH: &str = "24h";
 /// What no hunt can know, in a line.
-const UNKNOWN: &str = "not known to any hunt: the contents of encrypted archives, what is inside of \
-    attachments beyond 200 files a message, and what was inside of them before the log listed that";
+const UNKNOWN: &str = "not known to any hunt: the contents of encrypted archives, what is in attachments \
+    beyond 200 files a message, and what was in attachments that came before such lists were kept";
 /// The columns of a hunt; in JSON and CSV they have these names.
 const COLUMNS: [&str; 12] = [
     "ref",

@@ -2,7 +2,7 @@
 
 use super::WAITING;
 use super::report::POSSIBLY;
-use super::scanning::is_held_by_us;
+use super::scanning::{WAITS, is_held_by_us};
 use crate::mail::{Details, Event, EventKind, State, Timestamp};
 use crate::spool::store::{Change, NextLook, OfLate, RecipientChange, ScanStep, Waiting};
 
@@ -123,6 +123,9 @@ impl Order<'_> {
             return None;
         }
         let mut words = format!("{} by {}", self.operation.word()?, self.by);
+        if self.operation == Operation::Release && row.awaits_scan {
+            words = format!("{WAITS}: {words}");
+        }
         if let Some(reason) = self.reason {
             words += &format!(": {reason}");
         }

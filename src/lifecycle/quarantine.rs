@@ -38,9 +38,12 @@ pub struct Release<'a> {
     pub is_forced: bool,
 }
 
-/// Whether it may be let out: what was caught, and what cannot be scanned and waits for a person.
+/// Whether it may be let out: what was caught, what cannot be scanned and waits for a person, and what
+/// waits for an engine where there is none.
 pub fn is_kept(waiting: &Waiting) -> bool {
-    waiting.state == State::Quarantined || scanning::is_left_to_a_person(waiting)
+    waiting.state == State::Quarantined
+        || scanning::is_left_to_a_person(waiting)
+        || scanning::waits_in_vain(waiting)
 }
 
 /// Lets it out; or what still speaks against that.

@@ -395,6 +395,7 @@ fn waits(
     let mut keeping = unscanned(Some(reason), due_at, Vec::from_iter(events), guard);
     if let Some(scan) = &mut keeping.scan {
         scan.attempts = attempts;
+        scan.answers = inspection.map_or(0, |_| answers(0, why));
     }
     Ruling::Kept(keeping)
 }
@@ -427,6 +428,7 @@ const fn new_scan(due_at: Timestamp, guard: &Guard<'_>) -> NewScan {
         held_by: None,
         attempts: 0,
         stalls: 0,
+        answers: 0,
         is_owed: guard.has_engines,
     }
 }
@@ -491,6 +493,12 @@ pub(super) fn is_left_to_a_person(waiting: &Waiting) -> bool {
     let words = waiting.last_reply.as_deref().unwrap_or_default();
     let words = words.strip_prefix(HELD).unwrap_or_default();
     is_held_by_us(waiting) && words.starts_with(CANNOT)
+}
+
+/// There is no engine to wait for.
+pub(super) fn waits_in_vain(waiting: &Waiting) -> bool {
+    let words = waiting.last_reply.as_deref().unwrap_or_default();
+    waiting.state == State::Unscanned && words.starts_with(WAITS) && words.ends_with(NO_ENGINE)
 }
 
 /// From the state in which it was seen, and no other: an operator may be faster.
@@ -568,7 +576,7 @@ fn passed(
             );
             left_to_a_person(scan, waiting, &reason, why, guard.now)
         }
-        Sentence::Waits(why) if why.why.is_answer() && scan.row.attempts + 1 >= MOST_STALLS => {
+        Sentence::Waits(why) if answers(scan.row.answers, why) >= MOST_STALLS => {
             let reason = format!("{CANNOT}, tried {MOST_STALLS} times: {why}");
             left_to_a_person(scan, waiting, &reason, why, guard.now)
         }
@@ -577,6 +585,14 @@ fn passed(
             excepted(scan, waiting, exception, why, matter, guard)
         }
         Sentence::Clean | Sentence::Caught(_) => cleared(scan, waiting, matter, guard),
+    }
+}
+
+/// So many in a row, with this one, in which an engine said that it cannot look into it.
+const fn answers(before: u32, why: &Unscannable) -> u32 {
+    match why.why.is_answer() {
+        true => before.saturating_add(1),
+        false => 0,
     }
 }
 
@@ -780,6 +796,7 @@ fn set_aside(scan: &Scanned<'_>, reason: &str, now: Timestamp) -> Change {
             due_at: None,
             attempts: scan.row.attempts,
             stalls: scan.row.stalls,
+            answers: scan.row.answers,
             reason: reason.to_owned(),
         }],
         events: vec![event(scan.reference(), scan.inspection, now)],
@@ -827,6 +844,7 @@ fn again(scan: &Scanned<'_>, waiting: &[&Waiting], why: &Unscannable, now: Times
             due_at: Some(now.after(pause(attempts))),
             attempts,
             stalls: scan.row.stalls + u32::from(scan.stalled),
+            answers: answers(scan.row.answers, why),
             reason,
         }],
         events: Vec::from_iter(events),
@@ -882,6 +900,7 @@ fn left_to_a_person(
             due_at: None,
             attempts: scan.row.attempts.saturating_add(1),
             stalls: scan.row.stalls + u32::from(scan.stalled),
+            answers: answers(scan.row.answers, why),
             reason: why.to_string(),
         }],
         events: vec![event(scan.reference(), scan.inspection, now), alarm],
@@ -1078,7 +1097,7 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// `X-Ilbud-Scan` of what has a verdict; `remark` goes before all else.
+/// `X-Ilbud-Scan` of what was scanned: the verdict, and `remark`, before all else.
 pub(super) fn field(inspection: &Inspection, remark: Option<String>) -> String {
     let engines = inspection.reports.iter().map(|it| {
         let version = it.identity.version.as_deref();
@@ -1091,6 +1110,13 @@ pub(super) fn field(inspection: &Inspection, remark: Option<String>) -> String {
     let marks = inspection.findings.iter().take(MOST_TOLD);
     let marks = marks.map(|it| format!("mark: {}", told(it)));
     let mut said = vec![inspection.verdict.word().to_owned()];
+    match &inspection.verdict {
+        Verdict::Clean => {}
+        Verdict::Infected(found) => {
+            said.extend(found.iter().take(MOST_TOLD).map(Malware::to_string));
+        }
+        Verdict::Unscannable(why) => said.push(why.why.to_string()),
+    }
     said.extend(remark);
     said.extend(engines);
     said.push("built-in rules".to_owned());

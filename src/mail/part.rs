@@ -89,7 +89,7 @@ words! {
         Depth = "it is nested more than 100 deep",
         Work = "there is too much of it in too many layers",
         Field = "a field that says what a part is has too much in it",
-        Odd = "it is too odd to be read in more than one way",
+        Odd = "it is so odd that only one of two readers could read it",
         Partial = "it is a piece of a message that is sent in pieces",
         External = "a part of it lies elsewhere",
     }

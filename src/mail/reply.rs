@@ -739,7 +739,7 @@ impl Reply {
     /// While an outbreak lasts. `found` names what is blocked, and what of the message it is.
     pub fn blocked(found: &str) -> Self {
         let words = format!(
-            "The message was not sent, such mail is stopped at present: {}",
+            "The message was not sent: such mail is stopped at present: {}",
             echo(found)
         );
         Self::new(550, (7, 1), words)
@@ -748,7 +748,7 @@ impl Reply {
     /// What it carries is not taken by one of its recipients' rooms, dangerous or not.
     pub fn content_not_taken(found: &str) -> Self {
         let words = format!(
-            "The message was not sent, for what it carries: {}",
+            "The message was not sent because of what is in it: {}",
             echo(found)
         );
         Self::new(550, (7, 1), words)

@@ -598,6 +598,26 @@ pub async fn follow(store: Arc<dyn Store>, mut measures: watch::Receiver<Arc<Mea
     }
 }
 
+/// What was opened while no relay ran concerns what waits: ready when what it concerns waits for its scan.
+/// What cannot be read or written is tried again.
+pub async fn heed(store: Arc<dyn Store>) {
+    while let Err(fault) = heed_all(&store).await {
+        tracing::error!(%fault, "nothing is delivered before it is known what is blocked");
+        tokio::time::sleep(READ_AGAIN).await;
+    }
+}
+
+async fn heed_all(store: &Arc<dyn Store>) -> Result<(), StoreError> {
+    let now = Timestamp::now();
+    let measures = super::measures::current(store, now).await?;
+    for measure in measures.rows().iter().filter(|it| it.is_in_force(now)) {
+        if !measure.aim.is_exception() {
+            act(store, measure, now).await?;
+        }
+    }
+    Ok(())
+}
+
 /// On what was not scanned since.
 async fn act(store: &Arc<dyn Store>, measure: &Measure, now: Timestamp) -> Result<(), StoreError> {
     let alone = Measures::new(vec![measure.clone()]);

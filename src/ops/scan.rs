@@ -31,8 +31,10 @@ pub struct EngineStatus {
     pub signatures_at: Option<Timestamp>,
     /// Left out where the time is not known, or lies in the future.
     pub signature_age_s: Option<u64>,
-    /// `found`, `found; clean where it does not look`, `clean` or `no finding`.
+    /// `found`, `clean` or `no finding`.
     pub self_test: Option<String>,
+    /// It says that clean is what it has not looked into.
+    pub blind: bool,
     pub self_tested_at: Option<Timestamp>,
     pub p50_ms: Option<u64>,
     pub p99_ms: Option<u64>,
@@ -42,6 +44,10 @@ impl EngineStatus {
     fn of(row: EngineRow, now: Timestamp) -> Self {
         let past = row.signatures_at.filter(|at| *at <= now);
         let (self_test, self_tested_at) = row.self_test.unzip();
+        let (self_test, blind) = match self_test.as_deref().and_then(|it| it.split_once("; ")) {
+            Some((found, _)) => (Some(found.to_owned()), true),
+            None => (self_test, false),
+        };
         Self {
             engine: row.engine,
             kind: row.kind,
@@ -53,6 +59,7 @@ impl EngineStatus {
             signatures_at: row.signatures_at,
             signature_age_s: past.map(|at| now.since(at).as_secs()),
             self_test,
+            blind,
             self_tested_at,
             p50_ms: row.p50_ms,
             p99_ms: row.p99_ms,

@@ -21,6 +21,9 @@ use crate::mail::{Inspection, Verdict};
 /// For how long a verdict is remembered, and how many at once.
 const REMEMBERED: Duration = Duration::from_secs(15 * 60);
 const MOST: usize = 100;
+/// So many scans go on at once, of so many octets in all: while an engine hangs, each keeps its message.
+const MOST_OPEN: usize = 16;
+const MOST_OCTETS: usize = 64 << 20;
 
 /// What a scan came to; `None`: it is not over.
 type Found = Option<Inspection>;
@@ -31,8 +34,16 @@ pub(super) struct Late(Arc<Mutex<VecDeque<Entry>>>);
 #[derive(Debug)]
 struct Entry {
     name: Name,
+    octets: usize,
     since: Instant,
     found: watch::Receiver<Found>,
+}
+
+impl Entry {
+    /// Its scan goes on.
+    fn is_open(&self) -> bool {
+        self.found.borrow().is_none()
+    }
 }
 
 /// What a message is known by: the digest of all its octets.
@@ -47,9 +58,27 @@ impl Late {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether there was a place for it.
+    fn add(&self, entry: Entry) -> bool {
+        let mut entries = self.entries();
+        let open = entries.iter().filter(|it| it.is_open());
+        let (count, octets) = open.fold((0, entry.octets), |(count, octets), it| {
+            (count + 1, octets + it.octets)
+        });
+        if count >= MOST_OPEN || (count > 0 && octets > MOST_OCTETS) {
+            return false;
+        }
+        if entries.len() >= MOST {
+            let oldest = entries.iter().position(|it| !it.is_open());
+            drop(oldest.and_then(|place| entries.remove(place)));
+        }
+        entries.push_back(entry);
+        true
+    }
+
     /// The scan of the same message, under way or over. `None`: there is none, or it came to nothing.
     pub(super) fn of(&self, message: &[u8]) -> Option<Waited> {
-        let is_old = |it: &Entry| it.since.elapsed() > REMEMBERED;
+        let is_old = |it: &Entry| !it.is_open() && it.since.elapsed() > REMEMBERED;
         {
             let mut entries = self.entries();
             entries.retain(|it| !is_old(it));
@@ -63,21 +92,19 @@ impl Late {
         Some(Waited(entry.found.clone()))
     }
 
-    /// Lets the scan of this message go on, and remembers what it comes to.
+    /// Lets the scan of this message go on, and remembers what it comes to; unless so many go on already
+    /// that it ends here.
     pub(super) fn keep(&self, message: &[u8], unfinished: Unfinished) {
         let (tell, found) = watch::channel(None);
         let entry = Entry {
             name: name(message),
+            octets: message.len(),
             since: Instant::now(),
             found,
         };
         let name = entry.name;
-        {
-            let mut entries = self.entries();
-            entries.push_back(entry);
-            if entries.len() > MOST {
-                entries.pop_front();
-            }
+        if !self.add(entry) {
+            return;
         }
         let late = self.clone();
         tokio::spawn(async move {

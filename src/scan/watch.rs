@@ -2,8 +2,9 @@
 //!
 //! An engine that is down is looked after more often, so that it is used again as soon as it answers. What
 //! somebody should know is an `alarm` in the log, and once it is well again an `all clear`: an engine that
-//! is down, one that does not find the test file of EICAR, or says clean where that lies deeper than it
-//! looks, signatures that are too old or of which nobody knows how old they are. How the engines stand is written to the store, for other processes.
+//! is down, one that does not find the test file of EICAR, signatures that are too old or of which nobody
+//! knows how old they are. One that says clean where that file lies deeper than it looks is warned of.
+//! How the engines stand is written to the store, for other processes.
 //! It decides nothing about mail: an engine that fails its self-test scans on. It never fails; what the
 //! store does not take is given to it again.
 
@@ -46,7 +47,15 @@ pub async fn watch(desk: &Desk, spool: &Spool, settings: &Settings) {
         .map(|engine| Watched::new(engine, spool, settings))
         .collect();
     if watched.is_empty() {
-        // Without an engine there is nothing to look after.
+        // There is nothing to look after, but what was said of engines before holds no longer.
+        while let Err(fault) = spool
+            .store()
+            .engines_stand(Timestamp::now(), Vec::new())
+            .await
+        {
+            tracing::debug!(%fault, "that there is no engine cannot be written");
+            sleep(TELL).await;
+        }
         return std::future::pending().await;
     }
     tokio::join!(
@@ -237,21 +246,14 @@ impl<'a> Watched<'a> {
         };
         let was_blind = self.with(|seen| std::mem::replace(&mut seen.is_blind, is_blind));
         let name = self.engine.name();
+        // That is how somebody set it up, and no event of today's: a warning, not an alarm.
         match (was_blind, is_blind) {
             (false, true) => {
-                tracing::error!(
-                    engine = name,
-                    "the engine says clean of what it has not looked into"
-                );
-                self.say(
-                    EventKind::Alarm,
-                    format!("self-test: {}", blindness(self.engine.kind())),
-                );
+                let why = blindness(self.engine.kind());
+                tracing::warn!(engine = name, "self-test: {why}");
             }
             (true, false) => {
                 tracing::warn!(engine = name, "the engine says what it has not looked into");
-                let reason = "self-test: it says what it has not looked into";
-                self.say(EventKind::AllClear, reason.to_owned());
             }
             _ => {}
         }

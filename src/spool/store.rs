@@ -95,6 +95,8 @@ pub struct NewScan {
     /// Scans that came to nothing so far; of these, those in which it stalled or killed an engine.
     pub attempts: u32,
     pub stalls: u32,
+    /// Of these, the last ones in a row in which an engine said that it cannot look into it.
+    pub answers: u32,
     /// There are engines: without one it is not let through.
     pub is_owed: bool,
 }
@@ -111,6 +113,8 @@ pub struct ScanRow {
     pub attempts: u32,
     /// Of these, those in which it stalled or killed an engine that answered for others.
     pub stalls: u32,
+    /// The last ones in a row in which an engine said that it cannot look into it.
+    pub answers: u32,
     /// Why the last one came to nothing.
     pub reason: Option<String>,
     pub held_by: Option<u64>,
@@ -132,6 +136,7 @@ impl ScanRow {
             priority: first.map_or(Priority::ROUTINE, |it| it.terms.priority),
             attempts: 0,
             stalls: 0,
+            answers: 0,
             reason: None,
             held_by: None,
             is_excused: false,
@@ -152,6 +157,7 @@ pub enum ScanStep {
         due_at: Option<Timestamp>,
         attempts: u32,
         stalls: u32,
+        answers: u32,
         reason: String,
     },
     /// Kept from delivery until then by an outbreak measure, or let through till then by an exception; and

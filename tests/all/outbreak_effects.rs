@@ -151,3 +151,23 @@ fn what_waits_is_scanned_again_when_somebody_asks() {
     relay.fails(2, &["outbreak", "rescan"]);
     assert_eq!(sink.count(), 1);
 }
+
+#[test]
+fn what_is_blocked_or_held_while_no_relay_runs_is_not_delivered_by_the_next() {
+    let scanner = FakeScanner::start();
+    let (mut relay, port) = apart(&scanner);
+    let bad = deferred(&relay, &with_file("hei", "faktura.scr", "x"));
+    let held = deferred(&relay, &with_file("hei", "rapport.txt", "x"));
+    let good = deferred(&relay, &letter(&vakt("a"), &vakt("b")));
+    relay.kill();
+    relay.done(&["outbreak", "block", "--file", "*.scr", "--reason", "wave"]);
+    relay.done(&["outbreak", "hold-attachments", "--reason", "wave"]);
+    let sink = Sink::on(port, |_, _, _| Step::Agree);
+    relay.start();
+    until_state(&relay, &good, "delivered");
+    until_state(&relay, &bad, "quarantined");
+    until_state(&relay, &held, "held");
+    assert_eq!(sink.count(), 1);
+    let events = relay.events(&bad);
+    assert!(!events.contains(&"alarm".to_owned()), "{events:?}");
+}

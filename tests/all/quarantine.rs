@@ -95,7 +95,7 @@ fn what_still_fails_its_scan_is_released_by_force_alone_and_says_so() {
     assert!(complaint.contains("clamd found Trojan.Test"), "{complaint}");
     relay.fails(2, &["quarantine", "release", &reference, "--force"]);
     relay.fails(
-        1,
+        2,
         &[
             "quarantine",
             "release",
@@ -118,7 +118,10 @@ fn what_still_fails_its_scan_is_released_by_force_alone_and_says_so() {
     let text = sink.wait_for(1)[0].text();
     let (head, _) = text.split_once("\r\n\r\n").unwrap();
     let head = head.replace("\r\n ", " ");
-    assert!(head.contains("X-Ilbud-Scan: infected;"), "{head}");
+    assert!(
+        head.contains("X-Ilbud-Scan: infected; Trojan.Test; released by "),
+        "{head}"
+    );
     assert!(head.contains(reason), "{head}");
     assert_eq!(head.matches("X-Ilbud-Scan").count(), 1, "{head}");
     wait::until("the end", || {

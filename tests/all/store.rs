@@ -1553,6 +1553,7 @@ async fn a_scan_is_put_off_begun_anew_and_ended() {
             due_at,
             attempts: 3,
             stalls: 2,
+            answers: 0,
             reason: "down".to_owned(),
         })
     };
@@ -1772,6 +1773,7 @@ async fn what_waits_for_its_scan_is_counted() {
             due_at: None,
             attempts: 5,
             stalls: 5,
+            answers: 0,
             reason: "it stalls".to_owned(),
         }],
         ..Change::default()

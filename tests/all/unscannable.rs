@@ -51,7 +51,7 @@ fn what_no_engine_takes_is_held_with_the_true_reason_and_let_out_by_a_named_pers
     wait_for_status(&relay, &reference, "delivered");
     let field = sink.wait_for(1)[0].text().replace("\r\n ", " ");
     assert!(
-        field.contains("X-Ilbud-Scan: unscannable; released by "),
+        field.contains("X-Ilbud-Scan: unscannable; too large; released by "),
         "{field}"
     );
     assert!(field.contains("the lab waits for it"), "{field}");
@@ -67,6 +67,7 @@ fn what_an_engine_was_to_scan_is_not_let_through_by_taking_the_engine_away() {
     let mut relay = relay(&sink, &settings);
     scanner.refuse();
     let waits = send(&relay, &saying("hei")).reference();
+    let another = send(&relay, &saying("hei")).reference();
     assert_eq!(status(&relay, &waits), "unscanned");
     relay.stop();
     let path = relay.path("ilbud.toml");
@@ -80,8 +81,17 @@ fn what_an_engine_was_to_scan_is_not_let_through_by_taking_the_engine_away() {
     until_reason(&relay, &waits, words);
     assert_eq!(status(&relay, &waits), "unscanned");
     assert_eq!(sink.count(), 1);
-    let is_told = relay.log().contains("a message waits for an engine");
+    let is_told = relay.log().contains("2 messages wait for an engine");
     assert!(is_told, "{}", relay.log());
+    assert_eq!(relay.rows(&["scan", "status"])[0]["queue"], 2);
+    let complaint = relay.fails(1, &["quarantine", "release", &waits]);
+    assert!(
+        complaint.contains("the settings name no engine"),
+        "{complaint}"
+    );
+    let release = ["quarantine", "release", &waits, "--force", "--reason"];
+    relay.done(&[&release[..], &["read out over the phone"]].concat());
+    wait_for_status(&relay, &waits, "delivered");
     relay.done(&[
         "scan",
         "exception",
@@ -91,7 +101,7 @@ fn what_an_engine_was_to_scan_is_not_let_through_by_taking_the_engine_away() {
         "--reason",
         "no engine",
     ]);
-    wait_for_status(&relay, &waits, "delivered");
+    wait_for_status(&relay, &another, "delivered");
 }
 
 #[test]

@@ -142,6 +142,7 @@ fn row() -> ScanRow {
         priority: Priority::ROUTINE,
         attempts: 0,
         stalls: 0,
+        answers: 0,
         reason: None,
         held_by: None,
         round: 0,
@@ -613,7 +614,7 @@ fn what_stalls_an_engine_five_times_waits_for_a_person() {
 
 #[test]
 fn what_no_engine_can_look_into_waits_for_a_person_and_is_no_poison() {
-    for (why, attempts, states, scan) in [
+    for (why, answers, states, scan) in [
         (Why::Encrypted, 3, ["unscanned"], "again"),
         (Why::Encrypted, 4, ["held"], "asked for"),
         (Why::TooLarge, 4, ["held"], "asked for"),
@@ -625,8 +626,9 @@ fn what_no_engine_can_look_into_waits_for_a_person_and_is_no_poison() {
     ] {
         let verdict = Verdict::Unscannable(Unscannable::during(why, "it says"));
         let mut case = Case::new(&["a unscanned"], verdict);
-        case.row.attempts = attempts;
-        assert_eq!(case.outcome(), (states.to_vec(), scan), "{why} {attempts}");
+        case.row.attempts = 9;
+        case.row.answers = answers;
+        assert_eq!(case.outcome(), (states.to_vec(), scan), "{why} {answers}");
         let change = case.change();
         let words = change.recipients[0].last_reply.clone().unwrap();
         let is_held = states == ["held"];

@@ -26,8 +26,8 @@ pub(super) fn insert(
 ) -> Result<(), StoreError> {
     connection
         .prepare_cached(
-            "INSERT INTO scan (reference, priority, size, due_at, held_by, attempts, stalls, owed)
-             SELECT m.reference, r.priority, m.size, ?2, ?3, ?4, ?5, ?6
+            "INSERT INTO scan (reference, priority, size, due_at, held_by, attempts, stalls, answers, owed)
+             SELECT m.reference, r.priority, m.size, ?2, ?3, ?4, ?5, ?6, ?7
                  FROM message m JOIN recipient r ON r.reference = m.reference
                  WHERE m.reference = ?1 LIMIT 1",
         )?
@@ -37,6 +37,7 @@ pub(super) fn insert(
             scan.held_by.map(u64::cast_signed),
             scan.attempts,
             scan.stalls,
+            scan.answers,
             scan.is_owed,
         ])?;
     Ok(())
@@ -55,11 +56,13 @@ pub(super) fn apply(connection: &Connection, step: &ScanStep) -> Result<(), Stor
             due_at,
             attempts,
             stalls,
+            answers,
             reason,
         } => {
             connection
                 .prepare_cached(
-                    "UPDATE scan SET due_at = ?2, attempts = ?3, stalls = ?4, reason = ?5
+                    "UPDATE scan SET due_at = ?2, attempts = ?3, stalls = ?4, reason = ?5, answers = ?6,
+                         held_by = NULL
                      WHERE reference = ?1",
                 )?
                 .execute(params![
@@ -68,6 +71,7 @@ pub(super) fn apply(connection: &Connection, step: &ScanStep) -> Result<(), Stor
                     attempts,
                     stalls,
                     reason,
+                    answers,
                 ])?;
             Ok(())
         }
@@ -106,7 +110,7 @@ fn anew(
              SELECT m.reference, r.priority, m.size, ?2, ?3, 1
                  FROM message m JOIN recipient r ON r.reference = m.reference
                  WHERE m.reference = ?1 LIMIT 1
-             ON CONFLICT (reference) DO UPDATE SET due_at = ?2, stalls = 0, held_by = NULL,
+             ON CONFLICT (reference) DO UPDATE SET due_at = ?2, stalls = 0, answers = 0, held_by = NULL,
                  attempts = 0, excused = max(excused, ?3), round = round + 1",
         )?
         .execute(params![number(reference), at.as_millis(), is_excused])?;
@@ -231,7 +235,7 @@ pub(super) fn due(
     limit: usize,
 ) -> Result<Vec<ScanRow>, StoreError> {
     let mut statement = connection.prepare_cached(
-        "SELECT reference, priority, size, attempts, stalls, reason, held_by, excused, round, owed
+        "SELECT reference, priority, size, attempts, stalls, reason, held_by, excused, round, owed, answers
          FROM scan INDEXED BY scan_due WHERE due_at IS NOT NULL
              AND (due_at <= ?1 OR (held_by IS NULL AND due_at > ?3))
          ORDER BY priority DESC, reference LIMIT ?2",
@@ -250,6 +254,7 @@ pub(super) fn due(
             is_excused: row.get(7)?,
             round: row.get::<_, i64>(8)?.unsigned_abs(),
             is_owed: row.get(9)?,
+            answers: row.get(10)?,
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
