@@ -59,12 +59,20 @@ pub struct BodyPermit {
     permit: Option<OwnedSemaphorePermit>,
     /// Of the part for small ones.
     small: Option<OwnedSemaphorePermit>,
+    /// The right to come to an end past all memory: one message has it at a time.
+    ending: Option<OwnedSemaphorePermit>,
 }
 
 impl BodyPermit {
+    /// Nothing is held.
+    const fn is_empty(&self) -> bool {
+        self.permit.is_none() && self.small.is_none()
+    }
+
     pub fn merge(&mut self, other: Self) {
         merge(&mut self.permit, other.permit);
         merge(&mut self.small, other.small);
+        merge(&mut self.ending, other.ending);
     }
 }
 
@@ -117,6 +125,8 @@ struct Shared {
     noise: RandomState,
     memory: Arc<Semaphore>,
     small: Arc<Semaphore>,
+    /// Of one: see [`Spool::reserve_more`].
+    ending: Arc<Semaphore>,
     pieces: usize,
     fresh: mpsc::Sender<Fresh>,
     wake: Arc<Notify>,
@@ -162,6 +172,7 @@ impl Spool {
             noise: RandomState::new(),
             memory: Arc::new(Semaphore::new(pieces)),
             small: Arc::new(Semaphore::new(pieces / SMALL_PART)),
+            ending: Arc::new(Semaphore::new(1)),
             pieces,
             fresh: sender,
             wake: Arc::clone(&wake),
@@ -198,26 +209,55 @@ impl Spool {
         let pieces = u32::try_from(pieces).ok()?;
         let (memory, small) = (&self.shared.memory, &self.shared.small);
         let is_small = octets <= SMALL_BODY.min(self.shared.pieces / SMALL_PART * PIECE);
-        if let Ok(permit) = Arc::clone(memory).try_acquire_many_owned(pieces) {
-            return Some(BodyPermit {
-                permit: Some(permit),
-                small: None,
-            });
+        if let Some(permit) = self.free(octets) {
+            return Some(permit);
         }
         let either = async {
             tokio::select! {
                 biased;
                 permit = Arc::clone(small).acquire_many_owned(pieces), if is_small => BodyPermit {
-                    permit: None,
                     small: permit.ok(),
+                    ..BodyPermit::default()
                 },
                 permit = Arc::clone(memory).acquire_many_owned(pieces) => BodyPermit {
                     permit: permit.ok(),
-                    small: None,
+                    ..BodyPermit::default()
                 },
             }
         };
         tokio::time::timeout(wait, either).await.ok()
+    }
+
+    /// Memory that nobody has.
+    fn free(&self, octets: usize) -> Option<BodyPermit> {
+        let pieces = octets.div_ceil(PIECE).min(self.shared.pieces);
+        let memory = Arc::clone(&self.shared.memory);
+        let permit = memory.try_acquire_many_owned(u32::try_from(pieces).ok()?);
+        permit.ok().map(|permit| BodyPermit {
+            permit: Some(permit),
+            ..BodyPermit::default()
+        })
+    }
+
+    /// Memory for `octets` more of a body on its way in, likewise. Where many hold a part of all there
+    /// is and wait for more, nobody would come to an end: one of them goes on past it, to its own.
+    pub async fn reserve_more(&self, held: &mut BodyPermit, octets: usize, wait: Duration) -> bool {
+        if held.ending.is_some() {
+            return true;
+        }
+        let more = match self.free(octets) {
+            None => tokio::select! {
+                biased;
+                ending = Arc::clone(&self.shared.ending).acquire_owned(), if !held.is_empty() => {
+                    Some(BodyPermit { ending: ending.ok(), ..BodyPermit::default() })
+                }
+                more = self.reserve(octets, wait) => more,
+            },
+            more => more,
+        };
+        let is_granted = more.is_some();
+        held.merge(more.unwrap_or_default());
+        is_granted
     }
 
     /// How soon any sender may be told anything of its message, from here on.
@@ -242,7 +282,8 @@ impl Spool {
         keeping: &Keeping,
         permit: BodyPermit,
     ) -> Result<Receipt, StoreError> {
-        let is_ready = keeping.state.is_none();
+        // What came past all memory is not kept in it.
+        let is_ready = keeping.state.is_none() && permit.ending.is_none();
         let place = is_ready.then(|| self.place_in_memory()).flatten();
         let lease = if place.is_some() {
             LEASE

@@ -1,6 +1,11 @@
 //! Memory and disk follow what is waiting, not what has passed.
 
 use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ilbud::spool::sqlite::{self, Sqlite};
+use ilbud::spool::{BodyPermit, Spool};
 
 use crate::client::{Client, letter, letter_saying, vakt};
 use crate::relay::{Relay, Setup, source};
@@ -80,4 +85,31 @@ fn many_large_messages_at_once_wait_for_memory_and_the_relay_lives() {
             .code,
         250
     );
+}
+
+/// Each holds a part of all memory, and waits for more: one of them goes on past it, and what it gives
+/// back is enough for the next.
+#[tokio::test]
+async fn of_many_that_wait_for_the_memory_of_the_others_one_comes_to_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Sqlite::open(&sqlite::Settings {
+        path: folder.path().join("ilbud.db"),
+        keep_bodies: Duration::ZERO,
+    });
+    let (spool, _feed) = Spool::new(Arc::new(store.unwrap()), None, 4 << 20, 1);
+    let more = async |held: &mut BodyPermit, octets| {
+        let granted = spool.reserve_more(held, octets, Duration::ZERO);
+        granted.await
+    };
+    let (mut first, mut second) = (BodyPermit::default(), BodyPermit::default());
+    assert!(more(&mut first, 2 << 20).await && more(&mut second, 2 << 20).await);
+    let mut third = BodyPermit::default();
+    assert!(!more(&mut third, 1 << 20).await, "it holds nothing yet");
+    assert!(more(&mut first, 1 << 20).await && more(&mut first, 1 << 20).await);
+    assert!(!more(&mut second, 1 << 20).await, "one at a time");
+    drop(first);
+    assert!(more(&mut second, 2 << 20).await && more(&mut second, 1 << 20).await);
+    assert!(!more(&mut third, 1 << 20).await);
+    drop(second);
+    assert!(more(&mut third, 1 << 20).await);
 }

@@ -17,6 +17,10 @@ use crate::spool::store::StoreError;
 /// Memory asked for at first, when the client announces no size; and at most, when it does.
 const FIRST_SHARE: usize = 8 * 1024;
 const FIRST_SHARE_ANNOUNCED: usize = 64 * 1024;
+/// And at most from then on, so that hardly more is held than has come.
+const MORE: usize = 2 * 1024 * 1024;
+/// What is read at once may have the end in it, and commands behind it: beyond the announced size.
+const BESIDE: usize = 32 * 1024;
 /// A message may come in so many chunks, however small. Beyond that, chunks that are smaller than this
 /// on average are counted as commands.
 const ANY_CHUNKS: u64 = 8192;
@@ -32,6 +36,8 @@ pub(super) struct Intake {
     pub(super) reader: Reader,
     /// Octets of memory that were granted.
     pub(super) granted: usize,
+    /// The size that MAIL announced, where it did.
+    announced: Option<usize>,
     /// Octets that have come, whether they were kept or not.
     came: u64,
     pub(super) chunks: u64,
@@ -164,6 +170,7 @@ impl Session {
         Box::new(Intake {
             reader: transaction.reader(self.settings.message_size),
             granted: 0,
+            announced: transaction.announced_size(),
             came: 0,
             chunks: 0,
             form,
@@ -313,14 +320,17 @@ impl Intake {
         }
     }
 
-    /// The memory to ask for before `more` octets are taken: doubling, so that asking stays rare.
+    /// The memory to ask for before `more` octets are taken: doubling at first, so that asking stays
+    /// rare, and no more than was announced as long as that is true.
     fn share_for(&self, more: usize, limit: usize) -> Option<usize> {
         let more = self.reader.growth(more);
         let needed = self.reader.len().saturating_add(more).min(limit);
+        let announced = self.announced.map(|it| it.saturating_add(BESIDE));
+        let most = announced.filter(|it| needed <= *it).unwrap_or(limit);
         let wanted = needed
-            .max(self.granted.saturating_mul(2))
+            .max(self.granted.saturating_add(self.granted.min(MORE)))
             .max(FIRST_SHARE)
-            .min(limit);
+            .min(most.min(limit));
         (needed > self.granted).then(|| wanted - self.granted)
     }
 
@@ -465,5 +475,49 @@ fn apology(fault: &StoreError) -> Reply {
         | StoreError::Down(_)
         | StoreError::Corrupt(_)
         | StoreError::Conflict(_) => Reply::our_trouble(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: usize = 1024 * 1024;
+    const LIMIT: usize = 25 * MIB;
+
+    /// What was asked for in all, once so much has come.
+    fn asked_for(octets: usize, announced: Option<usize>) -> usize {
+        let mut intake = Intake {
+            reader: Reader::new(LIMIT),
+            granted: 0,
+            announced,
+            came: 0,
+            chunks: 0,
+            form: Form::Data { invited: true },
+        };
+        let content = vec![b'x'; octets];
+        for read in content.chunks(16 * 1024) {
+            intake.granted += intake.share_for(read.len(), LIMIT).unwrap_or(0);
+            intake.reader.read_chunk(read);
+        }
+        intake.granted
+    }
+
+    #[test]
+    fn hardly_more_memory_is_asked_for_than_is_taken() {
+        #[rustfmt::skip]
+        let cases = [
+            (1, None, FIRST_SHARE),
+            (16 * MIB, None, 16 * MIB),
+            (16 * MIB + 1, None, 18 * MIB),
+            (16 * MIB + 1, Some(16 * MIB + 1), 16 * MIB + 1 + BESIDE),
+            // It was a lie.
+            (16 * MIB + 1, Some(MIB), 17 * MIB + BESIDE),
+            (LIMIT, None, LIMIT),
+        ];
+        for (octets, announced, expected) in cases {
+            let asked = asked_for(octets, announced);
+            assert_eq!(asked, expected, "{octets} {announced:?}");
+        }
     }
 }
