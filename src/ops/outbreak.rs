@@ -174,18 +174,6 @@ fn bounded(typed: &str, longest: Duration) -> Result<Duration, String> {
     }
 }
 
-/// Text that explains itself; nothing between the quotes is none.
-pub fn reason(typed: &str) -> Result<String, String> {
-    let reason = typed.trim();
-    let fits = (1..=LONGEST_TEXT).contains(&reason.chars().count());
-    match fits && harmless(reason) == reason {
-        true => Ok(reason.to_owned()),
-        false => Err(format!(
-            "a reason is one line of 1 to {LONGEST_TEXT} characters"
-        )),
-    }
-}
-
 /// What is hunted.
 pub fn quarry(typed: &str) -> Result<String, String> {
     match typed.trim() {
