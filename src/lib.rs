@@ -25,7 +25,7 @@
 //!
 //! Beside the road: [`limits`] (how much one client may send), [`credential`] (what is kept in the place
 //! of a password), [`tls`] (certificates), [`stamp`] (whether a file has changed), [`secrecy`] (whether
-//! it is nobody else's to read) and [`supervisor`] (what systemd is told).
+//! it is nobody else's to read), [`stop`] (the word that it is over) and [`supervisor`] (what systemd is told).
 
 pub mod cli;
 pub mod relay;
@@ -46,6 +46,7 @@ pub mod spool;
 pub mod limits;
 pub mod secrecy;
 pub mod stamp;
+pub mod stop;
 pub mod supervisor;
 pub mod tls;
 

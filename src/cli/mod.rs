@@ -238,9 +238,3 @@ fn exposed_table(file: &Path, text: &str) -> Option<String> {
     let fault = secrecy::fault(file, &metadata, "a next hop's password")?;
     Some(format!("{}: {fault}", file.display()))
 }
-
-/// Nothing between the quotes is no reason.
-fn said(reason: &Option<String>) -> Option<&str> {
-    let reason = reason.as_deref().map(str::trim);
-    reason.filter(|reason| !reason.is_empty())
-}

@@ -8,8 +8,8 @@ use clap::{Args, Subcommand};
 use super::{Failure, operator, print};
 use crate::mail::measure::{Aim, Measure};
 use crate::mail::{Reference, RoomId, Timestamp};
-use crate::ops::log;
 use crate::ops::outbreak::{self, Kind, Listed, Order, Refused, Which, Wish};
+use crate::ops::{log, reason};
 use crate::spool::store::{Store, Trace};
 
 /// How long a measure lasts where nothing is said.
@@ -68,7 +68,7 @@ pub(super) enum Command {
         #[command(flatten)]
         again: Again,
         /// Why, for the log
-        #[arg(long, value_name = "TEXT", value_parser = outbreak::reason)]
+        #[arg(long, value_name = "TEXT", value_parser = reason::parse)]
         reason: Option<String>,
     },
     /// Who sent it and who received it: a file, or what malware was found in
@@ -144,7 +144,7 @@ pub(super) struct Terms {
     #[arg(long = "for", value_name = "TIME", default_value = LENGTH, value_parser = outbreak::time)]
     length: Duration,
     /// Why, for the list and the log
-    #[arg(long, value_name = "TEXT", value_parser = outbreak::reason)]
+    #[arg(long, value_name = "TEXT", value_parser = reason::parse)]
     reason: Option<String>,
 }
 

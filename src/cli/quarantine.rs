@@ -41,7 +41,7 @@ pub(super) enum Command {
         #[arg(long, requires = "reason")]
         force: bool,
         /// Why, for the log and the message's X-Ilbud-Scan
-        #[arg(long, value_name = "TEXT", value_parser = ops::outbreak::reason)]
+        #[arg(long, value_name = "TEXT", value_parser = ops::reason::parse)]
         reason: Option<String>,
     },
     /// Do away with it
@@ -49,7 +49,7 @@ pub(super) enum Command {
         #[arg(value_name = "REF", required = true, value_parser = ops::log::reference)]
         references: Vec<Reference>,
         /// Why, for the log
-        #[arg(long, value_name = "TEXT", value_parser = ops::outbreak::reason)]
+        #[arg(long, value_name = "TEXT", value_parser = ops::reason::parse)]
         reason: Option<String>,
     },
 }

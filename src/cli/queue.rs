@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 
-use super::{Failure, operator, print, said};
+use super::{Failure, operator, print};
 use crate::lifecycle::{Operation, Order};
 use crate::mail::{Reference, RoomId, State, Timestamp};
 use crate::ops;
@@ -32,7 +32,7 @@ pub(super) enum Command {
         #[command(flatten)]
         which: Which,
         /// Why, for the list and the log
-        #[arg(long, value_name = "TEXT")]
+        #[arg(long, value_name = "TEXT", value_parser = ops::reason::parse)]
         reason: Option<String>,
     },
     /// Deliver what was held
@@ -42,7 +42,7 @@ pub(super) enum Command {
         #[command(flatten)]
         which: Which,
         /// Why, for the log and the report
-        #[arg(long, value_name = "TEXT")]
+        #[arg(long, value_name = "TEXT", value_parser = ops::reason::parse)]
         reason: Option<String>,
         /// Tell the sender. Whoever was told that it is late is told in any case
         #[arg(long)]
@@ -86,7 +86,7 @@ pub(super) async fn run(command: &Command, store: Arc<dyn Store>) -> Result<(), 
         Command::Show { reference, json } => show(&store, *reference, *json).await,
         Command::Retry(which) => operate(&store, order(Operation::Retry), which).await,
         Command::Hold { which, reason } => {
-            let reason = said(reason);
+            let reason = reason.as_deref();
             let order = order(Operation::Hold);
             operate(&store, Order { reason, ..order }, which).await
         }
@@ -97,7 +97,7 @@ pub(super) async fn run(command: &Command, store: Arc<dyn Store>) -> Result<(), 
             report,
         } => {
             let order = Order {
-                reason: said(reason),
+                reason: reason.as_deref(),
                 report: *report,
                 ..order(Operation::Cancel)
             };

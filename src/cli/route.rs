@@ -9,7 +9,7 @@ use super::{Failure, exposed_table, operator, print};
 use crate::config::Settings;
 use crate::mail::Timestamp;
 use crate::ops::routes::{self, Proposal};
-use crate::ops::workstations;
+use crate::ops::{reason, workstations};
 use crate::policy::decide;
 use crate::spool::store::{Revision, Store};
 
@@ -22,7 +22,7 @@ pub(super) enum Command {
         #[arg(long, value_name = "REV")]
         expect: Option<u64>,
         /// Why, for the history
-        #[arg(long, value_name = "TEXT")]
+        #[arg(long, value_name = "TEXT", value_parser = reason::parse)]
         reason: Option<String>,
         #[arg(long)]
         json: bool,

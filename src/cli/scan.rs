@@ -10,6 +10,7 @@ use crate::config::Settings;
 use crate::mail::Timestamp;
 use crate::mail::measure::{Aim, Scope};
 use crate::ops::outbreak::{self, Kind, Order};
+use crate::ops::reason;
 use crate::ops::scan::{self, EngineStatus};
 use crate::spool::store::Store;
 
@@ -38,7 +39,7 @@ pub(super) enum Exception {
         #[arg(long = "for", value_name = "TIME", value_parser = outbreak::exception_time)]
         length: Duration,
         /// Why, for the list and the log
-        #[arg(long, value_name = "TEXT", value_parser = outbreak::reason)]
+        #[arg(long, value_name = "TEXT", value_parser = reason::parse)]
         reason: String,
         /// Only messages without attachments; so it is unless --everything is said
         #[arg(long)]

@@ -103,40 +103,38 @@ pub fn let_out(release: &Release<'_>, hand: Hand<'_>, guard: &Guard<'_>) -> Resu
 
 /// Does away with it.
 pub fn done_away(recipients: &[Waiting], hand: Hand<'_>) -> Change {
-    let step = |it: &Waiting| RecipientChange {
-        to: Some(State::Cancelled),
-        last_reply: Some(match hand.reason {
-            Some(reason) => format!("deleted from quarantine by {}: {reason}", hand.by),
-            None => format!("deleted from quarantine by {}", hand.by),
-        }),
-        next_look: NextLook::Never,
-        event: Some(hand.event(it, EventKind::Cancelled)),
-        ..RecipientChange::of(it.id, CAUGHT)
+    let by = format!("deleted from quarantine by {}", hand.by);
+    let words = match hand.reason {
+        Some(reason) => format!("{by}: {reason}"),
+        None => by,
     };
-    Change {
-        recipients: caught(recipients).map(step).collect(),
-        ..Change::default()
-    }
+    cancelled(recipients, &words, |it| {
+        hand.event(it, EventKind::Cancelled)
+    })
 }
 
 /// They have been kept for as long as the settings say.
 pub fn lapsed(recipients: &[Waiting], kept_for: Duration, now: Timestamp) -> Change {
-    let reason = format!("kept in quarantine for {}", length(kept_for));
+    let words = format!("kept in quarantine for {}", length(kept_for));
+    cancelled(recipients, &words, |it| Event {
+        reference: it.id.reference,
+        at: now,
+        kind: EventKind::Cancelled,
+        recipient: Some(it.recipient.clone()),
+        details: Details {
+            room: Some(it.room.to_string()),
+            reason: Some(words.clone()),
+            ..Details::default()
+        },
+    })
+}
+
+fn cancelled(recipients: &[Waiting], words: &str, event: impl Fn(&Waiting) -> Event) -> Change {
     let step = |it: &Waiting| RecipientChange {
         to: Some(State::Cancelled),
-        last_reply: Some(reason.clone()),
+        last_reply: Some(words.to_owned()),
         next_look: NextLook::Never,
-        event: Some(Event {
-            reference: it.id.reference,
-            at: now,
-            kind: EventKind::Cancelled,
-            recipient: Some(it.recipient.clone()),
-            details: Details {
-                room: Some(it.room.to_string()),
-                reason: Some(reason.clone()),
-                ..Details::default()
-            },
-        }),
+        event: Some(event(it)),
         ..RecipientChange::of(it.id, CAUGHT)
     };
     Change {

@@ -9,6 +9,7 @@ pub mod measures;
 pub mod outbreak;
 pub mod quarantine;
 pub mod queue;
+pub mod reason;
 pub mod routes;
 pub mod scan;
 pub mod workstations;

@@ -12,16 +12,17 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::WRITE_AGAIN;
 use super::desk::{Alive, Desk, Hand, Lane};
 use super::door::{own_time, pause};
 use super::work::{self, Place, deferral, unless_it_panics};
-use super::{WRITE_AGAIN, stopped};
 use crate::delivery::outcome::Attempt;
 use crate::delivery::{self, Kept};
 use crate::mail::{RoomId, Timestamp};
 use crate::policy::decide;
 use crate::policy::table::NextHop;
 use crate::spool::store::{WaitingFilter, WaitingOrder};
+use crate::stop::stopped;
 
 /// After so many knocks it is asked whether anything waits for the room: about once a minute.
 const ASK_AFTER: u32 = 12;

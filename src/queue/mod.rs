@@ -47,6 +47,7 @@ use crate::policy::table::RoutingTable;
 use crate::scan::measures::Measures;
 use crate::spool::store::{Pending, Shift};
 use crate::spool::{Feed, Spool};
+use crate::stop::stopped;
 use crate::supervisor::Pulse;
 use clock::{Clock, Dial, Reading};
 use desk::{Alive, Desk, LEASE};
@@ -146,11 +147,6 @@ pub async fn run(parts: Parts) {
             "some attempts did not end in time; they are made again after the next start"
         );
     }
-}
-
-/// Ready when the relay stops, or is gone.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    drop(stop.wait_for(|stopping| *stopping).await);
 }
 
 /// After a start nothing keeps its old lease: everything that waited is tried again at once. What is

@@ -21,7 +21,6 @@ use super::desk::{Alive, Body, Desk, Found, Hand, Lane, Task};
 use super::knock::Knocker;
 use super::lane::Urgency;
 use super::settle::{Grip, Ruling, Settlement};
-use super::stopped;
 use crate::delivery::outcome::{Attempt, Cause, Handover, Outcome, STOPPING};
 use crate::delivery::patience::Stop;
 use crate::delivery::{self, Job, Kept};
@@ -30,6 +29,7 @@ use crate::mail::{RoomId, State, Timestamp, Waiver};
 use crate::policy::decide::{self, Route};
 use crate::policy::table::{NextHop, RoutingTable};
 use crate::spool::store::{RecipientId, Waiting};
+use crate::stop::stopped;
 
 /// How long a worker keeps a connection with nothing to send.
 const IDLE: Duration = Duration::from_secs(5);

@@ -28,6 +28,7 @@ use crate::mail::{
 use crate::policy::table::RoutingTable;
 use crate::spool::Spool;
 use crate::spool::store::{Change, MessageRecord, ScanRow, ScanStep, StoreError};
+use crate::stop::stopped;
 
 /// How often the store is asked for what is due.
 const LOOK: Duration = Duration::from_millis(250);
@@ -445,9 +446,4 @@ impl Gate {
             tokio::time::sleep(WRITE_AGAIN).await;
         }
     }
-}
-
-/// Ready when the relay stops, or is gone.
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    drop(stop.wait_for(|stopping| *stopping).await);
 }

@@ -117,6 +117,11 @@ fn age(signatures_at: Option<Timestamp>, now: Timestamp) -> Age {
     }
 }
 
+/// Whether it is told now that signatures are too old: at once, and then again and again.
+fn is_told_now(told_at: Option<Instant>, now: Instant) -> bool {
+    told_at.is_none_or(|at| now.saturating_duration_since(at) >= AGAIN)
+}
+
 /// What was seen of an engine, and what was told of it.
 #[derive(Debug)]
 struct Seen {
@@ -293,10 +298,11 @@ impl<'a> Watched<'a> {
         let identity = standing.identity;
         match age(identity.signatures_at, Timestamp::now()) {
             Age::Known(age) if age > most => {
+                let now = Instant::now();
                 let is_due = self.with(|seen| {
-                    let is_due = seen.too_old.is_none_or(|at| at.elapsed() >= AGAIN);
+                    let is_due = is_told_now(seen.too_old, now);
                     if is_due {
-                        seen.too_old = Some(Instant::now());
+                        seen.too_old = Some(now);
                     }
                     is_due
                 });
@@ -495,6 +501,23 @@ mod tests {
             (None, Age::Unknown),
         ] {
             assert_eq!(age(at, now), expected, "{at:?}");
+        }
+    }
+
+    #[test]
+    fn signatures_that_stay_too_old_are_told_again_each_day() {
+        let first = Instant::now();
+        let hours = |hours: u64| first + Duration::from_secs(hours * 3600);
+        for (told_at, now, expected) in [
+            (None, first, true),
+            (Some(first), first, false),
+            (Some(first), hours(23), false),
+            (Some(first), hours(24), true),
+            (Some(hours(24)), hours(25), false),
+            (Some(hours(24)), hours(49), true),
+            (Some(hours(1)), first, false),
+        ] {
+            assert_eq!(is_told_now(told_at, now), expected, "{told_at:?} {now:?}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! Bad input to the commands that handle outbreaks, quarantine and exceptions: each time one clear error
+//! Bad input to the commands that handle outbreaks, quarantine, exceptions and what waits: each time one clear error
 //! that says what to do, and nothing is done.
 
 use std::sync::Arc;
@@ -97,6 +97,13 @@ async fn bad_input_is_one_clear_error_that_says_what_to_do_and_nothing_is_done()
         (2, &["quarantine", "delete", &caught, "--reason", ""], reasons),
         (2, &["quarantine", "delete", &caught, "--reason", "a\u{1b}b"], reasons),
         (2, &["quarantine", "list", "--limit", "many"], "--limit"),
+        (2, &["queue", "hold", "--all", "--reason", ""], reasons),
+        (2, &["queue", "hold", "--all", "--reason", "a\u{1b}[2Jb"], reasons),
+        (2, &["queue", "hold", "--all", "--reason", &long], reasons),
+        (2, &["queue", "cancel", "--all", "--reason", " "], reasons),
+        (2, &["queue", "cancel", "--all", "--reason", "to\nlinjer"], reasons),
+        (2, &["route", "apply", "routes.toml", "--reason", ""], reasons),
+        (2, &["route", "apply", "routes.toml", "--reason", "a\u{7}b"], reasons),
         (2, &["scan", "exception", "open", "--for", "30m"], "--reason"),
         (2, &["scan", "exception", "open", "--reason", "x"], "--for"),
         (2, &["scan", "exception", "open", "--for", "30m", "--reason", ""], reasons),

@@ -15,7 +15,15 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("doers", &["spool", "delivery"]),
     (
         "tools",
-        &["metrics", "limits", "secrecy", "stamp", "supervisor", "tls"],
+        &[
+            "metrics",
+            "limits",
+            "secrecy",
+            "stamp",
+            "stop",
+            "supervisor",
+            "tls",
+        ],
     ),
     (
         "deciders",

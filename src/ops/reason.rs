@@ -1,0 +1,17 @@
+//! Why somebody does something, as the log keeps it: one line that explains itself.
+//!
+//! Pure. What is empty, too long, or would do something to a terminal is refused, in words.
+
+use crate::mail::reply::harmless;
+
+const LONGEST: usize = 255;
+
+/// What was typed, without blanks around it.
+pub fn parse(typed: &str) -> Result<String, String> {
+    let reason = typed.trim();
+    let fits = (1..=LONGEST).contains(&reason.chars().count());
+    match fits && harmless(reason) == reason {
+        true => Ok(reason.to_owned()),
+        false => Err(format!("a reason is one line of 1 to {LONGEST} characters")),
+    }
+}
