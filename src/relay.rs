@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::config::Settings;
@@ -230,7 +230,6 @@ impl Relay {
             failed_logins: FailedLogins::new(&self.settings.limits.failed_logins),
             acquaintances: acquaintances(&self.spool).await,
             checks: Checks::new(half_of_the_processors()),
-            analyses: Semaphore::new(processors()),
             spool: self.spool.clone(),
             gate,
             table: self.table.subscribe(),
@@ -367,12 +366,8 @@ async fn watch_engines(gate: Arc<Gate>) {
     scan::watch(&gate.desk, &gate.spool, &gate.settings).await;
 }
 
-fn processors() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
 fn half_of_the_processors() -> usize {
-    processors().div_ceil(2)
+    std::thread::available_parallelism().map_or(1, |all| all.get().div_ceil(2))
 }
 
 /// Those of the time before this start. A store that does not tell holds nobody up.

@@ -227,7 +227,9 @@ fn explain(step: &mut RecipientChange, reason: String) {
 /// Why it was ended, where the last answer does not say it.
 fn failed_because(failure: &Failure, last: Option<&str>) -> Option<String> {
     let ended = match failure {
-        Failure::Refused | Failure::Cancelled(_) | Failure::Caught(_) => return None,
+        Failure::Refused | Failure::Cancelled(_) | Failure::Caught(_) | Failure::CaughtLate(_) => {
+            return None;
+        }
         Failure::GivenUp(tried_for) => format!("tried for {}", span(*tried_for)),
         Failure::Expired(at) => format!("not delivered by {at}, as the sender demanded"),
     };

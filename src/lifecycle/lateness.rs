@@ -53,7 +53,7 @@ fn settle(look: &Look, occasion: &Occasion<'_>) -> Settled {
         }
         State::Quarantined if is_free => {
             let found = look.reason.clone().unwrap_or_default();
-            stopped(look, Failure::Caught(found), &[State::Quarantined])
+            stopped(look, Failure::CaughtLate(found), &[State::Quarantined])
         }
         State::Cancelled | State::Quarantined => {
             Settled::silently(again(&look.waiting, NextLook::At(now.after(SOON))))

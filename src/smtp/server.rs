@@ -15,7 +15,7 @@ use ipnet::IpNet;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 use super::proxy::{self, Source};
@@ -145,8 +145,6 @@ pub struct Parts {
     pub acquaintances: Acquaintances,
     /// Passwords that may be checked at once.
     pub checks: Checks,
-    /// Large messages that may be analysed at once.
-    pub analyses: Semaphore,
     pub spool: Spool,
     /// Scans what comes, before it is kept and after.
     pub gate: Arc<Gate>,

@@ -362,7 +362,7 @@ impl Letter<'_> {
                 let parts = [Some(cause.to_owned()), reason, unsure];
                 parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
             }
-            News::Failed(Failure::Caught(found)) => {
+            News::Failed(Failure::Caught(found) | Failure::CaughtLate(found)) => {
                 format!(
                     "{cause} {}: {}",
                     self.say("Funnet", "Found"),

@@ -103,7 +103,7 @@ impl Notice {
             News::Failed(Failure::GivenUp(_)) => "4.4.7",
             News::Failed(Failure::Expired(_)) => "5.4.7", // RFC 2852 §4.1.1
             News::Failed(Failure::Cancelled(_)) => "5.3.0",
-            News::Failed(Failure::Caught(_)) => "5.7.1",
+            News::Failed(Failure::Caught(_) | Failure::CaughtLate(_)) => "5.7.1",
             News::Held(None) => "4.3.0",
             News::Held(Some(_)) => "4.4.7", // RFC 2852 §4.1.2
             News::Delayed(Outlook {

@@ -75,6 +75,8 @@ pub enum Failure {
     Cancelled(Option<String>),
     /// This was found in it.
     Caught(String),
+    /// This was found once it had been let through: an attempt may have come first, and nobody knows.
+    CaughtLate(String),
 }
 
 /// What comes next for what is late.
@@ -174,7 +176,10 @@ impl Notice {
 
     /// What has no verdict, or a bad one, goes to nobody, and not back to its sender either.
     fn is_known_to_be_clean(&self) -> bool {
-        let is_caught = matches!(self.news, News::Failed(Failure::Caught(_)));
+        let is_caught = matches!(
+            self.news,
+            News::Failed(Failure::Caught(_) | Failure::CaughtLate(_))
+        );
         let is_open = matches!(self.waiting.state, State::Unscanned | State::Quarantined);
         // Of what was cancelled or held the row of its scan tells it.
         let is_clean = !self.waiting.awaits_scan && self.waiting.waiver.is_none();

@@ -122,6 +122,11 @@ causes! {
              brukerstøtten.",
             "The message was stopped by the virus scan. It was not delivered, and lies with the \
              service desk.";
+        CaughtLate:
+            "Meldingen var sluppet gjennom, og ble så stoppet av viruskontrollen. Så vidt vi vet er den \
+             ikke levert. Den ligger hos brukerstøtten.",
+            "The message had been let through, and was then stopped by the virus scan. As far as we \
+             know it was not delivered. It lies with the service desk.";
         Unscanned:
             "Meldingen er ikke viruskontrollert ennå. Den sendes så snart det er gjort, hvis ingenting \
              blir funnet.",
@@ -151,6 +156,7 @@ impl Why {
             (News::Held(_), _) => Self::of_a_hold(&notice.waiting),
             (News::Failed(Failure::Cancelled(_)), _) => Self::Cancelled,
             (News::Failed(Failure::Caught(_)), _) => Self::Caught,
+            (News::Failed(Failure::CaughtLate(_)), _) => Self::CaughtLate,
             (News::Delayed(_), _) if notice.waiting.state == State::Unscanned => Self::Unscanned,
             (News::Failed(Failure::GivenUp(_) | Failure::Expired(_)), _)
                 if matches!(notice.waiting.state, State::Unscanned | State::Held) =>

@@ -253,7 +253,7 @@ impl Visit {
         loop {
             let now = Timestamp::now();
             self.look_at_certificate(now);
-            match self.step(now).await {
+            match self.step(now) {
                 Step::Say(reply) => self.say(&reply, stream).await?,
                 Step::NeedBytes => {
                     self.send(stream).await?;
@@ -356,16 +356,12 @@ impl Visit {
         }
     }
 
-    /// The session's next step. To analyse a large message takes a while: others go on meanwhile. It
-    /// takes memory too, for what is decoded, so that only so many are analysed at once.
-    async fn step(&mut self, now: Timestamp) -> Step {
+    /// The session's next step. To analyse a large message takes a while: others go on meanwhile.
+    fn step(&mut self, now: Timestamp) -> Step {
         let (session, input) = (&mut self.session, &mut self.input);
         if session.content_len() < LARGE {
             return session.read(input, now);
         }
-        let asked_at = Instant::now();
-        let _turn = self.parts.analyses.acquire().await;
-        self.patience.excuse(asked_at.elapsed());
         tokio::task::block_in_place(|| session.read(input, now))
     }
 
