@@ -1,16 +1,18 @@
-//! `ilbud route`: apply, export, history, explain.
+//! `ilbud route`: apply, export, history, show, diff, revert, explain.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Subcommand;
 
-use super::{Failure, exposed_table, operator, print};
+use super::{Failure, exposed_table, operator, print, said};
 use crate::config::Settings;
 use crate::mail::Timestamp;
-use crate::ops::routes::{self, Proposal};
+use crate::ops::routes::{self, Outcome, Proposal, Unusable};
 use crate::ops::workstations;
 use crate::policy::decide;
+use crate::policy::difference::{Altered, Change, How};
+use crate::policy::table::Fault;
 use crate::spool::store::{Revision, Store};
 
 #[derive(Debug, Subcommand)]
@@ -31,6 +33,36 @@ pub(super) enum Command {
     Export,
     /// Every revision: when, by whom, what and why
     History {
+        #[arg(long)]
+        json: bool,
+    },
+    /// The table of a revision, with the passwords in it, as a file that `apply` takes
+    Show {
+        #[arg(value_name = "REV")]
+        revision: u64,
+        /// When it was made, by whom, what and why, and not the table
+        #[arg(long)]
+        json: bool,
+    },
+    /// What revision B has otherwise than revision A, room by room; no password is shown
+    Diff {
+        #[arg(value_name = "A")]
+        before: u64,
+        #[arg(value_name = "B")]
+        after: u64,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put the table of an old revision in force again, as a new revision
+    Revert {
+        #[arg(value_name = "REV")]
+        revision: u64,
+        /// Only if the table in force is still this revision
+        #[arg(long, value_name = "REV")]
+        expect: Option<u64>,
+        /// Why, for the history
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
         #[arg(long)]
         json: bool,
     },
@@ -63,6 +95,25 @@ pub(super) async fn run(
         }
         Command::Export => export(&store).await,
         Command::History { json } => history(&store, *json).await,
+        Command::Show { revision, json } => show(&store, *revision, *json).await,
+        Command::Diff {
+            before,
+            after,
+            json,
+        } => diff(&store, *before, *after, *json).await,
+        Command::Revert {
+            revision,
+            expect,
+            reason,
+            json,
+        } => {
+            let reason = said(reason).map(str::to_owned);
+            let (by, now) = (operator(), Timestamp::now());
+            let outcome = routes::revert(&store, *revision, by, reason, *expect, now).await?;
+            let source = format!("revision {revision}");
+            warn(&store, &source, &outcome.warnings, &settings).await?;
+            tell(&outcome, *json)
+        }
         Command::Explain {
             from,
             to,
@@ -101,11 +152,23 @@ async fn apply(
     let outcome = routes::apply(store, proposal, Timestamp::now())
         .await
         .map_err(|refused| Failure::of_table(file, refused))?;
-    for warning in &outcome.warnings {
-        print::complaint(&format!("warning: {}: {warning}", file.display()));
-    }
     if let Some(fault) = exposed {
         print::complaint(&format!("warning: {fault}"));
+    }
+    let source = file.display().to_string();
+    warn(store, &source, &outcome.warnings, settings).await?;
+    tell(&outcome, json)
+}
+
+/// What is worth knowing of the table that is in force now.
+async fn warn(
+    store: &Arc<dyn Store>,
+    source: &str,
+    warnings: &[Fault],
+    settings: &Settings,
+) -> Result<(), Failure> {
+    for warning in warnings {
+        print::complaint(&format!("warning: {source}: {warning}"));
     }
     if let Some((_, table)) = routes::current(store).await? {
         let users = workstations::doubt_users(store, &table).await?;
@@ -114,14 +177,18 @@ async fn apply(
             print::complaint(&format!("warning: {doubt}"));
         }
     }
+    Ok(())
+}
+
+fn tell(outcome: &Outcome, json: bool) -> Result<(), Failure> {
     if json {
-        let summary = outcome.summary.unwrap_or_default();
+        let summary = outcome.summary.as_deref().unwrap_or_default();
         print::json(&serde_json::json!({ "revision": outcome.revision, "summary": summary }))?;
-    } else if let Some(summary) = outcome.summary {
+    } else if let Some(summary) = &outcome.summary {
         print::line(format_args!(
             "Revision {} is in force: {}",
             outcome.revision,
-            print::harmless(&summary)
+            print::harmless(summary)
         ))?;
     } else {
         print::line(format_args!(
@@ -130,6 +197,23 @@ async fn apply(
         ))?;
     }
     Ok(())
+}
+
+impl From<Unusable> for Failure {
+    fn from(why: Unusable) -> Self {
+        match why {
+            Unusable::Unknown(_, None) => none_yet(),
+            Unusable::Unknown(number, Some(newest)) => Self::new(format!(
+                "there is no revision {number}; the newest is {newest}; see: ilbud route history"
+            )),
+            Unusable::Faults(number, faults) => Self::of(
+                faults
+                    .iter()
+                    .map(|fault| format!("revision {number}: {fault}")),
+            ),
+            Unusable::Store(fault) => fault.into(),
+        }
+    }
 }
 
 fn none_yet() -> Failure {
@@ -162,12 +246,79 @@ async fn history(store: &Arc<dyn Store>, json: bool) -> Result<(), Failure> {
         )?);
     }
     for it in revisions {
-        print::json(&serde_json::json!({
-            "revision": it.revision, "at": it.at, "by": it.by,
-            "reason": it.reason, "summary": it.summary,
-        }))?;
+        print::json(&described(&it))?;
     }
     Ok(())
+}
+
+fn described(it: &Revision) -> serde_json::Value {
+    serde_json::json!({
+        "revision": it.revision, "at": it.at, "by": it.by,
+        "reason": it.reason, "summary": it.summary,
+    })
+}
+
+async fn show(store: &Arc<dyn Store>, number: u64, json: bool) -> Result<(), Failure> {
+    let revision = routes::revision(store, number).await?;
+    match json {
+        true => print::json(&described(&revision))?,
+        false => print::text(&revision.table)?,
+    }
+    Ok(())
+}
+
+async fn diff(store: &Arc<dyn Store>, before: u64, after: u64, json: bool) -> Result<(), Failure> {
+    let changes = routes::between(store, before, after).await?;
+    if json {
+        for change in &changes {
+            print::json(&as_json(change))?;
+        }
+    } else if changes.is_empty() {
+        print::line(format_args!(
+            "No difference between revision {before} and revision {after}."
+        ))?;
+    } else {
+        differences(&changes)?;
+    }
+    Ok(())
+}
+
+/// A line for each entry, and one for each key of what changed.
+fn differences(changes: &[Change]) -> Result<(), Failure> {
+    for change in changes {
+        print::line(format_args!(
+            "{} {} {}",
+            change.kind.word(),
+            print::harmless(&change.name),
+            change.how.word()
+        ))?;
+        if let How::Changed(keys) = &change.how {
+            for key in keys {
+                print::line(format_args!("  {}", print::harmless(&key.to_string())))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn as_json(change: &Change) -> serde_json::Value {
+    let key = |it: &Altered| {
+        serde_json::json!({
+            "key": it.key,
+            "before": it.before.as_ref().map(ToString::to_string),
+            "after": it.after.as_ref().map(ToString::to_string),
+            "new_password": it.has_new_password,
+        })
+    };
+    let keys: Vec<_> = match &change.how {
+        How::Changed(keys) => keys.iter().map(key).collect(),
+        How::Added | How::Removed => Vec::new(),
+    };
+    serde_json::json!({
+        "kind": "change", "room": change.room(), "summary": change.summary(),
+        "entry": change.kind.word(), "name": change.name, "change": change.how.word(),
+        "keys": keys,
+    })
 }
 
 async fn explain(

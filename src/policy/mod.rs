@@ -4,6 +4,7 @@
 //! rule that made it and the table's revision. Unknown means refused or "try again", never accepted.
 
 pub mod decide;
+pub mod difference;
 mod export;
 mod graph;
 mod next_hop;

@@ -804,6 +804,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn waiting(&self, ids: Vec<RecipientId>) -> Pending<Vec<Waiting>>;
     /// The routing table in force.
     fn routes(&self) -> Pending<Option<Revision>>;
+    /// One revision of the routing table, as it was written.
+    fn revision(&self, number: u64) -> Pending<Option<Revision>>;
     /// Newest first; `table` is left empty.
     fn route_history(&self) -> Pending<Vec<Revision>>;
     /// Puts a new table in force. `Conflict` when `expected` is given and no longer the newest.

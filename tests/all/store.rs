@@ -1259,6 +1259,11 @@ async fn revisions_count_from_one_and_a_stale_one_is_refused() {
     assert!(matches!(stale, Err(StoreError::Conflict(_))), "{stale:?}");
     let current = store.routes().await.unwrap().unwrap();
     assert_eq!((current.revision, current.table.as_str()), (2, "two"));
+    let first = store.revision(1).await.unwrap().unwrap();
+    assert_eq!((first.revision, first.table.as_str()), (1, "one"));
+    for unknown in [0, 3, u64::MAX] {
+        assert_eq!(store.revision(unknown).await.unwrap(), None, "{unknown}");
+    }
     let history = store.route_history().await.unwrap();
     assert_eq!(
         history.iter().map(|it| it.revision).collect::<Vec<_>>(),

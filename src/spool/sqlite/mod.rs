@@ -329,6 +329,10 @@ impl Store for Sqlite {
         self.read(read::routes)
     }
 
+    fn revision(&self, number: u64) -> Pending<Option<Revision>> {
+        self.read(move |connection| read::revision(connection, number))
+    }
+
     fn route_history(&self) -> Pending<Vec<Revision>> {
         self.read(read::route_history)
     }

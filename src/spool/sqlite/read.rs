@@ -875,6 +875,20 @@ pub(super) fn routes(connection: &Connection) -> Result<Option<Revision>, StoreE
         .optional()?)
 }
 
+pub(super) fn revision(
+    connection: &Connection,
+    number: u64,
+) -> Result<Option<Revision>, StoreError> {
+    // There is none beyond what the column holds.
+    let number = i64::try_from(number).unwrap_or(i64::MAX);
+    Ok(connection
+        .prepare_cached(
+            "SELECT revision, at, by, reason, summary, routes FROM revision WHERE revision = ?1",
+        )?
+        .query_row([number], to_revision)
+        .optional()?)
+}
+
 pub(super) fn route_history(connection: &Connection) -> Result<Vec<Revision>, StoreError> {
     let mut statement = connection.prepare_cached(
         "SELECT revision, at, by, reason, summary, '' FROM revision ORDER BY revision DESC",
