@@ -1,4 +1,4 @@
-//! `ilbud route`: apply, export, history, show, diff, revert, explain.
+//! `ilbud route`: plan, apply, export, history, show, diff, revert, explain.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,15 +8,29 @@ use clap::Subcommand;
 use super::{Failure, exposed_table, operator, print, said};
 use crate::config::Settings;
 use crate::mail::Timestamp;
+use crate::ops::plan::{self, Plan};
 use crate::ops::routes::{self, Outcome, Proposal, Unusable};
 use crate::ops::workstations;
 use crate::policy::decide;
 use crate::policy::difference::{Altered, Change, How};
-use crate::policy::table::Fault;
+use crate::policy::replay::{Effect, Traffic};
+use crate::policy::table::{Fault, RoutingTable};
 use crate::spool::store::{Revision, Store};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
+    /// What applying a routing table would change, and what it would have done to real mail; changes nothing
+    ///
+    /// Who wrote to whom of late is asked again of the table in force and of the one in FILE. Which
+    /// workstation it came from is not asked.
+    Plan {
+        file: PathBuf,
+        /// How far back in the log
+        #[arg(long, value_name = "N", default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..=3650))]
+        days: u32,
+        #[arg(long)]
+        json: bool,
+    },
     /// Put a routing table in force: all of it or nothing
     Apply {
         file: PathBuf,
@@ -84,6 +98,7 @@ pub(super) async fn run(
     settings: Settings,
 ) -> Result<(), Failure> {
     match command {
+        Command::Plan { file, days, json } => plan(&store, file, *days, settings, *json).await,
         Command::Apply {
             file,
             expect,
@@ -111,7 +126,8 @@ pub(super) async fn run(
             let (by, now) = (operator(), Timestamp::now());
             let outcome = routes::revert(&store, *revision, by, reason, *expect, now).await?;
             let source = format!("revision {revision}");
-            warn(&store, &source, &outcome.warnings, &settings).await?;
+            warn(&source, &outcome.warnings);
+            doubt_current(&store, &settings).await?;
             tell(&outcome, *json)
         }
         Command::Explain {
@@ -126,15 +142,177 @@ pub(super) async fn run(
     }
 }
 
+fn read(file: &Path) -> Result<String, Failure> {
+    std::fs::read_to_string(file)
+        .map_err(|fault| Failure::new(format!("{}: {fault}", file.display())))
+}
+
+async fn plan(
+    store: &Arc<dyn Store>,
+    file: &Path,
+    days: u32,
+    settings: Settings,
+    json: bool,
+) -> Result<(), Failure> {
+    let toml = read(file)?;
+    let in_force = |table| settings.in_force(table);
+    let plan = plan::plan(store, &toml, days, in_force, Timestamp::now())
+        .await
+        .map_err(|refused| Failure::of_table(file, refused))?;
+    if let Some(fault) = exposed_table(file, &toml) {
+        print::complaint(&format!("warning: {fault}"));
+    }
+    let source = file.display().to_string();
+    warn(&source, &plan.warnings);
+    doubt(store, &plan.table, &settings).await?;
+    doubt_reach(&plan);
+    match json {
+        true => plan_as_json(&plan),
+        false => plan_for_people(&plan, file, days),
+    }
+}
+
+/// What a plan could not look at.
+fn doubt_reach(plan: &Plan) {
+    if plan.is_blind {
+        let revision = plan.revision;
+        print::complaint(&format!(
+            "warning: the table in force, revision {revision}, cannot be read: everything counts as added, and no mail was asked again"
+        ));
+    }
+    if plan.is_cut {
+        print::complaint(&format!(
+            "warning: only the {} pairs of sender and recipient that wrote last were asked again; --days takes fewer days",
+            plan.pairs
+        ));
+    }
+}
+
+fn plan_as_json(plan: &Plan) -> Result<(), Failure> {
+    for change in &plan.changes {
+        print::json(&as_json(change))?;
+    }
+    for it in &plan.traffic {
+        print::json(&serde_json::json!({
+            "kind": "traffic",
+            "sender": it.pair.sender.as_deref().unwrap_or_default(),
+            "recipient": it.pair.recipient, "group": it.pair.group,
+            "messages": it.pair.messages,
+            "before": it.before.to_string(), "after": it.after.to_string(),
+        }))?;
+    }
+    Ok(())
+}
+
+fn plan_for_people(plan: &Plan, file: &Path, days: u32) -> Result<(), Failure> {
+    if plan.changes.is_empty() {
+        return Ok(print::line(format_args!(
+            "No difference: revision {} stays in force.",
+            plan.revision
+        ))?);
+    }
+    differences(&plan.changes)?;
+    print::line(format_args!(""))?;
+    for effect in Effect::ALL {
+        traffic(plan, effect, days)?;
+    }
+    if plan.traffic.is_empty() && !plan.is_blind {
+        print::line(format_args!(
+            "Of the mail {}, nothing would have fared otherwise ({}).",
+            period(days),
+            counted(plan.pairs as u64, "pair")
+        ))?;
+    }
+    let in_force = match plan.revision {
+        0 => "No table is in force yet".to_owned(),
+        revision => format!("Revision {revision} is in force"),
+    };
+    let file = file.display().to_string();
+    print::line(format_args!(
+        "{in_force}. To apply this: ilbud route apply {} --expect {}",
+        print::harmless(&argument(&file)),
+        plan.revision
+    ))?;
+    Ok(())
+}
+
+/// As many pairs of one kind as people are shown.
+const SHOWN: usize = 20;
+
+/// The pairs that would fare otherwise in one way, under a line that counts them.
+fn traffic(plan: &Plan, effect: Effect, days: u32) -> Result<(), Failure> {
+    let found = || plan.traffic.iter().filter(|it| it.effect == effect);
+    let (pairs, messages) = (found().count(), found().map(|it| it.pair.messages).sum());
+    if pairs == 0 {
+        return Ok(());
+    }
+    let fate = match effect {
+        Effect::Refused => "be refused",
+        Effect::Accepted => "be accepted",
+        Effect::Elsewhere => "go another way",
+    };
+    print::line(format_args!(
+        "{} would {fate} from now on ({} {}):",
+        counted(pairs as u64, "pair"),
+        counted(messages, "message"),
+        period(days)
+    ))?;
+    for it in found().take(SHOWN) {
+        pair(it)?;
+    }
+    if pairs > SHOWN {
+        let rest = pairs - SHOWN;
+        print::line(format_args!("  and {rest} more; --json has them all"))?;
+    }
+    Ok(())
+}
+
+fn pair(it: &Traffic) -> Result<(), Failure> {
+    let sender = it.pair.sender.as_deref().unwrap_or("<>");
+    let group = it.pair.group.as_ref();
+    let group = group.map_or_else(String::new, |it| format!(" through {it}"));
+    let line = format!(
+        "{sender} to {}{group} ({})",
+        it.pair.recipient,
+        counted(it.pair.messages, "message")
+    );
+    print::line(format_args!("  {}", print::harmless(&line)))?;
+    for (when, fate) in [("before", &it.before), ("after", &it.after)] {
+        let fate = fate.to_string();
+        print::line(format_args!("    {when:6} {}", print::harmless(&fate)))?;
+    }
+    Ok(())
+}
+
+fn counted(count: u64, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
+}
+
+fn period(days: u32) -> String {
+    match days {
+        1 => "in the last day".to_owned(),
+        7 => "last week".to_owned(),
+        days => format!("in the last {days} days"),
+    }
+}
+
+/// As a shell takes it for one argument.
+fn argument(text: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "/._-".contains(c);
+    match text.chars().all(is_plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', "'\\''")),
+    }
+}
+
 fn proposal(
     file: &Path,
     expected: Option<u64>,
     reason: Option<String>,
 ) -> Result<Proposal, Failure> {
-    let toml = std::fs::read_to_string(file)
-        .map_err(|fault| Failure::new(format!("{}: {fault}", file.display())))?;
     Ok(Proposal {
-        toml,
+        toml: read(file)?,
         by: operator(),
         reason,
         expected,
@@ -156,26 +334,35 @@ async fn apply(
         print::complaint(&format!("warning: {fault}"));
     }
     let source = file.display().to_string();
-    warn(store, &source, &outcome.warnings, settings).await?;
+    warn(&source, &outcome.warnings);
+    doubt_current(store, settings).await?;
     tell(&outcome, json)
 }
 
-/// What is worth knowing of the table that is in force now.
-async fn warn(
-    store: &Arc<dyn Store>,
-    source: &str,
-    warnings: &[Fault],
-    settings: &Settings,
-) -> Result<(), Failure> {
+fn warn(source: &str, warnings: &[Fault]) {
     for warning in warnings {
         print::complaint(&format!("warning: {source}: {warning}"));
     }
-    if let Some((_, table)) = routes::current(store).await? {
-        let users = workstations::doubt_users(store, &table).await?;
-        let times = routes::doubt_times(&table, &settings.delivery);
-        for doubt in times.into_iter().chain(users) {
-            print::complaint(&format!("warning: {doubt}"));
-        }
+}
+
+/// What is worth knowing of the table that is in force now.
+async fn doubt_current(store: &Arc<dyn Store>, settings: &Settings) -> Result<(), Failure> {
+    match routes::current(store).await? {
+        Some((_, table)) => doubt(store, &table, settings).await,
+        None => Ok(()),
+    }
+}
+
+/// What is worth knowing of a table together with the settings and the users.
+async fn doubt(
+    store: &Arc<dyn Store>,
+    table: &RoutingTable,
+    settings: &Settings,
+) -> Result<(), Failure> {
+    let users = workstations::doubt_users(store, table).await?;
+    let times = routes::doubt_times(table, &settings.delivery);
+    for doubt in times.into_iter().chain(users) {
+        print::complaint(&format!("warning: {doubt}"));
     }
     Ok(())
 }

@@ -169,7 +169,7 @@ pub async fn revert(
 }
 
 /// What is stored must be read again at every start.
-fn check_readable(export: &str) -> Result<(), Refused> {
+pub(super) fn check_readable(export: &str) -> Result<(), Refused> {
     RoutingTable::parse(export, 0)
         .ok()
         .filter(|(again, _)| again.export() == export)

@@ -382,7 +382,7 @@ mod tests {
                 [A, INN].concat(),
                 [A, INN, UT].concat(),
                 &[
-                    "inn gateway changed: gateways [network \"10.0.9.0/24\"] → [network \"10.0.9.0/24\", network \"10.0.8.0/24\"]",
+                    "inn gateway changed: gateways [network \"10.0.9.0/24\"] → [network \"10.0.8.0/24\", network \"10.0.9.0/24\"]",
                 ],
             ),
         ] {

@@ -9,6 +9,7 @@ mod export;
 mod graph;
 mod next_hop;
 mod read;
+pub mod replay;
 mod sources;
 mod strictness;
 pub mod table;

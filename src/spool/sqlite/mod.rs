@@ -30,9 +30,9 @@ use tokio::sync::watch;
 
 use super::store::{
     Applied, CaughtMessage, Change, Credential, EngineRow, Hunt, Known, LogRow, LoggedEvent,
-    MessageRecord, NewMessage, Pending, Portion, RecipientId, Revision, ScanQueue, ScanRow, Search,
-    Shift, Standing, Store, StoreError, Trace, Waiting, WaitingFilter, WaitingGroup, WaitingOrder,
-    Workstation,
+    MessageRecord, NewMessage, Pair, Pending, Portion, RecipientId, Revision, ScanQueue, ScanRow,
+    Search, Shift, Standing, Store, StoreError, Trace, Waiting, WaitingFilter, WaitingGroup,
+    WaitingOrder, Workstation,
 };
 use crate::credential::Verifiers;
 use crate::mail::measure::{Closing, Measure};
@@ -294,6 +294,10 @@ impl Store for Sqlite {
 
     fn search(&self, search: Search) -> Pending<Vec<LogRow>> {
         self.read(move |connection| read::search(connection, &search))
+    }
+
+    fn pairs(&self, since: Timestamp, not_below: Reference, limit: usize) -> Pending<Vec<Pair>> {
+        self.read(move |connection| read::pairs(connection, since, not_below, limit))
     }
 
     fn events(&self, reference: Reference) -> Pending<Vec<LoggedEvent>> {
