@@ -31,7 +31,7 @@ pub fn folded(text: &str) -> String {
 }
 
 /// Takes no room, or turns the direction of the text.
-fn is_unseen(c: char) -> bool {
+pub fn is_unseen(c: char) -> bool {
     (c.is_control() && !c.is_whitespace())
         || matches!(c,
             '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'

@@ -7,6 +7,7 @@ pub mod credentials;
 pub mod log;
 pub mod measures;
 pub mod outbreak;
+pub mod plan;
 pub mod quarantine;
 pub mod queue;
 pub mod reason;

@@ -1,6 +1,7 @@
-//! The routing table as people handle it: apply, export, history, explain.
+//! The routing table as people handle it: apply, export, history, differences, revert, explain.
 //!
-//! A table is applied whole or not at all; a table equal to the one in force makes no revision.
+//! A table is applied whole or not at all; a table equal to the one in force makes no revision. To go back
+//! is to apply an old table anew: no revision is ever changed or taken out.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use crate::delivery;
 use crate::document::length;
 use crate::mail::{Address, Timestamp};
 use crate::nearest::nearest;
+use crate::policy::difference::{Change, difference};
 use crate::policy::table::{Fault, RoutingTable};
 use crate::spool::store::{Revision, Store, StoreError};
 
@@ -98,8 +100,76 @@ pub async fn apply(
     })
 }
 
+/// Why an old revision was of no use.
+#[derive(Debug)]
+pub enum Unusable {
+    /// There is none of that number; the newest, if any.
+    Unknown(u64, Option<u64>),
+    /// Its table is refused by the rules of today.
+    Faults(u64, Vec<Fault>),
+    Store(StoreError),
+}
+
+impl From<StoreError> for Unusable {
+    fn from(fault: StoreError) -> Self {
+        Self::Store(fault)
+    }
+}
+
+/// A revision as it was written.
+pub async fn revision(store: &Arc<dyn Store>, number: u64) -> Result<Revision, Unusable> {
+    if let Some(found) = store.revision(number).await? {
+        return Ok(found);
+    }
+    let newest = store.routes().await?.map(|it| it.revision);
+    Err(Unusable::Unknown(number, newest))
+}
+
+/// What revision `after` has otherwise than revision `before`.
+pub async fn between(
+    store: &Arc<dyn Store>,
+    before: u64,
+    after: u64,
+) -> Result<Vec<Change>, Unusable> {
+    let before = revision(store, before).await?;
+    let after = revision(store, after).await?;
+    Ok(difference(&read(&before)?, &read(&after)?))
+}
+
+fn read(revision: &Revision) -> Result<RoutingTable, Unusable> {
+    let number = revision.revision;
+    match RoutingTable::parse(&revision.table, number) {
+        Ok((table, _)) => Ok(table),
+        Err(faults) => Err(Unusable::Faults(number, faults)),
+    }
+}
+
+/// Puts the table of an old revision in force again, as a new revision.
+pub async fn revert(
+    store: &Arc<dyn Store>,
+    number: u64,
+    by: String,
+    reason: Option<String>,
+    expected: Option<u64>,
+    now: Timestamp,
+) -> Result<Outcome, Unusable> {
+    let old = revision(store, number).await?;
+    let proposal = Proposal {
+        toml: old.table,
+        by,
+        reason: reason.or_else(|| Some(format!("back to revision {number}"))),
+        expected,
+    };
+    apply(store, proposal, now)
+        .await
+        .map_err(|refused| match refused {
+            Refused::Faults(faults) => Unusable::Faults(number, faults),
+            Refused::Store(fault) => Unusable::Store(fault),
+        })
+}
+
 /// What is stored must be read again at every start.
-fn check_readable(export: &str) -> Result<(), Refused> {
+pub(super) fn check_readable(export: &str) -> Result<(), Refused> {
     RoutingTable::parse(export, 0)
         .ok()
         .filter(|(again, _)| again.export() == export)

@@ -4,10 +4,12 @@
 //! rule that made it and the table's revision. Unknown means refused or "try again", never accepted.
 
 pub mod decide;
+pub mod difference;
 mod export;
 mod graph;
 mod next_hop;
 mod read;
+pub mod replay;
 mod sources;
 mod strictness;
 pub mod table;

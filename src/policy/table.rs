@@ -256,7 +256,7 @@ impl RoutingTable {
 
     /// What changed from `before`, in one line: `2 rooms added (a, b), 1 room changed (c)`.
     pub fn summary(&self, before: Option<&Self>) -> String {
-        super::export::summary(self, before)
+        super::difference::summary(self, before)
     }
 
     /// Redirects that are over at `now`: worth knowing, harmless.

@@ -593,6 +593,22 @@ impl fmt::Debug for Revision {
     }
 }
 
+/// Messages from one sender to one recipient, as the log has them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pair {
+    /// `None` is the null sender.
+    pub sender: Option<String>,
+    /// `None`: it came through a gateway, or from the relay itself.
+    pub sender_room: Option<RoomId>,
+    /// The relay wrote them itself: reports.
+    pub is_ours: bool,
+    /// A mailbox.
+    pub recipient: String,
+    /// The group that it was reached through.
+    pub group: Option<String>,
+    pub messages: u64,
+}
+
 /// A user who can log in with a password, for listings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credential {
@@ -793,6 +809,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn message(&self, reference: Reference) -> Pending<Option<MessageRecord>>;
     fn search(&self, search: Search) -> Pending<Vec<LogRow>>;
     fn events(&self, reference: Reference) -> Pending<Vec<LoggedEvent>>;
+    /// Who wrote to whom since then, in messages that were accepted, summed up; at most `limit` pairs,
+    /// those that wrote last first. Nothing with a smaller reference is meant.
+    fn pairs(&self, since: Timestamp, not_below: Reference, limit: usize) -> Pending<Vec<Pair>>;
     /// Events committed after `sequence`, oldest first, at most `limit`.
     fn events_after(&self, sequence: u64, limit: usize) -> Pending<Vec<LoggedEvent>>;
     /// The sequence of the newest event, 0 when there is none.
@@ -810,6 +829,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn waiting(&self, ids: Vec<RecipientId>) -> Pending<Vec<Waiting>>;
     /// The routing table in force.
     fn routes(&self) -> Pending<Option<Revision>>;
+    /// One revision of the routing table, as it was written.
+    fn revision(&self, number: u64) -> Pending<Option<Revision>>;
     /// Newest first; `table` is left empty.
     fn route_history(&self) -> Pending<Vec<Revision>>;
     /// Puts a new table in force. `Conflict` when `expected` is given and no longer the newest.

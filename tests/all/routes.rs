@@ -187,3 +187,131 @@ fn an_apply_that_expects_another_revision_is_refused() {
         ["2", "1"]
     );
 }
+
+/// Room `b` behind a hop that wants a password.
+fn with_password(password: &str) -> String {
+    let hop = format!("smtps://relay:{password}@127.0.0.1:465");
+    [room("a", "maildir:mail/a", ""), room("b", &hop, "")].concat()
+}
+
+/// Revisions 1: three rooms; 2: `b` asks for a password; 3: another password.
+fn three_revisions() -> Relay {
+    let relay = Setup::three_rooms().prepare();
+    relay.done(&["route", "apply", "routes.toml", "--reason", "Start"]);
+    relay.apply(&with_password("s3cret"));
+    relay.apply(&with_password("h3mmelig"));
+    relay
+}
+
+#[test]
+fn an_old_table_is_shown_as_it_was_exported() {
+    let relay = Setup::three_rooms().prepare();
+    relay.done(&["route", "apply", "routes.toml", "--reason", "Start"]);
+    let exported = relay.done(&["route", "export"]);
+    relay.apply(&two_rooms());
+    assert_eq!(relay.done(&["route", "show", "1"]), exported);
+    let row = &relay.rows(&["route", "show", "1"])[0];
+    assert_eq!(row["revision"], 1);
+    assert_eq!(row["reason"], "Start");
+    assert!(row["summary"].as_str().unwrap().contains("3 rooms"));
+    assert!(row["at"].is_string() && row["by"].is_string(), "{row}");
+}
+
+#[test]
+fn a_difference_names_rooms_and_keys_and_no_password() {
+    let relay = three_revisions();
+    let rows = relay.rows(&["route", "diff", "1", "2"]);
+    assert_eq!(column(&rows, "room"), ["room-b", "room-c"]);
+    assert_eq!(column(&rows, "kind"), ["change", "change"]);
+    assert_eq!(
+        column(&rows, "summary"),
+        [
+            "room changed: next_hops [\"maildir:mail/b\"] → [\"smtps://relay@127.0.0.1:465\"]",
+            "room removed"
+        ]
+    );
+    let told = relay.done(&["route", "diff", "2", "3"]);
+    assert_eq!(
+        told,
+        "room room-b changed\n  next_hops with another password\n"
+    );
+    let json = relay.done(&["route", "diff", "2", "3", "--json"]);
+    for password in ["s3cret", "h3mmelig"] {
+        assert!(!told.contains(password) && !json.contains(password));
+    }
+    assert!(relay.rows(&["route", "diff", "2", "2"]).is_empty());
+    assert_eq!(
+        relay.done(&["route", "diff", "2", "2"]),
+        "No difference between revision 2 and revision 2.\n"
+    );
+}
+
+#[test]
+fn a_difference_knows_groups_gateways_and_redirects_too() {
+    let relay = Setup::three_rooms().prepare();
+    relay.done(&["route", "apply", "routes.toml"]);
+    let more = "[[group]]\naddress = \"alle@gruppe.nodnett.test\"\nmembers = [\"vakt@a.nodnett.test\"]\n\
+        [[gateway]]\nname = \"inn\"\nnetwork = \"127.0.9.0/24\"\n\
+        [[redirect]]\nroom = \"room-b\"\nto = \"room-a\"\n";
+    let table = relay.done(&["route", "export"]);
+    relay.apply(&[&table, more].concat());
+    relay.apply(&[&table, &*more.replace("127.0.9.0/24", "127.0.8.0/24")].concat());
+    assert_eq!(
+        relay.done(&["route", "diff", "1", "2"]),
+        "group alle@gruppe.nodnett.test added\ngateway inn added\nredirect room-b added\n"
+    );
+    assert_eq!(
+        relay.done(&["route", "diff", "2", "3"]),
+        "gateway inn changed\n  network \"127.0.9.0/24\" → \"127.0.8.0/24\"\n"
+    );
+}
+
+#[test]
+fn a_revert_gives_back_the_same_bytes() {
+    let relay = Setup::three_rooms().start();
+    let exported = relay.done(&["route", "export"]);
+    relay.apply(&with_password("s3cret"));
+    assert!(wait::within(PROMISED, || !takes(&relay, &vakt("c"))));
+    relay.done(&["route", "revert", "1", "--reason", "Feil", "--expect", "2"]);
+    assert_eq!(relay.done(&["route", "export"]), exported);
+    assert!(wait::within(PROMISED, || takes(&relay, &vakt("c"))));
+    relay.done(&["route", "revert", "2"]);
+    let history = relay.rows(&["route", "history"]);
+    assert_eq!(column(&history, "revision"), ["4", "3", "2", "1"]);
+    assert_eq!(history[1]["reason"], "Feil");
+    assert_eq!(history[0]["reason"], "back to revision 2");
+    assert_eq!(
+        relay.done(&["route", "show", "4"]),
+        relay.done(&["route", "show", "2"])
+    );
+}
+
+#[test]
+fn a_revert_without_a_difference_makes_no_revision() {
+    let relay = three_revisions();
+    let told = relay.done(&["route", "revert", "3"]);
+    assert_eq!(told, "No difference: revision 3 stays in force.\n");
+    relay.fails(1, &["route", "revert", "1", "--expect", "2"]);
+    let history = relay.rows(&["route", "history"]);
+    assert_eq!(column(&history, "revision"), ["3", "2", "1"]);
+}
+
+#[test]
+fn a_revision_that_is_not_there_is_one_clear_error() {
+    let relay = three_revisions();
+    for command in [
+        &["route", "show", "9"] as &[&str],
+        &["route", "diff", "9", "1"],
+        &["route", "diff", "1", "9"],
+        &["route", "revert", "9"],
+    ] {
+        let complaint = relay.fails(1, command);
+        assert_eq!(
+            complaint,
+            "ilbud: there is no revision 9; the newest is 3; see: ilbud route history\n"
+        );
+    }
+    let empty = Setup::no_rooms().prepare();
+    let complaint = empty.fails(1, &["route", "show", "1"]);
+    assert!(complaint.contains("there is no routing table yet"));
+}

@@ -17,7 +17,7 @@ use ilbud::mail::{
 use ilbud::spool::sqlite::{Settings, Sqlite};
 use ilbud::spool::store::Credential;
 use ilbud::spool::store::{
-    Caught, Change, EngineRow, NewMessage, NewRecipient, NewScan, NextLook, OfLate, Portion,
+    Caught, Change, EngineRow, NewMessage, NewRecipient, NewScan, NextLook, OfLate, Pair, Portion,
     RecipientChange, RecipientId, Revision, ScanQueue, ScanStep, Search, Shift, Store, StoreError,
     Told, WaitingFilter, WaitingOrder,
 };
@@ -1259,11 +1259,80 @@ async fn revisions_count_from_one_and_a_stale_one_is_refused() {
     assert!(matches!(stale, Err(StoreError::Conflict(_))), "{stale:?}");
     let current = store.routes().await.unwrap().unwrap();
     assert_eq!((current.revision, current.table.as_str()), (2, "two"));
+    let first = store.revision(1).await.unwrap().unwrap();
+    assert_eq!((first.revision, first.table.as_str()), (1, "one"));
+    for unknown in [0, 3, u64::MAX] {
+        assert_eq!(store.revision(unknown).await.unwrap(), None, "{unknown}");
+    }
     let history = store.route_history().await.unwrap();
     assert_eq!(
         history.iter().map(|it| it.revision).collect::<Vec<_>>(),
         [2, 1]
     );
+}
+
+#[tokio::test]
+async fn mail_is_summed_up_by_who_wrote_to_whom() {
+    let (store, _folder) = store();
+    let nothing = Reference::from_number(0);
+    assert!(store.pairs(NOW, nothing, 9).await.unwrap().is_empty());
+    let through_group = Event {
+        recipient: Some(address("vakt@c.nodnett.test")),
+        details: Details {
+            group: Some("alle@g.test".to_owned()),
+            ..Details::default()
+        },
+        ..event(3, EventKind::Accepted)
+    };
+    let ours = NewMessage {
+        sender: None,
+        sender_room: None,
+        client: String::new(),
+        ..message(4, &["a"])
+    };
+    for message in [
+        message(1, &["b"]),
+        message(2, &["b", "c"]),
+        NewMessage {
+            events: vec![through_group],
+            ..message(3, &["c"])
+        },
+        ours,
+        NewMessage {
+            accepted_at: NOW.before(Duration::from_secs(60)),
+            ..message(5, &["d"])
+        },
+    ] {
+        store.accept(message).await.unwrap();
+    }
+    let pair = |room: &str, messages| Pair {
+        sender: Some("leder@a.nodnett.test".to_owned()),
+        sender_room: Some(RoomId::new("a")),
+        is_ours: false,
+        recipient: format!("vakt@{room}.nodnett.test"),
+        group: None,
+        messages,
+    };
+    let expected = [
+        Pair {
+            sender: None,
+            sender_room: None,
+            is_ours: true,
+            ..pair("a", 1)
+        },
+        Pair {
+            group: Some("alle@g.test".to_owned()),
+            ..pair("c", 1)
+        },
+        pair("b", 2),
+        pair("c", 1),
+    ];
+    assert_eq!(store.pairs(NOW, nothing, 9).await.unwrap(), expected);
+    // The newest first, and no more than asked for.
+    let newest = store.pairs(NOW, nothing, 2).await.unwrap();
+    assert_eq!(newest, expected[..2]);
+    let last = store.pairs(NOW, reference(4), 9).await.unwrap();
+    assert_eq!(last, expected[..1]);
 }
 
 #[tokio::test]

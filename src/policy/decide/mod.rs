@@ -217,7 +217,7 @@ fn holder_of<'a>(peer: &'a Peer, address: &Address, table: &'a RoutingTable) -> 
 }
 
 /// A group's address, or one of the relay itself: as that nobody sends, and from outside it is a lie.
-fn is_ours(address: &Address, table: &RoutingTable) -> bool {
+pub(super) fn is_ours(address: &Address, table: &RoutingTable) -> bool {
     table.group(address).is_some() || table.is_relay(address.domain())
 }
 

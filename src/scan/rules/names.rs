@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 use globset::{Candidate, Glob, GlobBuilder, GlobSet};
 use unicode_normalization::UnicodeNormalization;
 
+use crate::pattern::is_unseen;
+
 /// As much of a name as is looked at from its end: there its ending is.
 const NAME_CHARS: usize = 1024;
 
@@ -185,21 +187,9 @@ fn plain(name: &str) -> String {
     plain.to_lowercase()
 }
 
-/// Controls, marks that turn the reading direction, and what has no width.
+/// Controls, line ends, marks that turn the reading direction, and what has no width.
 fn is_invisible(c: char) -> bool {
-    c.is_control()
-        || matches!(
-            c,
-            '\u{ad}'
-                | '\u{61c}'
-                | '\u{180e}'
-                | '\u{200b}'..='\u{200f}'
-                | '\u{2028}'..='\u{202e}'
-                | '\u{2060}'..='\u{206f}'
-                | '\u{fe00}'..='\u{fe0f}'
-                | '\u{feff}'
-                | '\u{e0000}'..='\u{e007f}'
-        )
+    c.is_control() || is_unseen(c) || matches!(c, '\u{2028}' | '\u{2029}')
 }
 
 /// `a%2Eexe`; `None` where there is nothing of that kind.
@@ -245,6 +235,8 @@ mod tests {
             ("a.exe\0.pdf",                 Some("*.exe")),
             ("a.exe\r\n.pdf",               Some("*.exe")),
             ("a.e\u{200b}xe",               Some("*.exe")),
+            ("a.e\u{3164}xe",               Some("*.exe")),
+            ("a.e\u{34f}xe",                Some("*.exe")),
             ("a\u{202e}fdp.exe",            Some("*.exe")),
             ("a.\u{ff45}\u{ff58}\u{ff45}",  Some("*.exe")),
             ("a\u{ff0e}exe",                Some("*.exe")),

@@ -30,9 +30,9 @@ use tokio::sync::watch;
 
 use super::store::{
     Applied, CaughtMessage, Change, Credential, EngineRow, Hunt, Known, LogRow, LoggedEvent,
-    MessageRecord, NewMessage, Pending, Portion, RecipientId, Revision, ScanQueue, ScanRow, Search,
-    Shift, Standing, Store, StoreError, Trace, Waiting, WaitingFilter, WaitingGroup, WaitingOrder,
-    Workstation,
+    MessageRecord, NewMessage, Pair, Pending, Portion, RecipientId, Revision, ScanQueue, ScanRow,
+    Search, Shift, Standing, Store, StoreError, Trace, Waiting, WaitingFilter, WaitingGroup,
+    WaitingOrder, Workstation,
 };
 use crate::credential::Verifiers;
 use crate::mail::measure::{Closing, Measure};
@@ -296,6 +296,10 @@ impl Store for Sqlite {
         self.read(move |connection| read::search(connection, &search))
     }
 
+    fn pairs(&self, since: Timestamp, not_below: Reference, limit: usize) -> Pending<Vec<Pair>> {
+        self.read(move |connection| read::pairs(connection, since, not_below, limit))
+    }
+
     fn events(&self, reference: Reference) -> Pending<Vec<LoggedEvent>> {
         self.read(move |connection| read::events(connection, reference))
     }
@@ -327,6 +331,10 @@ impl Store for Sqlite {
 
     fn routes(&self) -> Pending<Option<Revision>> {
         self.read(read::routes)
+    }
+
+    fn revision(&self, number: u64) -> Pending<Option<Revision>> {
+        self.read(move |connection| read::revision(connection, number))
     }
 
     fn route_history(&self) -> Pending<Vec<Revision>> {

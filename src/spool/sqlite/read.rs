@@ -7,8 +7,8 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, MAIN_DB, OptionalExtension, Row, params, params_from_iter};
 
 use super::super::store::{
-    LogRow, LoggedEvent, MessageRecord, OfLate, RecipientId, Revision, Search, StoreError, Told,
-    Waiting, WaitingFilter, WaitingGroup, WaitingOrder,
+    LogRow, LoggedEvent, MessageRecord, OfLate, Pair, RecipientId, Revision, Search, StoreError,
+    Told, Waiting, WaitingFilter, WaitingGroup, WaitingOrder,
 };
 use super::members;
 use crate::mail::{
@@ -811,6 +811,42 @@ fn rows_of_log(
     Ok(found)
 }
 
+/// One pass over what was accepted since then; which group a recipient was reached through is in its
+/// event alone.
+pub(super) fn pairs(
+    connection: &Connection,
+    since: Timestamp,
+    not_below: Reference,
+    limit: usize,
+) -> Result<Vec<Pair>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "WITH reached AS MATERIALIZED (
+             SELECT e.reference, e.recipient, json_extract(e.details, '$.group') AS through
+             FROM message m CROSS JOIN event e ON e.reference = m.reference
+             WHERE m.reference >= ?2 AND m.accepted_at >= ?1 AND e.kind = 'accepted'
+                 AND instr(e.details, '\"group\":') > 0)
+         SELECT m.sender, m.sender_room, m.client = '', r.address, g.through, count(*)
+         FROM message m CROSS JOIN recipient r ON r.reference = m.reference
+             LEFT JOIN reached g ON g.reference = r.reference AND g.recipient = r.address
+         WHERE m.reference >= ?2 AND m.accepted_at >= ?1
+         GROUP BY 1, 2, 3, 4, 5 ORDER BY max(m.reference) DESC, r.address LIMIT ?3",
+    )?;
+    let pairs = statement.query_map(
+        params![since.as_millis(), not_below.number() as i64, limit as i64],
+        |row| {
+            Ok(Pair {
+                sender: row.get(0)?,
+                sender_room: row.get::<_, Option<String>>(1)?.map(|id| RoomId::new(&id)),
+                is_ours: row.get(2)?,
+                recipient: row.get(3)?,
+                group: row.get(4)?,
+                messages: row.get::<_, i64>(5)?.unsigned_abs(),
+            })
+        },
+    )?;
+    Ok(pairs.collect::<Result<_, _>>()?)
+}
+
 /// The columns of a [`LoggedEvent`].
 const EVENTS: &str =
     "SELECT e.sequence, e.reference, e.at, e.kind, m.sender, e.recipient, e.details
@@ -872,6 +908,20 @@ pub(super) fn routes(connection: &Connection) -> Result<Option<Revision>, StoreE
                  ORDER BY revision DESC LIMIT 1",
         )?
         .query_row([], to_revision)
+        .optional()?)
+}
+
+pub(super) fn revision(
+    connection: &Connection,
+    number: u64,
+) -> Result<Option<Revision>, StoreError> {
+    // There is none beyond what the column holds.
+    let number = i64::try_from(number).unwrap_or(i64::MAX);
+    Ok(connection
+        .prepare_cached(
+            "SELECT revision, at, by, reason, summary, routes FROM revision WHERE revision = ?1",
+        )?
+        .query_row([number], to_revision)
         .optional()?)
 }
 
