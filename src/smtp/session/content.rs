@@ -511,8 +511,8 @@ mod tests {
             (16 * MIB, None, 16 * MIB),
             (16 * MIB + 1, None, 18 * MIB),
             (16 * MIB + 1, Some(16 * MIB + 1), 16 * MIB + 1 + BESIDE),
-            // It was a lie.
-            (16 * MIB + 1, Some(MIB), 17 * MIB + BESIDE),
+            // It was a lie: what is asked for beyond it grows as if nothing had been said.
+            (16 * MIB + 1, Some(MIB), 16 * MIB + 2 * BESIDE),
             (LIMIT, None, LIMIT),
         ];
         for (octets, announced, expected) in cases {
