@@ -113,15 +113,17 @@ fn a_report_on_what_was_not_scanned_carries_its_header_alone() {
     let mut scanner = FakeScanner::start();
     let relay = relay(&sink, &engine(&scanner, "one", "2s"));
     let returned = |expected: bool| {
-        let before = relay.maildir("a", "vakt").len();
         let mut client = relay.client("a");
         client.say(format!("MAIL FROM:<{}> RET=FULL", vakt("a")));
         client.say(format!("RCPT TO:<{}>", vakt("b")));
         let reply = client.data(&saying(SECRET));
         assert_eq!(reply.said(), "250 2.0.0", "{reply}");
-        wait::until("the report", || relay.maildir("a", "vakt").len() > before);
-        let report = relay.maildir("a", "vakt").pop().unwrap();
-        let report = String::from_utf8(report).unwrap();
+        let about = format!("Reference:  {}", reply.reference());
+        let report = wait::find("the report", || {
+            let mails = relay.maildir("a", "vakt").into_iter();
+            let mut mails = mails.map(|mail| String::from_utf8(mail).unwrap());
+            mails.find(|mail| mail.contains(&about))
+        });
         assert_eq!(report.contains(SECRET), expected, "{report}");
     };
     returned(true);
