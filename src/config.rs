@@ -40,6 +40,8 @@ pub struct Settings {
     pub scan: crate::scan::Settings,
     pub delivery: delivery::Settings,
     pub resolver: resolve::Settings,
+    /// A change of the routing table waits for a second person.
+    pub routes_need_approval: bool,
     /// Where the console will listen.
     pub console: SocketAddr,
 }
@@ -119,6 +121,7 @@ fn settings(mut root: Table<'_>, _: &Mistakes) -> Option<Settings> {
     };
     let delivery = root.table("delivery").map(delivery).unwrap_or_default();
     let resolver = root.table("resolver").map(resolver).unwrap_or_default();
+    let routes_need_approval = root.table("routes").is_some_and(routes_need_approval);
     let console = root
         .table("console")
         .and_then(console)
@@ -143,6 +146,7 @@ fn settings(mut root: Table<'_>, _: &Mistakes) -> Option<Settings> {
         scan,
         delivery,
         resolver,
+        routes_need_approval,
         console,
     })
 }
@@ -449,6 +453,11 @@ fn timeouts(mut table: Table<'_>) -> Timeouts {
         whole: wait("whole", default.whole),
         quit: default.quit,
     }
+}
+
+fn routes_need_approval(mut table: Table<'_>) -> bool {
+    let approval = table.take("approval").and_then(Value::boolean);
+    approval.unwrap_or(false)
 }
 
 fn resolver(mut table: Table<'_>) -> resolve::Settings {

@@ -23,13 +23,14 @@ use crate::delivery::ways::Ways;
 use crate::limits::{Acquaintances, Checks, Connections, FailedLogins, REMEMBERED, Rates};
 use crate::mail::{Reference, StationKind, Timestamp};
 use crate::ops::measures::follow_measures;
+use crate::ops::second_look::{self, TakenBack};
 use crate::ops::{self, routes};
 use crate::policy::table::RoutingTable;
 use crate::queue;
 use crate::scan::measures::Measures;
 use crate::scan::{self, Desk, Gate};
 use crate::smtp::server::{self, Listener, ListenerTls};
-use crate::spool::store::Store;
+use crate::spool::store::{Store, StoreError};
 use crate::spool::{Feed, Spool};
 use crate::supervisor::{self, Pulse, Pulses, Supervisor};
 use crate::tls;
@@ -413,7 +414,7 @@ pub fn stop_signal() -> impl Future<Output = ()> {
 /// read leaves the last good one in force.
 async fn follow_routes(spool: Spool, table: watch::Sender<Arc<RoutingTable>>, settings: Settings) {
     let mut foreign = spool.store().foreign_changes();
-    while foreign.changed().await.is_ok() {
+    loop {
         match routes::current(spool.store()).await {
             Ok(Some((_, new))) if new.revision() != table.borrow().revision() => {
                 tracing::info!(revision = new.revision(), "a new routing table is in force");
@@ -427,7 +428,43 @@ async fn follow_routes(spool: Spool, table: watch::Sender<Arc<RoutingTable>>, se
                 foreign.mark_changed();
             }
         }
+        tokio::select! {
+            changed = foreign.changed() => if changed.is_err() { return },
+            () = taken_back(spool.store()) => {}
+        }
     }
+}
+
+/// Ready when the table in force was one that nobody has confirmed in time, and no longer counts.
+async fn taken_back(store: &Arc<dyn Store>) {
+    loop {
+        match take_back_in_time(store).await {
+            Ok(Some(taken)) => {
+                let (revision, back_to) = (taken.what.revision, taken.what.back_to);
+                tracing::warn!(
+                    revision,
+                    back_to,
+                    "nobody has confirmed a routing table in time: it is taken back"
+                );
+                return;
+            }
+            // What somebody else does to it is a foreign change.
+            Ok(None) => std::future::pending().await,
+            Err(fault) => {
+                tracing::error!(%fault, "an unconfirmed routing table cannot be taken back yet");
+                tokio::time::sleep(READ_AGAIN).await;
+            }
+        }
+    }
+}
+
+/// Waits as long as the revision in force has, whatever the clock does meanwhile.
+async fn take_back_in_time(store: &Arc<dyn Store>) -> Result<Option<TakenBack>, StoreError> {
+    let Some(what) = store.unconfirmed_routes().await? else {
+        return Ok(None);
+    };
+    tokio::time::sleep(what.left(Timestamp::now())).await;
+    second_look::take_back(store, what, Timestamp::now()).await
 }
 
 /// Deletes what need not be kept any longer, and gives free space back: a portion at a time, so that

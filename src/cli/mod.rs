@@ -26,7 +26,7 @@ use clap::{Parser, Subcommand};
 
 use crate::config::{self, Settings};
 use crate::ops::routes::Refused;
-use crate::policy::table::{NextHop, RoutingTable};
+use crate::policy::table::{Fault, NextHop, RoutingTable};
 use crate::secrecy;
 use crate::spool::sqlite::Sqlite;
 use crate::spool::store::{Store, StoreError};
@@ -108,14 +108,26 @@ impl Failure {
 }
 
 impl Failure {
-    /// A routing table that was not applied: every mistake in its file, or the store's trouble.
-    fn of_table(file: &Path, refused: Refused) -> Self {
+    /// A routing table that was not applied: every mistake in it, with its `source`, or the store's trouble.
+    fn of_table(source: &str, refused: Refused) -> Self {
+        let lines =
+            |faults: Vec<Fault>| faults.into_iter().map(move |it| format!("{source}: {it}"));
         match refused {
-            Refused::Faults(faults) => Self::of(
-                faults
-                    .iter()
-                    .map(|fault| format!("{}: {fault}", file.display())),
+            Refused::Faults(faults) => Self::of(lines(faults)),
+            Refused::Strict(faults) => {
+                Self::of(lines(faults).chain([
+                    "nothing was changed: with --strict a warning is a mistake".to_owned(),
+                ]))
+            }
+            Refused::NothingBefore => Self::new(
+                "--confirm goes back to the table before, and there is none yet: leave it out",
             ),
+            Refused::Unconfirmed(it) => Self::new(format!(
+                "revision {} may be taken back yet, at {}: let it stay with ilbud route confirm, or go back with ilbud route revert {}, and try again",
+                it.revision,
+                print::local(it.until),
+                it.back_to
+            )),
             Refused::Store(fault) => fault.into(),
         }
     }

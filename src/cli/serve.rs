@@ -16,6 +16,7 @@ use super::{
 use crate::config::Settings;
 use crate::mail::Timestamp;
 use crate::ops::routes::{self, Proposal};
+use crate::ops::second_look;
 use crate::policy::decide;
 use crate::policy::table::{Room, RoutingTable};
 use crate::relay::{self, Relay};
@@ -133,6 +134,14 @@ async fn serve(config: &Path, settings: Settings) -> Result<(), Failure> {
     if is_root() {
         tracing::warn!("{AS_ROOT}");
     }
+    if let Some(taken) = second_look::take_back_overdue(&store, Timestamp::now()).await? {
+        let (revision, back_to) = (taken.what.revision, taken.what.back_to);
+        tracing::warn!(
+            revision,
+            back_to,
+            "nobody has confirmed a routing table in time: it is taken back"
+        );
+    }
     let Some((_, table)) = routes::current(&store).await? else {
         return Err(Failure::new(format!(
             "there is no routing table: put one beside {} as routes.toml, or run ilbud route apply FILE",
@@ -164,10 +173,13 @@ async fn import_routes(config: &Path, store: &Arc<dyn Store>) -> Result<(), Fail
         by: operator(),
         reason: Some(format!("imported from {}", file.display())),
         expected: None,
+        confirm: None,
+        strict: false,
+        needs_approval: false,
     };
     let outcome = routes::apply(store, proposal, Timestamp::now())
         .await
-        .map_err(|refused| Failure::of_table(&file, refused))?;
+        .map_err(|refused| Failure::of_table(&file.display().to_string(), refused))?;
     for warning in &outcome.warnings {
         tracing::warn!("{}: {warning}", file.display());
     }

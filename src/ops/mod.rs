@@ -13,4 +13,5 @@ pub mod queue;
 pub mod reason;
 pub mod routes;
 pub mod scan;
+pub mod second_look;
 pub mod workstations;

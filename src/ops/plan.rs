@@ -42,6 +42,7 @@ pub async fn plan(
     store: &Arc<dyn Store>,
     toml: &str,
     days: u32,
+    strict: bool,
     in_force: impl Fn(RoutingTable) -> RoutingTable,
     now: Timestamp,
 ) -> Result<Plan, Refused> {
@@ -49,6 +50,9 @@ pub async fn plan(
     let revision = current.as_ref().map_or(0, |it| it.revision);
     let (table, warnings) = RoutingTable::parse(toml, revision + 1).map_err(Refused::Faults)?;
     check_readable(&table.export())?;
+    if strict && !warnings.is_empty() {
+        return Err(Refused::Strict(warnings));
+    }
     let table = in_force(table);
     let before = current
         .as_ref()

@@ -1,10 +1,12 @@
-//! The routing table as people handle it: apply, export, history, differences, revert, explain.
+//! The routing table as people handle it: apply, export, history, differences, explain.
 //!
 //! A table is applied whole or not at all; a table equal to the one in force makes no revision. To go back
-//! is to apply an old table anew: no revision is ever changed or taken out.
+//! is to apply an old table anew: no revision is ever changed or taken out. What is decided on a revision
+//! afterwards is in `ops::second_look`.
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::delivery;
 use crate::document::length;
@@ -12,7 +14,11 @@ use crate::mail::{Address, Timestamp};
 use crate::nearest::nearest;
 use crate::policy::difference::{Change, difference};
 use crate::policy::table::{Fault, RoutingTable};
-use crate::spool::store::{Revision, Store, StoreError};
+use crate::spool::revision::{Conditions, Revision, RevisionState, Unconfirmed};
+use crate::spool::store::{Store, StoreError};
+
+/// How often a change is made anew on the table that somebody else has put in force meanwhile.
+pub(super) const TRIES: usize = 20;
 
 /// A table that someone wants in force.
 #[derive(Clone)]
@@ -22,6 +28,12 @@ pub struct Proposal {
     pub reason: Option<String>,
     /// Refuse when the table in force is no longer this revision.
     pub expected: Option<u64>,
+    /// Taken back so long after, unless somebody confirms it.
+    pub confirm: Option<Duration>,
+    /// Refuse when there is anything to warn of.
+    pub strict: bool,
+    /// Somebody else has to approve it, as the settings want.
+    pub needs_approval: bool,
 }
 
 /// Without the table, which has passwords in it.
@@ -38,8 +50,9 @@ impl fmt::Debug for Proposal {
 /// What came of it.
 #[derive(Debug)]
 pub struct Outcome {
-    /// The revision now in force.
+    /// The revision that was made, or else the one in force.
     pub revision: u64,
+    pub state: RevisionState,
     /// What changed, in a line; `None` when nothing did.
     pub summary: Option<String>,
     pub warnings: Vec<Fault>,
@@ -49,6 +62,12 @@ pub struct Outcome {
 #[derive(Debug)]
 pub enum Refused {
     Faults(Vec<Fault>),
+    /// There is something to warn of, and it was to be strict.
+    Strict(Vec<Fault>),
+    /// It was to be taken back by itself, and there is no table to go back to.
+    NothingBefore,
+    /// A change of a part would build on what may be taken back.
+    Unconfirmed(Unconfirmed),
     Store(StoreError),
 }
 
@@ -64,19 +83,41 @@ pub async fn apply(
     proposal: Proposal,
     now: Timestamp,
 ) -> Result<Outcome, Refused> {
+    for _ in 1..TRIES {
+        match put(store, &proposal, now).await {
+            // What changes was worked out against a table that is no longer in force.
+            Err(Refused::Store(StoreError::Conflict(_))) if proposal.expected.is_none() => (),
+            outcome => return outcome,
+        }
+    }
+    put(store, &proposal, now).await
+}
+
+async fn put(
+    store: &Arc<dyn Store>,
+    proposal: &Proposal,
+    now: Timestamp,
+) -> Result<Outcome, Refused> {
     let current = store.routes().await?;
     let number = current.as_ref().map_or(0, |current| current.revision);
     let (table, warnings) =
         RoutingTable::parse(&proposal.toml, number + 1).map_err(Refused::Faults)?;
     let export = table.export();
     check_readable(&export)?;
+    expect(proposal.expected, number)?;
+    if proposal.strict && !warnings.is_empty() {
+        return Err(Refused::Strict(warnings));
+    }
     if let Some(current) = current.as_ref().filter(|current| current.table == export) {
-        expect(proposal.expected, current.revision)?;
         return Ok(Outcome {
             revision: current.revision,
+            state: state(store).await?,
             summary: None,
             warnings,
         });
+    }
+    if current.is_none() && proposal.confirm.is_some() {
+        return Err(Refused::NothingBefore);
     }
     // A table that can no longer be read is replaced like any other.
     let before = current
@@ -87,17 +128,42 @@ pub async fn apply(
     let revision = Revision {
         revision: number + 1,
         at: now,
-        by: proposal.by,
-        reason: proposal.reason,
+        by: proposal.by.clone(),
+        reason: proposal.reason.clone(),
         summary: summary.clone(),
         table: export,
     };
-    let revision = store.replace_routes(revision, proposal.expected).await?;
+    let conditions = Conditions {
+        confirm: proposal.confirm,
+        needs_approval: proposal.needs_approval,
+    };
+    let revision = store
+        .replace_routes(revision, Some(number), conditions)
+        .await?;
+    let state = match proposal.needs_approval && current.is_some() {
+        true => RevisionState::Waiting,
+        false => state(store).await?,
+    };
     Ok(Outcome {
         revision,
+        state,
         summary: Some(summary),
         warnings,
     })
+}
+
+/// Where the revision in force stands.
+async fn state(store: &Arc<dyn Store>) -> Result<RevisionState, StoreError> {
+    let unconfirmed = store.unconfirmed_routes().await?;
+    Ok(unconfirmed.map_or(RevisionState::InForce, RevisionState::Unconfirmed))
+}
+
+/// Refuses what would build on a table that may yet be taken back.
+pub async fn refuse_while_unconfirmed(store: &Arc<dyn Store>) -> Result<(), Refused> {
+    match store.unconfirmed_routes().await? {
+        Some(it) => Err(Refused::Unconfirmed(it)),
+        None => Ok(()),
+    }
 }
 
 /// Why an old revision was of no use.
@@ -136,36 +202,12 @@ pub async fn between(
     Ok(difference(&read(&before)?, &read(&after)?))
 }
 
-fn read(revision: &Revision) -> Result<RoutingTable, Unusable> {
+pub(super) fn read(revision: &Revision) -> Result<RoutingTable, Unusable> {
     let number = revision.revision;
     match RoutingTable::parse(&revision.table, number) {
         Ok((table, _)) => Ok(table),
         Err(faults) => Err(Unusable::Faults(number, faults)),
     }
-}
-
-/// Puts the table of an old revision in force again, as a new revision.
-pub async fn revert(
-    store: &Arc<dyn Store>,
-    number: u64,
-    by: String,
-    reason: Option<String>,
-    expected: Option<u64>,
-    now: Timestamp,
-) -> Result<Outcome, Unusable> {
-    let old = revision(store, number).await?;
-    let proposal = Proposal {
-        toml: old.table,
-        by,
-        reason: reason.or_else(|| Some(format!("back to revision {number}"))),
-        expected,
-    };
-    apply(store, proposal, now)
-        .await
-        .map_err(|refused| match refused {
-            Refused::Faults(faults) => Unusable::Faults(number, faults),
-            Refused::Store(fault) => Unusable::Store(fault),
-        })
 }
 
 /// What is stored must be read again at every start.

@@ -8,6 +8,7 @@
 
 mod duplicates;
 mod refusals;
+pub mod revision;
 mod sightings;
 pub mod sqlite;
 pub mod store;

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::revision::{Chapter, Conditions, Decision, Revision, Unconfirmed};
 use crate::credential::Verifiers;
 use crate::mail::event::State;
 use crate::mail::measure::{Closing, Measure};
@@ -567,32 +568,6 @@ pub struct MessageRecord {
     pub recipients: Vec<Waiting>,
 }
 
-/// One revision of the routing table.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Revision {
-    pub revision: u64,
-    pub at: Timestamp,
-    pub by: String,
-    pub reason: Option<String>,
-    /// What changed, in a line.
-    pub summary: String,
-    /// The table as TOML, canonical form.
-    pub table: String,
-}
-
-/// Without the table, which has passwords in it.
-impl fmt::Debug for Revision {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Revision")
-            .field("revision", &self.revision)
-            .field("at", &self.at)
-            .field("by", &self.by)
-            .field("reason", &self.reason)
-            .field("summary", &self.summary)
-            .finish_non_exhaustive()
-    }
-}
-
 /// Messages from one sender to one recipient, as the log has them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pair {
@@ -831,10 +806,26 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn routes(&self) -> Pending<Option<Revision>>;
     /// One revision of the routing table, as it was written.
     fn revision(&self, number: u64) -> Pending<Option<Revision>>;
-    /// Newest first; `table` is left empty.
-    fn route_history(&self) -> Pending<Vec<Revision>>;
-    /// Puts a new table in force. `Conflict` when `expected` is given and no longer the newest.
-    fn replace_routes(&self, revision: Revision, expected: Option<u64>) -> Pending<u64>;
+    /// Newest first; each `table` is left empty.
+    fn route_history(&self) -> Pending<Vec<Chapter>>;
+    /// The revision in force, where it is taken back unless somebody confirms it.
+    fn unconfirmed_routes(&self) -> Pending<Option<Unconfirmed>>;
+    /// Writes a new revision, and gives it its number. `Conflict` when `expected` is given and is not the
+    /// one in force.
+    fn replace_routes(
+        &self,
+        revision: Revision,
+        expected: Option<u64>,
+        conditions: Conditions,
+    ) -> Pending<u64>;
+    /// Decides on a revision that waits for a second person. `Conflict` when it does not, or, where it is
+    /// approved, when another came in force meanwhile.
+    fn decide_routes(&self, number: u64, decision: Decision) -> Pending<()>;
+    /// The revision in force stays. `Conflict` when it is no longer that one, or does not wait for this.
+    fn confirm_routes(&self, number: u64, by: String, at: Timestamp) -> Pending<()>;
+    /// Puts `old` in force, under a new number, in the place of the one that nobody has confirmed.
+    /// `Conflict` when somebody has, or when another came in force.
+    fn take_back_routes(&self, number: u64, old: Revision) -> Pending<u64>;
     /// What to check a user's password against, whether there is such a user or not.
     fn credential(&self, user: String) -> Pending<Known>;
     /// By user.

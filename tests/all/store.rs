@@ -14,12 +14,13 @@ use ilbud::mail::{
     Lapse, Lapses, Notify, Origin, Priority, Reference, Refusal, Return, RoomId, Sighting, Station,
     StationKind, Terms, Timestamp, Wishes,
 };
+use ilbud::spool::revision::{Conditions, Revision};
 use ilbud::spool::sqlite::{Settings, Sqlite};
 use ilbud::spool::store::Credential;
 use ilbud::spool::store::{
     Caught, Change, EngineRow, NewMessage, NewRecipient, NewScan, NextLook, OfLate, Pair, Portion,
-    RecipientChange, RecipientId, Revision, ScanQueue, ScanStep, Search, Shift, Store, StoreError,
-    Told, WaitingFilter, WaitingOrder,
+    RecipientChange, RecipientId, ScanQueue, ScanStep, Search, Shift, Store, StoreError, Told,
+    WaitingFilter, WaitingOrder,
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
@@ -1246,16 +1247,21 @@ async fn revisions_count_from_one_and_a_stale_one_is_refused() {
     assert_eq!(store.routes().await.unwrap(), None);
     assert_eq!(
         store
-            .replace_routes(revision("one"), Some(0))
+            .replace_routes(revision("one"), Some(0), Conditions::default())
             .await
             .unwrap(),
         1
     );
     assert_eq!(
-        store.replace_routes(revision("two"), None).await.unwrap(),
+        store
+            .replace_routes(revision("two"), None, Conditions::default())
+            .await
+            .unwrap(),
         2
     );
-    let stale = store.replace_routes(revision("three"), Some(1)).await;
+    let stale = store
+        .replace_routes(revision("three"), Some(1), Conditions::default())
+        .await;
     assert!(matches!(stale, Err(StoreError::Conflict(_))), "{stale:?}");
     let current = store.routes().await.unwrap().unwrap();
     assert_eq!((current.revision, current.table.as_str()), (2, "two"));
@@ -1266,7 +1272,10 @@ async fn revisions_count_from_one_and_a_stale_one_is_refused() {
     }
     let history = store.route_history().await.unwrap();
     assert_eq!(
-        history.iter().map(|it| it.revision).collect::<Vec<_>>(),
+        history
+            .iter()
+            .map(|it| it.revision.revision)
+            .collect::<Vec<_>>(),
         [2, 1]
     );
 }

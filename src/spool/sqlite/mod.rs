@@ -11,6 +11,7 @@ mod engines;
 mod members;
 mod outbreak;
 mod read;
+mod revisions;
 mod scans;
 mod workstations;
 mod write;
@@ -30,13 +31,14 @@ use tokio::sync::watch;
 
 use super::store::{
     Applied, CaughtMessage, Change, Credential, EngineRow, Hunt, Known, LogRow, LoggedEvent,
-    MessageRecord, NewMessage, Pair, Pending, Portion, RecipientId, Revision, ScanQueue, ScanRow,
-    Search, Shift, Standing, Store, StoreError, Trace, Waiting, WaitingFilter, WaitingGroup,
-    WaitingOrder, Workstation,
+    MessageRecord, NewMessage, Pair, Pending, Portion, RecipientId, ScanQueue, ScanRow, Search,
+    Shift, Standing, Store, StoreError, Trace, Waiting, WaitingFilter, WaitingGroup, WaitingOrder,
+    Workstation,
 };
 use crate::credential::Verifiers;
 use crate::mail::measure::{Closing, Measure};
 use crate::mail::{Attachment, Content, Event, Reference, Refusal, RoomId, Sighting, Timestamp};
+use crate::spool::revision::{Chapter, Conditions, Decision, Revision, Unconfirmed};
 use writer::Writer;
 
 /// Numbered migrations; `user_version` says how many the file has had.
@@ -53,6 +55,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../schema/sqlite/010_waiver.sql"),
     include_str!("../schema/sqlite/011_member.sql"),
     include_str!("../schema/sqlite/012_checks.sql"),
+    include_str!("../schema/sqlite/013_change.sql"),
 ];
 /// How long a change waits for another process that holds the file.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -330,20 +333,44 @@ impl Store for Sqlite {
     }
 
     fn routes(&self) -> Pending<Option<Revision>> {
-        self.read(read::routes)
+        self.read(revisions::in_force)
     }
 
     fn revision(&self, number: u64) -> Pending<Option<Revision>> {
-        self.read(move |connection| read::revision(connection, number))
+        self.read(move |connection| revisions::one(connection, number))
     }
 
-    fn route_history(&self) -> Pending<Vec<Revision>> {
-        self.read(read::route_history)
+    fn route_history(&self) -> Pending<Vec<Chapter>> {
+        self.read(revisions::history)
     }
 
-    fn replace_routes(&self, revision: Revision, expected: Option<u64>) -> Pending<u64> {
+    fn unconfirmed_routes(&self) -> Pending<Option<Unconfirmed>> {
+        self.read(revisions::unconfirmed)
+    }
+
+    fn replace_routes(
+        &self,
+        revision: Revision,
+        expected: Option<u64>,
+        conditions: Conditions,
+    ) -> Pending<u64> {
         self.writer
-            .submit(move |connection| write::replace_routes(connection, &revision, expected))
+            .submit(move |connection| revisions::put(connection, &revision, expected, conditions))
+    }
+
+    fn decide_routes(&self, number: u64, decision: Decision) -> Pending<()> {
+        self.writer
+            .submit(move |connection| revisions::decide(connection, number, &decision))
+    }
+
+    fn confirm_routes(&self, number: u64, by: String, at: Timestamp) -> Pending<()> {
+        self.writer
+            .submit(move |connection| revisions::confirm(connection, number, &by, at))
+    }
+
+    fn take_back_routes(&self, number: u64, old: Revision) -> Pending<u64> {
+        self.writer
+            .submit(move |connection| revisions::take_back(connection, number, &old))
     }
 
     fn credential(&self, user: String) -> Pending<Known> {

@@ -7,8 +7,8 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, MAIN_DB, OptionalExtension, Row, params, params_from_iter};
 
 use super::super::store::{
-    LogRow, LoggedEvent, MessageRecord, OfLate, Pair, RecipientId, Revision, Search, StoreError,
-    Told, Waiting, WaitingFilter, WaitingGroup, WaitingOrder,
+    LogRow, LoggedEvent, MessageRecord, OfLate, Pair, RecipientId, Search, StoreError, Told,
+    Waiting, WaitingFilter, WaitingGroup, WaitingOrder,
 };
 use super::members;
 use crate::mail::{
@@ -899,49 +899,6 @@ pub(super) fn last_event(connection: &Connection) -> Result<u64, StoreError> {
             row.get(0)
         })?;
     Ok(last.unsigned_abs())
-}
-
-pub(super) fn routes(connection: &Connection) -> Result<Option<Revision>, StoreError> {
-    Ok(connection
-        .prepare_cached(
-            "SELECT revision, at, by, reason, summary, routes FROM revision
-                 ORDER BY revision DESC LIMIT 1",
-        )?
-        .query_row([], to_revision)
-        .optional()?)
-}
-
-pub(super) fn revision(
-    connection: &Connection,
-    number: u64,
-) -> Result<Option<Revision>, StoreError> {
-    // There is none beyond what the column holds.
-    let number = i64::try_from(number).unwrap_or(i64::MAX);
-    Ok(connection
-        .prepare_cached(
-            "SELECT revision, at, by, reason, summary, routes FROM revision WHERE revision = ?1",
-        )?
-        .query_row([number], to_revision)
-        .optional()?)
-}
-
-pub(super) fn route_history(connection: &Connection) -> Result<Vec<Revision>, StoreError> {
-    let mut statement = connection.prepare_cached(
-        "SELECT revision, at, by, reason, summary, '' FROM revision ORDER BY revision DESC",
-    )?;
-    let revisions = statement.query_map([], to_revision)?;
-    Ok(revisions.collect::<Result<_, _>>()?)
-}
-
-fn to_revision(row: &Row<'_>) -> rusqlite::Result<Revision> {
-    Ok(Revision {
-        revision: row.get::<_, i64>(0)?.unsigned_abs(),
-        at: Timestamp::from_millis(row.get(1)?),
-        by: row.get(2)?,
-        reason: row.get(3)?,
-        summary: row.get(4)?,
-        table: row.get(5)?,
-    })
 }
 
 pub(super) fn check(connection: &Connection) -> Result<Vec<String>, StoreError> {

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::super::store::{
     Applied, Change, Clearance, NewMessage, NewRecipient, NextLook, Portion, RecipientChange,
-    RecipientId, Revision, Shift, StoreError, Waiting,
+    RecipientId, Shift, StoreError, Waiting,
 };
 use super::read::{self, WaitingLane};
 use super::{members, scans};
@@ -682,35 +682,6 @@ pub(super) fn shift(
         }
     }
     Ok(())
-}
-
-pub(super) fn replace_routes(
-    connection: &Connection,
-    new: &Revision,
-    expected: Option<u64>,
-) -> Result<u64, StoreError> {
-    let newest: i64 = connection
-        .prepare_cached("SELECT coalesce(max(revision), 0) FROM revision")?
-        .query_row([], |row| row.get(0))?;
-    if let Some(expected) = expected.filter(|&it| it as i64 != newest) {
-        return Err(StoreError::Conflict(format!(
-            "the routing table is at revision {newest}, not {expected}: plan again"
-        )));
-    }
-    connection
-        .prepare_cached(
-            "INSERT INTO revision (revision, at, by, reason, summary, routes)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        )?
-        .execute(params![
-            newest + 1,
-            new.at.as_millis(),
-            new.by,
-            new.reason,
-            new.summary,
-            new.table
-        ])?;
-    Ok((newest + 1) as u64)
 }
 
 pub(super) fn purge(

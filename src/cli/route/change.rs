@@ -1,0 +1,200 @@
+//! A change of the routing table from the command line: its options, how it is put in force, and what is
+//! told of it.
+//!
+//! Every command that changes the table comes through here. Nothing is decided here: see `ops::routes`.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::read;
+use crate::cli::{Failure, exposed_table, operator, print};
+use crate::config::Settings;
+use crate::document::{duration, length};
+use crate::mail::Timestamp;
+use crate::ops::routes::{self, Outcome, Proposal};
+use crate::ops::{reason, workstations};
+use crate::policy::table::{Fault, RoutingTable};
+use crate::spool::revision::RevisionState;
+use crate::spool::store::Store;
+
+/// How long a confirmation may be waited for.
+const LONGEST: Duration = Duration::from_secs(86_400);
+const SHORTEST: Duration = Duration::from_secs(1);
+
+/// The options of every command that changes the table.
+#[derive(Debug, Clone, Args)]
+pub(in crate::cli) struct Change {
+    /// Only if the table in force is still this revision
+    #[arg(long, value_name = "REV")]
+    pub(super) expect: Option<u64>,
+    /// Why, for the history
+    #[arg(long, value_name = "TEXT", value_parser = reason::parse)]
+    pub(super) reason: Option<String>,
+    /// Taken back by itself after so long, unless `ilbud route confirm` comes first
+    #[arg(long, value_name = "10m", value_parser = time_to_confirm)]
+    pub(super) confirm: Option<Duration>,
+    /// Change nothing if there is anything to warn of
+    #[arg(long)]
+    pub(super) strict: bool,
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+fn time_to_confirm(typed: &str) -> Result<Duration, String> {
+    let time =
+        duration(typed).ok_or_else(|| format!("{typed:?} is no length of time; write 10m"))?;
+    match (SHORTEST..=LONGEST).contains(&time) {
+        true => Ok(time),
+        false => Err(format!(
+            "write a time between {} and {}",
+            length(SHORTEST),
+            length(LONGEST)
+        )),
+    }
+}
+
+pub(super) async fn apply_file(
+    store: &Arc<dyn Store>,
+    file: &Path,
+    change: &Change,
+    settings: &Settings,
+) -> Result<(), Failure> {
+    let toml = read(file)?;
+    let exposed = exposed_table(file, &toml);
+    put(store, &file.display().to_string(), toml, change, settings).await?;
+    if let Some(fault) = exposed {
+        print::complaint(&format!("warning: {fault}"));
+    }
+    Ok(())
+}
+
+/// Puts the table of an old revision in force again.
+pub(super) async fn revert(
+    store: &Arc<dyn Store>,
+    number: u64,
+    change: &Change,
+    settings: &Settings,
+) -> Result<(), Failure> {
+    let old = routes::revision(store, number).await?;
+    let mut change = change.clone();
+    change
+        .reason
+        .get_or_insert_with(|| format!("back to revision {number}"));
+    put(
+        store,
+        &format!("revision {number}"),
+        old.table,
+        &change,
+        settings,
+    )
+    .await
+}
+
+/// Puts a table in force as the options say, and tells what came of it. `source`: where its lines are.
+pub(super) async fn put(
+    store: &Arc<dyn Store>,
+    source: &str,
+    toml: String,
+    change: &Change,
+    settings: &Settings,
+) -> Result<(), Failure> {
+    let proposal = Proposal {
+        toml,
+        by: operator(),
+        reason: change.reason.clone(),
+        expected: change.expect,
+        confirm: change.confirm,
+        strict: change.strict,
+        needs_approval: settings.routes_need_approval,
+    };
+    let outcome = routes::apply(store, proposal, Timestamp::now())
+        .await
+        .map_err(|refused| Failure::of_table(source, refused))?;
+    warn(source, &outcome.warnings);
+    doubt_current(store, settings).await?;
+    tell(&outcome, change.json)
+}
+
+pub(super) fn warn(source: &str, warnings: &[Fault]) {
+    for warning in warnings {
+        print::complaint(&format!("warning: {source}: {warning}"));
+    }
+}
+
+/// What is worth knowing of the table that is in force now.
+async fn doubt_current(store: &Arc<dyn Store>, settings: &Settings) -> Result<(), Failure> {
+    match routes::current(store).await? {
+        Some((_, table)) => doubt(store, &table, settings).await,
+        None => Ok(()),
+    }
+}
+
+/// What is worth knowing of a table together with the settings and the users.
+pub(super) async fn doubt(
+    store: &Arc<dyn Store>,
+    table: &RoutingTable,
+    settings: &Settings,
+) -> Result<(), Failure> {
+    let users = workstations::doubt_users(store, table).await?;
+    let times = routes::doubt_times(table, &settings.delivery);
+    for doubt in times.into_iter().chain(users) {
+        print::complaint(&format!("warning: {doubt}"));
+    }
+    Ok(())
+}
+
+fn tell(outcome: &Outcome, json: bool) -> Result<(), Failure> {
+    let Outcome {
+        revision, state, ..
+    } = outcome;
+    if json {
+        return print::json(&serde_json::json!({
+            "revision": revision, "state": state.word(),
+            "summary": outcome.summary.as_deref().unwrap_or_default(),
+            "back_to": back_to(*state), "until": until(*state),
+        }))
+        .map_err(Into::into);
+    }
+    let line = match (&outcome.summary, state) {
+        (None, _) => format!("No difference: revision {revision} stays in force."),
+        (Some(summary), RevisionState::Waiting) => format!(
+            "Revision {revision} waits for somebody else's approval (ilbud route approve {revision}): {}",
+            print::harmless(summary)
+        ),
+        (Some(summary), _) => format!(
+            "Revision {revision} is in force: {}",
+            print::harmless(summary)
+        ),
+    };
+    print::line(format_args!("{line}"))?;
+    tell_until(*state)
+}
+
+/// Until when something has to be done, where it has.
+pub(super) fn tell_until(state: RevisionState) -> Result<(), Failure> {
+    if let RevisionState::Unconfirmed(it) = state {
+        print::line(format_args!(
+            "Revision {} comes back at {}, unless you confirm: ilbud route confirm",
+            it.back_to,
+            print::local(it.until)
+        ))?;
+    }
+    Ok(())
+}
+
+pub(super) fn until(state: RevisionState) -> Option<Timestamp> {
+    match state {
+        RevisionState::Unconfirmed(it) => Some(it.until),
+        _ => None,
+    }
+}
+
+pub(super) fn back_to(state: RevisionState) -> Option<u64> {
+    match state {
+        RevisionState::Unconfirmed(it) => Some(it.back_to),
+        _ => None,
+    }
+}
