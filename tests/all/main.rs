@@ -82,6 +82,7 @@ mod restart;
 mod rooms;
 mod route_confirm;
 mod route_plan;
+mod route_storm;
 mod routes;
 mod scan_chance;
 mod scan_crash;
