@@ -5,6 +5,7 @@
 
 pub mod decide;
 pub mod difference;
+pub mod edit;
 mod export;
 mod graph;
 mod next_hop;

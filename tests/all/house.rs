@@ -113,6 +113,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("unicode_normalization", &["pattern", "scan::rules::names"]),
     ("governor", &["limits"]),
     ("toml", &["document"]),
+    ("toml_edit", &["policy::edit"]),
     ("clap", &["cli", "main"]),
     ("nix", &["cli::operator"]),
     ("rcgen", &["cli::development"]),

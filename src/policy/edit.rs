@@ -1,0 +1,357 @@
+//! The text of a routing table while it is edited: entries found, added and taken out, keys set and unset.
+//!
+//! What is not touched stays as it was written, comments and order with it. What an entry means is not
+//! looked at: whoever has edited reads the text again as a table. Pure. Only text that is no TOML is
+//! refused; what is not there is `None` or `false`. The crate `toml_edit` lives here.
+
+mod list;
+
+use std::collections::HashMap;
+
+use toml_edit::{ArrayOfTables, Decor, DocumentMut, Item, RawString, Table, TableLike, Value};
+
+use crate::document::Fault;
+use crate::mail::{Address, RoomId, Timestamp};
+
+/// Between the name of a table and a key in it: `strictness.missing_tls`.
+const DOT: char = '.';
+
+/// A table that is edited.
+#[derive(Debug)]
+pub struct Draft {
+    document: DocumentMut,
+    /// Where each room is among the rooms.
+    rooms: HashMap<String, usize>,
+}
+
+/// What a key is to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    Text(String),
+    List(Vec<String>),
+    Flag(bool),
+    Number(u8),
+    Moment(Timestamp),
+}
+
+impl Said {
+    pub fn text(text: impl Into<String>) -> Self {
+        Self::Text(text.into())
+    }
+
+    fn value(&self) -> Value {
+        match self {
+            Self::Text(text) => text.into(),
+            Self::List(items) => items.iter().collect(),
+            Self::Flag(flag) => (*flag).into(),
+            Self::Number(number) => i64::from(*number).into(),
+            Self::Moment(at) => moment(*at),
+        }
+    }
+
+    fn is_said_by(&self, value: &Value) -> bool {
+        match self {
+            Self::Text(text) => value.as_str() == Some(text),
+            Self::Flag(flag) => value.as_bool() == Some(*flag),
+            Self::Number(number) => value.as_integer() == Some(i64::from(*number)),
+            Self::List(_) | Self::Moment(_) => false,
+        }
+    }
+}
+
+/// Whole seconds without a fraction, as people write them.
+fn moment(at: Timestamp) -> Value {
+    let written = at.to_string().replace(".000Z", "Z");
+    written.parse().unwrap_or_else(|_| Value::from(written))
+}
+
+impl Draft {
+    pub fn of(toml: &str) -> Result<Self, Vec<Fault>> {
+        let document: DocumentMut = toml.parse().map_err(|fault| vec![located(toml, &fault)])?;
+        let mut draft = Self {
+            document,
+            rooms: HashMap::new(),
+        };
+        draft.count_rooms();
+        Ok(draft)
+    }
+
+    /// As it is written now.
+    pub fn text(&self) -> String {
+        self.document.to_string()
+    }
+
+    fn count_rooms(&mut self) {
+        let rooms = self.all("room").map_or_else(HashMap::new, |rooms| {
+            let id = |table: &Table| table.get("id").and_then(Item::as_str).map(str::to_owned);
+            let ids = rooms.iter().map(id).zip(0..);
+            ids.filter_map(|(id, at)| Some((id?, at))).collect()
+        });
+        self.rooms = rooms;
+    }
+
+    /// Every `[[kind]]`, if there is one. Those written as a list of inline tables become such.
+    fn all(&mut self, kind: &str) -> Option<&mut ArrayOfTables> {
+        many(self.document.as_table_mut(), kind)
+    }
+
+    fn all_or_new(&mut self, kind: &str) -> Option<&mut ArrayOfTables> {
+        many_or_new(self.document.as_table_mut(), kind)
+    }
+
+    pub fn room_mut(&mut self, id: &RoomId) -> Option<Entry<'_>> {
+        let at = *self.rooms.get(id.as_str())?;
+        self.all("room")?.get_mut(at).map(Entry)
+    }
+
+    /// A new room after the others, with nothing but its id. `None`: `room` is something else in this text.
+    pub fn add_room(&mut self, id: &RoomId) -> Option<Entry<'_>> {
+        let at = self.all("room").map_or(0, |rooms| rooms.len());
+        self.rooms.insert(id.as_str().to_owned(), at);
+        self.add("room", "id", id.as_str())
+    }
+
+    pub fn remove_room(&mut self, id: &RoomId) -> bool {
+        let at = self.rooms.get(id.as_str()).copied();
+        let is_done = at.is_some_and(|at| self.remove("room", at));
+        self.count_rooms();
+        is_done
+    }
+
+    pub fn group_mut(&mut self, address: &Address) -> Option<Entry<'_>> {
+        let at = self.place("group", |it| is_group(it, address))?;
+        self.all("group")?.get_mut(at).map(Entry)
+    }
+
+    /// A new group after the others, with nothing but its address.
+    pub fn add_group(&mut self, address: &Address) -> Option<Entry<'_>> {
+        self.add("group", "address", &address.to_string())
+    }
+
+    pub fn remove_group(&mut self, address: &Address) -> bool {
+        let at = self.place("group", |it| is_group(it, address));
+        at.is_some_and(|at| self.remove("group", at))
+    }
+
+    /// A new redirect after the others, with nothing but its room.
+    pub fn add_redirect(&mut self, room: &RoomId) -> Option<Entry<'_>> {
+        self.add("redirect", "room", room.as_str())
+    }
+
+    /// Takes out the redirect of `room` that stands after `earlier` others of that room.
+    pub fn remove_redirect(&mut self, room: &RoomId, earlier: usize) -> bool {
+        let mut left = earlier;
+        let at = self.place("redirect", |it| {
+            let is_of_room = says(it, "room", room.as_str());
+            let is_meant = is_of_room && left == 0;
+            left = left.saturating_sub(usize::from(is_of_room));
+            is_meant
+        });
+        at.is_some_and(|at| self.remove("redirect", at))
+    }
+
+    /// Takes out every redirect from or to `room`.
+    pub fn remove_redirects_with(&mut self, room: &RoomId) {
+        let id = room.as_str();
+        while let Some(at) = self.place("redirect", |it| says(it, "room", id) || says(it, "to", id))
+        {
+            self.remove("redirect", at);
+        }
+    }
+
+    /// Every group, as an entry.
+    pub fn groups(&mut self) -> impl Iterator<Item = Entry<'_>> {
+        let groups = self.all("group").into_iter();
+        groups.flat_map(ArrayOfTables::iter_mut).map(Entry)
+    }
+
+    /// Every room, as an entry.
+    pub fn rooms(&mut self) -> impl Iterator<Item = Entry<'_>> {
+        let rooms = self.all("room").into_iter();
+        rooms.flat_map(ArrayOfTables::iter_mut).map(Entry)
+    }
+
+    fn place(&mut self, kind: &str, is_meant: impl FnMut(&Table) -> bool) -> Option<usize> {
+        self.all(kind)?.iter().position(is_meant)
+    }
+
+    fn add(&mut self, kind: &str, key: &str, name: &str) -> Option<Entry<'_>> {
+        let is_first = self.document.as_table().is_empty();
+        let mut table = Table::new();
+        table.insert(key, Item::Value(name.into()));
+        let blank = if is_first { "" } else { "\n" };
+        table.decor_mut().set_prefix(blank);
+        let all = self.all_or_new(kind)?;
+        all.push(table);
+        all.iter_mut().last().map(Entry)
+    }
+
+    /// Takes an entry out, with the comment right above it. What is further above stays where it is.
+    fn remove(&mut self, kind: &str, at: usize) -> bool {
+        let Some(all) = self.all(kind).filter(|all| at < all.len()) else {
+            return false;
+        };
+        let table = all.remove(at);
+        if all.is_empty() {
+            self.document.remove(kind);
+        }
+        let above = raw(table.decor().prefix());
+        if let Some((further, _)) = above.rsplit_once("\n\n").filter(|it| it.0.contains('#')) {
+            self.keep_comment(further, table.position());
+        }
+        true
+    }
+
+    /// Puts a comment before whatever comes next in the text.
+    fn keep_comment(&mut self, comment: &str, after: Option<isize>) {
+        let later = |table: &&mut Table| table.position() > after;
+        let heads = self.document.iter_mut();
+        let heads = heads.filter_map(|(_, item)| item.as_array_of_tables_mut());
+        let tables = heads.flat_map(ArrayOfTables::iter_mut).filter(later);
+        let before = |old: &str| match old.starts_with('\n') || old.is_empty() {
+            true => format!("{comment}\n{old}"),
+            false => format!("{comment}\n\n{old}"),
+        };
+        if let Some(next) = tables.min_by_key(|it| it.position()) {
+            let decor = next.decor_mut();
+            decor.set_prefix(before(&raw(decor.prefix())));
+        } else {
+            let trailing = before(self.document.trailing().as_str().unwrap_or_default());
+            self.document.set_trailing(trailing);
+        }
+    }
+}
+
+fn located(toml: &str, fault: &toml_edit::TomlError) -> Fault {
+    let before = fault.span().and_then(|span| toml.get(..span.start));
+    Fault {
+        line: before.map(|before| before.matches('\n').count() + 1),
+        text: fault.message().to_owned(),
+    }
+}
+
+fn says(table: &Table, key: &str, text: &str) -> bool {
+    table.get(key).and_then(Item::as_str) == Some(text)
+}
+
+fn is_group(table: &Table, address: &Address) -> bool {
+    let written = table.get("address").and_then(Item::as_str);
+    written.and_then(|it| Address::parse(it).ok()).as_ref() == Some(address)
+}
+
+fn many<'a>(table: &'a mut Table, key: &str) -> Option<&'a mut ArrayOfTables> {
+    let item = table.get_mut(key)?;
+    if item.is_array() {
+        *item = match std::mem::take(item).into_array_of_tables() {
+            Ok(tables) => Item::ArrayOfTables(tables),
+            Err(other) => other,
+        };
+        table.key_mut(key)?.leaf_decor_mut().clear();
+    }
+    table.get_mut(key)?.as_array_of_tables_mut()
+}
+
+fn many_or_new<'a>(table: &'a mut Table, key: &str) -> Option<&'a mut ArrayOfTables> {
+    if !table.contains_key(key) {
+        table.insert(key, Item::ArrayOfTables(ArrayOfTables::new()));
+    }
+    many(table, key)
+}
+
+fn raw(text: Option<&RawString>) -> String {
+    let text = text.and_then(RawString::as_str);
+    text.unwrap_or_default().to_owned()
+}
+
+/// One entry of a table: a room, a group, a redirect.
+#[derive(Debug)]
+pub struct Entry<'a>(&'a mut Table);
+
+impl Entry<'_> {
+    /// Lets `key` say this; `strictness.missing_tls` is a key in a table of the entry.
+    pub fn set(&mut self, key: &str, said: &Said) {
+        let Some((part, key)) = key.split_once(DOT) else {
+            return put(self.0, key, said);
+        };
+        let item = self.0.entry(part).or_insert_with(|| {
+            let mut table = Table::new();
+            table.decor_mut().set_prefix("");
+            Item::Table(table)
+        });
+        if let Some(table) = item.as_table_like_mut() {
+            put(table, key, said);
+        }
+    }
+
+    /// Whether `key` was there.
+    pub fn unset(&mut self, key: &str) -> bool {
+        let Some((part, key)) = key.split_once(DOT) else {
+            return self.0.remove(key).is_some();
+        };
+        let item = self.0.get_mut(part).and_then(Item::as_table_like_mut);
+        let Some(table) = item else {
+            return false;
+        };
+        let was_there = table.remove(key).is_some();
+        if table.is_empty() {
+            self.0.remove(part);
+        }
+        was_there
+    }
+
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.0.get(key).and_then(Item::as_str)
+    }
+
+    /// The texts in a list; `None` where `key` is not there, or no list.
+    pub fn list(&self, key: &str) -> Option<Vec<String>> {
+        self.0.get(key)?.as_array().map(list::texts)
+    }
+
+    /// Another `[[room.workstation]]`, after the others.
+    pub fn add_workstation(&mut self, key: &str, name: &str) -> bool {
+        let mut table = Table::new();
+        table.insert(key, Item::Value(name.into()));
+        table.decor_mut().set_prefix("");
+        let all = many_or_new(self.0, "workstation");
+        all.map(|all| all.push(table)).is_some()
+    }
+
+    /// Takes out every workstation whose key and name are meant, and says how many there were.
+    pub fn remove_workstations(&mut self, is_meant: impl Fn(&str, &str) -> bool) -> usize {
+        let Some(all) = many(self.0, "workstation") else {
+            return 0;
+        };
+        let before = all.len();
+        let is_meant = |table: &Table| {
+            let said = |(key, item): (&str, &Item)| Some(is_meant(key, item.as_str()?));
+            table.iter().filter_map(said).any(|it| it)
+        };
+        all.retain(|table| !is_meant(table));
+        let left = all.len();
+        if left == 0 {
+            self.0.remove("workstation");
+        }
+        before - left
+    }
+}
+
+/// Sets a key, and leaves the comment on its line where it is.
+fn put(table: &mut dyn TableLike, key: &str, said: &Said) {
+    let Some(old) = table.get_mut(key).and_then(Item::as_value_mut) else {
+        table.insert(key, Item::Value(said.value()));
+        return;
+    };
+    match (old, said) {
+        (Value::Array(array), Said::List(items)) => list::change(array, items),
+        (old, said) if said.is_said_by(old) => (),
+        (old, said) => {
+            let decor: Decor = old.decor().clone();
+            *old = said.value();
+            *old.decor_mut() = decor;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
