@@ -113,6 +113,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("unicode_normalization", &["pattern", "scan::rules::names"]),
     ("governor", &["limits"]),
     ("toml", &["document"]),
+    ("toml_parser", &["policy::comments"]),
+    ("prefix_trie", &["policy::sources"]),
     ("clap", &["cli", "main"]),
     ("nix", &["cli::operator"]),
     ("rcgen", &["cli::development"]),
