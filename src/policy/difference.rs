@@ -1,17 +1,19 @@
 //! What differs between two routing tables: which entries came, went or changed, and in which keys.
 //!
 //! Entries are told apart by kind and name: a room's id, a group's address, a gateway's name, the room
-//! of a redirect. A change can be shown to anybody: passwords of next hops never stand in it, but that
+//! of a redirect. Comments that are not as they were count as a key of their entry, without what they say. A change can be shown to anybody: passwords of next hops never stand in it, but that
 //! one changed does. Pure, and it cannot fail: both tables are sound.
 
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 
-use super::export::{Entry, Item, Key, entries};
+use super::export::{Content, Entry, Item, Key, content};
 use super::table::RoutingTable;
 
 pub use super::export::Kind;
 
+/// In the place of a key: what is written in comments.
+const COMMENTS: &str = "comments";
 /// As many names as a summary lists of one kind of change.
 const NAMES: usize = 8;
 /// Lists with more items than this in all are shown by what came and went.
@@ -32,7 +34,7 @@ pub enum How {
     Changed(Vec<Altered>),
 }
 
-/// A key that says something else than it did.
+/// A key that says something else than it did; of comments it is not told what they say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Altered {
     pub key: String,
@@ -66,6 +68,15 @@ impl Change {
         matches!(self.kind, Kind::Room | Kind::Redirect).then_some(self.name.as_str())
     }
 
+    /// Whether nothing but comments is not as it was.
+    fn is_of_comments(&self) -> bool {
+        matches!(&self.how, How::Changed(keys) if keys.iter().all(Altered::is_comments))
+    }
+
+    fn title(&self) -> String {
+        format!("{} {}", self.kind.word(), self.name)
+    }
+
     /// In one line: `room changed: phone "1" → "2"; domains [...] → [...]`.
     pub fn summary(&self) -> String {
         let mut text = format!("{} {}", self.kind.word(), self.how.word());
@@ -87,10 +98,30 @@ impl fmt::Display for Said {
     }
 }
 
+impl Altered {
+    fn comments() -> Self {
+        Self {
+            key: COMMENTS.to_owned(),
+            before: None,
+            after: None,
+            has_new_password: false,
+        }
+    }
+
+    /// Whether it is no key, but what is written in comments.
+    fn is_comments(&self) -> bool {
+        self.before.is_none() && self.after.is_none()
+    }
+}
+
 /// `phone "1" → "2"`, or of a long list what came and went.
 impl fmt::Display for Altered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ", self.key)?;
+        f.write_str(&self.key)?;
+        if self.is_comments() {
+            return Ok(());
+        }
+        f.write_str(" ")?;
         match (&self.before, &self.after) {
             (Some(before), Some(after)) if before == after => return f.write_str(NEW_PASSWORD),
             (Some(before), Some(after)) => match exchange(before, after) {
@@ -130,12 +161,14 @@ fn exchange(before: &Said, after: &Said) -> Option<String> {
 
 /// Everything that `after` has otherwise than `before`: rooms first, each kind by name.
 pub fn difference(before: &RoutingTable, after: &RoutingTable) -> Vec<Change> {
+    let (before, after) = (content(before), content(after));
+    let of_all = of_all(&before, &after);
     let mut both: BTreeMap<(Kind, String), [Vec<Entry>; 2]> = BTreeMap::new();
-    for entry in entries(before) {
+    for entry in before.entries {
         let [old, _] = both.entry((entry.kind, entry.name.clone())).or_default();
         old.push(entry);
     }
-    for entry in entries(after) {
+    for entry in after.entries {
         let [_, new] = both.entry((entry.kind, entry.name.clone())).or_default();
         new.push(entry);
     }
@@ -143,17 +176,38 @@ pub fn difference(before: &RoutingTable, after: &RoutingTable) -> Vec<Change> {
         let how = how(kind, &old, &new)?;
         Some(Change { kind, name, how })
     };
-    both.into_iter().filter_map(change).collect()
+    let entries = both.into_iter().filter_map(change);
+    entries.chain(of_all).collect()
+}
+
+/// Comments on the table as a whole.
+fn of_all(before: &Content, after: &Content) -> Option<Change> {
+    (!before.has_same_comments(after)).then(|| Change {
+        kind: Kind::Table,
+        name: "itself".to_owned(),
+        how: How::Changed(vec![Altered::comments()]),
+    })
 }
 
 fn how(kind: Kind, old: &[Entry], new: &[Entry]) -> Option<How> {
-    let altered = match (old, new) {
+    if old == new {
+        return None;
+    }
+    let mut altered = match (old, new) {
         ([], _) => return Some(How::Added),
         (_, []) => return Some(How::Removed),
         ([old], [new]) => altered(&keys(old), &keys(new)),
         _ => altered(&as_one(kind, old), &as_one(kind, new)),
     };
-    (!altered.is_empty()).then_some(How::Changed(altered))
+    // Where all keys are as they were, a comment stands elsewhere.
+    if altered.is_empty() || !comments(old).eq(comments(new)) {
+        altered.push(Altered::comments());
+    }
+    Some(How::Changed(altered))
+}
+
+fn comments(entries: &[Entry]) -> impl Iterator<Item = &str> {
+    entries.iter().flat_map(Entry::comments)
 }
 
 /// A key with all its items.
@@ -262,6 +316,8 @@ fn first(table: &RoutingTable) -> String {
 }
 
 fn counts(changes: &[Change]) -> Vec<String> {
+    let (talk, changes): (Vec<&Change>, Vec<&Change>) =
+        changes.iter().partition(|it| it.is_of_comments());
     let mut parts = Vec::new();
     for kind in Kind::ALL {
         for verb in ["added", "removed", "changed"] {
@@ -274,6 +330,11 @@ fn counts(changes: &[Change]) -> Vec<String> {
                 parts.push(format!("{count} {verb} ({})", few(&names)));
             }
         }
+    }
+    if !talk.is_empty() {
+        let names: Vec<String> = talk.iter().map(|it| it.title()).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        parts.push(format!("comments changed ({})", few(&names)));
     }
     parts
 }
@@ -404,6 +465,75 @@ mod tests {
         for line in [line, user.concat()] {
             assert!(!line.contains("one") && !line.contains("two"), "{line}");
         }
+    }
+
+    #[test]
+    fn a_comment_that_changed_is_told_and_what_it_says_is_not() {
+        let phone = A.replace("name", "phone = \"1\"\nname");
+        let listed = |inside: &str| [A, "recipients = [", inside, "]\n"].concat();
+        for (before, after, expected, summary) in [
+            (
+                A.to_owned(),
+                ["# of a\n", A].concat(),
+                "a room changed: comments",
+                "comments changed (room a)",
+            ),
+            (
+                ["# of a\n", A].concat(),
+                ["# of A\n", A].concat(),
+                "a room changed: comments",
+                "comments changed (room a)",
+            ),
+            (
+                A.to_owned(),
+                ["# all\n\n", A].concat(),
+                "itself table changed: comments",
+                "comments changed (table itself)",
+            ),
+            (
+                A.to_owned(),
+                [A, "\n# end\n"].concat(),
+                "itself table changed: comments",
+                "comments changed (table itself)",
+            ),
+            // from one place to another
+            (
+                ["# of a\n", A].concat(),
+                A.replace("\"A\"", "\"A\" # of a"),
+                "a room changed: comments",
+                "comments changed (room a)",
+            ),
+            (
+                listed("\"x\", # x\n\"y\""),
+                listed("\"x\",\n# x\n\"y\""),
+                "a room changed: comments",
+                "comments changed (room a)",
+            ),
+            // with a key, and with its key
+            (
+                A.to_owned(),
+                ["# of a\n", &phone].concat(),
+                "a room changed: phone not said → \"1\"; comments",
+                "1 room changed (a)",
+            ),
+            (
+                phone.replace("\"1\"", "\"1\" # p"),
+                A.to_owned(),
+                "a room changed: phone \"1\" → not said; comments",
+                "1 room changed (a)",
+            ),
+            (
+                ["# of a\n", A].concat(),
+                ["# of a\n", &phone].concat(),
+                "a room changed: phone not said → \"1\"",
+                "1 room changed (a)",
+            ),
+        ] {
+            assert_eq!(told(&before, &after), [expected], "{before}\n{after}");
+            assert_eq!(table(&after).summary(Some(&table(&before))), summary);
+        }
+        let same = A.replace("\"A\"", "\"A\"   # a  ");
+        assert_eq!(told(&A.replace("\"A\"", "\"A\" # a"), &same), [""; 0]);
     }
 
     #[test]

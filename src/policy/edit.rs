@@ -5,6 +5,7 @@
 //! refused; what is not there is `None` or `false`. The crate `toml_edit` lives here.
 
 mod list;
+mod places;
 
 use std::collections::HashMap;
 
@@ -12,6 +13,8 @@ use toml_edit::{ArrayOfTables, Decor, DocumentMut, Item, RawString, Table, Table
 
 use crate::document::Fault;
 use crate::mail::{Address, RoomId, Timestamp};
+
+pub use places::{Place, Places};
 
 /// Between the name of a table and a key in it: `strictness.missing_tls`.
 const DOT: char = '.';

@@ -1,13 +1,16 @@
 //! A routing table as TOML in canonical form: entries of keys, each with what it says.
 //!
-//! The text is whole, passwords of next hops included, since it must read back to the same table. Beside
+//! Comments stand where they stood; within a list they make it stand on lines of its own. The text is whole, passwords of next hops included, since it must read back to the same table. Beside
 //! what is written there each value has a form that may be shown to anybody.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use crate::document::{self, quoted};
 use crate::mail::{Priority, Timestamp};
 
+use super::comments::{Comments, Note, Notes, Step, Way, all_but_last_paragraph, append};
 use super::next_hop::NextHop;
 use super::sources::Source;
 use super::table::{
@@ -15,12 +18,14 @@ use super::table::{
 };
 
 /// What an entry of a table is, in the order in which they are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     Room,
     Group,
     Gateway,
     Redirect,
+    /// No entry: what is said of the table as a whole.
+    Table,
 }
 
 impl Kind {
@@ -32,22 +37,37 @@ impl Kind {
             Self::Group => "group",
             Self::Gateway => "gateway",
             Self::Redirect => "redirect",
+            Self::Table => "table",
         }
+    }
+
+    pub(super) fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.word() == word)
     }
 }
 
 /// One entry of a table. A gateway or a room's redirect may have several of one name.
+#[derive(PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) kind: Kind,
     pub(super) name: String,
     pub(super) keys: Vec<Key>,
+    note: Note,
+    /// Comments below its last line.
+    tail: Vec<String>,
 }
 
 /// A key, and what it says, in TOML.
+#[derive(PartialEq, Eq)]
 pub(super) struct Key {
     part: Part,
     name: &'static str,
     pub(super) value: Written,
+    note: Note,
+    /// At the head before it, where there is one.
+    head: Note,
+    /// At each item of a list, and after the last; empty where there is nothing.
+    items: Vec<Note>,
 }
 
 /// The part of an entry that a key stands in.
@@ -60,6 +80,7 @@ enum Part {
     Scan,
 }
 
+#[derive(PartialEq, Eq)]
 pub(super) enum Written {
     One(String),
     List(Vec<Item>),
@@ -74,7 +95,61 @@ pub(super) struct Item {
     pub(super) shown: String,
 }
 
+impl Part {
+    /// From an entry to the table that its keys stand in. `workstations`: how many there are before it.
+    fn way(self, workstations: usize) -> Way {
+        let key = |key| Step::Key(Cow::Borrowed(key));
+        match self {
+            Self::Entry => Vec::new(),
+            Self::Workstation => vec![key("workstation"), Step::Item(workstations)],
+            Self::Strictness => vec![key("strictness")],
+            Self::Scan => vec![key("scan")],
+        }
+    }
+}
+
 impl Key {
+    fn annotate(&mut self, way: &Way, notes: &mut Notes) {
+        self.note = notes.inner.remove(way).unwrap_or_default();
+        let Written::List(items) = &self.value else {
+            return;
+        };
+        let inside = notes.take_items(way);
+        match inside.len() == items.len() + 1 {
+            true => self.items = inside,
+            // Of items that are written no more.
+            false => {
+                let stray = inside.into_iter().flat_map(Note::into_lines);
+                self.note.above.extend(stray);
+            }
+        }
+        if self.items.iter().all(Note::is_empty) {
+            self.items.clear();
+        }
+    }
+
+    /// `name = value`; a list on several lines where there are comments in it.
+    fn text(&self) -> String {
+        let name = self.name;
+        let items = match &self.value {
+            Written::One(value) => return format!("{name} = {value}"),
+            Written::List(items) => items.iter().map(|it| it.whole.as_str()),
+        };
+        if self.items.is_empty() {
+            let items: Vec<&str> = items.collect();
+            return format!("{name} = [{}]", items.join(", "));
+        }
+        let mut out = format!("{name} = [\n");
+        for (item, note) in items.zip(&self.items) {
+            commented(&mut out, "  ", note, &format!("{item},"));
+        }
+        if let Some(end) = self.items.last() {
+            lines(&mut out, "  ", &end.above);
+        }
+        out.push(']');
+        out
+    }
+
     /// As it is called where the whole entry is meant: `strictness.missing_tls`.
     pub(super) fn path(&self) -> String {
         match self.part {
@@ -119,53 +194,171 @@ impl Item {
 }
 
 impl Entry {
-    const fn new(kind: Kind, name: String) -> Self {
+    fn new(kind: Kind, name: String) -> Self {
         Self {
             kind,
             name,
             keys: Vec::new(),
+            note: Note::default(),
+            tail: Vec::new(),
         }
     }
 
     fn put(&mut self, part: Part, name: &'static str, value: Written) {
-        self.keys.push(Key { part, name, value });
+        self.keys.push(Key {
+            part,
+            name,
+            value,
+            note: Note::default(),
+            head: Note::default(),
+            items: Vec::new(),
+        });
+    }
+
+    /// Every comment, a line each, in the order of an export.
+    pub(super) fn comments(&self) -> impl Iterator<Item = &str> {
+        let keys = self.keys.iter();
+        let inner = keys.flat_map(|it| [&it.head, &it.note].into_iter().chain(&it.items));
+        let notes = [&self.note].into_iter().chain(inner);
+        let tail = self.tail.iter().map(String::as_str);
+        notes.flat_map(Note::lines).chain(tail)
+    }
+
+    /// Puts comments where they belong. What belongs to nothing that is written stands above the entry.
+    fn annotate(&mut self, mut notes: Notes) {
+        let mut workstations = 0;
+        let mut before = Part::Entry;
+        for key in &mut self.keys {
+            let has_head = key.part == Part::Workstation || key.part != before;
+            before = key.part;
+            let mut way = key.part.way(workstations);
+            if has_head && !way.is_empty() {
+                key.head = notes.inner.remove(&way).unwrap_or_default();
+            }
+            workstations += usize::from(key.part == Part::Workstation);
+            way.push(Step::Key(Cow::Borrowed(key.name)));
+            key.annotate(&way, &mut notes);
+        }
+        self.note = notes.own;
+        self.tail = notes.tail;
+        let stray = notes.inner.into_values().flat_map(Note::into_lines);
+        self.note.above.extend(stray);
     }
 
     fn text(&self) -> String {
-        let mut out = format!("[[{}]]\n", self.kind.word());
+        let mut out = String::new();
+        let head = format!("[[{}]]", self.kind.word());
+        commented(&mut out, "", &self.note, &head);
         let mut before = Part::Entry;
         for key in &self.keys {
             match key.part {
-                Part::Workstation => out.push_str("[[room.workstation]]\n"),
-                Part::Strictness if before != key.part => out.push_str("[room.strictness]\n"),
-                Part::Scan if before != key.part => out.push_str("[room.scan]\n"),
+                Part::Workstation => commented(&mut out, "", &key.head, "[[room.workstation]]"),
+                Part::Strictness if before != key.part => {
+                    commented(&mut out, "", &key.head, "[room.strictness]");
+                }
+                Part::Scan if before != key.part => {
+                    commented(&mut out, "", &key.head, "[room.scan]");
+                }
                 _ => (),
             }
             before = key.part;
-            let _ = match &key.value {
-                Written::One(value) => writeln!(out, "{} = {value}", key.name),
-                Written::List(items) => {
-                    let items: Vec<&str> = items.iter().map(|it| it.whole.as_str()).collect();
-                    writeln!(out, "{} = [{}]", key.name, items.join(", "))
-                }
-            };
+            commented(&mut out, "", &key.note, &key.text());
         }
+        lines(&mut out, "", &self.tail);
         out
     }
 }
 
+/// A line, or several, with comments.
+fn commented(out: &mut String, indent: &str, note: &Note, text: &str) {
+    lines(out, indent, &note.above);
+    let _ = match &note.beside {
+        Some(beside) => writeln!(out, "{indent}{text} {beside}"),
+        None => writeln!(out, "{indent}{text}"),
+    };
+}
+
+fn lines(out: &mut String, indent: &str, lines: &[String]) {
+    for line in lines {
+        let _ = match line.is_empty() {
+            true => writeln!(out),
+            false => writeln!(out, "{indent}{line}"),
+        };
+    }
+}
+
 pub fn table(table: &RoutingTable) -> String {
-    let entries = entries(table);
-    let entries: Vec<String> = entries.iter().map(Entry::text).collect();
-    entries.join("\n")
+    let content = content(table);
+    let mut out = String::new();
+    lines(&mut out, "", &content.top);
+    for entry in &content.entries {
+        part(&mut out);
+        out.push_str(&entry.text());
+    }
+    if !content.end.is_empty() {
+        part(&mut out);
+        lines(&mut out, "", &content.end);
+    }
+    out
+}
+
+/// An empty line, unless nothing stands before it.
+fn part(out: &mut String) {
+    if !out.is_empty() {
+        out.push('\n');
+    }
+}
+
+/// Everything that an export has.
+pub(super) struct Content {
+    /// Comments on the table as a whole.
+    top: Vec<String>,
+    pub(super) entries: Vec<Entry>,
+    end: Vec<String>,
+}
+
+impl Content {
+    /// Whether both say the same of the table as a whole.
+    pub(super) fn has_same_comments(&self, other: &Self) -> bool {
+        self.top == other.top && self.end == other.end
+    }
 }
 
 /// Rooms by id, groups by address, gateways by name, redirects by room; keys in one order.
-pub(super) fn entries(table: &RoutingTable) -> Vec<Entry> {
+pub(super) fn content(table: &RoutingTable) -> Content {
     let entries = table.rooms().map(room);
     let entries = entries.chain(table.groups().into_iter().map(group));
     let entries = entries.chain(table.gateways().map(gateway));
-    entries.chain(table.redirects().map(redirect)).collect()
+    let entries = entries.chain(table.redirects().map(redirect)).collect();
+    let mut content = Content {
+        top: table.comments.top.clone(),
+        entries,
+        end: table.comments.end.clone(),
+    };
+    content.annotate(&table.comments);
+    content
+}
+
+impl Content {
+    /// As it will be read again: what stands first in a file and is parted from the first entry is about all.
+    fn annotate(&mut self, comments: &Comments) {
+        if comments.has_entries() {
+            let mut namesakes: HashMap<(Kind, String), usize> = HashMap::new();
+            for entry in &mut self.entries {
+                let before = namesakes
+                    .entry((entry.kind, entry.name.clone()))
+                    .or_default();
+                if let Some(notes) = comments.of(entry.kind, &entry.name, *before) {
+                    entry.annotate(notes.clone());
+                }
+                *before += 1;
+            }
+        }
+        match self.entries.first_mut() {
+            Some(first) => append(&mut self.top, all_but_last_paragraph(&mut first.note.above)),
+            None => append(&mut self.top, std::mem::take(&mut self.end)),
+        }
+    }
 }
 
 fn room(room: &Room) -> Entry {

@@ -15,6 +15,8 @@ use crate::document::{self, Fault, Mistakes, Table, Value};
 use crate::mail::{Action, Address, Domain, OnFailure, Priority, RoomId, Rule, Timestamp};
 use crate::nearest::nearest;
 
+use super::comments::{self, Comments};
+use super::export::Kind;
 use super::graph::circles;
 use super::next_hop::NextHop;
 use super::sources::{Holder, Line, Source, Sources};
@@ -41,7 +43,7 @@ pub fn table(toml: &str, revision: u64) -> Result<(RoutingTable, Vec<Fault>), Ve
         gateways.into_iter().for_each(|it| draft.read_gateway(it));
         redirects.into_iter().for_each(|it| draft.read_redirect(it));
         draft.check(mistakes);
-        Some(draft.finish(revision))
+        Some(draft.finish(revision, toml))
     })
 }
 
@@ -647,14 +649,41 @@ impl Draft {
         }
     }
 
-    fn finish(mut self, revision: u64) -> (RoutingTable, Vec<Fault>) {
+    /// Each entry's kind, its place in the file and its name, in the order of an export.
+    fn places(&self) -> Vec<(Kind, usize, String)> {
+        let rooms = self.rooms.iter().map(|it| it.value.id.to_string());
+        let rooms = rooms.zip(0..).map(|(name, at)| (Kind::Room, at, name));
+        let groups = self.group_addresses.iter().map(Address::to_string);
+        let groups = groups.zip(0..).map(|(name, at)| (Kind::Group, at, name));
+        let redirects = self.redirects.iter().map(|it| it.value.room.to_string());
+        let redirects = redirects.zip(0..);
+        let redirects = redirects.map(|(name, at)| (Kind::Redirect, at, name));
+        let mut gateways: Vec<(&Gateway, usize)> =
+            self.gateways.iter().map(|it| &*it.value).zip(0..).collect();
+        gateways.sort_by_key(|(it, _)| in_order(it));
+        let gateways = gateways.into_iter();
+        let gateways = gateways.map(|(it, at)| (Kind::Gateway, at, it.name.clone()));
+        let entries = rooms.chain(groups).chain(gateways);
+        entries.chain(redirects).collect()
+    }
+
+    fn comments(&self, toml: &str) -> Comments {
+        let written = comments::read(toml);
+        match written.is_empty() {
+            true => Comments::default(),
+            false => written.named(self.places().into_iter()),
+        }
+    }
+
+    fn finish(mut self, revision: u64, toml: &str) -> (RoutingTable, Vec<Fault>) {
         self.warnings.sort_by_key(|it| it.line);
         let domains = self.rooms_by_domain();
         let sources = Sources::new(self.lines().into_iter().map(|(_, line)| line));
         let groups = self.expanded_groups();
+        let comments = self.comments(toml);
         let mut gateways: Vec<Arc<Gateway>> =
             self.gateways.into_iter().map(|it| it.value).collect();
-        gateways.sort_by(|one, other| (&one.name, &one.source).cmp(&(&other.name, &other.source)));
+        gateways.sort_by(|one, other| in_order(one).cmp(&in_order(other)));
         let mut redirects: BTreeMap<RoomId, Vec<Redirect>> = BTreeMap::new();
         for At { value, .. } in self.redirects {
             redirects.entry(value.room.clone()).or_default().push(value);
@@ -671,6 +700,7 @@ impl Draft {
             gateways,
             redirects,
             sources,
+            comments,
             postmaster: None,
             relay: None,
         };
@@ -784,6 +814,11 @@ fn local_part(text: &str, domain: &Domain) -> Result<Address, String> {
     parse(text)
         .or_else(|_| parse(&document::quoted(text)))
         .map_err(|fault| format!("{text:?} is no local part: {fault}"))
+}
+
+/// By what gateways are put in order.
+const fn in_order(gateway: &Gateway) -> (&String, &Source) {
+    (&gateway.name, &gateway.source)
 }
 
 fn did_you_mean(near: Option<&str>) -> String {

@@ -15,6 +15,7 @@ use crate::mail::{
 };
 use crate::nearest::nearest;
 
+use super::comments::Comments;
 use super::sources::Sources;
 
 pub use super::next_hop::{HopServer, HopTls, NextHop};
@@ -33,6 +34,7 @@ pub struct RoutingTable {
     pub(super) gateways: Vec<Arc<Gateway>>,
     pub(super) redirects: BTreeMap<RoomId, Vec<Redirect>>,
     pub(super) sources: Sources,
+    pub(super) comments: Comments,
     pub(super) postmaster: Option<Address>,
     pub(super) relay: Option<Domain>,
 }
@@ -249,7 +251,7 @@ impl RoutingTable {
         self.revision
     }
 
-    /// The same table as TOML in canonical form: a function of the table alone.
+    /// The same table as TOML in canonical form, comments included: a function of the table alone.
     pub fn export(&self) -> String {
         super::export::table(self)
     }

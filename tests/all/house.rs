@@ -118,6 +118,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("encoding_rs", &["spreadsheet"]),
     ("toml", &["document"]),
     ("toml_edit", &["policy::edit"]),
+    ("toml_parser", &["policy::comments"]),
+    ("prefix_trie", &["policy::sources"]),
     ("clap", &["cli", "main"]),
     ("nix", &["cli::operator"]),
     ("rcgen", &["cli::development"]),
