@@ -114,10 +114,14 @@ impl Failure {
             |faults: Vec<Fault>| faults.into_iter().map(move |it| format!("{source}: {it}"));
         match refused {
             Refused::Faults(faults) => Self::of(lines(faults)),
-            Refused::Strict(faults) => {
-                Self::of(lines(faults).chain([
-                    "nothing was changed: with --strict a warning is a mistake".to_owned(),
-                ]))
+            Refused::Strict(warnings) => {
+                let others = warnings.others.into_iter();
+                let last = "nothing was changed: with --strict a warning is a mistake";
+                Self::of(
+                    lines(warnings.of_table)
+                        .chain(others)
+                        .chain([last.to_owned()]),
+                )
             }
             Refused::NothingBefore => Self::new(
                 "--confirm goes back to the table before, and there is none yet: leave it out",

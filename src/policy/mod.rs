@@ -3,6 +3,7 @@
 //! Pure: the routing table, the peer and the time come in as arguments. Every decision names the
 //! rule that made it and the table's revision. Unknown means refused or "try again", never accepted.
 
+mod checks;
 mod comments;
 pub mod decide;
 pub mod difference;

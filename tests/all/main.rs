@@ -80,6 +80,7 @@ mod rendered;
 mod reports;
 mod restart;
 mod rooms;
+mod route_checks;
 mod route_comments;
 mod route_confirm;
 mod route_plan;

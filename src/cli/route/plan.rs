@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::change::{doubt, warn};
+use super::change::warn;
 use super::history::{as_json, differences};
 use super::read;
 use crate::cli::{Failure, exposed_table, print};
@@ -40,6 +40,8 @@ pub(super) struct Subject {
     pub(super) source: String,
     /// The command, without `--expect`.
     pub(super) command: String,
+    /// What is worth knowing already.
+    pub(super) warnings: Vec<String>,
 }
 
 pub(super) async fn run(
@@ -47,11 +49,9 @@ pub(super) async fn run(
     question: &Question,
     settings: Settings,
 ) -> Result<(), Failure> {
-    let subject = subject(store, question).await?;
-    if let Some(file) = &question.file
-        && let Some(fault) = exposed_table(file, &subject.toml)
-    {
-        print::complaint(&format!("warning: {fault}"));
+    let mut subject = subject(store, question).await?;
+    if let Some(file) = &question.file {
+        subject.warnings.extend(exposed_table(file, &subject.toml));
     }
     show(
         store,
@@ -70,6 +70,7 @@ async fn subject(store: &Arc<dyn Store>, question: &Question) -> Result<Subject,
             toml: routes::revision(store, number).await?.table,
             source: format!("revision {number}"),
             command: format!("ilbud route revert {number}"),
+            warnings: Vec::new(),
         });
     }
     let file = question.file.clone().unwrap_or_default();
@@ -77,6 +78,7 @@ async fn subject(store: &Arc<dyn Store>, question: &Question) -> Result<Subject,
     Ok(Subject {
         toml: read(&file)?,
         command: format!("ilbud route apply {}", print::harmless(&argument(&source))),
+        warnings: Vec::new(),
         source,
     })
 }
@@ -91,18 +93,17 @@ pub(super) async fn show(
     settings: Settings,
 ) -> Result<(), Failure> {
     let in_force = |table| settings.in_force(table);
-    let plan = plan::plan(
-        store,
-        &subject.toml,
+    let question = plan::Question {
+        toml: &subject.toml,
         days,
         strict,
-        in_force,
-        Timestamp::now(),
-    )
-    .await
-    .map_err(|refused| Failure::of_table(&subject.source, refused))?;
+        warnings: &subject.warnings,
+        around: settings.surroundings(),
+    };
+    let plan = plan::plan(store, &question, in_force, Timestamp::now())
+        .await
+        .map_err(|refused| Failure::of_table(&subject.source, refused))?;
     warn(&subject.source, &plan.warnings);
-    doubt(store, &plan.table, &settings).await?;
     doubt_reach(&plan);
     match json {
         true => plan_as_json(&plan),

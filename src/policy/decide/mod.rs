@@ -9,7 +9,7 @@ mod explain;
 #[cfg(test)]
 mod tests;
 
-use std::fmt::Write as _;
+use std::fmt::{Arguments, Write as _};
 
 use crate::mail::headers::{Author, Claim, Origination};
 use crate::mail::{
@@ -18,7 +18,7 @@ use crate::mail::{
 };
 
 use super::table::{Group, Holder, Line, Measure, NextHop, Room, RoutingTable, Source};
-pub use explain::{Client, Explanation, explain};
+pub use explain::{Client, Explanation, Step, Tried, explain};
 
 /// Something policy refuses or puts off: the reply (without its reference), the rule in words and
 /// the revision of the table that holds it.
@@ -303,27 +303,48 @@ fn nobody(peer: &Peer, could_identify: bool, table: &RoutingTable) -> Refused {
     refused(table, reply, rule)
 }
 
+/// Hears of each rule that was asked and did not decide. Nothing is written out where nobody listens.
+type Passed<'a> = &'a mut dyn FnMut(Arguments<'_>);
+
 /// RCPT TO: `recipient` is what stands between `<` and `>`.
 pub fn decide(
     origin: &Origin,
     _sender: Option<&Address>,
     recipient: &str,
     table: &RoutingTable,
+    now: Timestamp,
+) -> Decision {
+    ask(origin, recipient, table, now, &mut |_| ())
+}
+
+/// One rule after the other, until one decides.
+fn ask(
+    origin: &Origin,
+    recipient: &str,
+    table: &RoutingTable,
     _now: Timestamp,
+    passed: Passed<'_>,
 ) -> Decision {
     // RFC 5321 §4.5.1: <postmaster> without a domain, in any case of letters.
     if recipient.eq_ignore_ascii_case("postmaster") {
         return decide_postmaster(table);
     }
+    passed(format_args!("it is not <postmaster>"));
     let address = match Address::parse(recipient) {
         Ok(address) => address,
         Err(fault) => return Decision::Refuse(unparsable(recipient, fault, table)),
     };
+    passed(format_args!("it is one address, and names no way"));
     if let Some(group) = table.group(&address) {
         return decide_group(origin, group, table);
     }
+    passed(format_args!("no group is {address}"));
     match table.room_of(address.domain()) {
-        Some(room) => decide_mailbox(origin, &address, room, table),
+        Some(room) => {
+            let domain = address.domain();
+            passed(format_args!("room \"{}\" has the domain {domain}", room.id));
+            decide_mailbox(origin, &address, room, table, passed)
+        }
         None => Decision::Refuse(refused(
             table,
             Reply::external_recipient(recipient),
@@ -371,6 +392,7 @@ fn decide_mailbox(
     address: &Address,
     room: &Room,
     table: &RoutingTable,
+    passed: Passed<'_>,
 ) -> Decision {
     if !room.has(address) {
         let near = room.nearest(address);
@@ -379,6 +401,7 @@ fn decide_mailbox(
         let rule = format!("room \"{}\": recipients do not include {local:?}", room.id);
         return Decision::Refuse(refused(table, reply, rule).of_room(room));
     }
+    passed(format_args!("room \"{}\" has this mailbox", room.id));
     match accepts(origin, room) {
         Ok(()) => accept_one(address, room, acceptance(address, room), table),
         Err(rule) => {

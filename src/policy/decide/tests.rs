@@ -554,3 +554,135 @@ fn explains_itself() {
         assert_eq!(ask(from, to, client), lines, "{from} {to} {client:?}");
     }
 }
+
+const FIRST_REDIRECT: &str = "2026-11-22T21:00:00Z";
+
+fn told_steps(explanation: &Explanation) -> Vec<String> {
+    let steps = explanation.steps.iter();
+    let told = steps.map(|it| format!("{} {}: {}", it.about, it.result.word(), it.rule));
+    told.collect()
+}
+
+#[test]
+fn each_rule_that_was_tried_is_told() {
+    let table = table();
+    let now: Timestamp = FIRST_REDIRECT.parse().unwrap();
+    let presumed =
+        "sender decided: no client is named: one that may send for room \"amk-oslo\" is presumed";
+    let asked = [
+        "recipient passed: it is not <postmaster>",
+        "recipient passed: it is one address, and names no way",
+    ];
+    #[rustfmt::skip]
+    let cases = [
+        ("vakt@amk-oslo.test", "postmaster", None, vec![
+            presumed, "recipient decided: <postmaster> stands for the setting \"postmaster\", which is not set"]),
+        ("vakt@amk-oslo.test", "x@example.com", None, vec![
+            presumed, asked[0], asked[1], "recipient passed: no group is x@example.com",
+            "recipient decided: no registered room has the domain example.com"]),
+        ("vakt@amk-oslo.test", "vakt@hamar.test", None, vec![
+            presumed, asked[0], asked[1], "recipient passed: no group is vakt@hamar.test",
+            "recipient passed: room \"hamar\" has the domain hamar.test",
+            "recipient passed: room \"hamar\" has this mailbox",
+            "recipient decided: room \"hamar\" accepts from amk-oslo; recipients are not limited",
+            "route decided: room \"hamar\" is redirected to \"bergen\" until 2026-11-23T06:00:00.000Z: Flytting",
+            "route passed: room \"bergen\" is redirected to \"amk-oslo\" until 2026-11-24T05:00:00.000Z: it begins at 2026-11-23T05:00:00.000Z"]),
+        ("vakt@bergen.test", "vakt@hamar.test", Some("10.2.0.130"), vec![
+            "sender decided: network 10.2.0.128/25 is room \"bergen\"",
+            asked[0], asked[1], "recipient passed: no group is vakt@hamar.test",
+            "recipient passed: room \"hamar\" has the domain hamar.test",
+            "recipient passed: room \"hamar\" has this mailbox",
+            "recipient decided: room \"hamar\" accepts from amk-oslo, not from \"bergen\""]),
+        ("vakt@hamar.test", "nobody@amk-oslo.test", Some("10.2.0.130"), vec![
+            "sender passed: network 10.2.0.128/25 is room \"bergen\", not whom vakt@hamar.test is of",
+            "sender decided: network 10.2.0.0/24 is room \"hamar\"",
+            asked[0], asked[1], "recipient passed: no group is nobody@amk-oslo.test",
+            "recipient passed: room \"amk-oslo\" has the domain amk-oslo.test",
+            "recipient decided: room \"amk-oslo\": recipients do not include \"nobody\""]),
+        ("vakt@hamar.test", "vakt@bergen.test", Some("10.9.0.1"), vec![
+            "sender decided: no workstation or gateway is 10.9.0.1"]),
+    ];
+    for (from, to, client, expected) in cases {
+        let client = client.map(Client::from);
+        let found = explain(from, to, client.as_ref(), &table, now);
+        assert_eq!(told_steps(&found[0]), expected, "{from} {to} {client:?}");
+    }
+}
+
+/// What the dialogue says, and by which rule.
+fn said(
+    (client, from, to): (&str, &str, &str),
+    table: &RoutingTable,
+    now: Timestamp,
+) -> Vec<(&'static str, String)> {
+    let mail_from = (!from.is_empty()).then(|| address(from));
+    let admitted = match sender(
+        &visitor(&Client::from(client), table),
+        mail_from.as_ref(),
+        false,
+        table,
+    ) {
+        Ok(admitted) => admitted,
+        Err(refused) => return vec![("refuse", refused.rule)],
+    };
+    match decide(&admitted.station.origin, mail_from.as_ref(), to, table, now) {
+        Decision::Refuse(it) => vec![("refuse", it.rule)],
+        Decision::Defer(it) => vec![("defer", it.rule)],
+        Decision::Accept(it) => {
+            let members = it.recipients.into_iter().map(|it| ("accept", it.rule));
+            let left_out = it.left_out.into_iter().map(|(_, rule)| ("refuse", rule));
+            members.chain(left_out).collect()
+        }
+    }
+}
+
+/// What is explained is what is decided, whoever asks for whatever; and what decided is told last.
+#[test]
+fn an_explanation_decides_as_the_dialogue_does() {
+    let table = table();
+    #[rustfmt::skip]
+    let senders = ["", "vakt@amk-oslo.test", "x@hamar.test", "x@bergen.test", "x@example.com", "alle@gruppe.test"];
+    #[rustfmt::skip]
+    let recipients = [
+        "postmaster", "vakt@amk-oslo.test", "nobody@amk-oslo.test", "vakt@ålesund.test", "x@hamar.test", "x@bergen.test",
+        "alle@gruppe.test", "bare-hamar@gruppe.test", "tom@gruppe.test", "x@example.com", "a%b@hamar.test", "", "@",
+    ];
+    #[rustfmt::skip]
+    let clients = [
+        "10.1.0.7", "10.2.0.7", "10.2.0.130", "10.3.0.1", "10.250.0.10", "10.9.9.9", "oslo-ws3", "ws1.amk-oslo.test", "x",
+    ];
+    let moments = [
+        "2026-11-22T12:00:00Z",
+        FIRST_REDIRECT,
+        "2026-11-23T05:30:00Z",
+    ];
+    let pairs = senders
+        .iter()
+        .flat_map(|from| recipients.map(|to| (*from, to)));
+    let clients = clients
+        .iter()
+        .flat_map(|client| moments.map(|now| (*client, now)));
+    let clients: Vec<_> = clients.collect();
+    for ((from, to), (client, now)) in
+        pairs.flat_map(|pair| clients.iter().map(move |it| (pair, *it)))
+    {
+        let now: Timestamp = now.parse().unwrap();
+        let found = explain(from, to, Some(&Client::from(client)), &table, now);
+        let last = |it: &Explanation| {
+            let mut steps = it.steps.iter().filter(|it| it.about != "route");
+            let last = steps.next_back().unwrap();
+            assert_eq!(last.result, Tried::Decided);
+            last.rule.clone()
+        };
+        let told: Vec<_> = found.iter().map(|it| (it.decision, last(it))).collect();
+        assert_eq!(
+            told,
+            said((client, from, to), &table, now),
+            "{from} {to} {client} {now}"
+        );
+        for it in found.iter().filter(|it| it.decision == "accept") {
+            let room = it.recipient_room.as_ref().unwrap();
+            assert_eq!(it.hops, route(room, &table, now).unwrap().next_hops);
+        }
+    }
+}
