@@ -95,6 +95,7 @@ impl Draft {
             None => Some(RoomKind::Other),
         };
         let phone = entry.take("phone").and_then(Value::filled);
+        let is_disabled = entry.take("disabled").and_then(Value::boolean);
         let domains = entry.require("domains");
         let domains = domains.map_or_else(Vec::new, |it| self.read_domains(it, &shown));
         let next_hops = entry.require("next_hops");
@@ -128,6 +129,7 @@ impl Draft {
                 name,
                 kind,
                 phone,
+                is_disabled: is_disabled.unwrap_or(false),
                 domains,
                 next_hops,
                 recipients,
@@ -303,18 +305,10 @@ impl Draft {
 
     fn read_sources(&mut self, entry: &mut Table<'_>) -> Vec<Option<Source>> {
         let network = entry.take("network").map(|it| self.read_network(it));
-        let certificate = entry.take("certificate").map(|it| {
-            let domain =
-                |text: &str| Domain::parse(text).map_err(|_| format!("{text:?} is no DNS name"));
-            let domain = it.parse(domain)?;
-            Some(Source::Certificate(domain.ascii().to_owned()))
-        });
-        let user = entry.take("user").map(|it| {
-            let name = |text: &str| {
-                credential::user_name(text).ok_or_else(|| format!("{text:?} is no user's name"))
-            };
-            it.parse(name).map(Source::User)
-        });
+        let certificate = entry.take("certificate");
+        let certificate = certificate.map(|it| it.parse(certificate_name).map(Source::Certificate));
+        let user = entry.take("user");
+        let user = user.map(|it| it.parse(user_name).map(Source::User));
         [network, certificate, user].into_iter().flatten().collect()
     }
 
@@ -438,6 +432,28 @@ impl Draft {
         self.warn_of_overlaps();
         self.warn_of_shadows();
         self.warn_of_namesakes();
+        self.warn_of_dead_ends();
+    }
+
+    /// Redirects to a room that takes no mail.
+    fn warn_of_dead_ends(&mut self) {
+        let rooms = self.rooms.iter().map(|it| &it.value);
+        let disabled: HashSet<&RoomId> =
+            rooms.filter(|it| it.is_disabled).map(|it| &it.id).collect();
+        let ends = self
+            .redirects
+            .iter()
+            .filter(|it| disabled.contains(&it.value.to));
+        let warnings: Vec<Fault> = ends
+            .map(|At { line, value }| Fault {
+                line: Some(*line),
+                text: format!(
+                    "room \"{}\" is redirected to \"{}\", which is disabled: unless that is redirected too, mail is refused",
+                    value.room, value.to
+                ),
+            })
+            .collect();
+        self.warnings.extend(warnings);
     }
 
     fn check_mentions(&self, mistakes: &Mistakes) {
@@ -631,7 +647,7 @@ impl Draft {
         let mut earlier: HashMap<&RoomId, Vec<&Redirect>> = HashMap::new();
         for At { line, value } in &self.redirects {
             let others = earlier.entry(&value.room).or_default();
-            if others.iter().any(|it| overlap(it, value)) {
+            if others.iter().any(|it| it.overlaps(value)) {
                 found.push((
                     *line,
                     format!(
@@ -772,6 +788,25 @@ fn network(text: &str) -> Result<IpNet, String> {
     })
 }
 
+fn certificate_name(text: &str) -> Result<String, String> {
+    let domain = Domain::parse(text).map_err(|_| format!("{text:?} is no DNS name"))?;
+    Ok(domain.ascii().to_owned())
+}
+
+fn user_name(text: &str) -> Result<String, String> {
+    credential::user_name(text).ok_or_else(|| format!("{text:?} is no user's name"))
+}
+
+/// What a key of a workstation says: `network`, `certificate` or `user`.
+pub(super) fn source(key: &str, text: &str) -> Result<Source, String> {
+    match key {
+        "network" => network(text).map(|it| Source::Network(it.trunc())),
+        "certificate" => certificate_name(text).map(Source::Certificate),
+        "user" => user_name(text).map(Source::User),
+        _ => Err(format!("{key:?} is nothing that a workstation is known by")),
+    }
+}
+
 fn address_text(text: &str) -> Result<Address, String> {
     Address::parse(text).map_err(|fault| format!("{text:?}: {fault}"))
 }
@@ -814,14 +849,6 @@ fn open_at(redirects: &[At<Redirect>], moment: Timestamp) -> Vec<&At<Redirect>> 
         .iter()
         .filter(|it| it.value.is_open(moment) && rooms.insert(&it.value.room))
         .collect()
-}
-
-fn overlap(one: &Redirect, other: &Redirect) -> bool {
-    let before = |a: &Redirect, b: &Redirect| match (a.until, b.from) {
-        (Some(until), Some(from)) => until <= from,
-        _ => false,
-    };
-    !before(one, other) && !before(other, one)
 }
 
 #[cfg(test)]
@@ -965,6 +992,8 @@ mod tests {
             (format!("{two}[[redirect]]\nroom = \"a\"\nto = \"b\"\n"), vec!["line 17: the redirect of room \"a\" has no \"until\": it never ends"]),
             (format!("{two}[[redirect]]\nroom = \"a\"\nto = \"b\"\nuntil = 2026-01-02T00:00:00Z\n[[redirect]]\nroom = \"a\"\nto = \"b\"\nuntil = 2026-01-02T00:00:00Z\n"), vec![
                 "line 21: room \"a\" has another redirect at the same time: the first one counts"]),
+            (format!("{two}[[redirect]]\nroom = \"a\"\nto = \"b\"\nuntil = 2026-01-02T00:00:00Z\n").replace("name = \"b\"", "name = \"b\"\ndisabled = true"), vec![
+                "line 18: room \"a\" is redirected to \"b\", which is disabled: unless that is redirected too, mail is refused"]),
             // one after the other, there and back: no circle at any moment
             (format!("{two}[[redirect]]\nroom = \"a\"\nto = \"b\"\nuntil = 2026-01-02T00:00:00Z\n[[redirect]]\nroom = \"b\"\nto = \"a\"\nfrom = 2026-01-02T00:00:00Z\nuntil = 2026-01-03T00:00:00Z\n"), vec![]),
         ];
@@ -980,7 +1009,7 @@ mod tests {
             [[gateway]]\nname = \"z\"\nnetwork = \"2001:db8::/32\"\n[[gateway]]\nname = \"g\"\ncertificate = \"G.test\"\npriority_ceiling = 0\n\
             [[group]]\naddress = \"g@ålesund.test\"\nmembers = [\"X@a.test\", \"\\\"x y\\\"@b.test\"]\n"
             .to_owned()
-            + &room("b", "recipients = [\"x y\", \"\\\"a..b\\\"\", \"\\\"\\\\\\\"q\\\\\\\"\\\"\"]\naccepts_from = [\"a\", \"b\"]\nphone = \"1\"\nkind = \"amk\"\n\
+            + &room("b", "recipients = [\"x y\", \"\\\"a..b\\\"\", \"\\\"\\\\\\\"q\\\\\\\"\\\"\"]\naccepts_from = [\"a\", \"b\"]\nphone = \"1\"\nkind = \"amk\"\ndisabled = true\n\
                 warn_after = \"90s\"\ngive_up_after = \"120m\"\npriority_ceiling = 9\n\
                 scan = { macros = \"refuse\", on_failure = \"reject\", eicar = \"quarantine\" }")
             + &room("a", "").replace("maildir:x", "smtp://u:p%40@X.test?tls=required");
@@ -997,6 +1026,10 @@ mod tests {
         let scan =
             "[room.scan]\non_failure = \"reject\"\neicar = \"quarantine\"\nmacros = \"refuse\"\n";
         assert!(exported.contains(scan), "{exported}");
+        assert!(
+            exported.contains("phone = \"1\"\ndisabled = true\n"),
+            "{exported}"
+        );
         let times = "warn_after = \"90s\"\ngive_up_after = \"2h\"\npriority_ceiling = 9\n";
         assert!(exported.contains(times), "{exported}");
         assert!(exported.contains("name = \"g\"\npriority_ceiling = 0\n"));
