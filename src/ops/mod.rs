@@ -4,6 +4,7 @@
 //! notices within a second. Deeds decide through `policy` and `lifecycle` and never touch SQL.
 
 pub mod credentials;
+pub mod edits;
 pub mod log;
 pub mod measures;
 pub mod outbreak;

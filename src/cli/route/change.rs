@@ -14,8 +14,9 @@ use crate::cli::{Failure, exposed_table, operator, print};
 use crate::config::Settings;
 use crate::document::{duration, length};
 use crate::mail::Timestamp;
+use crate::ops::edits::Edit;
 use crate::ops::routes::{self, Outcome, Proposal};
-use crate::ops::{reason, workstations};
+use crate::ops::{edits, reason, workstations};
 use crate::policy::table::{Fault, RoutingTable};
 use crate::spool::revision::RevisionState;
 use crate::spool::store::Store;
@@ -101,7 +102,17 @@ pub(super) async fn put(
     change: &Change,
     settings: &Settings,
 ) -> Result<(), Failure> {
-    let proposal = Proposal {
+    let proposal = proposal(toml, change, settings);
+    let outcome = routes::apply(store, proposal, Timestamp::now())
+        .await
+        .map_err(|refused| Failure::of_table(source, refused))?;
+    warn(source, &outcome.warnings);
+    doubt_current(store, settings).await?;
+    tell(&outcome, change.json)
+}
+
+fn proposal(toml: String, change: &Change, settings: &Settings) -> Proposal {
+    Proposal {
         toml,
         by: operator(),
         reason: change.reason.clone(),
@@ -109,11 +120,21 @@ pub(super) async fn put(
         confirm: change.confirm,
         strict: change.strict,
         needs_approval: settings.routes_need_approval,
-    };
-    let outcome = routes::apply(store, proposal, Timestamp::now())
-        .await
-        .map_err(|refused| Failure::of_table(source, refused))?;
-    warn(source, &outcome.warnings);
+    }
+}
+
+/// Makes a small edit of the table in force, and tells what came of it.
+pub(super) async fn edit(
+    store: &Arc<dyn Store>,
+    edit: &Edit,
+    change: &Change,
+    settings: &Settings,
+) -> Result<(), Failure> {
+    let proposal = proposal(String::new(), change, settings);
+    let outcome = edits::apply(store, edit, proposal, Timestamp::now()).await?;
+    for warning in &outcome.warnings {
+        print::complaint(&format!("warning: {warning}"));
+    }
     doubt_current(store, settings).await?;
     tell(&outcome, change.json)
 }

@@ -11,9 +11,11 @@ use super::read;
 use crate::cli::{Failure, exposed_table, print};
 use crate::config::Settings;
 use crate::mail::Timestamp;
+use crate::ops::edits;
 use crate::ops::plan::{self, Plan};
-use crate::ops::routes;
+use crate::ops::routes::{self, Refused};
 use crate::policy::replay::{Effect, Traffic};
+use crate::policy::table::Fault;
 use crate::spool::store::Store;
 
 #[derive(Debug, Args)]
@@ -40,6 +42,26 @@ pub(super) struct Subject {
     pub(super) source: String,
     /// The command, without `--expect`.
     pub(super) command: String,
+    /// Of a table that an edit has made, whose lines nobody has seen: what was to be warned of before.
+    pub(super) known: Option<Vec<Fault>>,
+}
+
+impl Subject {
+    fn refused(&self, why: Refused) -> Failure {
+        match self.known {
+            Some(_) => edits::Unfit::from(edits::without_lines(why)).into(),
+            None => Failure::of_table(&self.source, why),
+        }
+    }
+
+    fn warn(&self, warnings: &[Fault]) {
+        let Some(known) = &self.known else {
+            return warn(&self.source, warnings);
+        };
+        for warning in edits::news(warnings.to_vec(), known) {
+            print::complaint(&format!("warning: {warning}"));
+        }
+    }
 }
 
 pub(super) async fn run(
@@ -70,6 +92,7 @@ async fn subject(store: &Arc<dyn Store>, question: &Question) -> Result<Subject,
             toml: routes::revision(store, number).await?.table,
             source: format!("revision {number}"),
             command: format!("ilbud route revert {number}"),
+            known: None,
         });
     }
     let file = question.file.clone().unwrap_or_default();
@@ -78,6 +101,7 @@ async fn subject(store: &Arc<dyn Store>, question: &Question) -> Result<Subject,
         toml: read(&file)?,
         command: format!("ilbud route apply {}", print::harmless(&argument(&source))),
         source,
+        known: None,
     })
 }
 
@@ -100,8 +124,8 @@ pub(super) async fn show(
         Timestamp::now(),
     )
     .await
-    .map_err(|refused| Failure::of_table(&subject.source, refused))?;
-    warn(&subject.source, &plan.warnings);
+    .map_err(|refused| subject.refused(refused))?;
+    subject.warn(&plan.warnings);
     doubt(store, &plan.table, &settings).await?;
     doubt_reach(&plan);
     match json {
