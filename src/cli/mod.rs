@@ -108,10 +108,14 @@ impl Failure {
 }
 
 impl Failure {
-    /// A routing table that was not applied: every mistake in it, with its `source`, or the store's trouble.
+    /// A routing table that was not applied: every mistake in it, with its `source` where the lines are of
+    /// one that somebody has seen, or the store's trouble.
     fn of_table(source: &str, refused: Refused) -> Self {
-        let lines =
-            |faults: Vec<Fault>| faults.into_iter().map(move |it| format!("{source}: {it}"));
+        let line = move |it: Fault| match source {
+            "" => it.to_string(),
+            source => format!("{source}: {it}"),
+        };
+        let lines = |faults: Vec<Fault>| faults.into_iter().map(line);
         match refused {
             Refused::Faults(faults) => Self::of(lines(faults)),
             Refused::Strict(warnings) => {

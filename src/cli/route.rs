@@ -1,6 +1,7 @@
 //! `ilbud route`: the routing table. What the commands are; each does its work in a file of its own.
 
 mod change;
+mod edits;
 mod explain;
 mod history;
 mod plan;
@@ -78,6 +79,18 @@ pub(super) enum Command {
         #[command(flatten)]
         change: Change,
     },
+    /// A room: add it, set its keys, disable it for a while, remove it
+    #[command(subcommand)]
+    Room(edits::Room),
+    /// Who may send as a room
+    #[command(subcommand)]
+    Workstation(edits::Workstation),
+    /// One address for several mailboxes
+    #[command(subcommand)]
+    Group(edits::Group),
+    /// A room's mail goes to another room for a while
+    #[command(subcommand)]
+    Redirect(edits::Redirect),
     /// What would happen to a message from FROM to TO, and by which rule
     Explain {
         from: String,
@@ -118,6 +131,10 @@ pub(super) async fn run(
         Command::Revert { revision, change } => {
             change::revert(&store, *revision, change, &settings).await
         }
+        Command::Room(room) => edits::run(&store, room.order(), settings).await,
+        Command::Workstation(it) => edits::run(&store, it.order(), settings).await,
+        Command::Group(group) => edits::run(&store, group.order(), settings).await,
+        Command::Redirect(redirect) => edits::run(&store, redirect.order(), settings).await,
         Command::Explain {
             from,
             to,

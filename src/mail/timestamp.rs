@@ -90,6 +90,10 @@ impl Timestamp {
     fn next_in(self, text: &str, zone: TimeZone) -> Result<Self, TimestampFault> {
         let is_clock =
             text.contains(':') && text.bytes().all(|it| it == b':' || it.is_ascii_digit());
+        let text = match text.split_once(':') {
+            Some((hour, _)) if hour.len() == 1 => format!("0{text}"),
+            _ => text.to_owned(),
+        };
         let time: Option<jiff::civil::Time> = text.parse().ok().filter(|_| is_clock);
         let time = time.ok_or(TimestampFault)?;
         let here = jiff::Timestamp::from_millisecond(self.0).map_err(|_| TimestampFault)?;
@@ -198,6 +202,7 @@ mod tests {
             ("2026-11-22T05:59:59Z", "07:00", "2026-11-22T06:00:00Z"),
             ("2026-11-22T06:00:00Z", "07:00", "2026-11-23T06:00:00Z"),
             ("2026-11-22T23:30:00Z", "00:15", "2026-11-23T23:15:00Z"),
+            ("2026-11-22T23:30:00Z", "0:15", "2026-11-23T23:15:00Z"),
             ("2026-12-31T20:00:00Z", "07:00:30", "2027-01-01T06:00:30Z"),
             // The nights in which summer time begins and ends.
             ("2026-03-28T20:00:00Z", "07:00", "2026-03-29T05:00:00Z"),

@@ -11,7 +11,7 @@ use std::time::Duration;
 use super::doubts::{self, Doubts, Surroundings};
 use crate::delivery;
 use crate::document::length;
-use crate::mail::{Address, Timestamp};
+use crate::mail::{Address, RoomId, Timestamp};
 use crate::nearest::nearest;
 use crate::policy::difference::{Change, difference};
 use crate::policy::table::{Fault, Room, RoutingTable};
@@ -276,6 +276,10 @@ pub fn doubt_postmaster(table: &RoutingTable, postmaster: &Address) -> Option<St
             "postmaster {postmaster} is not among the recipients of room \"{}\"",
             room.id
         )),
+        Some(room) if room.is_disabled => Some(format!(
+            "postmaster {postmaster} is in room \"{}\", which is disabled",
+            room.id
+        )),
         Some(_) => None,
     }
 }
@@ -336,6 +340,16 @@ pub struct NoRoom {
     meant: Option<String>,
 }
 
+impl NoRoom {
+    pub(super) fn of(id: &str, table: &RoutingTable) -> Self {
+        let ids = table.rooms().map(|room| room.id.as_str());
+        Self {
+            id: id.to_owned(),
+            meant: nearest(id, ids).map(str::to_owned),
+        }
+    }
+}
+
 impl fmt::Display for NoRoom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { id, meant } = self;
@@ -353,14 +367,9 @@ pub async fn missing_room(store: &Arc<dyn Store>, id: &str) -> Result<Option<NoR
         Err(StoreError::Corrupt(_)) => return Ok(None),
         Err(fault) => return Err(fault),
     };
-    let ids = || {
-        let rooms = table.iter().flat_map(RoutingTable::rooms);
-        rooms.map(|room| room.id.as_str())
-    };
-    Ok((!ids().any(|known| known == id)).then(|| NoRoom {
-        id: id.to_owned(),
-        meant: nearest(id, ids()).map(str::to_owned),
-    }))
+    let table = table.unwrap_or_default();
+    let is_missing = table.room(&RoomId::new(id)).is_none();
+    Ok(is_missing.then(|| NoRoom::of(id, &table)))
 }
 
 fn expect(expected: Option<u64>, current: u64) -> Result<(), StoreError> {

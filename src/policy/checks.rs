@@ -55,6 +55,7 @@ pub(super) fn warnings(written: &Written<'_>) -> Vec<Fault> {
     found.extend(written.namesakes());
     found.extend(written.redirects_that_never_count());
     found.extend(written.redirects_in_a_row());
+    found.extend(written.redirects_to_nobody());
     found
 }
 
@@ -230,7 +231,7 @@ impl Written<'_> {
                     first.line
                 );
                 found.push(warning(*line, text));
-            } else if others.iter().any(|it| overlap(&it.value, value)) {
+            } else if others.iter().any(|it| it.value.overlaps(value)) {
                 let text = format!(
                     "room \"{room}\" has another redirect at the same time: the first one counts"
                 );
@@ -249,7 +250,7 @@ impl Written<'_> {
         }
         let next = |it: &At<Redirect>| {
             let onward = of.get(&it.value.to)?;
-            let onward = onward.iter().find(|next| overlap(&it.value, next))?;
+            let onward = onward.iter().find(|next| it.value.overlaps(next))?;
             let (room, to) = (&it.value.room, &it.value.to);
             let text = format!(
                 "room \"{to}\" is redirected itself, to \"{}\", while this redirect is open: mail for room \"{room}\" goes there too",
@@ -258,6 +259,23 @@ impl Written<'_> {
             Some(warning(it.line, text))
         };
         self.redirects.iter().filter_map(next).collect()
+    }
+
+    /// Redirects to a room that takes no mail.
+    fn redirects_to_nobody(&self) -> Vec<Fault> {
+        let rooms = self.rooms.iter().map(|it| &it.value);
+        let disabled: HashSet<&RoomId> =
+            rooms.filter(|it| it.is_disabled).map(|it| &it.id).collect();
+        let to_nobody = self.redirects.iter();
+        let to_nobody = to_nobody.filter(|it| disabled.contains(&it.value.to));
+        let told = to_nobody.map(|At { line, value }| {
+            let text = format!(
+                "room \"{}\" is redirected to \"{}\", which is disabled: unless that is redirected too, mail is refused",
+                value.room, value.to
+            );
+            warning(*line, text)
+        });
+        told.collect()
     }
 }
 
@@ -279,14 +297,6 @@ pub(super) fn lines(rooms: &[At<Arc<Room>>], gateways: &[At<Arc<Gateway>>]) -> V
         (gateway.line, line)
     });
     rooms.chain(gateways).collect()
-}
-
-fn overlap(one: &Redirect, other: &Redirect) -> bool {
-    let before = |a: &Redirect, b: &Redirect| match (a.until, b.from) {
-        (Some(until), Some(from)) => until <= from,
-        _ => false,
-    };
-    !before(one, other) && !before(other, one)
 }
 
 /// Whether `one` is open whenever `other` is.

@@ -8,33 +8,56 @@ mod list;
 mod places;
 
 use std::collections::HashMap;
+use std::fmt;
 
 use toml_edit::{ArrayOfTables, Decor, DocumentMut, Item, RawString, Table, TableLike, Value};
 
 use crate::document::Fault;
 use crate::mail::{Address, RoomId, Timestamp};
 
+use super::table::Source;
 pub use places::{Place, Places};
 
 /// Between the name of a table and a key in it: `strictness.missing_tls`.
 const DOT: char = '.';
 
+/// What a key of a workstation says: `network`, `certificate` or `user`.
+pub fn source(key: &str, text: &str) -> Result<Source, String> {
+    super::read::source(key, text)
+}
+
 /// A table that is edited.
-#[derive(Debug)]
 pub struct Draft {
     document: DocumentMut,
     /// Where each room is among the rooms.
     rooms: HashMap<String, usize>,
 }
 
+/// Without the text, which has passwords in it.
+impl fmt::Debug for Draft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rooms = self.rooms.len();
+        f.debug_struct("Draft")
+            .field("rooms", &rooms)
+            .finish_non_exhaustive()
+    }
+}
+
 /// What a key is to say.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum Said {
     Text(String),
     List(Vec<String>),
     Flag(bool),
     Number(u8),
     Moment(Timestamp),
+}
+
+/// Without what is said: it may be a password.
+impl fmt::Debug for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Said")
+    }
 }
 
 impl Said {
@@ -267,8 +290,13 @@ fn raw(text: Option<&RawString>) -> String {
 }
 
 /// One entry of a table: a room, a group, a redirect.
-#[derive(Debug)]
 pub struct Entry<'a>(&'a mut Table);
+
+impl fmt::Debug for Entry<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry").finish_non_exhaustive()
+    }
+}
 
 impl Entry<'_> {
     /// Lets `key` say this; `strictness.missing_tls` is a key in a table of the entry.
@@ -312,12 +340,13 @@ impl Entry<'_> {
     }
 
     /// Another `[[room.workstation]]`, after the others.
-    pub fn add_workstation(&mut self, key: &str, name: &str) -> bool {
+    pub fn add_workstation(&mut self, key: &str, name: &str) {
         let mut table = Table::new();
         table.insert(key, Item::Value(name.into()));
         table.decor_mut().set_prefix("");
-        let all = many_or_new(self.0, "workstation");
-        all.map(|all| all.push(table)).is_some()
+        if let Some(all) = many_or_new(self.0, "workstation") {
+            all.push(table);
+        }
     }
 
     /// Takes out every workstation whose key and name are meant, and says how many there were.

@@ -369,6 +369,9 @@ fn room(room: &Room) -> Entry {
     if let Some(phone) = &room.phone {
         line(&mut out, "phone", one(quoted(phone)));
     }
+    if room.is_disabled {
+        line(&mut out, "disabled", one("true".to_owned()));
+    }
     let domains = room.domains.iter().map(|it| it.unicode());
     line(&mut out, "domains", list(domains));
     let next_hops = room.next_hops.iter().map(Item::hop);

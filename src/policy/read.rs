@@ -93,6 +93,7 @@ impl Draft {
             None => Some(RoomKind::Other),
         };
         let phone = entry.take("phone").and_then(Value::filled);
+        let is_disabled = entry.take("disabled").and_then(Value::boolean);
         let domains = entry.require("domains");
         let domains = domains.map_or_else(Vec::new, |it| self.read_domains(it, &shown));
         let next_hops = entry.require("next_hops");
@@ -128,6 +129,7 @@ impl Draft {
                 name,
                 kind,
                 phone,
+                is_disabled: is_disabled.unwrap_or(false),
                 domains,
                 next_hops,
                 recipients,
@@ -294,18 +296,10 @@ impl Draft {
 
     fn read_sources(&mut self, entry: &mut Table<'_>) -> Vec<Option<Source>> {
         let network = entry.take("network").map(|it| self.read_network(it));
-        let certificate = entry.take("certificate").map(|it| {
-            let domain =
-                |text: &str| Domain::parse(text).map_err(|_| format!("{text:?} is no DNS name"));
-            let domain = it.parse(domain)?;
-            Some(Source::Certificate(domain.ascii().to_owned()))
-        });
-        let user = entry.take("user").map(|it| {
-            let name = |text: &str| {
-                credential::user_name(text).ok_or_else(|| format!("{text:?} is no user's name"))
-            };
-            it.parse(name).map(Source::User)
-        });
+        let certificate = entry.take("certificate");
+        let certificate = certificate.map(|it| it.parse(certificate_name).map(Source::Certificate));
+        let user = entry.take("user");
+        let user = user.map(|it| it.parse(user_name).map(Source::User));
         [network, certificate, user].into_iter().flatten().collect()
     }
 
@@ -732,6 +726,25 @@ fn network(text: &str) -> Result<IpNet, String> {
     })
 }
 
+fn certificate_name(text: &str) -> Result<String, String> {
+    let domain = Domain::parse(text).map_err(|_| format!("{text:?} is no DNS name"))?;
+    Ok(domain.ascii().to_owned())
+}
+
+fn user_name(text: &str) -> Result<String, String> {
+    credential::user_name(text).ok_or_else(|| format!("{text:?} is no user's name"))
+}
+
+/// What a key of a workstation says: `network`, `certificate` or `user`.
+pub(super) fn source(key: &str, text: &str) -> Result<Source, String> {
+    match key {
+        "network" => network(text).map(|it| Source::Network(it.trunc())),
+        "certificate" => certificate_name(text).map(Source::Certificate),
+        "user" => user_name(text).map(Source::User),
+        _ => Err(format!("{key:?} is nothing that a workstation is known by")),
+    }
+}
+
 fn address_text(text: &str) -> Result<Address, String> {
     Address::parse(text).map_err(|fault| format!("{text:?}: {fault}"))
 }
@@ -922,6 +935,8 @@ mod tests {
             (format!("{two}[[redirect]]\nroom = \"a\"\nto = \"b\"\n"), vec!["line 17: the redirect of room \"a\" has no \"until\": it never ends"]),
             (format!("{two}[[redirect]]\nroom = \"a\"\nto = \"b\"\nuntil = 2026-01-02T00:00:00Z\n[[redirect]]\nroom = \"a\"\nto = \"b\"\nuntil = 2026-01-02T00:00:00Z\n"), vec![
                 "line 21: this redirect of room \"a\" never counts: the one on line 17 is open all that time"]),
+            (format!("{two}[[redirect]]\nroom = \"a\"\nto = \"b\"\nuntil = 2026-01-02T00:00:00Z\n").replace("name = \"b\"", "name = \"b\"\ndisabled = true"), vec![
+                "line 18: room \"a\" is redirected to \"b\", which is disabled: unless that is redirected too, mail is refused"]),
             // one after the other, there and back: no circle at any moment
             (format!("{two}[[redirect]]\nroom = \"a\"\nto = \"b\"\nuntil = 2026-01-02T00:00:00Z\n[[redirect]]\nroom = \"b\"\nto = \"a\"\nfrom = 2026-01-02T00:00:00Z\nuntil = 2026-01-03T00:00:00Z\n"), vec![]),
         ];
@@ -937,7 +952,7 @@ mod tests {
             [[gateway]]\nname = \"z\"\nnetwork = \"2001:db8::/32\"\n[[gateway]]\nname = \"g\"\ncertificate = \"G.test\"\npriority_ceiling = 0\n\
             [[group]]\naddress = \"g@ålesund.test\"\nmembers = [\"X@a.test\", \"\\\"x y\\\"@b.test\"]\n"
             .to_owned()
-            + &room("b", "recipients = [\"x y\", \"\\\"a..b\\\"\", \"\\\"\\\\\\\"q\\\\\\\"\\\"\"]\naccepts_from = [\"a\", \"b\"]\nphone = \"1\"\nkind = \"amk\"\n\
+            + &room("b", "recipients = [\"x y\", \"\\\"a..b\\\"\", \"\\\"\\\\\\\"q\\\\\\\"\\\"\"]\naccepts_from = [\"a\", \"b\"]\nphone = \"1\"\nkind = \"amk\"\ndisabled = true\n\
                 warn_after = \"90s\"\ngive_up_after = \"120m\"\npriority_ceiling = 9\n\
                 scan = { macros = \"refuse\", on_failure = \"reject\", eicar = \"quarantine\" }")
             + &room("a", "").replace("maildir:x", "smtp://u:p%40@X.test?tls=required");
@@ -954,6 +969,10 @@ mod tests {
         let scan =
             "[room.scan]\non_failure = \"reject\"\neicar = \"quarantine\"\nmacros = \"refuse\"\n";
         assert!(exported.contains(scan), "{exported}");
+        assert!(
+            exported.contains("phone = \"1\"\ndisabled = true\n"),
+            "{exported}"
+        );
         let times = "warn_after = \"90s\"\ngive_up_after = \"2h\"\npriority_ceiling = 9\n";
         assert!(exported.contains(times), "{exported}");
         assert!(exported.contains("name = \"g\"\npriority_ceiling = 0\n"));

@@ -50,6 +50,8 @@ pub struct Room {
     pub kind: RoomKind,
     /// Shown where a sender must be told to call instead.
     pub phone: Option<String>,
+    /// It takes no mail for now, but may send.
+    pub is_disabled: bool,
     pub domains: Vec<Domain>,
     /// Tried in order.
     pub next_hops: Vec<NextHop>,
@@ -215,6 +217,15 @@ impl fmt::Display for AcceptsFrom {
 impl Redirect {
     pub fn is_open(&self, now: Timestamp) -> bool {
         self.from.is_none_or(|from| from <= now) && self.until.is_none_or(|until| now < until)
+    }
+
+    /// Whether there is a time at which both are open.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let before = |a: &Self, b: &Self| match (a.until, b.from) {
+            (Some(until), Some(from)) => until <= from,
+            _ => false,
+        };
+        !before(self, other) && !before(other, self)
     }
 }
 

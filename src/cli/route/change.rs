@@ -14,6 +14,7 @@ use crate::cli::{Failure, exposed_table, operator, print};
 use crate::config::Settings;
 use crate::document::{duration, length};
 use crate::mail::Timestamp;
+use crate::ops::edits::{self, Edit};
 use crate::ops::reason;
 use crate::ops::routes::{self, Outcome, Proposal, Warnings};
 use crate::spool::revision::RevisionState;
@@ -109,14 +110,8 @@ async fn put_warned(
     settings: &Settings,
 ) -> Result<(), Failure> {
     let proposal = Proposal {
-        toml,
-        by: operator(),
-        reason: change.reason.clone(),
-        expected: change.expect,
-        confirm: change.confirm,
-        strict: change.strict,
         warnings,
-        needs_approval: settings.routes_need_approval,
+        ..proposal(toml, change, settings)
     };
     let outcome = routes::apply(store, proposal, &settings.surroundings(), Timestamp::now())
         .await
@@ -125,11 +120,52 @@ async fn put_warned(
     tell(&outcome, change.json)
 }
 
+fn proposal(toml: String, change: &Change, settings: &Settings) -> Proposal {
+    Proposal {
+        toml,
+        by: operator(),
+        reason: change.reason.clone(),
+        expected: change.expect,
+        confirm: change.confirm,
+        strict: change.strict,
+        warnings: Vec::new(),
+        needs_approval: settings.routes_need_approval,
+    }
+}
+
+/// Makes a small edit of the table in force, and tells what came of it.
+pub(super) async fn edit(
+    store: &Arc<dyn Store>,
+    edit: &Edit,
+    change: &Change,
+    settings: &Settings,
+) -> Result<(), Failure> {
+    let proposal = proposal(String::new(), change, settings);
+    let outcome = edits::apply(
+        store,
+        edit,
+        proposal,
+        &settings.surroundings(),
+        Timestamp::now(),
+    )
+    .await?;
+    warn_of_edit(&outcome.warnings);
+    tell(&outcome, change.json)
+}
+
 pub(super) fn warn(source: &str, warnings: &Warnings) {
     for warning in &warnings.of_table {
         print::complaint(&format!("warning: {source}: {warning}"));
     }
     for warning in &warnings.others {
+        print::complaint(&format!("warning: {warning}"));
+    }
+}
+
+/// Of a text whose lines nobody has seen.
+pub(super) fn warn_of_edit(warnings: &Warnings) {
+    let of_table = warnings.of_table.iter().map(|it| &it.text);
+    for warning in of_table.chain(&warnings.others) {
         print::complaint(&format!("warning: {warning}"));
     }
 }

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::change::warn;
+use super::change::{warn, warn_of_edit};
 use super::history::{as_json, differences};
 use super::read;
 use crate::cli::{Failure, exposed_table, print};
 use crate::config::Settings;
 use crate::mail::Timestamp;
+use crate::ops::edits;
 use crate::ops::plan::{self, Plan};
-use crate::ops::routes;
+use crate::ops::routes::{self, Refused, Warnings};
 use crate::policy::replay::{Effect, Traffic};
 use crate::spool::store::Store;
 
@@ -42,6 +43,24 @@ pub(super) struct Subject {
     pub(super) command: String,
     /// What is worth knowing already.
     pub(super) warnings: Vec<String>,
+    /// Of a table that an edit has made, whose lines nobody has seen: what was to be warned of before.
+    pub(super) known: Option<Warnings>,
+}
+
+impl Subject {
+    fn refused(&self, why: Refused) -> Failure {
+        match self.known {
+            Some(_) => edits::Unfit::from(edits::without_lines(why)).into(),
+            None => Failure::of_table(&self.source, why),
+        }
+    }
+
+    fn warn(&self, warnings: Warnings) {
+        match &self.known {
+            None => warn(&self.source, &warnings),
+            Some(known) => warn_of_edit(&edits::news(warnings, known)),
+        }
+    }
 }
 
 pub(super) async fn run(
@@ -71,6 +90,7 @@ async fn subject(store: &Arc<dyn Store>, question: &Question) -> Result<Subject,
             source: format!("revision {number}"),
             command: format!("ilbud route revert {number}"),
             warnings: Vec::new(),
+            known: None,
         });
     }
     let file = question.file.clone().unwrap_or_default();
@@ -80,6 +100,7 @@ async fn subject(store: &Arc<dyn Store>, question: &Question) -> Result<Subject,
         command: format!("ilbud route apply {}", print::harmless(&argument(&source))),
         warnings: Vec::new(),
         source,
+        known: None,
     })
 }
 
@@ -100,10 +121,10 @@ pub(super) async fn show(
         warnings: &subject.warnings,
         around: settings.surroundings(),
     };
-    let plan = plan::plan(store, &question, in_force, Timestamp::now())
+    let mut plan = plan::plan(store, &question, in_force, Timestamp::now())
         .await
-        .map_err(|refused| Failure::of_table(&subject.source, refused))?;
-    warn(&subject.source, &plan.warnings);
+        .map_err(|refused| subject.refused(refused))?;
+    subject.warn(std::mem::take(&mut plan.warnings));
     doubt_reach(&plan);
     match json {
         true => plan_as_json(&plan),

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use serde::Serialize;
 
-use super::{Decision, Refused, ask, holder_of, refused, route, sender};
+use super::{Decision, Refused, ask, holder_of, refused, route, sender, takes};
 use crate::credential;
 use crate::mail::{
     Address, AddressFault, Certificate, Login, Origin, Peer, Protocol, Recipient, Reply, RoomId,
@@ -281,7 +281,13 @@ impl Question<'_> {
         let name = room.map_or("", |it| it.name.as_str());
         let phone = room.and_then(|it| it.phone.as_deref());
         let recipient = address.to_string();
-        let reply = Reply::not_accepted_by_room(&recipient, name, phone);
+        let is_disabled = room.is_some_and(|it| {
+            takes(it, self.table, self.now).is_err_and(|disabled| disabled == rule)
+        });
+        let reply = match is_disabled {
+            true => Reply::room_disabled(&recipient, name, phone),
+            false => Reply::not_accepted_by_room(&recipient, name, phone),
+        };
         let refused = refused(self.table, reply, rule);
         Explanation {
             recipient,

@@ -513,6 +513,86 @@ fn a_redirect_changes_where_mail_goes() {
 }
 
 #[test]
+fn a_disabled_room_takes_no_mail_unless_it_is_redirected() {
+    let disable = |table: &str, id: &str| {
+        let id = format!("id = \"{id}\"\n");
+        table.replace(&id, &format!("{id}disabled = true\n"))
+    };
+    let hamar = disable(TABLE, "hamar");
+    let both = disable(&hamar, "bergen");
+    let closed = "550 5.2.1 <vakt@hamar.test>: Legevakt Hamar takes no mail at the moment; call +47 00 00 00 02 instead";
+    let unknown = "550 5.1.1";
+    #[rustfmt::skip]
+    let cases = [
+        // table, when, sender's room, recipient, reply, rule
+        (&hamar, "2026-11-22T19:00:00+01:00", "amk-oslo", "vakt@hamar.test", closed, "room \"hamar\" is disabled"),
+        (&hamar, "2026-11-22T21:00:00+01:00", "amk-oslo", "vakt@hamar.test", "250 2.1.5", ""),
+        (&hamar, "2026-11-22T19:00:00+01:00", "bergen", "vakt@hamar.test", "550 5.7.1", "room \"hamar\" accepts from amk-oslo, not from \"bergen\""),
+        (&hamar, "2026-11-22T19:00:00+01:00", "hamar", "vakt@bergen.test", "250 2.1.5", ""),
+        (&hamar, "2026-11-22T19:00:00+01:00", "amk-oslo", "bare-hamar@gruppe.test", "550 5.7.1", "group bare-hamar@gruppe.test has no member that accepts this"),
+        (&both, "2026-11-22T21:00:00+01:00", "amk-oslo", "vakt@hamar.test", closed,
+            "room \"hamar\" is redirected to \"bergen\" until 2026-11-23T06:00:00.000Z: Flytting; room \"bergen\" is disabled"),
+        (&both, "2026-11-23T06:30:00+01:00", "amk-oslo", "vakt@hamar.test", "250 2.1.5", ""),
+        (&hamar, "2026-11-22T19:00:00+01:00", "amk-oslo", "vakt@amk-oslo.testt", "550 5.7.1", "no registered room has the domain amk-oslo.testt"),
+        (&disable(TABLE, "amk-oslo"), "2026-11-22T19:00:00+01:00", "bergen", "vkat@amk-oslo.test", unknown, "room \"amk-oslo\": recipients do not include \"vkat\""),
+    ];
+    for (toml, now, from, to, reply, rule) in cases {
+        let (table, _) = RoutingTable::parse(toml, 7).unwrap();
+        let now: Timestamp = now.parse().unwrap();
+        let told = match decide(&room(from), None, to, &table, now) {
+            Decision::Accept(accepted) => {
+                let route = route(&accepted.recipients[0].room, &table, now).unwrap();
+                assert!(!route.next_hops.is_empty(), "{route:?}");
+                (Reply::recipient_ok().to_string(), String::new())
+            }
+            Decision::Refuse(refused) => (refused.reply.to_string(), refused.rule),
+            Decision::Defer(_) => panic!("{to} is put off"),
+        };
+        assert!(told.0.starts_with(reply), "{now} {to}: {}", told.0);
+        assert_eq!(told.1, rule, "{now} {to}");
+    }
+}
+
+#[test]
+fn mail_for_a_disabled_room_has_no_next_hop() {
+    let toml = TABLE.replace("id = \"bergen\"\n", "id = \"bergen\"\ndisabled = true\n");
+    let (table, _) = RoutingTable::parse(&toml, 7).unwrap();
+    let now = "2026-11-22T21:00:00+01:00".parse().unwrap();
+    for (id, via, rule) in [
+        ("bergen", "bergen", "room \"bergen\" is disabled"),
+        (
+            "hamar",
+            "bergen",
+            "room \"hamar\" is redirected to \"bergen\" until 2026-11-23T06:00:00.000Z: Flytting; room \"bergen\" is disabled",
+        ),
+    ] {
+        let route = route(&RoomId::new(id), &table, now).unwrap();
+        assert_eq!((route.via.as_str(), route.rule.as_str()), (via, rule));
+        assert_eq!(route.next_hops, []);
+    }
+}
+
+#[test]
+fn a_member_in_a_disabled_room_is_left_out() {
+    let toml = TABLE.replace("id = \"bergen\"\n", "id = \"bergen\"\ndisabled = true\n");
+    let (table, _) = RoutingTable::parse(&toml, 7).unwrap();
+    let now = "2026-11-22T19:00:00+01:00".parse().unwrap();
+    let told: Vec<_> = explain("vakt@amk-oslo.test", "alle@gruppe.test", None, &table, now)
+        .into_iter()
+        .map(|it| (it.decision, it.recipient, it.reply))
+        .collect();
+    let ok = Reply::recipient_ok().to_string();
+    let closed = "550 5.2.1 <vakt@bergen.test>: Akuttmottak Bergen takes no mail at the moment";
+    let expected = [
+        ("accept", "vakt@amk-oslo.test", ok.as_str()),
+        ("accept", "vakt@hamar.test", ok.as_str()),
+        ("refuse", "vakt@bergen.test", closed),
+    ]
+    .map(|(decision, recipient, reply)| (decision, recipient.to_owned(), reply.to_owned()));
+    assert_eq!(told, expected);
+}
+
+#[test]
 fn explains_itself() {
     let table = table();
     let now = "2026-11-22T21:00:00+01:00".parse().unwrap();
