@@ -334,6 +334,24 @@ impl Entry<'_> {
         self.0.get(key).and_then(Item::as_str)
     }
 
+    /// What `key` says; `None` where it is not there, or says what no key of ours does.
+    pub fn said(&self, key: &str) -> Option<Said> {
+        let value = match key.split_once(DOT) {
+            None => self.0.get(key)?.as_value()?,
+            Some((part, key)) => {
+                let table = self.0.get(part)?.as_table_like()?;
+                table.get(key)?.as_value()?
+            }
+        };
+        match value {
+            Value::String(text) => Some(Said::text(text.value())),
+            Value::Boolean(flag) => Some(Said::Flag(*flag.value())),
+            Value::Integer(number) => u8::try_from(*number.value()).ok().map(Said::Number),
+            Value::Array(array) => Some(Said::List(list::texts(array))),
+            Value::Float(_) | Value::Datetime(_) | Value::InlineTable(_) => None,
+        }
+    }
+
     /// The texts in a list; `None` where `key` is not there, or no list.
     pub fn list(&self, key: &str) -> Option<Vec<String>> {
         self.0.get(key)?.as_array().map(list::texts)

@@ -437,11 +437,7 @@ fn redirect(redirect: &Redirect) -> Entry {
 }
 
 fn source(out: &mut Entry, part: Part, source: &Source) {
-    let (name, value) = match source {
-        Source::Network(network) => ("network", network.to_string()),
-        Source::Certificate(name) => ("certificate", name.clone()),
-        Source::User(name) => ("user", name.clone()),
-    };
+    let (name, value) = source.entry();
     out.put(part, name, one(quoted(&value)));
 }
 

@@ -411,7 +411,6 @@ fn decide_mailbox(
         let reply = Reply::not_accepted_by_room(&address.to_string(), &room.name, phone);
         return Decision::Refuse(refused(table, reply, rule).of_room(room));
     }
-    passed(format_args!("room \"{}\" accepts from the sender", room.id));
     match takes(room, table, now) {
         Ok(()) => accept_one(address, room, acceptance(address, room), table),
         Err(rule) => Decision::Refuse(disabled(address, room, rule, table)),
