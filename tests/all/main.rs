@@ -80,6 +80,7 @@ mod rendered;
 mod reports;
 mod restart;
 mod rooms;
+mod route_editor;
 mod route_edits;
 mod route_plan;
 mod routes;

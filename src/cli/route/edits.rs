@@ -39,12 +39,12 @@ const DAYS: u32 = 7;
 pub(super) async fn run(
     store: &Arc<dyn Store>,
     order: Order<'_>,
-    settings: Settings,
+    settings: &Settings,
 ) -> Result<(), Failure> {
     let Order { edit, how } = order;
     match how.plan {
         true => show(store, &edit, &how.change, settings).await,
-        false => change::edit(store, &edit, &how.change, &settings).await,
+        false => change::edit(store, &edit, &how.change, settings).await,
     }
 }
 
@@ -52,13 +52,13 @@ async fn show(
     store: &Arc<dyn Store>,
     edit: &Edit,
     change: &Change,
-    settings: Settings,
+    settings: &Settings,
 ) -> Result<(), Failure> {
     let edited = edits::make(store, edit, Timestamp::now()).await?;
     let subject = Subject {
         toml: edited.toml,
         source: String::new(),
-        command: "the same without --plan, and with".to_owned(),
+        command: Some("the same without --plan, and with".to_owned()),
         known: Some(edited.known),
     };
     plan::show(store, &subject, DAYS, change.strict, change.json, settings).await

@@ -40,8 +40,8 @@ pub(super) struct Subject {
     pub(super) toml: String,
     /// Before the line of a mistake.
     pub(super) source: String,
-    /// The command, without `--expect`.
-    pub(super) command: String,
+    /// The command, without `--expect`; `None`: it is asked for right away.
+    pub(super) command: Option<String>,
     /// Of a table that an edit has made, whose lines nobody has seen: what was to be warned of before.
     pub(super) known: Option<Vec<Fault>>,
 }
@@ -67,7 +67,7 @@ impl Subject {
 pub(super) async fn run(
     store: &Arc<dyn Store>,
     question: &Question,
-    settings: Settings,
+    settings: &Settings,
 ) -> Result<(), Failure> {
     let subject = subject(store, question).await?;
     if let Some(file) = &question.file
@@ -91,7 +91,7 @@ async fn subject(store: &Arc<dyn Store>, question: &Question) -> Result<Subject,
         return Ok(Subject {
             toml: routes::revision(store, number).await?.table,
             source: format!("revision {number}"),
-            command: format!("ilbud route revert {number}"),
+            command: Some(format!("ilbud route revert {number}")),
             known: None,
         });
     }
@@ -99,7 +99,10 @@ async fn subject(store: &Arc<dyn Store>, question: &Question) -> Result<Subject,
     let source = file.display().to_string();
     Ok(Subject {
         toml: read(&file)?,
-        command: format!("ilbud route apply {}", print::harmless(&argument(&source))),
+        command: Some(format!(
+            "ilbud route apply {}",
+            print::harmless(&argument(&source))
+        )),
         source,
         known: None,
     })
@@ -112,7 +115,7 @@ pub(super) async fn show(
     days: u32,
     strict: bool,
     json: bool,
-    settings: Settings,
+    settings: &Settings,
 ) -> Result<(), Failure> {
     let in_force = |table| settings.in_force(table);
     let plan = plan::plan(
@@ -126,11 +129,11 @@ pub(super) async fn show(
     .await
     .map_err(|refused| subject.refused(refused))?;
     subject.warn(&plan.warnings);
-    doubt(store, &plan.table, &settings).await?;
+    doubt(store, &plan.table, settings).await?;
     doubt_reach(&plan);
     match json {
         true => plan_as_json(&plan),
-        false => plan_for_people(&plan, &subject.command, days),
+        false => plan_for_people(&plan, subject.command.as_deref(), days),
     }
 }
 
@@ -166,7 +169,7 @@ fn plan_as_json(plan: &Plan) -> Result<(), Failure> {
     Ok(())
 }
 
-fn plan_for_people(plan: &Plan, command: &str, days: u32) -> Result<(), Failure> {
+fn plan_for_people(plan: &Plan, command: Option<&str>, days: u32) -> Result<(), Failure> {
     if plan.changes.is_empty() {
         return Ok(print::line(format_args!(
             "No difference: revision {} stays in force.",
@@ -185,14 +188,16 @@ fn plan_for_people(plan: &Plan, command: &str, days: u32) -> Result<(), Failure>
             counted(plan.pairs as u64, "pair")
         ))?;
     }
-    let in_force = match plan.revision {
-        0 => "No table is in force yet".to_owned(),
-        revision => format!("Revision {revision} is in force"),
-    };
-    print::line(format_args!(
-        "{in_force}. To apply this: {command} --expect {}",
-        plan.revision
-    ))?;
+    if let Some(command) = command {
+        let in_force = match plan.revision {
+            0 => "No table is in force yet".to_owned(),
+            revision => format!("Revision {revision} is in force"),
+        };
+        print::line(format_args!(
+            "{in_force}. To apply this: {command} --expect {}",
+            plan.revision
+        ))?;
+    }
     Ok(())
 }
 
