@@ -76,9 +76,9 @@ impl From<Unfit> for Failure {
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Room {
     /// Register a room; the first one begins a table
-    Add(AddRoom),
+    Add(Box<AddRoom>),
     /// Set keys of a room, and unset others; a list that is given takes the place of the old one
-    Set(SetRoom),
+    Set(Box<SetRoom>),
     /// Take no mail for a room for now: senders hear whom to call instead; it may still send
     ///
     /// What was taken for it before waits. While the room is redirected, its mail goes there.

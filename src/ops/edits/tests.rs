@@ -95,12 +95,11 @@ fn difference(edit: &Edit) -> Vec<String> {
     let left = old.len().min(new.len()) - head;
     let tails = old.iter().rev().zip(new.iter().rev()).take(left);
     let tail = tails.take_while(alike).count();
-    let gone = old[head..old.len() - tail]
-        .iter()
-        .map(|it| format!("-{it}"));
-    let come = new[head..new.len() - tail]
-        .iter()
-        .map(|it| format!("+{it}"));
+    let between = |lines: &[&str], sign: char| -> Vec<String> {
+        let lines = lines.iter().skip(head).take(lines.len() - tail - head);
+        lines.map(|it| format!("{sign}{it}")).collect()
+    };
+    let (gone, come) = (between(&old, '-').into_iter(), between(&new, '+'));
     let told = gone.chain(come).filter(|it| it.len() > 1);
     told.collect()
 }
