@@ -188,10 +188,12 @@ impl Import {
         let tell = |fault: Fault| {
             let place = fault.line.and_then(|line| places.at(line));
             let of_row = place.and_then(|it| self.row_of(it));
+            let key = place.and_then(|it| it.key.as_deref());
+            let told = without_line(&fault.text, key.unwrap_or_default());
             let text = match (of_row, place) {
-                (Some(of_row), _) => format!("{of_row}: {}", fault.text),
-                (None, Some(place)) => format!("{} {}: {}", place.kind, place.name, fault.text),
-                (None, None) => fault.text,
+                (Some(of_row), _) => format!("{of_row}: {told}"),
+                (None, Some(place)) => format!("{} {}: {told}", place.kind, place.name),
+                (None, None) => told,
             };
             Fault { line: None, text }
         };
@@ -435,6 +437,16 @@ fn no_room(table: &RoutingTable, id: &str) -> String {
     let near = nearest(id, table.rooms().map(|it| it.id.as_str()));
     let near = near.map_or_else(String::new, |near| format!("; did you mean {near:?}?"));
     format!("there is no room {id:?}{near}")
+}
+
+/// What is wrong with a key, without its name and without the number of another line.
+fn without_line(text: &str, key: &str) -> String {
+    let text = text.strip_prefix(&format!("{key:?}: ")).unwrap_or(text);
+    let Some((before, after)) = text.split_once(" (line ") else {
+        return text.to_owned();
+    };
+    let (_, after) = after.split_once(')').unwrap_or(("", after));
+    format!("{before}{after}")
 }
 
 fn of_row(row: &Row, text: &str) -> Fault {

@@ -83,6 +83,8 @@ mod rooms;
 mod route_checks;
 mod route_comments;
 mod route_confirm;
+mod route_csv;
+mod route_editor;
 mod route_edits;
 mod route_plan;
 mod route_storm;

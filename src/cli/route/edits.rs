@@ -19,8 +19,8 @@ use crate::spool::store::Store;
 /// An edit, and how it is to be made.
 #[derive(Debug)]
 pub(super) struct Order<'a> {
-    edit: Edit,
-    how: &'a How,
+    pub(super) edit: Edit,
+    pub(super) how: &'a How,
 }
 
 /// The options of every small edit.
@@ -39,12 +39,12 @@ const DAYS: u32 = 7;
 pub(super) async fn run(
     store: &Arc<dyn Store>,
     order: Order<'_>,
-    settings: Settings,
+    settings: &Settings,
 ) -> Result<(), Failure> {
     let Order { edit, how } = order;
     match how.plan {
         true => show(store, &edit, &how.change, settings).await,
-        false => change::edit(store, &edit, &how.change, &settings).await,
+        false => change::edit(store, &edit, &how.change, settings).await,
     }
 }
 
@@ -52,15 +52,15 @@ async fn show(
     store: &Arc<dyn Store>,
     edit: &Edit,
     change: &Change,
-    settings: Settings,
+    settings: &Settings,
 ) -> Result<(), Failure> {
     let edited = edits::make(store, edit, &settings.surroundings(), Timestamp::now()).await?;
     let subject = Subject {
         toml: edited.toml,
         source: String::new(),
-        command: "the same without --plan, and with".to_owned(),
         warnings: Vec::new(),
-        known: Some(edited.known),
+        command: Some("the same without --plan, and with".to_owned()),
+        edit: Some((edit, edited.known)),
     };
     plan::show(store, &subject, DAYS, change.strict, change.json, settings).await
 }
@@ -77,9 +77,9 @@ impl From<Unfit> for Failure {
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Room {
     /// Register a room; the first one begins a table
-    Add(AddRoom),
+    Add(Box<AddRoom>),
     /// Set keys of a room, and unset others; a list that is given takes the place of the old one
-    Set(SetRoom),
+    Set(Box<SetRoom>),
     /// Take no mail for a room for now: senders hear whom to call instead; it may still send
     ///
     /// What was taken for it before waits. While the room is redirected, its mail goes there.

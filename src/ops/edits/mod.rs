@@ -2,8 +2,8 @@
 //!
 //! An edit is made on the text of the table in force, and anew on the next one when somebody else has put
 //! that in force meanwhile. What it makes is applied like any other table (`ops::routes`): all or nothing.
-//! Nobody has seen the lines of that text, so mistakes are told without them, and of warnings only what
-//! the edit brings.
+//! Nobody has seen the lines of that text, so mistakes are told without them (by the row, where a
+//! list is imported), and of warnings only what the edit brings.
 
 mod groups;
 mod mentions;
@@ -17,6 +17,7 @@ use std::sync::Arc;
 use crate::mail::{Address, RoomId, Timestamp};
 use crate::nearest::nearest;
 use crate::policy::edit::{Draft, Entry, Said};
+use crate::policy::lists::{Import, List};
 use crate::policy::table::{Fault, RoutingTable};
 use crate::spool::store::{Store, StoreError};
 
@@ -50,6 +51,7 @@ pub enum Edit {
     OpenRedirect(Opening),
     /// Those that are not open, too?
     CloseRedirect(RoomId, bool),
+    Import(Import),
 }
 
 /// Without what it says, which may be a password.
@@ -90,6 +92,8 @@ pub enum Unfit {
     /// No redirect is open; those that are not.
     NoneOpen(RoomId, Vec<String>),
     IsOver(Timestamp),
+    /// What is wrong with a list, row by row.
+    List(Vec<Fault>),
     /// The table is written in a way that edits know nothing of.
     Unusual(&'static str),
     Refused(Refused),
@@ -117,6 +121,7 @@ impl Unfit {
                 let last = "nothing was changed: repair the table with ilbud route edit";
                 return Ok(faults.iter().map(line).chain([last.to_owned()]).collect());
             }
+            Self::List(faults) => return Ok(faults.iter().map(Fault::to_string).collect()),
             Self::Mentioned(name, mentions) => {
                 let line = |it: &Mention| format!("{name} cannot be removed: {it}");
                 let last = "nothing was changed: change these first, or add --with-mentions";
@@ -218,10 +223,11 @@ async fn put(
         expected: proposal.expected.or(Some(edited.base)),
         ..proposal.clone()
     };
+    let toml = proposal.toml.clone();
     let mut outcome = routes::apply(store, proposal, around, now)
         .await
-        .map_err(without_lines)?;
-    outcome.warnings = news(outcome.warnings, &edited.known);
+        .map_err(|refused| edit.refused(&toml, refused))?;
+    outcome.warnings = edit.news(&toml, outcome.warnings, &edited.known);
     Ok(outcome)
 }
 
@@ -234,7 +240,7 @@ pub async fn make(
 ) -> Result<Edited, Unfit> {
     let current = store.routes().await?;
     let base = current.as_ref().map_or(0, |it| it.revision);
-    let begins = matches!(edit, Edit::AddRoom(..));
+    let begins = edit.begins_a_table();
     let text = match current {
         Some(revision) => revision.table,
         None if begins => String::new(),
@@ -250,35 +256,48 @@ pub async fn make(
     Ok(Edited { toml, base, known })
 }
 
-/// Mistakes in a text that nobody has seen.
-pub fn without_lines(refused: Refused) -> Refused {
-    match refused {
-        Refused::Faults(faults) => Refused::Faults(unlocated(faults)),
-        Refused::Strict(warnings) => Refused::Strict(Warnings {
-            of_table: unlocated(warnings.of_table),
-            ..warnings
-        }),
-        other => other,
-    }
-}
-
-fn unlocated(faults: Vec<Fault>) -> Vec<Fault> {
-    let unlocated = |it: Fault| Fault { line: None, ..it };
-    faults.into_iter().map(unlocated).collect()
-}
-
-/// What was not to be warned of before.
-pub fn news(warnings: Warnings, known: &Warnings) -> Warnings {
-    let is_new = |it: &Fault| known.of_table.iter().all(|old| old.text != it.text);
-    let of_table = unlocated(warnings.of_table).into_iter();
-    let is_new_too = |it: &String| !known.others.contains(it);
-    Warnings {
-        of_table: of_table.filter(is_new).collect(),
-        others: warnings.others.into_iter().filter(is_new_too).collect(),
-    }
-}
-
 impl Edit {
+    const fn begins_a_table(&self) -> bool {
+        match self {
+            Self::AddRoom(..) => true,
+            Self::Import(import) => matches!(import.list, List::Rooms),
+            _ => false,
+        }
+    }
+
+    /// Mistakes in the text that it has made, and that nobody has seen: by the rows of a list, or without
+    /// a line.
+    fn located(&self, toml: &str, faults: Vec<Fault>) -> Vec<Fault> {
+        let without_line = |it: Fault| Fault { line: None, ..it };
+        match self {
+            Self::Import(import) => import.tell(toml, faults),
+            _ => faults.into_iter().map(without_line).collect(),
+        }
+    }
+
+    /// Why the text that it has made was refused.
+    pub fn refused(&self, toml: &str, why: Refused) -> Refused {
+        match why {
+            Refused::Faults(faults) => Refused::Faults(self.located(toml, faults)),
+            Refused::Strict(warnings) => Refused::Strict(Warnings {
+                of_table: self.located(toml, warnings.of_table),
+                ..warnings
+            }),
+            other => other,
+        }
+    }
+
+    /// What was not to be warned of before.
+    pub fn news(&self, toml: &str, warnings: Warnings, known: &Warnings) -> Warnings {
+        let is_new = |it: &Fault| known.of_table.iter().all(|old| old.text != it.text);
+        let is_new_too = |it: &String| !known.others.contains(it);
+        let of_table = warnings.of_table.into_iter().filter(is_new).collect();
+        Warnings {
+            of_table: self.located(toml, of_table),
+            others: warnings.others.into_iter().filter(is_new_too).collect(),
+        }
+    }
+
     fn on(&self, draft: &mut Draft, table: &RoutingTable, now: Timestamp) -> Result<(), Unfit> {
         match self {
             Self::AddRoom(id, keys, workstations) => {
@@ -299,6 +318,7 @@ impl Edit {
             Self::Leave(address, members) => groups::leave(draft, table, address, members),
             Self::OpenRedirect(opening) => redirects::open(draft, table, opening, now),
             Self::CloseRedirect(room, all) => redirects::close(draft, table, room, *all, now),
+            Self::Import(import) => import.write(draft, table).map_err(Unfit::List),
         }
     }
 }

@@ -95,12 +95,11 @@ fn difference(edit: &Edit) -> Vec<String> {
     let left = old.len().min(new.len()) - head;
     let tails = old.iter().rev().zip(new.iter().rev()).take(left);
     let tail = tails.take_while(alike).count();
-    let gone = old[head..old.len() - tail]
-        .iter()
-        .map(|it| format!("-{it}"));
-    let come = new[head..new.len() - tail]
-        .iter()
-        .map(|it| format!("+{it}"));
+    let between = |lines: &[&str], sign: char| -> Vec<String> {
+        let lines = lines.iter().skip(head).take(lines.len() - tail - head);
+        lines.map(|it| format!("{sign}{it}")).collect()
+    };
+    let (gone, come) = (between(&old, '-').into_iter(), between(&new, '+'));
     let told = gone.chain(come).filter(|it| it.len() > 1);
     told.collect()
 }
@@ -371,7 +370,8 @@ fn only_new_warnings_are_told_and_without_a_line() {
     };
     let known = of(vec![fault(Some(1), "old")], &["known"]);
     let both = vec![fault(Some(4), "old"), fault(Some(9), "new")];
-    let news = news(of(both, &["known", "unknown"]), &known);
+    let edit = Edit::CloseRedirect(id("hamar"), false);
+    let news = edit.news("", of(both, &["known", "unknown"]), &known);
     assert_eq!(news.of_table, [fault(None, "new")]);
     assert_eq!(news.others, ["unknown"]);
 }

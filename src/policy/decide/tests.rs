@@ -541,7 +541,8 @@ fn a_disabled_room_takes_no_mail_unless_it_is_redirected() {
         let now: Timestamp = now.parse().unwrap();
         let told = match decide(&room(from), None, to, &table, now) {
             Decision::Accept(accepted) => {
-                let route = route(&accepted.recipients[0].room, &table, now).unwrap();
+                let first = accepted.recipients.first().unwrap();
+                let route = route(&first.room, &table, now).unwrap();
                 assert!(!route.next_hops.is_empty(), "{route:?}");
                 (Reply::recipient_ok().to_string(), String::new())
             }
