@@ -278,7 +278,7 @@ fn what_was_overtaken_is_approved_by_nobody() {
             && said.contains("ilbud route revert 2"),
         "{said}"
     );
-    assert!(takes(&relay, "d"));
+    wait::until("the approved table", || takes(&relay, "d"));
 }
 
 #[test]

@@ -15,7 +15,7 @@ domains = [\"a.test\", \"aa.test\"]
 next_hops = [\"maildir:my mail\", \"smtp://h:25\"]
 recipients = [\"vakt\", \"\\\"a, b\\\"\"]
 accepts_from = [\"b\"]
-priority_ceiling = 4
+priority_ceiling = 2
 
 [room.strictness]
 missing_tls = \"warn\"
@@ -101,7 +101,7 @@ fn an_export_has_the_columns_that_say_something() {
             "next_hops=maildir:my mail | smtp://h:25",
             "recipients=vakt | \"a, b\"",
             "accepts_from=b",
-            "priority_ceiling=4",
+            "priority_ceiling=2",
             "strictness.missing_tls=warn"
         ]
     );
@@ -121,11 +121,10 @@ fn a_row_changes_a_room_and_makes_one() {
         c;;C;\"c.test, cc.test\";maildir:c | smtp://d;nei\n";
     let made = made(&import(List::Rooms, csv)).unwrap();
     for line in [
-        "id = \"b\" # to\nname = \"B\"\nkind = \"other\"\nphone = \"22\"\n",
-        "disabled = true\n",
+        "id = \"b\" # to\nname = \"B\"\nkind = \"other\"\nphone = \"22\"\ndisabled = true\n",
         "id = \"c\"\nname = \"C\"\n",
         "domains = [\"c.test\", \"cc.test\"]\n",
-        "next_hops = [\"maildir:c\", \"smtp://d\"]\n",
+        "next_hops = [\"maildir:c\", \"smtp://d:25\"]\n",
         // What has no row is as it was.
         "phone = \"+47 1\"\n",
         "# Tabellen.\n",
@@ -254,13 +253,18 @@ fn a_column_that_is_not_ours_is_ignored_when_it_is_said() {
 }
 
 #[test]
-fn what_is_wrong_with_others_is_told_by_their_name() {
+fn what_is_wrong_is_told_by_the_name_where_it_is_in_no_row() {
     let mut list = import(List::Rooms, "id\na\n");
     list.is_whole = true;
     // Room a accepts from b, which would be gone.
     let faults = made(&list).unwrap_err();
-    assert!(
-        faults.iter().all(|it| it.starts_with("room a: ")) && faults.len() == 1,
-        "{faults:?}"
-    );
+    assert_eq!(faults, ["row 2 (a): unknown room \"b\""]);
+    // Of rooms that are in no list, nothing but the name is known.
+    let list = import(List::Workstations, "room,user\nb,b1\n");
+    let fault = Fault {
+        line: Some(8),
+        text: "\"domains\": odd".to_owned(),
+    };
+    let told = list.tell(TABLE, vec![fault]);
+    assert_eq!(told.first().unwrap().text, "room a: odd");
 }
