@@ -212,7 +212,20 @@ impl Draft {
         all.iter_mut().last().map(Entry)
     }
 
-    /// Takes an entry out, with the comment right above it. What is further above stays where it is.
+    /// Takes out every workstation of a room whose key and name are meant, and says how many there were.
+    pub fn remove_workstations(
+        &mut self,
+        room: &RoomId,
+        is_meant: impl Fn(&str, &str) -> bool,
+    ) -> usize {
+        let Some(Entry(table)) = self.room_mut(room) else {
+            return 0;
+        };
+        let gone = take_workstations(table, is_meant);
+        gone.iter().for_each(|table| self.keep_comment(table));
+        gone.len()
+    }
+
     fn remove(&mut self, kind: &str, at: usize) -> bool {
         let Some(all) = self.all(kind).filter(|all| at < all.len()) else {
             return false;
@@ -221,31 +234,67 @@ impl Draft {
         if all.is_empty() {
             self.document.remove(kind);
         }
-        let above = raw(table.decor().prefix());
-        if let Some((further, _)) = above.rsplit_once("\n\n").filter(|it| it.0.contains('#')) {
-            self.keep_comment(further, table.position());
-        }
+        self.keep_comment(&table);
         true
     }
 
-    /// Puts a comment before whatever comes next in the text.
-    fn keep_comment(&mut self, comment: &str, after: Option<isize>) {
-        let later = |table: &&mut Table| table.position() > after;
-        let heads = self.document.iter_mut();
-        let heads = heads.filter_map(|(_, item)| item.as_array_of_tables_mut());
-        let tables = heads.flat_map(ArrayOfTables::iter_mut).filter(later);
-        let before = |old: &str| match old.starts_with('\n') || old.is_empty() {
+    /// The comment right above a table goes with it. What is further above stays where it is: before
+    /// whatever comes next in the text.
+    fn keep_comment(&mut self, gone: &Table) {
+        let above = raw(gone.decor().prefix());
+        let Some((comment, _)) = above.rsplit_once("\n\n").filter(|it| it.0.contains('#')) else {
+            return;
+        };
+        let before = |old: &str| match old.starts_with('\n') {
             true => format!("{comment}\n{old}"),
             false => format!("{comment}\n\n{old}"),
         };
-        if let Some(next) = tables.min_by_key(|it| it.position()) {
+        let next = next_in(self.document.as_table_mut(), gone.position());
+        if let Some(next) = next {
             let decor = next.decor_mut();
             decor.set_prefix(before(&raw(decor.prefix())));
         } else {
             let trailing = before(self.document.trailing().as_str().unwrap_or_default());
-            self.document.set_trailing(trailing);
+            self.document
+                .set_trailing(format!("{}\n", trailing.trim_end()));
         }
     }
+}
+
+/// What comes after a place in the text: this table, or the first of those in it.
+fn next_in(table: &mut Table, after: Option<isize>) -> Option<&mut Table> {
+    if table.position() > after {
+        return Some(table);
+    }
+    let inner = table.iter_mut().flat_map(|(_, item)| match item {
+        Item::Table(table) => vec![table],
+        Item::ArrayOfTables(tables) => tables.iter_mut().collect(),
+        _ => Vec::new(),
+    });
+    inner
+        .filter_map(|it| next_in(it, after))
+        .min_by_key(|it| it.position())
+}
+
+fn take_workstations(room: &mut Table, is_meant: impl Fn(&str, &str) -> bool) -> Vec<Table> {
+    let Some(all) = many(room, "workstation") else {
+        return Vec::new();
+    };
+    let is_meant = |table: &Table| {
+        let said = |(key, item): (&str, &Item)| Some(is_meant(key, item.as_str()?));
+        table.iter().filter_map(said).any(|it| it)
+    };
+    let meant: Vec<usize> = all
+        .iter()
+        .zip(0..)
+        .filter_map(|(table, at)| is_meant(table).then_some(at))
+        .collect();
+    // From the end, so that a comment that is kept goes past those that are gone, too.
+    let gone = meant.into_iter().rev().map(|at| all.remove(at)).collect();
+    if all.is_empty() {
+        room.remove("workstation");
+    }
+    gone
 }
 
 fn located(toml: &str, fault: &toml_edit::TomlError) -> Fault {
@@ -365,24 +414,6 @@ impl Entry<'_> {
         if let Some(all) = many_or_new(self.0, "workstation") {
             all.push(table);
         }
-    }
-
-    /// Takes out every workstation whose key and name are meant, and says how many there were.
-    pub fn remove_workstations(&mut self, is_meant: impl Fn(&str, &str) -> bool) -> usize {
-        let Some(all) = many(self.0, "workstation") else {
-            return 0;
-        };
-        let before = all.len();
-        let is_meant = |table: &Table| {
-            let said = |(key, item): (&str, &Item)| Some(is_meant(key, item.as_str()?));
-            table.iter().filter_map(said).any(|it| it)
-        };
-        all.retain(|table| !is_meant(table));
-        let left = all.len();
-        if left == 0 {
-            self.0.remove("workstation");
-        }
-        before - left
     }
 }
 

@@ -1,7 +1,7 @@
 //! Edits of a room: its keys, whether it is disabled, its workstations, and that it is there at all.
 
 use crate::mail::{Domain, RoomId};
-use crate::policy::edit::{Draft, Entry, Said, source};
+use crate::policy::edit::{Draft, Said, source};
 use crate::policy::table::{RoutingTable, Source};
 
 use super::{Keys, Unfit, Workstation, mentions, near, no_room, room_of};
@@ -114,11 +114,10 @@ pub(super) fn remove_workstations(
     id: &RoomId,
     workstations: &[Workstation],
 ) -> Result<(), Unfit> {
-    let mut entry = room_of(draft, table, id)?;
     let room = table.room(id).ok_or_else(|| no_room(table, id))?;
     let known: Vec<String> = room.workstations.iter().map(ToString::to_string).collect();
     for workstation in workstations {
-        if !is_taken_out(&mut entry, workstation) {
+        if !is_taken_out(draft, id, workstation) {
             let shown = shown(workstation);
             let near = near(&shown, &known);
             return Err(Unfit::NoWorkstation(id.clone(), shown, near));
@@ -127,11 +126,12 @@ pub(super) fn remove_workstations(
     Ok(())
 }
 
-fn is_taken_out(room: &mut Entry<'_>, (key, name): &Workstation) -> bool {
+fn is_taken_out(draft: &mut Draft, room: &RoomId, (key, name): &Workstation) -> bool {
     let Ok(meant) = source(key, name) else {
         return false;
     };
-    room.remove_workstations(|key, name| source(key, name).is_ok_and(|it| it == meant)) > 0
+    let is_meant = |key: &str, name: &str| source(key, name).is_ok_and(|it| it == meant);
+    draft.remove_workstations(room, is_meant) > 0
 }
 
 /// As the table's lines are told.

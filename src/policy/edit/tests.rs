@@ -240,17 +240,13 @@ fn a_redirect_is_told_by_its_place_among_those_of_its_room() {
 #[test]
 fn workstations_are_found_however_they_are_written() {
     let text = edited(|draft| {
-        let mut room = draft.room_mut(&id("hamar")).unwrap();
-        assert_eq!(
-            room.remove_workstations(|key, name| (key, name) == ("user", "h2")),
-            0
-        );
-        assert_eq!(
-            room.remove_workstations(|key, name| (key, name) == ("user", "h1")),
-            1
-        );
-        let mut room = draft.room_mut(&id("amk")).unwrap();
-        assert_eq!(room.remove_workstations(|key, _| key == "network"), 1);
+        let mut remove = |room: &str, meant: (&str, &str)| {
+            draft.remove_workstations(&id(room), |key, name| (key, name) == meant)
+        };
+        assert_eq!(remove("hamar", ("user", "h2")), 0);
+        assert_eq!(remove("hamar", ("user", "h1")), 1);
+        assert_eq!(remove("amk", ("network", "10.0.0.0/24")), 1);
+        assert_eq!(remove("oslo", ("user", "h1")), 0);
     });
     assert!(!text.contains("h1"), "{text}");
     assert!(!text.contains("10.0.0.0/24"), "{text}");
@@ -269,4 +265,53 @@ fn what_is_no_toml_is_refused_with_its_line() {
     );
     let mut draft = Draft::of("room = 1\n").unwrap();
     assert!(draft.add_room(&id("a")).is_none());
+}
+
+const SHIPPED: &str = include_str!("../../../config/routes.toml");
+
+/// Whole lines of comment.
+fn comments(text: &str) -> Vec<&str> {
+    text.lines().filter(|it| it.starts_with('#')).collect()
+}
+
+#[test]
+fn no_comment_of_the_shipped_table_is_lost() {
+    let mut draft = Draft::of(SHIPPED).unwrap();
+    assert_eq!(draft.text(), SHIPPED);
+    let group = Address::parse("alle@gruppe.nodnett.test").unwrap();
+    assert!(draft.remove_group(&group));
+    assert_eq!(comments(&draft.text()), comments(SHIPPED));
+    assert!(draft.remove_room(&id("amk-oslo")));
+    assert_eq!(comments(&draft.text()), comments(SHIPPED));
+    assert_eq!(
+        draft.remove_workstations(&id("akuttmottak-bergen"), |_, _| true),
+        1
+    );
+    draft.add_room(&id("ny")).unwrap();
+    assert_eq!(comments(&draft.text()), comments(SHIPPED));
+    assert!(draft.remove_room(&id("akuttmottak-bergen")));
+    assert!(draft.remove_room(&id("ny")));
+    assert_eq!(comments(&draft.text()), comments(SHIPPED));
+}
+
+#[test]
+fn a_workstation_goes_with_the_comment_right_above_it_and_no_other() {
+    let text = "[[room]]\nid = \"a\"\n\n# Begge rom.\n\n# Den ene.\n[[room.workstation]]\nuser = \"x\"\n[[room.workstation]]\nuser = \"y\"\n[[group]]\n";
+    for (user, expected) in [
+        (
+            "x",
+            "[[room]]\nid = \"a\"\n\n# Begge rom.\n\n[[room.workstation]]\nuser = \"y\"\n[[group]]\n",
+        ),
+        (
+            "y",
+            "[[room]]\nid = \"a\"\n\n# Begge rom.\n\n# Den ene.\n[[room.workstation]]\nuser = \"x\"\n[[group]]\n",
+        ),
+    ] {
+        let mut draft = Draft::of(text).unwrap();
+        assert_eq!(
+            draft.remove_workstations(&id("a"), |_, name| name == user),
+            1
+        );
+        assert_eq!(draft.text(), expected);
+    }
 }
