@@ -15,7 +15,6 @@ use crate::config::Settings;
 use crate::mail::Timestamp;
 use crate::ops::routes::Unusable;
 use crate::ops::second_look::{self, Undecided};
-use crate::policy::decide;
 use crate::spool::store::Store;
 use change::Change;
 
@@ -78,16 +77,8 @@ pub(super) enum Command {
         #[command(flatten)]
         change: Change,
     },
-    /// What would happen to a message from FROM to TO, and by which rule
-    Explain {
-        from: String,
-        to: String,
-        /// The client's address, the user that it logs in as, or a name in its certificate; left out, any workstation of FROM's room
-        #[arg(long, value_name = "IP or NAME")]
-        client: Option<String>,
-        #[arg(long)]
-        json: bool,
-    },
+    /// What would happen to a message from FROM to TO: each rule that is tried, and how its next hops stand
+    Explain(explain::Question),
 }
 
 pub(super) async fn run(
@@ -118,15 +109,7 @@ pub(super) async fn run(
         Command::Revert { revision, change } => {
             change::revert(&store, *revision, change, &settings).await
         }
-        Command::Explain {
-            from,
-            to,
-            client,
-            json,
-        } => {
-            let client = client.as_deref().map(decide::Client::from);
-            explain::run(&store, (from, to), client, settings, *json).await
-        }
+        Command::Explain(question) => explain::run(&store, question, settings).await,
     }
 }
 

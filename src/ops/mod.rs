@@ -5,6 +5,7 @@
 
 pub mod credentials;
 pub mod doubts;
+pub mod explain;
 pub mod log;
 pub mod measures;
 pub mod outbreak;

@@ -81,6 +81,7 @@ mod reports;
 mod restart;
 mod rooms;
 mod route_checks;
+mod route_explain;
 mod route_plan;
 mod routes;
 mod scan_chance;
