@@ -13,6 +13,7 @@ pub mod plan;
 pub mod quarantine;
 pub mod queue;
 pub mod reason;
+pub mod route_alarm;
 pub mod routes;
 pub mod scan;
 pub mod second_look;

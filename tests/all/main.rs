@@ -82,6 +82,7 @@ mod restart;
 mod rooms;
 mod route_checks;
 mod route_explain;
+mod route_live;
 mod route_plan;
 mod routes;
 mod scan_chance;
