@@ -23,6 +23,7 @@ use crate::delivery::ways::Ways;
 use crate::limits::{Acquaintances, Checks, Connections, FailedLogins, REMEMBERED, Rates};
 use crate::mail::{Reference, StationKind, Timestamp};
 use crate::ops::measures::follow_measures;
+use crate::ops::route_alarm::RouteAlarm;
 use crate::ops::second_look::{self, TakenBack};
 use crate::ops::{self, routes};
 use crate::policy::table::RoutingTable;
@@ -411,19 +412,36 @@ pub fn stop_signal() -> impl Future<Output = ()> {
 }
 
 /// Puts a new revision in force as soon as another process has stored one. A table that cannot be
-/// read leaves the last good one in force.
+/// read leaves the last good one in force, with an alarm until it can.
 async fn follow_routes(spool: Spool, table: watch::Sender<Arc<RoutingTable>>, settings: Settings) {
     let mut foreign = spool.store().foreign_changes();
+    let mut alarm = RouteAlarm::default();
     loop {
-        match routes::current(spool.store()).await {
-            Ok(Some((_, new))) if new.revision() != table.borrow().revision() => {
-                tracing::info!(revision = new.revision(), "a new routing table is in force");
-                spool.say_nothing_before(settings.schedule().first_word(&new));
-                table.send_replace(Arc::new(settings.in_force(new)));
+        let mut stored = None;
+        let trouble = match routes::readable(spool.store()).await {
+            Ok(Some(found)) => {
+                let (new, before) = (found.table, table.borrow().revision());
+                stored = Some(new.revision());
+                // What was read before it was broken stays, rather than one before it.
+                let is_new = match found.trouble {
+                    None => new.revision() != before,
+                    Some(_) => new.revision() > before,
+                };
+                if is_new {
+                    tracing::info!(revision = new.revision(), "a new routing table is in force");
+                    spool.say_nothing_before(settings.schedule().first_word(&new));
+                    table.send_replace(Arc::new(settings.in_force(new)));
+                }
+                found.trouble
             }
-            Ok(_) => {}
-            Err(fault) => {
-                tracing::error!(%fault, "the routing table cannot be read; the last good one stays in force");
+            Ok(None) => None,
+            Err(fault) => Some(fault),
+        };
+        let revision = table.borrow().revision();
+        match trouble {
+            None => alarm.end(&spool, revision).await,
+            Some(fault) => {
+                alarm.raise(&spool, &fault, revision, stored).await;
                 tokio::time::sleep(READ_AGAIN).await;
                 foreign.mark_changed();
             }
