@@ -265,6 +265,11 @@ fn exposed_table(file: &Path, text: &str) -> Option<String> {
         .rooms()
         .flat_map(|room| room.next_hops.iter().filter_map(NextHop::server));
     let has_password = servers.any(|server| server.credentials.is_some());
+    exposed(file, has_password)
+}
+
+/// What is wrong with a file that has passwords of next hops in it, if others may read it.
+fn exposed(file: &Path, has_password: bool) -> Option<String> {
     let metadata = std::fs::metadata(file).ok().filter(|_| has_password)?;
     let fault = secrecy::fault(file, &metadata, "a next hop's password")?;
     Some(format!("{}: {fault}", file.display()))
