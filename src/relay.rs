@@ -5,7 +5,7 @@
 //! is worse than one that is started anew. It never waits for ever: stopping is bounded.
 
 use std::fmt;
-use std::hash::RandomState;
+use std::hash::{DefaultHasher, Hash, Hasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -414,9 +414,10 @@ pub fn stop_signal() -> impl Future<Output = ()> {
 /// read leaves the last good one in force.
 async fn follow_routes(spool: Spool, table: watch::Sender<Arc<RoutingTable>>, settings: Settings) {
     let mut foreign = spool.store().foreign_changes();
+    let mut seen = None;
     loop {
-        match routes::current(spool.store()).await {
-            Ok(Some((_, new))) if new.revision() != table.borrow().revision() => {
+        match changed_table(spool.store(), &mut seen).await {
+            Ok(Some(new)) if new.revision() != table.borrow().revision() => {
                 tracing::info!(revision = new.revision(), "a new routing table is in force");
                 spool.say_nothing_before(settings.schedule().first_word(&new));
                 table.send_replace(Arc::new(settings.in_force(new)));
@@ -433,6 +434,27 @@ async fn follow_routes(spool: Spool, table: watch::Sender<Arc<RoutingTable>>, se
             () = taken_back(spool.store()) => {}
         }
     }
+}
+
+/// The table in force, unless it is the very one that was `seen`: most changes of a store are of other things.
+/// Reading a large one would keep mail waiting.
+async fn changed_table(
+    store: &Arc<dyn Store>,
+    seen: &mut Option<u64>,
+) -> Result<Option<RoutingTable>, StoreError> {
+    let Some(revision) = store.routes().await? else {
+        return Ok(None);
+    };
+    let mut hasher = DefaultHasher::new();
+    (revision.revision, &revision.table).hash(&mut hasher);
+    let hash = hasher.finish();
+    if *seen == Some(hash) {
+        return Ok(None);
+    }
+    let read = tokio::task::spawn_blocking(move || routes::read_stored(&revision)).await;
+    let table = read.map_err(|fault| StoreError::Down(fault.to_string()))??;
+    *seen = Some(hash);
+    Ok(Some(table))
 }
 
 /// Ready when the table in force was one that nobody has confirmed in time, and no longer counts.

@@ -69,6 +69,8 @@ struct Draft {
     group_addresses: Vec<Address>,
     gateways: Vec<At<Arc<Gateway>>>,
     redirects: Vec<At<Redirect>>,
+    /// Found out by `check`.
+    sources: Sources,
     warnings: Vec<Fault>,
 }
 
@@ -566,20 +568,14 @@ impl Draft {
     fn warn_of_overlaps(&mut self) {
         let lines = self.lines();
         let sources = Sources::new(lines.iter().map(|(_, line)| line.clone()));
-        let mut told = HashSet::new();
-        for (at, line) in &lines {
-            for other in sources.overlapping(&line.source) {
-                let (one, two) = (line.holder.to_string(), other.holder.to_string());
-                let pair = if one < two { (one, two) } else { (two, one) };
-                if pair.0 != pair.1 && told.insert(pair) {
-                    let text = format!(
-                        "{} of {} is also {} of {}: the sender's domain tells which of them it is",
-                        line.source, line.holder, other.source, other.holder
-                    );
-                    self.warn(Some(*at), text);
-                }
-            }
+        for (at, line, other) in sources.overlaps(&lines) {
+            let text = format!(
+                "{} of {} is also {} of {}: the sender's domain tells which of them it is",
+                line.source, line.holder, other.source, other.holder
+            );
+            self.warn(Some(at), text);
         }
+        self.sources = sources;
     }
 
     fn lines(&self) -> Vec<(usize, Line)> {
@@ -678,7 +674,6 @@ impl Draft {
     fn finish(mut self, revision: u64, toml: &str) -> (RoutingTable, Vec<Fault>) {
         self.warnings.sort_by_key(|it| it.line);
         let domains = self.rooms_by_domain();
-        let sources = Sources::new(self.lines().into_iter().map(|(_, line)| line));
         let groups = self.expanded_groups();
         let comments = self.comments(toml);
         let mut gateways: Vec<Arc<Gateway>> =
@@ -699,7 +694,7 @@ impl Draft {
             groups,
             gateways,
             redirects,
-            sources,
+            sources: self.sources,
             comments,
             postmaster: None,
             relay: None,
