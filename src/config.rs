@@ -19,6 +19,7 @@ use crate::lifecycle::report::Letterhead;
 use crate::lifecycle::retry::Schedule;
 use crate::limits::{self, FailedLoginSettings, Rate, RateSettings};
 use crate::mail::{Address, Domain, Language};
+use crate::ops::doubts::Surroundings;
 use crate::policy::table::RoutingTable;
 use crate::smtp::patience;
 use crate::smtp::server::{ListenerSettings, ListenerTls};
@@ -60,6 +61,18 @@ impl Settings {
         table
             .with_postmaster(self.postmaster.clone())
             .with_relay(Domain::parse(&self.hostname).ok())
+    }
+
+    /// What a routing table is looked at with.
+    pub fn surroundings(&self) -> Surroundings<'_> {
+        let tls = self.tls.as_ref();
+        Surroundings {
+            hostname: &self.hostname,
+            postmaster: self.postmaster.as_ref(),
+            delivery: &self.delivery,
+            listeners: &self.listeners,
+            has_client_ca: tls.is_some_and(|it| it.client_ca.is_some()),
+        }
     }
 
     /// When what waits is tried, warned of and given up.

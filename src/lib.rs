@@ -58,3 +58,4 @@ pub mod document;
 pub mod mail;
 pub mod nearest;
 pub mod pattern;
+pub mod spreadsheet;

@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use super::{AS_ROOT, Failure, NO_ENGINE, certs, exposed_table, is_root, print};
 use crate::config::{self, Settings};
-use crate::delivery::trust::{self, Doubt, Trust};
+use crate::delivery::trust::Trust;
 use crate::mail::Timestamp;
-use crate::ops::{routes, scan, workstations};
-use crate::policy::table::{Fault, NextHop, RoutingTable};
-use crate::smtp::server::ListenerTls;
+use crate::ops::{doubts, routes, scan};
+use crate::policy::table::{Fault, RoutingTable};
 use crate::spool::sqlite::Sqlite;
 use crate::spool::store::Store;
 use crate::tls;
@@ -31,7 +30,7 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
                 .map(|fault| format!("{}: {fault}", config.display()));
             findings.mistakes.extend(lines);
             // The table beside the settings can be read without them.
-            drop(check_file(config, None, &mut findings));
+            drop(check_file(config, &mut findings));
         }
     }
     for warning in &findings.warnings {
@@ -98,112 +97,73 @@ async fn check_store(config: &Path, settings: &Settings, findings: &mut Findings
         Err(fault) => findings.mistakes.push(fault.to_string()),
     }
     match routes::current(&store).await {
-        Ok(Some((revision, table))) => {
-            check_table(&revision.table, "routing table", Some(settings), findings);
-            check_workstations(&store, &table, settings, findings).await;
-            let doubt = settings.postmaster.as_ref();
-            let doubt = doubt.and_then(|it| routes::doubt_postmaster(&table, it));
-            findings.warnings.extend(doubt);
+        Ok(Some((revision, _))) => {
+            if let Some(table) = check_table(&revision.table, "routing table", findings) {
+                check_around("routing table", &store, &table, settings, findings).await;
+            }
         }
         Ok(None) => {
-            if let Some(table) = check_file(config, Some(settings), findings) {
-                check_workstations(&store, &table, settings, findings).await;
+            if let Some((name, table)) = check_file(config, findings) {
+                check_around(&name, &store, &table, settings, findings).await;
             }
         }
         Err(fault) => findings.mistakes.push(fault.to_string()),
     }
 }
 
-/// Workstations of the table that have no way of showing who they are.
-async fn check_workstations(
+/// What takes settings, users and files to see.
+async fn check_around(
+    name: &str,
     store: &Arc<dyn Store>,
     table: &RoutingTable,
     settings: &Settings,
     findings: &mut Findings,
 ) {
-    match workstations::doubt_users(store, table).await {
-        Ok(doubts) => findings.warnings.extend(doubts),
+    let around = settings.surroundings();
+    match doubts::of(store, table, &around, Timestamp::now()).await {
+        Ok(found) => {
+            findings.mistakes.extend(lines(name, found.exposed));
+            findings.warnings.extend(lines(name, found.of_table));
+            findings.warnings.extend(found.of_settings);
+        }
         Err(fault) => findings.mistakes.push(fault.to_string()),
-    }
-    let tls = settings.tls.as_ref();
-    if tls.and_then(|it| it.client_ca.as_ref()).is_none() {
-        let doubts = workstations::doubt_certificates(table);
-        findings.warnings.extend(doubts);
-    }
-    let mut listeners = settings.listeners.iter();
-    if listeners.all(|it| it.tls == ListenerTls::Off) {
-        findings.warnings.extend(workstations::doubt_tls(table));
     }
 }
 
 /// `routes.toml` beside the settings, which `serve` would import.
-fn check_file(
-    config: &Path,
-    settings: Option<&Settings>,
-    findings: &mut Findings,
-) -> Option<RoutingTable> {
+fn check_file(config: &Path, findings: &mut Findings) -> Option<(String, RoutingTable)> {
     let file = config.with_file_name("routes.toml");
+    let name = file.display().to_string();
     match std::fs::read_to_string(&file) {
         Ok(text) => {
-            let table = check_table(&text, &file.display().to_string(), settings, findings);
+            let table = check_table(&text, &name, findings);
             findings.mistakes.extend(exposed_table(&file, &text));
-            table
+            Some((name, table?))
         }
         Err(_) => {
             findings.warnings.push(format!(
-                "there is no routing table yet: put one at {}, or run ilbud route apply FILE",
-                file.display()
+                "there is no routing table yet: put one at {name}, or run ilbud route apply FILE"
             ));
             None
         }
     }
 }
 
-fn check_table(
-    text: &str,
-    name: &str,
-    settings: Option<&Settings>,
-    findings: &mut Findings,
-) -> Option<RoutingTable> {
-    let lines = |faults: Vec<Fault>| {
-        faults
-            .into_iter()
-            .map(|fault| format!("{name}: {fault}"))
-            .collect::<Vec<_>>()
-    };
+fn lines(name: &str, faults: Vec<Fault>) -> impl Iterator<Item = String> {
+    faults
+        .into_iter()
+        .map(move |fault| format!("{name}: {fault}"))
+}
+
+fn check_table(text: &str, name: &str, findings: &mut Findings) -> Option<RoutingTable> {
     match RoutingTable::parse(text, 0) {
         Ok((table, warnings)) => {
-            let (mistakes, doubts) = doubt_files(&table);
-            findings.mistakes.extend(lines(mistakes));
-            findings.warnings.extend(lines(warnings));
-            findings.warnings.extend(lines(doubts));
-            let times = settings.map(|it| routes::doubt_times(&table, &it.delivery));
-            findings.warnings.extend(times.into_iter().flatten());
+            findings.warnings.extend(lines(name, warnings));
             Some(table)
         }
         Err(faults) => {
-            findings.mistakes.extend(lines(faults));
+            findings.mistakes.extend(lines(name, faults));
             None
         }
     }
-}
-
-/// Files that next hops name and that cannot be used as they are: mail would wait for them. First
-/// those that others may read, which are mistakes, then all others.
-fn doubt_files(table: &RoutingTable) -> (Vec<Fault>, Vec<Fault>) {
-    let (mut mistakes, mut doubts) = (Vec::new(), Vec::new());
-    for room in table.rooms() {
-        for server in room.next_hops.iter().filter_map(NextHop::server) {
-            let (found, doubt) = match trust::doubt(server) {
-                None => continue,
-                Some(Doubt::Exposed(words)) => (&mut mistakes, words),
-                Some(Doubt::Unusable(words)) => (&mut doubts, words),
-            };
-            found.push(Fault {
-                line: None,
-                text: format!("room \"{}\", next hop {}: {doubt}", room.id, server.host),
-            });
-        }
-    }
-    (mistakes, doubts)
 }

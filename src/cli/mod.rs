@@ -108,16 +108,35 @@ impl Failure {
 }
 
 impl Failure {
-    /// A routing table that was not applied: every mistake in it, with its `source`, or the store's trouble.
+    /// The same, where each line that begins with a row is of this file.
+    fn of_file(self, file: &Path) -> Self {
+        let of_file = |line: String| match line.starts_with("row ") {
+            true => format!("{}: {line}", file.display()),
+            false => line,
+        };
+        Self {
+            lines: self.lines.into_iter().map(of_file).collect(),
+        }
+    }
+
+    /// A routing table that was not applied: every mistake in it, with its `source` where the lines are of
+    /// one that somebody has seen, or the store's trouble.
     fn of_table(source: &str, refused: Refused) -> Self {
-        let lines =
-            |faults: Vec<Fault>| faults.into_iter().map(move |it| format!("{source}: {it}"));
+        let line = move |it: Fault| match source {
+            "" => it.to_string(),
+            source => format!("{source}: {it}"),
+        };
+        let lines = |faults: Vec<Fault>| faults.into_iter().map(line);
         match refused {
             Refused::Faults(faults) => Self::of(lines(faults)),
-            Refused::Strict(faults) => {
-                Self::of(lines(faults).chain([
-                    "nothing was changed: with --strict a warning is a mistake".to_owned(),
-                ]))
+            Refused::Strict(warnings) => {
+                let others = warnings.others.into_iter();
+                let last = "nothing was changed: with --strict a warning is a mistake";
+                Self::of(
+                    lines(warnings.of_table)
+                        .chain(others)
+                        .chain([last.to_owned()]),
+                )
             }
             Refused::NothingBefore => Self::new(
                 "--confirm goes back to the table before, and there is none yet: leave it out",

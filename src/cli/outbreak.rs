@@ -11,6 +11,7 @@ use crate::mail::{Reference, RoomId, Timestamp};
 use crate::ops::outbreak::{self, Kind, Listed, Order, Refused, Which, Wish};
 use crate::ops::{log, reason};
 use crate::spool::store::{Store, Trace};
+use crate::spreadsheet::Separator;
 
 /// How long a measure lasts where nothing is said.
 const LENGTH: &str = "24h";
@@ -305,7 +306,11 @@ fn print_traces(traces: &[Trace], json: bool, csv: bool) -> Result<(), Failure> 
         return Ok(traces.iter().try_for_each(print::json)?);
     }
     if csv {
-        return Ok(print::csv(&COLUMNS, traces.iter().map(cells))?);
+        return Ok(print::csv(
+            Separator::Comma,
+            &COLUMNS,
+            traces.iter().map(cells),
+        )?);
     }
     if traces.is_empty() {
         return Ok(print::line(format_args!(

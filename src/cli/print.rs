@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use crate::mail::Timestamp;
+use crate::spreadsheet::{self, Separator};
 
 /// One JSON object on a line of its own.
 pub(super) fn json(value: &impl serde::Serialize) -> io::Result<()> {
@@ -87,64 +88,18 @@ pub(super) fn table(heads: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
     Ok(())
 }
 
-/// Rows for a spreadsheet (RFC 4180), with a line of heads.
-pub(super) fn csv(heads: &[&str], rows: impl Iterator<Item = Vec<String>>) -> io::Result<()> {
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    write!(out, "{}\r\n", heads.join(","))?;
-    for row in rows {
-        let cells: Vec<String> = row.iter().map(|cell| csv_cell(cell)).collect();
-        write!(out, "{}\r\n", cells.join(","))?;
-    }
-    out.flush()
-}
-
-/// What a spreadsheet would take for a formula has an apostrophe before it, as it is written there.
-fn csv_cell(text: &str) -> String {
-    const FORMULAS: [char; 10] = [
-        '=', '+', '-', '@', '\t', '\r', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}',
-    ];
-    let seen = text.trim_start_matches([' ', '\n', '\u{a0}', '\u{feff}']);
-    let text = match seen.starts_with(FORMULAS) {
-        true => format!("'{text}"),
-        false => text.to_owned(),
-    };
-    match text.contains([',', '"', '\r', '\n', ';', '\t']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text,
-    }
+/// Rows for a spreadsheet, with a line of heads.
+pub(super) fn csv(
+    separator: Separator,
+    heads: &[&str],
+    rows: impl Iterator<Item = Vec<String>>,
+) -> io::Result<()> {
+    spreadsheet::write(io::stdout().lock(), separator, heads, rows)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_cell_is_text_and_nothing_else() {
-        for (text, cell) in [
-            ("", ""),
-            ("epikrise.pdf", "epikrise.pdf"),
-            ("a, b", "\"a, b\""),
-            ("a;b", "\"a;b\""),
-            ("say \"hei\"", "\"say \"\"hei\"\"\""),
-            ("a\r\nb", "\"a\r\nb\""),
-            ("=1+1", "'=1+1"),
-            ("+47", "'+47"),
-            ("-1", "'-1"),
-            ("@SUM(A1)", "'@SUM(A1)"),
-            (" =1", "' =1"),
-            ("\n=1", "\"'\n=1\""),
-            ("\t=1", "\"'\t=1\""),
-            ("\u{ff1d}1", "'\u{ff1d}1"),
-            (
-                "=HYPERLINK(\"x\",\"y\")",
-                "\"'=HYPERLINK(\"\"x\"\",\"\"y\"\")\"",
-            ),
-            ("<>", "<>"),
-            ("a=b", "a=b"),
-        ] {
-            assert_eq!(csv_cell(text), cell, "{text:?}");
-        }
-    }
 
     #[test]
     fn nothing_from_outside_moves_the_cursor() {

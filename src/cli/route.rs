@@ -1,6 +1,9 @@
 //! `ilbud route`: the routing table. What the commands are; each does its work in a file of its own.
 
 mod change;
+mod csv;
+mod editor;
+mod edits;
 mod explain;
 mod history;
 mod plan;
@@ -78,6 +81,23 @@ pub(super) enum Command {
         #[command(flatten)]
         change: Change,
     },
+    /// The table in force in $VISUAL or $EDITOR; what comes of it is shown as a plan before it counts
+    Edit(editor::Editing),
+    /// A room: add it, set its keys, disable it for a while, remove it
+    #[command(subcommand)]
+    Room(edits::Room),
+    /// Who may send as a room
+    #[command(subcommand)]
+    Workstation(edits::Workstation),
+    /// One address for several mailboxes
+    #[command(subcommand)]
+    Group(edits::Group),
+    /// A room's mail goes to another room for a while
+    #[command(subcommand)]
+    Redirect(edits::Redirect),
+    /// Lists of rooms and workstations, as spreadsheets have them
+    #[command(subcommand)]
+    Csv(csv::Csv),
     /// What would happen to a message from FROM to TO, and by which rule
     Explain {
         from: String,
@@ -100,7 +120,7 @@ pub(super) async fn run(
         history::tell_taken_back(&taken);
     }
     match command {
-        Command::Plan(question) => plan::run(&store, question, settings).await,
+        Command::Plan(question) => plan::run(&store, question, &settings).await,
         Command::Apply { file, change } => {
             change::apply_file(&store, file, change, &settings).await
         }
@@ -118,6 +138,12 @@ pub(super) async fn run(
         Command::Revert { revision, change } => {
             change::revert(&store, *revision, change, &settings).await
         }
+        Command::Edit(asked) => editor::run(&store, asked, &settings).await,
+        Command::Room(room) => edits::run(&store, room.order(), &settings).await,
+        Command::Workstation(it) => edits::run(&store, it.order(), &settings).await,
+        Command::Group(group) => edits::run(&store, group.order(), &settings).await,
+        Command::Csv(csv) => csv::run(&store, csv, &settings).await,
+        Command::Redirect(redirect) => edits::run(&store, redirect.order(), &settings).await,
         Command::Explain {
             from,
             to,

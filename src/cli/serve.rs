@@ -126,7 +126,7 @@ async fn serve(config: &Path, settings: Settings) -> Result<(), Failure> {
             settings.store.path.display()
         ));
     }
-    import_routes(config, &store).await?;
+    let is_imported = import_routes(config, &settings, &store).await?;
     if settings.scan.engines.is_empty() {
         tracing::warn!("{NO_ENGINE}");
     }
@@ -148,8 +148,12 @@ async fn serve(config: &Path, settings: Settings) -> Result<(), Failure> {
             config.display()
         )));
     };
-    for doubt in routes::doubt_times(&table, &settings.delivery) {
-        tracing::warn!("{doubt}");
+    if !is_imported {
+        let (of_settings, of_rooms) = routes::doubt_times(&table, &settings.delivery);
+        let of_rooms = of_rooms.into_iter().map(|it| it.text);
+        for doubt in of_settings.into_iter().chain(of_rooms) {
+            tracing::warn!("{doubt}");
+        }
     }
     let stop = relay::stop_signal();
     let relay = Relay::start(settings, store, table)
@@ -159,10 +163,15 @@ async fn serve(config: &Path, settings: Settings) -> Result<(), Failure> {
     relay.run(stop).await.map_err(Failure::new)
 }
 
-async fn import_routes(config: &Path, store: &Arc<dyn Store>) -> Result<(), Failure> {
+/// Whether there was none, and is one now.
+async fn import_routes(
+    config: &Path,
+    settings: &Settings,
+    store: &Arc<dyn Store>,
+) -> Result<bool, Failure> {
     let file = config.with_file_name("routes.toml");
     if store.routes().await?.is_some() || !file.exists() {
-        return Ok(());
+        return Ok(false);
     }
     let toml = std::fs::read_to_string(&file)?;
     if let Some(fault) = exposed_table(&file, &toml) {
@@ -175,20 +184,24 @@ async fn import_routes(config: &Path, store: &Arc<dyn Store>) -> Result<(), Fail
         expected: None,
         confirm: None,
         strict: false,
+        warnings: Vec::new(),
         needs_approval: false,
     };
-    let outcome = routes::apply(store, proposal, Timestamp::now())
+    let outcome = routes::apply(store, proposal, &settings.surroundings(), Timestamp::now())
         .await
         .map_err(|refused| Failure::of_table(&file.display().to_string(), refused))?;
-    for warning in &outcome.warnings {
+    for warning in &outcome.warnings.of_table {
         tracing::warn!("{}: {warning}", file.display());
+    }
+    for warning in &outcome.warnings.others {
+        tracing::warn!("{warning}");
     }
     tell(format_args!(
         "imported {} as revision {}",
         file.display(),
         outcome.revision
     ));
-    Ok(())
+    Ok(true)
 }
 
 /// How this program was called, so that what it advises can be typed.

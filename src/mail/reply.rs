@@ -583,13 +583,22 @@ impl Reply {
         Self::new(550, (7, 1), text)
     }
 
+    /// RFC 3463 §3.3, X.2.1: the mailbox is there, and takes no mail for now.
+    pub fn room_disabled(recipient: &str, room: &str, phone: Option<&str>) -> Self {
+        let mut text = format!("<{}>: {room} takes no mail at the moment", echo(recipient));
+        if let Some(phone) = phone {
+            let _ = write!(text, "; call {phone} instead");
+        }
+        Self::new(550, (2, 1), text)
+    }
+
     /// One member of a group refuses the sender; the others get the message. Never said, only noted.
     pub fn left_out_of_group(member: &str, group: &str) -> Self {
         Self::new(
             550,
             (7, 1),
             format!(
-                "<{}>: left out of <{}>, since the room does not accept mail from the sender's room",
+                "<{}>: left out of <{}>, since the room does not accept this mail",
                 echo(member),
                 echo(group)
             ),
@@ -601,10 +610,7 @@ impl Reply {
         Self::new(
             550,
             (7, 1),
-            format!(
-                "<{}>: no room in this group accepts mail from your room",
-                echo(group)
-            ),
+            format!("<{}>: no room in this group accepts this mail", echo(group)),
         )
     }
 
@@ -1120,6 +1126,14 @@ mod tests {
             (
                 Reply::not_accepted_by_room("x@y.test", "AMK", None),
                 "550 5.7.1 ",
+            ),
+            (
+                Reply::room_disabled("x@y.test", "AMK", Some("+47 1")),
+                "550 5.2.1 <x@y.test>: AMK takes no mail at the moment; call +47 1 instead",
+            ),
+            (
+                Reply::room_disabled("x@y.test", "AMK", None),
+                "550 5.2.1 <x@y.test>: AMK takes no mail at the moment",
             ),
             (Reply::author_missing(), "550 5.7.1 "),
             (

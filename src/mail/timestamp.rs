@@ -82,6 +82,31 @@ impl Timestamp {
         Ok(Self(zoned.timestamp().as_millisecond()))
     }
 
+    /// The next moment after this one at which a clock here shows `07:00`, with or without seconds.
+    pub fn next_local(self, text: &str) -> Result<Self, TimestampFault> {
+        self.next_in(text, TimeZone::system())
+    }
+
+    fn next_in(self, text: &str, zone: TimeZone) -> Result<Self, TimestampFault> {
+        let is_clock =
+            text.contains(':') && text.bytes().all(|it| it == b':' || it.is_ascii_digit());
+        let text = match text.split_once(':') {
+            Some((hour, _)) if hour.len() == 1 => format!("0{text}"),
+            _ => text.to_owned(),
+        };
+        let time: Option<jiff::civil::Time> = text.parse().ok().filter(|_| is_clock);
+        let time = time.ok_or(TimestampFault)?;
+        let here = jiff::Timestamp::from_millisecond(self.0).map_err(|_| TimestampFault)?;
+        let today = here.to_zoned(zone.clone()).date();
+        let days = [Some(today), today.tomorrow().ok()];
+        let moments = days.into_iter().flatten().filter_map(|day| {
+            let zoned = day.to_datetime(time).to_zoned(zone.clone()).ok()?;
+            Some(Self(zoned.timestamp().as_millisecond()))
+        });
+        let mut later = moments.filter(|it| *it > self);
+        later.next().ok_or(TimestampFault)
+    }
+
     fn zoned(self) -> jiff::Zoned {
         jiff::Timestamp::from_millisecond(self.0)
             .unwrap_or_default()
@@ -168,6 +193,43 @@ mod tests {
         let moment: Timestamp = "2026-11-22T20:00:00+01:00".parse().unwrap();
         assert_eq!(moment.to_string(), "2026-11-22T19:00:00.000Z");
         assert_eq!("soon".parse::<Timestamp>(), Err(TimestampFault));
+    }
+
+    #[test]
+    fn a_clock_shows_a_time_again() {
+        let oslo = TimeZone::posix(NORWAY).unwrap();
+        for (now, clock, next) in [
+            ("2026-11-22T05:59:59Z", "07:00", "2026-11-22T06:00:00Z"),
+            ("2026-11-22T06:00:00Z", "07:00", "2026-11-23T06:00:00Z"),
+            ("2026-11-22T23:30:00Z", "00:15", "2026-11-23T23:15:00Z"),
+            ("2026-11-22T23:30:00Z", "0:15", "2026-11-23T23:15:00Z"),
+            ("2026-12-31T20:00:00Z", "07:00:30", "2027-01-01T06:00:30Z"),
+            // The nights in which summer time begins and ends.
+            ("2026-03-28T20:00:00Z", "07:00", "2026-03-29T05:00:00Z"),
+            ("2026-10-24T20:00:00Z", "07:00", "2026-10-25T06:00:00Z"),
+            ("2026-03-28T20:00:00Z", "02:30", "2026-03-29T01:30:00Z"),
+        ] {
+            let now: Timestamp = now.parse().unwrap();
+            let found = now.next_in(clock, oslo.clone());
+            assert_eq!(found, next.parse(), "{now} {clock}");
+        }
+        for text in [
+            "7",
+            "25:00",
+            "",
+            "2h",
+            "07:00 ",
+            "T07:00",
+            "2026-11-22",
+            ":",
+        ] {
+            let now = Timestamp::from_millis(0);
+            assert_eq!(
+                now.next_in(text, oslo.clone()),
+                Err(TimestampFault),
+                "{text}"
+            );
+        }
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! notices within a second. Deeds decide through `policy` and `lifecycle` and never touch SQL.
 
 pub mod credentials;
+pub mod doubts;
+pub mod edits;
 pub mod log;
 pub mod measures;
 pub mod outbreak;

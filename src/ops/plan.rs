@@ -9,11 +9,12 @@ use std::time::Duration;
 use crate::mail::Timestamp;
 use crate::policy::difference::{Change, difference};
 use crate::policy::replay::{Traffic, replay};
-use crate::policy::table::{Fault, RoutingTable};
+use crate::policy::table::RoutingTable;
 use crate::spool::store::{Pair, Store, StoreError};
 
+use super::doubts::{self, Surroundings};
 use super::log::first_reference;
-use super::routes::{Refused, check_readable, read_beside};
+use super::routes::{Refused, Warnings, check_readable, read_beside};
 
 /// As many pairs of sender and recipient as are asked again: those that wrote last.
 pub const PAIRS: usize = 100_000;
@@ -24,7 +25,7 @@ const DAY: Duration = Duration::from_secs(86_400);
 pub struct Plan {
     /// The table as it would be in force.
     pub table: RoutingTable,
-    pub warnings: Vec<Fault>,
+    pub warnings: Warnings,
     /// The revision in force; 0: there is none yet.
     pub revision: u64,
     /// The table in force cannot be read, so all of the new one counts as added.
@@ -37,26 +38,38 @@ pub struct Plan {
     pub is_cut: bool,
 }
 
-/// Looks at what applying `toml` would do. `in_force`: a table as it is in force here.
+/// What is planned, and how.
+#[derive(Debug)]
+pub struct Question<'a> {
+    pub toml: &'a str,
+    /// How far back in the log.
+    pub days: u32,
+    /// Refuse when there is anything to warn of, here or in `warnings`.
+    pub strict: bool,
+    /// What is worth knowing of where it came from.
+    pub warnings: &'a [String],
+    pub around: Surroundings<'a>,
+}
+
+/// Looks at what applying a table would do. `in_force`: a table as it is in force here.
 pub async fn plan(
     store: &Arc<dyn Store>,
-    toml: &str,
-    days: u32,
-    strict: bool,
+    question: &Question<'_>,
     in_force: impl Fn(RoutingTable) -> RoutingTable,
     now: Timestamp,
 ) -> Result<Plan, Refused> {
     let current = store.routes().await?;
     let revision = current.as_ref().map_or(0, |it| it.revision);
     let before = read_beside(current.as_ref());
-    let (table, warnings) = RoutingTable::parse(toml, revision + 1).map_err(Refused::Faults)?;
+    let (table, warnings) =
+        RoutingTable::parse(question.toml, revision + 1).map_err(Refused::Faults)?;
     let export = table.export();
-    if export != toml {
+    if export != question.toml {
         check_readable(&export)?;
     }
-    if strict && !warnings.is_empty() {
-        return Err(Refused::Strict(warnings));
-    }
+    let found = doubts::of(store, &table, &question.around, now).await?;
+    let warnings = Warnings::new(warnings, found).and(question.warnings);
+    let warnings = warnings.check(question.strict)?;
     let table = in_force(table);
     let before = before.await.unwrap_or_default().map(in_force);
     let changes = match &before {
@@ -74,7 +87,7 @@ pub async fn plan(
         is_cut: false,
     };
     if let Some(before) = before.filter(|_| !plan.changes.is_empty()) {
-        let (pairs, is_cut) = logged(store, days, now).await?;
+        let (pairs, is_cut) = logged(store, question.days, now).await?;
         plan.pairs = pairs.len();
         plan.is_cut = is_cut;
         plan.traffic = replay(pairs, &before, &plan.table, now);

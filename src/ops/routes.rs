@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use tokio::task::{JoinHandle, spawn_blocking};
 
+use super::doubts::{self, Doubts, Surroundings};
 use crate::delivery;
 use crate::document::length;
-use crate::mail::{Address, Timestamp};
+use crate::mail::{Address, RoomId, Timestamp};
 use crate::nearest::nearest;
 use crate::policy::difference::{Change, difference};
-use crate::policy::table::{Fault, RoutingTable};
+use crate::policy::table::{Fault, Room, RoutingTable};
 use crate::spool::revision::{Conditions, Revision, RevisionState, Unconfirmed};
 use crate::spool::store::{Store, StoreError};
 
@@ -32,8 +33,10 @@ pub struct Proposal {
     pub expected: Option<u64>,
     /// Taken back so long after, unless somebody confirms it.
     pub confirm: Option<Duration>,
-    /// Refuse when there is anything to warn of.
+    /// Refuse when there is anything to warn of, here or in `warnings`.
     pub strict: bool,
+    /// What is worth knowing of where it came from.
+    pub warnings: Vec<String>,
     /// Somebody else has to approve it, as the settings want.
     pub needs_approval: bool,
 }
@@ -57,7 +60,45 @@ pub struct Outcome {
     pub state: RevisionState,
     /// What changed, in a line; `None` when nothing did.
     pub summary: Option<String>,
-    pub warnings: Vec<Fault>,
+    pub warnings: Warnings,
+}
+
+/// What is worth knowing of a table.
+#[derive(Debug, Default)]
+pub struct Warnings {
+    /// Of its entries.
+    pub of_table: Vec<Fault>,
+    /// Of what is around it.
+    pub others: Vec<String>,
+}
+
+impl Warnings {
+    pub(super) fn new(of_table: Vec<Fault>, found: Doubts) -> Self {
+        let mut of_table: Vec<Fault> = of_table
+            .into_iter()
+            .chain(found.exposed)
+            .chain(found.of_table)
+            .collect();
+        of_table.sort_by_key(|it| it.line.unwrap_or(usize::MAX));
+        Self {
+            of_table,
+            others: found.of_settings,
+        }
+    }
+
+    pub(super) fn and(mut self, others: &[String]) -> Self {
+        self.others.extend_from_slice(others);
+        self
+    }
+
+    /// Whether it is well enough for who is `strict`.
+    pub(super) fn check(self, strict: bool) -> Result<Self, Refused> {
+        let is_well = self.of_table.is_empty() && self.others.is_empty();
+        match strict && !is_well {
+            true => Err(Refused::Strict(self)),
+            false => Ok(self),
+        }
+    }
 }
 
 /// Why a table was not applied. Nothing changed.
@@ -65,7 +106,7 @@ pub struct Outcome {
 pub enum Refused {
     Faults(Vec<Fault>),
     /// There is something to warn of, and it was to be strict.
-    Strict(Vec<Fault>),
+    Strict(Warnings),
     /// It was to be taken back by itself, and there is no table to go back to.
     NothingBefore,
     /// A change of a part would build on what may be taken back.
@@ -83,21 +124,23 @@ impl From<StoreError> for Refused {
 pub async fn apply(
     store: &Arc<dyn Store>,
     proposal: Proposal,
+    around: &Surroundings<'_>,
     now: Timestamp,
 ) -> Result<Outcome, Refused> {
     for _ in 1..TRIES {
-        match put(store, &proposal, now).await {
+        match put(store, &proposal, around, now).await {
             // What changes was worked out against a table that is no longer in force.
             Err(Refused::Store(StoreError::Conflict(_))) if proposal.expected.is_none() => (),
             outcome => return outcome,
         }
     }
-    put(store, &proposal, now).await
+    put(store, &proposal, around, now).await
 }
 
 async fn put(
     store: &Arc<dyn Store>,
     proposal: &Proposal,
+    around: &Surroundings<'_>,
     now: Timestamp,
 ) -> Result<Outcome, Refused> {
     let current = store.routes().await?;
@@ -110,9 +153,9 @@ async fn put(
         check_readable(&export)?;
     }
     expect(proposal.expected, number)?;
-    if proposal.strict && !warnings.is_empty() {
-        return Err(Refused::Strict(warnings));
-    }
+    let found = doubts::of(store, &table, around, now).await?;
+    let warnings = Warnings::new(warnings, found).and(&proposal.warnings);
+    let warnings = warnings.check(proposal.strict)?;
     if let Some(current) = current.as_ref().filter(|current| current.table == export) {
         return Ok(Outcome {
             revision: current.revision,
@@ -245,13 +288,20 @@ pub fn doubt_postmaster(table: &RoutingTable, postmaster: &Address) -> Option<St
             "postmaster {postmaster} is not among the recipients of room \"{}\"",
             room.id
         )),
+        Some(room) if room.is_disabled => Some(format!(
+            "postmaster {postmaster} is in room \"{}\", which is disabled",
+            room.id
+        )),
         Some(_) => None,
     }
 }
 
-/// Rooms whose senders would hear that a message failed and never that it is late, `[delivery]`
-/// taken into account.
-pub fn doubt_times(table: &RoutingTable, settings: &delivery::Settings) -> Vec<String> {
+/// Where senders would hear that a message failed and never that it is late: by the settings alone, and in
+/// rooms, the settings taken into account.
+pub fn doubt_times(
+    table: &RoutingTable,
+    settings: &delivery::Settings,
+) -> (Option<String>, Vec<Fault>) {
     let (warn, give_up) = (settings.warn_after, settings.give_up_after);
     let of_all = (give_up <= warn).then(|| {
         format!(
@@ -260,31 +310,39 @@ pub fn doubt_times(table: &RoutingTable, settings: &delivery::Settings) -> Vec<S
             length(give_up)
         )
     });
-    let of_rooms = table.rooms().filter_map(|room| {
-        let why = match (room.warn_after, room.give_up_after) {
-            (Some(warn), Some(give_up)) if give_up <= warn => format!(
-                "its warn_after ({}) is not before its give_up_after ({})",
-                length(warn),
-                length(give_up)
+    let of_room = |room: &Room| {
+        Some(Fault {
+            line: table.line_of(&room.id),
+            text: format!(
+                "room \"{}\": nobody is warned, since {}",
+                room.id,
+                never_late(room, warn, give_up)?
             ),
-            (Some(own), None) if give_up <= own => format!(
-                "its warn_after ({}) is not before the give_up_after of the settings ({})",
-                length(own),
-                length(give_up)
-            ),
-            (None, Some(own)) if own <= warn => format!(
-                "its give_up_after ({}) is not after the warn_after of the settings ({})",
-                length(own),
-                length(warn)
-            ),
-            _ => return None,
-        };
-        Some(format!(
-            "room \"{}\": nobody is warned, since {why}",
-            room.id
-        ))
-    });
-    of_all.into_iter().chain(of_rooms).collect()
+        })
+    };
+    (of_all, table.rooms().filter_map(of_room).collect())
+}
+
+/// Why senders to this room never hear that it is late.
+fn never_late(room: &Room, warn: Duration, give_up: Duration) -> Option<String> {
+    match (room.warn_after, room.give_up_after) {
+        (Some(warn), Some(give_up)) if give_up <= warn => Some(format!(
+            "its warn_after ({}) is not before its give_up_after ({})",
+            length(warn),
+            length(give_up)
+        )),
+        (Some(own), None) if give_up <= own => Some(format!(
+            "its warn_after ({}) is not before the give_up_after of the settings ({})",
+            length(own),
+            length(give_up)
+        )),
+        (None, Some(own)) if own <= warn => Some(format!(
+            "its give_up_after ({}) is not after the warn_after of the settings ({})",
+            length(own),
+            length(warn)
+        )),
+        _ => None,
+    }
 }
 
 /// What to say of a room that nobody has registered, with the nearest that somebody has.
@@ -292,6 +350,16 @@ pub fn doubt_times(table: &RoutingTable, settings: &delivery::Settings) -> Vec<S
 pub struct NoRoom {
     id: String,
     meant: Option<String>,
+}
+
+impl NoRoom {
+    pub(super) fn of(id: &str, table: &RoutingTable) -> Self {
+        let ids = table.rooms().map(|room| room.id.as_str());
+        Self {
+            id: id.to_owned(),
+            meant: nearest(id, ids).map(str::to_owned),
+        }
+    }
 }
 
 impl fmt::Display for NoRoom {
@@ -311,14 +379,9 @@ pub async fn missing_room(store: &Arc<dyn Store>, id: &str) -> Result<Option<NoR
         Err(StoreError::Corrupt(_)) => return Ok(None),
         Err(fault) => return Err(fault),
     };
-    let ids = || {
-        let rooms = table.iter().flat_map(RoutingTable::rooms);
-        rooms.map(|room| room.id.as_str())
-    };
-    Ok((!ids().any(|known| known == id)).then(|| NoRoom {
-        id: id.to_owned(),
-        meant: nearest(id, ids()).map(str::to_owned),
-    }))
+    let table = table.unwrap_or_default();
+    let is_missing = table.room(&RoomId::new(id)).is_none();
+    Ok(is_missing.then(|| NoRoom::of(id, &table)))
 }
 
 fn expect(expected: Option<u64>, current: u64) -> Result<(), StoreError> {

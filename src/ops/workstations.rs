@@ -12,7 +12,8 @@ use serde::Serialize;
 
 use super::routes;
 use crate::mail::{Lapse, Origin, Station, StationKind, Timestamp};
-use crate::policy::table::{Gateway, Measure, RoutingTable, Source};
+use crate::nearest::nearest;
+use crate::policy::table::{Fault, Gateway, Measure, RoutingTable, Source};
 use crate::spool::store::{Store, StoreError, Workstation};
 
 /// What it did in the week before it was last seen it would do again. Newlines depend on the message, so
@@ -180,10 +181,10 @@ fn missing(table: &RoutingTable, seen: &[Workstation]) -> Vec<Listed> {
 pub async fn doubt_users(
     store: &Arc<dyn Store>,
     table: &RoutingTable,
-) -> Result<Vec<String>, StoreError> {
+) -> Result<Vec<Fault>, StoreError> {
     let credentials = store.credentials().await?;
     let known: HashSet<&str> = credentials.iter().map(|it| it.user.as_str()).collect();
-    let doubt = |holder: String, sources: &mut dyn Iterator<Item = &Source>| {
+    Ok(by_holder(table, |sources| {
         let users = sources.filter_map(|source| match source {
             Source::User(name) if !known.contains(name.as_str()) => Some(name.as_str()),
             _ => None,
@@ -191,40 +192,79 @@ pub async fn doubt_users(
         let users: Vec<&str> = users.collect();
         (!users.is_empty()).then(|| {
             let advice = "set one with: ilbud credential set USER";
-            format!("{holder}: no password for user {}; {advice}", few(&users))
+            format!("no password for user {}; {advice}", few(&users))
         })
-    };
-    Ok(by_holder(table, doubt))
+    }))
+}
+
+fn certificate(source: &Source) -> Option<&str> {
+    match source {
+        Source::Certificate(name) => Some(name),
+        Source::Network(_) | Source::User(_) => None,
+    }
 }
 
 /// Certificates in the table, where no authority is named that could have signed one.
-pub fn doubt_certificates(table: &RoutingTable) -> Vec<String> {
-    by_holder(table, |holder, sources| {
-        let names = sources.filter_map(|source| match source {
-            Source::Certificate(name) => Some(name.as_str()),
-            _ => None,
-        });
-        let names: Vec<&str> = names.collect();
+pub fn doubt_certificates(table: &RoutingTable) -> Vec<Fault> {
+    by_holder(table, |sources| {
+        let names: Vec<&str> = sources.filter_map(certificate).collect();
         (!names.is_empty()).then(|| {
             format!(
-                "{holder}: nobody can show certificate {}, since [tls] has no client_ca",
+                "nobody can show certificate {}, since [tls] has no client_ca",
                 few(&names)
             )
         })
     })
 }
 
+/// Names in the table of certificates that nobody has come with. One that somebody came with before, and
+/// that is no longer in the table, is probably what was meant.
+pub async fn doubt_names(
+    store: &Arc<dyn Store>,
+    table: &RoutingTable,
+) -> Result<Vec<Fault>, StoreError> {
+    let seen = store.workstations().await?;
+    let shown = seen.iter().map(|it| &it.station);
+    let shown = shown.filter(|it| it.kind == StationKind::Certificate);
+    let shown: HashSet<&str> = shown.map(|it| it.name.as_str()).collect();
+    Ok(unshown(table, &shown))
+}
+
+fn unshown(table: &RoutingTable, shown: &HashSet<&str>) -> Vec<Fault> {
+    let of_rooms = table.rooms().flat_map(|it| &it.workstations);
+    let of_gateways = table.gateways().map(|it| &it.source);
+    let named: HashSet<&str> = of_rooms
+        .chain(of_gateways)
+        .filter_map(certificate)
+        .collect();
+    let left_over: Vec<&str> = shown.difference(&named).copied().collect();
+    by_holder(table, |sources| {
+        let names = sources.filter_map(certificate);
+        let names: Vec<&str> = names.filter(|name| !shown.contains(name)).collect();
+        let first = names.first()?;
+        let advice = match nearest(first, left_over.iter().copied()) {
+            Some(near) if names.len() == 1 => format!("did you mean {near:?}?"),
+            _ => "see: ilbud workstation list".to_owned(),
+        };
+        Some(format!(
+            "nobody has come with certificate {} yet; {advice}",
+            few(&names)
+        ))
+    })
+}
+
 /// Rooms that take nothing in plain text, where nothing else is to be had.
-pub fn doubt_tls(table: &RoutingTable) -> Vec<String> {
+pub fn doubt_tls(table: &RoutingTable) -> Vec<Fault> {
     let enforcing = table
         .rooms()
         .filter(|room| room.strictness.missing_tls == Measure::Enforce);
     enforcing
-        .map(|room| {
-            format!(
+        .map(|room| Fault {
+            line: table.line_of(&room.id),
+            text: format!(
                 "room \"{}\" enforces missing_tls, and no listener has TLS: nobody can send as it",
                 room.id
-            )
+            ),
         })
         .collect()
 }
@@ -232,16 +272,21 @@ pub fn doubt_tls(table: &RoutingTable) -> Vec<String> {
 /// What is to be said of the lines of each room and gateway.
 fn by_holder(
     table: &RoutingTable,
-    doubt: impl Fn(String, &mut dyn Iterator<Item = &Source>) -> Option<String>,
-) -> Vec<String> {
-    let rooms = table.rooms();
-    let rooms =
-        rooms.filter_map(|it| doubt(format!("room \"{}\"", it.id), &mut it.workstations.iter()));
+    doubt: impl Fn(&mut dyn Iterator<Item = &Source>) -> Option<String>,
+) -> Vec<Fault> {
+    let rooms = table.rooms().filter_map(|it| {
+        let words = doubt(&mut it.workstations.iter())?;
+        Some(Fault {
+            line: table.line_of(&it.id),
+            text: format!("room \"{}\": {words}", it.id),
+        })
+    });
     let gateways = table.gateways().filter_map(|it| {
-        doubt(
-            format!("gateway {:?}", it.name),
-            &mut std::iter::once(&it.source),
-        )
+        let words = doubt(&mut std::iter::once(&it.source))?;
+        Some(Fault {
+            line: table.line_of_gateway(&it.name),
+            text: format!("gateway {:?}: {words}", it.name),
+        })
     });
     rooms.chain(gateways).collect()
 }
@@ -314,6 +359,29 @@ mod tests {
             let listed = met(&met_then, &table, NOW);
             assert_eq!(listed.would_fail, expected, "{met_then:?}");
             assert_eq!(listed.failed_at.len(), 1);
+        }
+    }
+
+    #[test]
+    fn certificates_that_nobody_has_come_with() {
+        let table = RoutingTable::parse(TABLE, 1).unwrap().0;
+        let two = TABLE.replace(
+            "[[room.workstation]]\nuser = \"ws3\"",
+            "[[room.workstation]]\ncertificate = \"ws9.a.test\"",
+        );
+        let two = RoutingTable::parse(&two, 1).unwrap().0;
+        #[rustfmt::skip]
+        let cases = [
+            (&table, vec![], vec!["line 1: room \"a\": nobody has come with certificate \"ws1.a.test\" yet; see: ilbud workstation list"]),
+            (&table, vec!["ws1a.test", "x"], vec!["line 1: room \"a\": nobody has come with certificate \"ws1.a.test\" yet; did you mean \"ws1a.test\"?"]),
+            (&table, vec!["ws1.a.test"], vec![]),
+            (&two, vec![], vec!["line 1: room \"a\": nobody has come with certificate \"ws1.a.test\", \"ws9.a.test\" yet; see: ilbud workstation list"]),
+            (&two, vec!["ws1.a.test"], vec!["line 1: room \"a\": nobody has come with certificate \"ws9.a.test\" yet; see: ilbud workstation list"]),
+        ];
+        for (table, shown, expected) in cases {
+            let found = unshown(table, &shown.iter().copied().collect());
+            let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+            assert_eq!(found, expected, "{shown:?}");
         }
     }
 

@@ -369,6 +369,9 @@ fn room(room: &Room) -> Entry {
     if let Some(phone) = &room.phone {
         line(&mut out, "phone", one(quoted(phone)));
     }
+    if room.is_disabled {
+        line(&mut out, "disabled", one("true".to_owned()));
+    }
     let domains = room.domains.iter().map(|it| it.unicode());
     line(&mut out, "domains", list(domains));
     let next_hops = room.next_hops.iter().map(Item::hop);
@@ -434,11 +437,7 @@ fn redirect(redirect: &Redirect) -> Entry {
 }
 
 fn source(out: &mut Entry, part: Part, source: &Source) {
-    let (name, value) = match source {
-        Source::Network(network) => ("network", network.to_string()),
-        Source::Certificate(name) => ("certificate", name.clone()),
-        Source::User(name) => ("user", name.clone()),
-    };
+    let (name, value) = source.entry();
     out.put(part, name, one(quoted(&value)));
 }
 

@@ -15,11 +15,12 @@ use crate::document::{self, Fault, Mistakes, Table, Value};
 use crate::mail::{Action, Address, Domain, OnFailure, Priority, RoomId, Rule, Timestamp};
 use crate::nearest::nearest;
 
+use super::checks::{self, At, Places, Written};
 use super::comments::{self, Comments};
 use super::export::Kind;
 use super::graph::circles;
 use super::next_hop::NextHop;
-use super::sources::{Holder, Line, Source, Sources};
+use super::sources::{Source, Sources};
 use super::strictness::{Measure, Strictness};
 use super::table::{
     AcceptsFrom, Gateway, Group, Mailboxes, Redirect, Room, RoomKind, RoomScan, RoutingTable,
@@ -47,13 +48,6 @@ pub fn table(toml: &str, revision: u64) -> Result<(RoutingTable, Vec<Fault>), Ve
     })
 }
 
-/// Something and the line it stands on.
-#[derive(Debug)]
-struct At<T> {
-    line: usize,
-    value: T,
-}
-
 /// What has been read so far.
 #[derive(Debug, Default)]
 struct Draft {
@@ -62,6 +56,8 @@ struct Draft {
     /// Every domain, with the id of its room.
     domains: HashMap<Domain, At<String>>,
     rooms: Vec<At<Arc<Room>>>,
+    /// Where `accepts_from` stands.
+    accepts: HashMap<RoomId, usize>,
     /// Rooms that something points to.
     mentions: Vec<At<RoomId>>,
     addresses: HashMap<Address, usize>,
@@ -99,6 +95,7 @@ impl Draft {
             None => Some(RoomKind::Other),
         };
         let phone = entry.take("phone").and_then(Value::filled);
+        let is_disabled = entry.take("disabled").and_then(Value::boolean);
         let domains = entry.require("domains");
         let domains = domains.map_or_else(Vec::new, |it| self.read_domains(it, &shown));
         let next_hops = entry.require("next_hops");
@@ -106,6 +103,8 @@ impl Draft {
         let recipients = entry.take("recipients");
         let recipients = recipients.and_then(|it| self.read_recipients(it, domains.first()?));
         let accepts_from = entry.take("accepts_from");
+        let accepts = id.clone().zip(accepts_from.as_ref().map(Value::line));
+        self.accepts.extend(accepts);
         let accepts_from = accepts_from.and_then(|it| self.read_accepts_from(it));
         let times = Self::read_times(&mut entry);
         let priority_ceiling = ceiling(&mut entry);
@@ -132,6 +131,7 @@ impl Draft {
                 name,
                 kind,
                 phone,
+                is_disabled: is_disabled.unwrap_or(false),
                 domains,
                 next_hops,
                 recipients,
@@ -231,13 +231,11 @@ impl Draft {
             let Some(hop) = item.parse(NextHop::parse) else {
                 continue;
             };
-            if hop.exposes_password() {
-                self.warn(
-                    Some(line),
-                    format!(
-                        "{hop} shows its password to any server that answers; leave tls=opportunistic out"
-                    ),
-                );
+            for text in checks::of_hop(&hop) {
+                self.warn(Some(line), text);
+            }
+            if hops.contains(&hop) {
+                self.warn(Some(line), format!("{hop} is named twice; once is enough"));
             }
             hops.push(hop);
         }
@@ -277,16 +275,9 @@ impl Draft {
                 )),
             });
         }
-        let line = value.line();
         let mut rooms = Vec::new();
         for item in value.list()? {
             rooms.extend(self.mention(item));
-        }
-        if rooms.is_empty() {
-            self.warn(
-                Some(line),
-                "\"accepts_from\" is empty: no room may write to this one",
-            );
         }
         Some(AcceptsFrom::Rooms(rooms))
     }
@@ -307,18 +298,10 @@ impl Draft {
 
     fn read_sources(&mut self, entry: &mut Table<'_>) -> Vec<Option<Source>> {
         let network = entry.take("network").map(|it| self.read_network(it));
-        let certificate = entry.take("certificate").map(|it| {
-            let domain =
-                |text: &str| Domain::parse(text).map_err(|_| format!("{text:?} is no DNS name"));
-            let domain = it.parse(domain)?;
-            Some(Source::Certificate(domain.ascii().to_owned()))
-        });
-        let user = entry.take("user").map(|it| {
-            let name = |text: &str| {
-                credential::user_name(text).ok_or_else(|| format!("{text:?} is no user's name"))
-            };
-            it.parse(name).map(Source::User)
-        });
+        let certificate = entry.take("certificate");
+        let certificate = certificate.map(|it| it.parse(certificate_name).map(Source::Certificate));
+        let user = entry.take("user");
+        let user = user.map(|it| it.parse(user_name).map(Source::User));
         [network, certificate, user].into_iter().flatten().collect()
     }
 
@@ -439,9 +422,11 @@ impl Draft {
         self.check_members(mistakes);
         self.check_group_circles(mistakes);
         self.check_redirect_circles(mistakes);
-        self.warn_of_overlaps();
-        self.warn_of_shadows();
-        self.warn_of_namesakes();
+        let lines = checks::lines(&self.rooms, &self.gateways);
+        let sources = Sources::new(lines.iter().map(|(_, line)| line.clone()));
+        let found = checks::warnings(&self.written(), &lines, &sources);
+        self.warnings.extend(found);
+        self.sources = sources;
     }
 
     fn check_mentions(&self, mistakes: &Mistakes) {
@@ -564,89 +549,34 @@ impl Draft {
         }
     }
 
-    /// Two rooms, or a room and a gateway, that the same peer could be.
-    fn warn_of_overlaps(&mut self) {
-        let lines = self.lines();
-        let sources = Sources::new(lines.iter().map(|(_, line)| line.clone()));
-        for (at, line, other) in sources.overlaps(&lines) {
-            let text = format!(
-                "{} of {} is also {} of {}: the sender's domain tells which of them it is",
-                line.source, line.holder, other.source, other.holder
-            );
-            self.warn(Some(at), text);
-        }
-        self.sources = sources;
-    }
-
-    fn lines(&self) -> Vec<(usize, Line)> {
-        let rooms = self.rooms.iter().flat_map(|room| {
-            let holder = |source: &Source| Line {
-                source: source.clone(),
-                holder: Holder::Room(Arc::clone(&room.value)),
-            };
-            let sources = room.value.workstations.iter();
-            sources.map(move |source| (room.line, holder(source)))
-        });
-        let gateways = self.gateways.iter().map(|gateway| {
-            let line = Line {
-                source: gateway.value.source.clone(),
-                holder: Holder::Gateway(Arc::clone(&gateway.value)),
-            };
-            (gateway.line, line)
-        });
-        rooms.chain(gateways).collect()
-    }
-
-    fn warn_of_shadows(&mut self) {
-        let rooms = self.rooms_by_domain();
-        let mut found = Vec::new();
-        for (address, group) in self.group_addresses.iter().zip(&self.groups) {
-            let room = rooms.get(address.domain());
-            if let Some(room) = room.filter(|it| it.recipients.is_some() && it.has(address)) {
-                found.push((group.line, format!(
-                    "{address} is a group and also a recipient of room \"{}\": the group gets the mail",
-                    room.id
-                )));
-            }
-        }
-        for (line, text) in found {
-            self.warn(Some(line), text);
+    fn written(&self) -> Written<'_> {
+        Written {
+            rooms: &self.rooms,
+            accepts: &self.accepts,
+            addresses: &self.group_addresses,
+            groups: &self.groups,
+            gateways: &self.gateways,
+            redirects: &self.redirects,
         }
     }
 
-    /// A second gateway of one name, and a second redirect of one room at one time.
-    fn warn_of_namesakes(&mut self) {
-        let mut found = Vec::new();
-        let mut names = HashSet::new();
+    fn places(&self) -> Places {
+        let mut places = Places::default();
+        for At { line, value } in &self.rooms {
+            places.rooms.insert(value.id.clone(), *line);
+        }
         for At { line, value } in &self.gateways {
-            if !names.insert(&value.name) {
-                found.push((
-                    *line,
-                    format!("there are several gateways {:?}", value.name),
-                ));
-            }
+            places.gateways.entry(value.name.clone()).or_insert(*line);
         }
-        let mut earlier: HashMap<&RoomId, Vec<&Redirect>> = HashMap::new();
         for At { line, value } in &self.redirects {
-            let others = earlier.entry(&value.room).or_default();
-            if others.iter().any(|it| overlap(it, value)) {
-                found.push((
-                    *line,
-                    format!(
-                        "room \"{}\" has another redirect at the same time: the first one counts",
-                        value.room
-                    ),
-                ));
-            }
-            others.push(value);
+            let of_room = places.redirects.entry(value.room.clone());
+            of_room.or_default().push(*line);
         }
-        for (line, text) in found {
-            self.warn(Some(line), text);
-        }
+        places
     }
 
     /// Each entry's kind, its place in the file and its name, in the order of an export.
-    fn places(&self) -> Vec<(Kind, usize, String)> {
+    fn order(&self) -> Vec<(Kind, usize, String)> {
         let rooms = self.rooms.iter().map(|it| it.value.id.to_string());
         let rooms = rooms.zip(0..).map(|(name, at)| (Kind::Room, at, name));
         let groups = self.group_addresses.iter().map(Address::to_string);
@@ -667,13 +597,14 @@ impl Draft {
         let written = comments::read(toml);
         match written.is_empty() {
             true => Comments::default(),
-            false => written.named(self.places().into_iter()),
+            false => written.named(self.order().into_iter()),
         }
     }
 
     fn finish(mut self, revision: u64, toml: &str) -> (RoutingTable, Vec<Fault>) {
         self.warnings.sort_by_key(|it| it.line);
         let domains = self.rooms_by_domain();
+        let places = self.places();
         let groups = self.expanded_groups();
         let comments = self.comments(toml);
         let mut gateways: Vec<Arc<Gateway>> =
@@ -696,6 +627,7 @@ impl Draft {
             redirects,
             sources: self.sources,
             comments,
+            places,
             postmaster: None,
             relay: None,
         };
@@ -797,6 +729,25 @@ fn network(text: &str) -> Result<IpNet, String> {
     })
 }
 
+fn certificate_name(text: &str) -> Result<String, String> {
+    let domain = Domain::parse(text).map_err(|_| format!("{text:?} is no DNS name"))?;
+    Ok(domain.ascii().to_owned())
+}
+
+fn user_name(text: &str) -> Result<String, String> {
+    credential::user_name(text).ok_or_else(|| format!("{text:?} is no user's name"))
+}
+
+/// What a key of a workstation says: `network`, `certificate` or `user`.
+pub(super) fn source(key: &str, text: &str) -> Result<Source, String> {
+    match key {
+        "network" => network(text).map(|it| Source::Network(it.trunc())),
+        "certificate" => certificate_name(text).map(Source::Certificate),
+        "user" => user_name(text).map(Source::User),
+        _ => Err(format!("{key:?} is nothing that a workstation is known by")),
+    }
+}
+
 fn address_text(text: &str) -> Result<Address, String> {
     Address::parse(text).map_err(|fault| format!("{text:?}: {fault}"))
 }
@@ -844,14 +795,6 @@ fn open_at(redirects: &[At<Redirect>], moment: Timestamp) -> Vec<&At<Redirect>> 
         .iter()
         .filter(|it| it.value.is_open(moment) && rooms.insert(&it.value.room))
         .collect()
-}
-
-fn overlap(one: &Redirect, other: &Redirect) -> bool {
-    let before = |a: &Redirect, b: &Redirect| match (a.until, b.from) {
-        (Some(until), Some(from)) => until <= from,
-        _ => false,
-    };
-    !before(one, other) && !before(other, one)
 }
 
 #[cfg(test)]
@@ -971,7 +914,7 @@ mod tests {
                 "line 6: room \"a\" does not enforce unknown_workstations (warn): whoever reaches the relay can send as it"]),
             (format!("{HEAD}[room.strictness]\nunknown_workstations = \"report\"\n"), vec![
                 "line 6: room \"a\" does not enforce unknown_workstations (report): whoever reaches the relay can send as it"]),
-            (room("a", "accepts_from = []"), vec!["line 6: \"accepts_from\" is empty: no room may write to this one"]),
+            (room("a", "accepts_from = []"), vec!["line 6: room \"a\" accepts from no room, and there is no gateway: nobody may write to it"]),
             (room("a", "recipients = []"), vec!["line 6: \"recipients\" is empty: no mail can reach this room"]),
             (room("a", "recipients = [\"x\", \"X\"]"), vec!["line 6: recipient \"X\" is listed twice"]),
             (room("a", "").replace("maildir:x", "smtp://u:p@x?tls=opportunistic"), vec![
@@ -994,7 +937,9 @@ mod tests {
                 "line 20: there are several gateways \"g\""]),
             (format!("{two}[[redirect]]\nroom = \"a\"\nto = \"b\"\n"), vec!["line 17: the redirect of room \"a\" has no \"until\": it never ends"]),
             (format!("{two}[[redirect]]\nroom = \"a\"\nto = \"b\"\nuntil = 2026-01-02T00:00:00Z\n[[redirect]]\nroom = \"a\"\nto = \"b\"\nuntil = 2026-01-02T00:00:00Z\n"), vec![
-                "line 21: room \"a\" has another redirect at the same time: the first one counts"]),
+                "line 21: this redirect of room \"a\" never counts: the one on line 17 is open all that time"]),
+            (format!("{two}[[redirect]]\nroom = \"a\"\nto = \"b\"\nuntil = 2026-01-02T00:00:00Z\n").replace("name = \"b\"", "name = \"b\"\ndisabled = true"), vec![
+                "line 18: room \"a\" is redirected to \"b\", which is disabled: unless that is redirected too, mail is refused"]),
             // one after the other, there and back: no circle at any moment
             (format!("{two}[[redirect]]\nroom = \"a\"\nto = \"b\"\nuntil = 2026-01-02T00:00:00Z\n[[redirect]]\nroom = \"b\"\nto = \"a\"\nfrom = 2026-01-02T00:00:00Z\nuntil = 2026-01-03T00:00:00Z\n"), vec![]),
         ];
@@ -1010,7 +955,7 @@ mod tests {
             [[gateway]]\nname = \"z\"\nnetwork = \"2001:db8::/32\"\n[[gateway]]\nname = \"g\"\ncertificate = \"G.test\"\npriority_ceiling = 0\n\
             [[group]]\naddress = \"g@ålesund.test\"\nmembers = [\"X@a.test\", \"\\\"x y\\\"@b.test\"]\n"
             .to_owned()
-            + &room("b", "recipients = [\"x y\", \"\\\"a..b\\\"\", \"\\\"\\\\\\\"q\\\\\\\"\\\"\"]\naccepts_from = [\"a\", \"b\"]\nphone = \"1\"\nkind = \"amk\"\n\
+            + &room("b", "recipients = [\"x y\", \"\\\"a..b\\\"\", \"\\\"\\\\\\\"q\\\\\\\"\\\"\"]\naccepts_from = [\"a\", \"b\"]\nphone = \"1\"\nkind = \"amk\"\ndisabled = true\n\
                 warn_after = \"90s\"\ngive_up_after = \"120m\"\npriority_ceiling = 9\n\
                 scan = { macros = \"refuse\", on_failure = \"reject\", eicar = \"quarantine\" }")
             + &room("a", "").replace("maildir:x", "smtp://u:p%40@X.test?tls=required");
@@ -1027,6 +972,10 @@ mod tests {
         let scan =
             "[room.scan]\non_failure = \"reject\"\neicar = \"quarantine\"\nmacros = \"refuse\"\n";
         assert!(exported.contains(scan), "{exported}");
+        assert!(
+            exported.contains("phone = \"1\"\ndisabled = true\n"),
+            "{exported}"
+        );
         let times = "warn_after = \"90s\"\ngive_up_after = \"2h\"\npriority_ceiling = 9\n";
         assert!(exported.contains(times), "{exported}");
         assert!(exported.contains("name = \"g\"\npriority_ceiling = 0\n"));
@@ -1076,7 +1025,7 @@ mod tests {
         assert_eq!(
             at("2026-01-02T00:00:00Z"),
             [
-                "room \"a\" is redirected to \"b\" until 2026-01-02T00:00:00.000Z: Flytting: this time is over; the line can be taken out"
+                "line 17: room \"a\" is redirected to \"b\" until 2026-01-02T00:00:00.000Z: Flytting: this time is over; the line can be taken out"
             ]
         );
     }

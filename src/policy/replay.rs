@@ -237,6 +237,7 @@ mod tests {
     fn each_kind_of_mail_is_asked_as_what_it_is() {
         let (room_a, room_b) = ROOMS.split_at(ROOMS.rfind("[[room]]").unwrap());
         let closed = [room_b, "accepts_from = []\n"].concat();
+        let disabled = [room_b, "disabled = true\n"].concat();
         let moved = room_b.replace("maildir:b", "maildir:z");
         let alone = ALL.replace(", \"vakt@b.test\"", "");
         let redirect = "[[redirect]]\nroom = \"b\"\nto = \"a\"\n";
@@ -248,6 +249,18 @@ mod tests {
         let not_a = "room \"b\" accepts from no room, not from \"a\"";
         for (pair, before, after, expected) in [
             (from_a(), vec![ROOMS], vec![ROOMS], None),
+            (
+                from_a(),
+                vec![ROOMS],
+                vec![room_a, &disabled],
+                refused("room \"b\" is disabled"),
+            ),
+            (
+                from_a(),
+                vec![ROOMS],
+                vec![room_a, &disabled, redirect],
+                elsewhere("accept: b, redirected to a, by maildir:a"),
+            ),
             (
                 from_a(),
                 vec![ROOMS],

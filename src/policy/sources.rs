@@ -27,6 +27,17 @@ pub enum Source {
     User(String),
 }
 
+impl Source {
+    /// The key of a workstation or gateway, and what it says.
+    pub fn entry(&self) -> (&'static str, String) {
+        match self {
+            Self::Network(network) => ("network", network.to_string()),
+            Self::Certificate(name) => ("certificate", name.clone()),
+            Self::User(name) => ("user", name.clone()),
+        }
+    }
+}
+
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

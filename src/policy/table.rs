@@ -15,6 +15,7 @@ use crate::mail::{
 };
 use crate::nearest::nearest;
 
+use super::checks::Places;
 use super::comments::Comments;
 use super::sources::Sources;
 
@@ -35,6 +36,8 @@ pub struct RoutingTable {
     pub(super) redirects: BTreeMap<RoomId, Vec<Redirect>>,
     pub(super) sources: Sources,
     pub(super) comments: Comments,
+    /// In the text that it was read from.
+    pub(super) places: Places,
     pub(super) postmaster: Option<Address>,
     pub(super) relay: Option<Domain>,
 }
@@ -47,6 +50,8 @@ pub struct Room {
     pub kind: RoomKind,
     /// Shown where a sender must be told to call instead.
     pub phone: Option<String>,
+    /// It takes no mail for now, but may send.
+    pub is_disabled: bool,
     pub domains: Vec<Domain>,
     /// Tried in order.
     pub next_hops: Vec<NextHop>,
@@ -213,6 +218,15 @@ impl Redirect {
     pub fn is_open(&self, now: Timestamp) -> bool {
         self.from.is_none_or(|from| from <= now) && self.until.is_none_or(|until| now < until)
     }
+
+    /// Whether there is a time at which both are open.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let before = |a: &Self, b: &Self| match (a.until, b.from) {
+            (Some(until), Some(from)) => until <= from,
+            _ => false,
+        };
+        !before(self, other) && !before(other, self)
+    }
 }
 
 /// As it is put into a rule: `room "legevakt-hamar" is redirected to "amk-oslo" until …: Flytting`.
@@ -263,12 +277,28 @@ impl RoutingTable {
 
     /// Redirects that are over at `now`: worth knowing, harmless.
     pub fn stale(&self, now: Timestamp) -> Vec<Fault> {
-        let over = |it: &&Redirect| it.until.is_some_and(|until| until <= now);
-        let fault = |it: &Redirect| Fault {
-            line: None,
+        let over = |it: &Redirect| it.until.is_some_and(|until| until <= now);
+        let fault = |(line, it): (Option<usize>, &Redirect)| Fault {
+            line,
             text: format!("{it}: this time is over; the line can be taken out"),
         };
-        self.redirects().filter(over).map(fault).collect()
+        let redirects = self.redirects.iter().flat_map(|(room, redirects)| {
+            let lines = self.places.redirects.get(room);
+            let line = move |place| lines.and_then(|it: &Vec<_>| it.get(place)).copied();
+            let redirects = redirects.iter().enumerate();
+            redirects.map(move |(place, it)| (line(place), it))
+        });
+        redirects.filter(|(_, it)| over(it)).map(fault).collect()
+    }
+
+    /// The line of a room in the text that the table was read from.
+    pub fn line_of(&self, room: &RoomId) -> Option<usize> {
+        self.places.rooms.get(room).copied()
+    }
+
+    /// The line of the first gateway of this name.
+    pub fn line_of_gateway(&self, name: &str) -> Option<usize> {
+        self.places.gateways.get(name).copied()
     }
 
     pub fn room(&self, id: &RoomId) -> Option<&Room> {
@@ -314,8 +344,12 @@ impl RoutingTable {
 
     /// The redirect of `room` that is open at `now`: the first one as written.
     pub fn redirect(&self, room: &RoomId, now: Timestamp) -> Option<&Redirect> {
-        let redirects = self.redirects.get(room)?;
-        redirects.iter().find(|it| it.is_open(now))
+        self.redirects_of(room).iter().find(|it| it.is_open(now))
+    }
+
+    /// All redirects of `room`, as written.
+    pub fn redirects_of(&self, room: &RoomId) -> &[Redirect] {
+        self.redirects.get(room).map_or(&[], Vec::as_slice)
     }
 
     pub const fn postmaster(&self) -> Option<&Address> {

@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use super::WRITE_AGAIN;
 use super::desk::{Alive, Desk, Hand, Lane};
 use super::door::{own_time, pause};
-use super::work::{self, Place, deferral, unless_it_panics};
+use super::work::{self, Place, deferral, open, unless_it_panics};
 use crate::delivery::outcome::Attempt;
 use crate::delivery::{self, Kept};
 use crate::mail::{RoomId, Timestamp};
@@ -144,9 +144,10 @@ impl Knocker {
         own_time: Duration,
     ) -> Option<Result<Through, Attempt>> {
         let table = Arc::clone(&self.desk.table.borrow());
-        let Some(route) = decide::route(&self.room, &table, Timestamp::now()) else {
-            let reason = format!("room {} is no longer in the routing table", self.room);
-            return Some(Err(deferral(&reason)));
+        let route = decide::route(&self.room, &table, Timestamp::now());
+        let route = match open(&self.room, route) {
+            Ok(route) => route,
+            Err(reason) => return Some(Err(deferral(&reason))),
         };
         let begun = Instant::now();
         let prompted = async {

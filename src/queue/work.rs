@@ -341,11 +341,12 @@ async fn try_task(place: &mut Place, picked: Picked, kept: &mut Option<Kept>) ->
         errand.expire().await;
         return Some(Shown::Nothing);
     }
-    let Some(route) = errand.route.clone() else {
-        // It may come back; until then its mail waits.
-        let reason = format!("room {} is no longer in the routing table", place.room);
-        errand.put_off(&deferral(&reason)).await;
-        return Some(Shown::Nothing);
+    let route = match open(&place.room, errand.route.clone()) {
+        Ok(route) => route,
+        Err(reason) => {
+            errand.put_off(&deferral(&reason)).await;
+            return Some(Shown::Nothing);
+        }
     };
     let found = match picked.finding {
         Some(finding) => Err(Found::Shut(finding)),
@@ -373,6 +374,15 @@ async fn try_task(place: &mut Place, picked: Picked, kept: &mut Option<Kept>) ->
             errand.back_into_line(place);
             None
         }
+    }
+}
+
+/// A way that leads somewhere; or why a room's mail waits: the room may come back.
+pub(super) fn open(room: &RoomId, route: Option<Route>) -> Result<Route, String> {
+    match route {
+        Some(route) if route.next_hops.is_empty() => Err(route.rule),
+        Some(route) => Ok(route),
+        None => Err(format!("room {room} is no longer in the routing table")),
     }
 }
 

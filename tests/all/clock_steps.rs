@@ -49,19 +49,27 @@ impl Clock {
 
     /// The same with more in its environment.
     fn run_in(&self, setup: Setup, more: &[&str]) -> Relay {
+        let usual = self.environment();
+        let usual: Vec<&str> = usual.iter().map(String::as_str).collect();
+        setup.under(&[&usual[..], more].concat()).start()
+    }
+
+    /// What a program that goes by this clock is run under.
+    pub fn environment(&self) -> Vec<String> {
         let folders = fs::read_dir("/usr/lib").unwrap();
         let libraries = folders.map(|it| it.unwrap().path().join("faketime/libfaketimeMT.so.1"));
         let library = libraries.into_iter().find(|it| it.is_file()).unwrap();
         let library = format!("LD_PRELOAD={}", library.display());
         let file = format!("FAKETIME_TIMESTAMP_FILE={}", self.file().display());
-        let usual = [
+        [
             "env",
             &library,
             &file,
             "FAKETIME_DONT_FAKE_MONOTONIC=1",
             "FAKETIME_NO_CACHE=1",
-        ];
-        setup.under(&[&usual[..], more].concat()).start()
+        ]
+        .map(str::to_owned)
+        .into()
     }
 }
 

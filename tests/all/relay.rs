@@ -20,7 +20,7 @@ use serde_json::Value;
 use crate::client::Client;
 use crate::wait;
 
-const BINARY: &str = env!("CARGO_BIN_EXE_ilbud");
+pub const BINARY: &str = env!("CARGO_BIN_EXE_ilbud");
 
 /// A port that nobody listens on, below those that the system gives to outgoing connections.
 pub fn free_port() -> u16 {

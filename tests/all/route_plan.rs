@@ -217,7 +217,7 @@ fn a_plan_tells_every_mistake_and_warns() {
     assert!(output.status.success());
     let warnings = String::from_utf8(output.stderr).unwrap();
     assert!(
-        warnings.contains("warning: room \"room-a\": nobody is warned"),
+        warnings.contains("warning: new.toml: line 1: room \"room-a\": nobody is warned"),
         "{warnings}"
     );
 }

@@ -14,9 +14,9 @@ use crate::cli::{Failure, exposed_table, operator, print};
 use crate::config::Settings;
 use crate::document::{duration, length};
 use crate::mail::Timestamp;
-use crate::ops::routes::{self, Outcome, Proposal};
-use crate::ops::{reason, workstations};
-use crate::policy::table::{Fault, RoutingTable};
+use crate::ops::edits::{self, Edit};
+use crate::ops::reason;
+use crate::ops::routes::{self, Outcome, Proposal, Warnings};
 use crate::spool::revision::RevisionState;
 use crate::spool::store::Store;
 
@@ -63,12 +63,9 @@ pub(super) async fn apply_file(
     settings: &Settings,
 ) -> Result<(), Failure> {
     let toml = read(file)?;
-    let exposed = exposed_table(file, &toml);
-    put(store, &file.display().to_string(), toml, change, settings).await?;
-    if let Some(fault) = exposed {
-        print::complaint(&format!("warning: {fault}"));
-    }
-    Ok(())
+    let exposed = exposed_table(file, &toml).into_iter().collect();
+    let source = file.display().to_string();
+    put_warned(store, &source, (toml, exposed), change, settings).await
 }
 
 /// Puts the table of an old revision in force again.
@@ -101,49 +98,76 @@ pub(super) async fn put(
     change: &Change,
     settings: &Settings,
 ) -> Result<(), Failure> {
+    put_warned(store, source, (toml, Vec::new()), change, settings).await
+}
+
+/// The same, where there is something to warn of already.
+async fn put_warned(
+    store: &Arc<dyn Store>,
+    source: &str,
+    (toml, warnings): (String, Vec<String>),
+    change: &Change,
+    settings: &Settings,
+) -> Result<(), Failure> {
     let proposal = Proposal {
+        warnings,
+        ..proposal(toml, change, settings)
+    };
+    let outcome = routes::apply(store, proposal, &settings.surroundings(), Timestamp::now())
+        .await
+        .map_err(|refused| Failure::of_table(source, refused))?;
+    warn(source, &outcome.warnings);
+    tell(&outcome, change.json)
+}
+
+fn proposal(toml: String, change: &Change, settings: &Settings) -> Proposal {
+    Proposal {
         toml,
         by: operator(),
         reason: change.reason.clone(),
         expected: change.expect,
         confirm: change.confirm,
         strict: change.strict,
+        warnings: Vec::new(),
         needs_approval: settings.routes_need_approval,
-    };
-    let outcome = routes::apply(store, proposal, Timestamp::now())
-        .await
-        .map_err(|refused| Failure::of_table(source, refused))?;
-    warn(source, &outcome.warnings);
-    doubt_current(store, settings).await?;
+    }
+}
+
+/// Makes a small edit of the table in force, and tells what came of it.
+pub(super) async fn edit(
+    store: &Arc<dyn Store>,
+    edit: &Edit,
+    change: &Change,
+    settings: &Settings,
+) -> Result<(), Failure> {
+    let proposal = proposal(String::new(), change, settings);
+    let outcome = edits::apply(
+        store,
+        edit,
+        proposal,
+        &settings.surroundings(),
+        Timestamp::now(),
+    )
+    .await?;
+    warn_of_edit(&outcome.warnings);
     tell(&outcome, change.json)
 }
 
-pub(super) fn warn(source: &str, warnings: &[Fault]) {
-    for warning in warnings {
+pub(super) fn warn(source: &str, warnings: &Warnings) {
+    for warning in &warnings.of_table {
         print::complaint(&format!("warning: {source}: {warning}"));
     }
-}
-
-/// What is worth knowing of the table that is in force now.
-async fn doubt_current(store: &Arc<dyn Store>, settings: &Settings) -> Result<(), Failure> {
-    match routes::current(store).await? {
-        Some((_, table)) => doubt(store, &table, settings).await,
-        None => Ok(()),
+    for warning in &warnings.others {
+        print::complaint(&format!("warning: {warning}"));
     }
 }
 
-/// What is worth knowing of a table together with the settings and the users.
-pub(super) async fn doubt(
-    store: &Arc<dyn Store>,
-    table: &RoutingTable,
-    settings: &Settings,
-) -> Result<(), Failure> {
-    let users = workstations::doubt_users(store, table).await?;
-    let times = routes::doubt_times(table, &settings.delivery);
-    for doubt in times.into_iter().chain(users) {
-        print::complaint(&format!("warning: {doubt}"));
+/// Of a text whose lines nobody has seen.
+pub(super) fn warn_of_edit(warnings: &Warnings) {
+    let of_table = warnings.of_table.iter().map(|it| &it.text);
+    for warning in of_table.chain(&warnings.others) {
+        print::complaint(&format!("warning: {warning}"));
     }
-    Ok(())
 }
 
 fn tell(outcome: &Outcome, json: bool) -> Result<(), Failure> {

@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::change::{doubt, warn};
+use super::change::{warn, warn_of_edit};
 use super::history::{as_json, differences};
 use super::read;
 use crate::cli::{Failure, exposed_table, print};
 use crate::config::Settings;
 use crate::mail::Timestamp;
+use crate::ops::edits::{Edit, Unfit};
 use crate::ops::plan::{self, Plan};
-use crate::ops::routes;
+use crate::ops::routes::{self, Refused, Warnings};
 use crate::policy::replay::{Effect, Traffic};
 use crate::spool::store::Store;
 
@@ -34,24 +35,42 @@ pub(in crate::cli) struct Question {
 }
 
 /// What is planned: a table, whence it came, and what puts it in force.
-pub(super) struct Subject {
+pub(super) struct Subject<'a> {
     pub(super) toml: String,
     /// Before the line of a mistake.
     pub(super) source: String,
-    /// The command, without `--expect`.
-    pub(super) command: String,
+    /// The command, without `--expect`; `None`: it is asked for right away.
+    pub(super) command: Option<String>,
+    /// What is worth knowing already.
+    pub(super) warnings: Vec<String>,
+    /// The edit that has made it, so that nobody has seen its lines, and what was to be warned of before.
+    pub(super) edit: Option<(&'a Edit, Warnings)>,
+}
+
+impl Subject<'_> {
+    fn refused(&self, why: Refused) -> Failure {
+        match &self.edit {
+            Some((edit, _)) => Unfit::from(edit.refused(&self.toml, why)).into(),
+            None => Failure::of_table(&self.source, why),
+        }
+    }
+
+    fn warn(&self, warnings: Warnings) {
+        match &self.edit {
+            None => warn(&self.source, &warnings),
+            Some((edit, known)) => warn_of_edit(&edit.news(&self.toml, warnings, known)),
+        }
+    }
 }
 
 pub(super) async fn run(
     store: &Arc<dyn Store>,
     question: &Question,
-    settings: Settings,
+    settings: &Settings,
 ) -> Result<(), Failure> {
-    let subject = subject(store, question).await?;
-    if let Some(file) = &question.file
-        && let Some(fault) = exposed_table(file, &subject.toml)
-    {
-        print::complaint(&format!("warning: {fault}"));
+    let mut subject = subject(store, question).await?;
+    if let Some(file) = &question.file {
+        subject.warnings.extend(exposed_table(file, &subject.toml));
     }
     show(
         store,
@@ -64,49 +83,55 @@ pub(super) async fn run(
     .await
 }
 
-async fn subject(store: &Arc<dyn Store>, question: &Question) -> Result<Subject, Failure> {
+async fn subject(store: &Arc<dyn Store>, question: &Question) -> Result<Subject<'static>, Failure> {
     if let Some(number) = question.revision {
         return Ok(Subject {
             toml: routes::revision(store, number).await?.table,
             source: format!("revision {number}"),
-            command: format!("ilbud route revert {number}"),
+            warnings: Vec::new(),
+            command: Some(format!("ilbud route revert {number}")),
+            edit: None,
         });
     }
     let file = question.file.clone().unwrap_or_default();
     let source = file.display().to_string();
     Ok(Subject {
         toml: read(&file)?,
-        command: format!("ilbud route apply {}", print::harmless(&argument(&source))),
+        warnings: Vec::new(),
+        command: Some(format!(
+            "ilbud route apply {}",
+            print::harmless(&argument(&source))
+        )),
         source,
+        edit: None,
     })
 }
 
 /// Shows what a table would do. Changes nothing.
 pub(super) async fn show(
     store: &Arc<dyn Store>,
-    subject: &Subject,
+    subject: &Subject<'_>,
     days: u32,
     strict: bool,
     json: bool,
-    settings: Settings,
+    settings: &Settings,
 ) -> Result<(), Failure> {
     let in_force = |table| settings.in_force(table);
-    let plan = plan::plan(
-        store,
-        &subject.toml,
+    let question = plan::Question {
+        toml: &subject.toml,
         days,
         strict,
-        in_force,
-        Timestamp::now(),
-    )
-    .await
-    .map_err(|refused| Failure::of_table(&subject.source, refused))?;
-    warn(&subject.source, &plan.warnings);
-    doubt(store, &plan.table, &settings).await?;
+        warnings: &subject.warnings,
+        around: settings.surroundings(),
+    };
+    let mut plan = plan::plan(store, &question, in_force, Timestamp::now())
+        .await
+        .map_err(|refused| subject.refused(refused))?;
+    subject.warn(std::mem::take(&mut plan.warnings));
     doubt_reach(&plan);
     match json {
         true => plan_as_json(&plan),
-        false => plan_for_people(&plan, &subject.command, days),
+        false => plan_for_people(&plan, subject.command.as_deref(), days),
     }
 }
 
@@ -142,7 +167,7 @@ fn plan_as_json(plan: &Plan) -> Result<(), Failure> {
     Ok(())
 }
 
-fn plan_for_people(plan: &Plan, command: &str, days: u32) -> Result<(), Failure> {
+fn plan_for_people(plan: &Plan, command: Option<&str>, days: u32) -> Result<(), Failure> {
     if plan.changes.is_empty() {
         return Ok(print::line(format_args!(
             "No difference: revision {} stays in force.",
@@ -161,14 +186,16 @@ fn plan_for_people(plan: &Plan, command: &str, days: u32) -> Result<(), Failure>
             counted(plan.pairs as u64, "pair")
         ))?;
     }
-    let in_force = match plan.revision {
-        0 => "No table is in force yet".to_owned(),
-        revision => format!("Revision {revision} is in force"),
-    };
-    print::line(format_args!(
-        "{in_force}. To apply this: {command} --expect {}",
-        plan.revision
-    ))?;
+    if let Some(command) = command {
+        let in_force = match plan.revision {
+            0 => "No table is in force yet".to_owned(),
+            revision => format!("Revision {revision} is in force"),
+        };
+        print::line(format_args!(
+            "{in_force}. To apply this: {command} --expect {}",
+            plan.revision
+        ))?;
+    }
     Ok(())
 }
 

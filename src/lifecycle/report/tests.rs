@@ -717,6 +717,7 @@ fn each_answer_has_a_plain_sentence_and_a_status() {
             Why::NoRoom,
             "4.4.4",
         ),
+        (found("room \"x\" is disabled"), Why::Disabled, "4.2.1"),
         (
             found("the attempt broke down: our fault"),
             Why::Ours,

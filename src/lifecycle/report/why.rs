@@ -97,6 +97,9 @@ causes! {
         NoRoom:
             "Mottakerens sentral er ikke registrert hos oss for øyeblikket.",
             "The recipient's control room is not registered with us at the moment.";
+        Disabled:
+            "Mottakerens sentral tar ikke imot e-post for øyeblikket.",
+            "The recipient's control room takes no mail at the moment.";
         Ours:
             "Feilen ligger hos oss, ikke hos mottakeren.",
             "The fault is ours, not the recipient's.";
@@ -216,6 +219,7 @@ impl Why {
             Self::BrokenOff | Self::Unsure => "4.4.2",
             Self::NoNames => "4.4.3",
             Self::NoHost | Self::NoRoom => "4.4.4",
+            Self::Disabled => "4.2.1",
             Self::Nonsense => "4.5.0",
             Self::Tls => "4.7.5",
             Self::NotLetIn => "4.7.0",
@@ -356,6 +360,7 @@ fn found(words: &str) -> Why {
     }
     match words {
         _ if words.ends_with("is no longer in the routing table") => Why::NoRoom,
+        _ if words.starts_with("room ") && words.ends_with(" is disabled") => Why::Disabled,
         _ if words.contains("our fault") => Why::Ours,
         _ if words.contains(" log in") => Why::NotLetIn,
         _ if words.contains("never sent in plain text") => Why::NotLetIn,

@@ -1,18 +1,20 @@
 //! One decision told to a person: what would be said to such mail, and which line of the table says so.
 //!
-//! Asks the same questions as the dialogue does, in its order, of a client that is presumed. Pure.
+//! Asks the same questions as the dialogue does, in its order, of a client that is presumed, and tells each
+//! rule that was tried on the way. The rules are those that were really asked: nothing is decided here. Pure.
 
+use std::fmt::Arguments;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use serde::Serialize;
 
-use super::{Decision, Refused, decide, refused, route, sender};
+use super::{Decision, Refused, ask, holder_of, refused, route, sender, takes};
 use crate::credential;
 use crate::mail::{
     Address, AddressFault, Certificate, Login, Origin, Peer, Protocol, Recipient, Reply, RoomId,
     Timestamp,
 };
-use crate::policy::table::{Measure, NextHop, RoutingTable};
+use crate::policy::table::{Measure, NextHop, Redirect, RoutingTable};
 
 /// One decision, for `ilbud route explain`: a line of its listing.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -26,6 +28,54 @@ pub struct Explanation {
     pub revision: u64,
     pub next_hops: Vec<String>,
     pub reply: String,
+    /// Each rule in the order in which it was tried.
+    pub steps: Vec<Step>,
+    /// The next hops themselves.
+    #[serde(skip)]
+    pub hops: Vec<NextHop>,
+}
+
+/// One rule that was tried.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// `sender`, `recipient` or `route`: what was asked.
+    pub about: &'static str,
+    pub rule: String,
+    pub result: Tried,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tried {
+    /// It left the question to the next rule.
+    Passed,
+    Decided,
+}
+
+impl Tried {
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Decided => "decided",
+        }
+    }
+}
+
+impl Step {
+    fn passed(about: &'static str, rule: impl ToString) -> Self {
+        Self {
+            about,
+            rule: rule.to_string(),
+            result: Tried::Passed,
+        }
+    }
+
+    fn decided(about: &'static str, rule: impl ToString) -> Self {
+        Self {
+            result: Tried::Decided,
+            ..Self::passed(about, rule)
+        }
+    }
 }
 
 /// Who sends, as far as somebody who asks knows it.
@@ -53,27 +103,24 @@ pub fn explain(
     table: &RoutingTable,
     now: Timestamp,
 ) -> Vec<Explanation> {
-    let (from, to) = (bare(from), bare(to));
     let question = Question {
-        from,
-        to,
+        from: bare(from),
+        to: bare(to),
         table,
         now,
     };
-    match question.origin(client) {
-        Ok((origin, sender)) => {
-            let mut found = question.answer(decide(&origin, sender.as_ref(), to, table, now));
-            if table.strictness(&origin).missing_tls == Measure::Enforce {
-                for accepted in found.iter_mut().filter(|it| it.decision == "accept") {
-                    accepted
-                        .rule
-                        .push_str("; under TLS only, as missing_tls = \"enforce\" says");
-                }
-            }
-            found
+    let mut steps = Vec::new();
+    let mut found = match question.origin(client, &mut steps) {
+        Ok(origin) => question.recipient(&origin, &mut steps),
+        Err(refused) => {
+            steps.push(Step::decided("sender", &refused.rule));
+            vec![question.negative("refuse", &refused)]
         }
-        Err(refused) => vec![question.negative("refuse", &refused)],
+    };
+    for explanation in &mut found {
+        explanation.steps.splice(..0, steps.iter().cloned());
     }
+    found
 }
 
 fn bare(text: &str) -> &str {
@@ -89,24 +136,62 @@ struct Question<'a> {
 }
 
 impl Question<'_> {
-    fn origin(&self, client: Option<&Client>) -> Result<(Origin, Option<Address>), Refused> {
+    fn origin(&self, client: Option<&Client>, steps: &mut Vec<Step>) -> Result<Origin, Refused> {
         let from = match self.from {
             "" => None,
             text => Some(Address::parse(text).map_err(|fault| self.bad_sender(fault))?),
         };
-        let origin = match client {
-            Some(client) => {
-                let admitted = sender(
-                    &visitor(client, self.table),
-                    from.as_ref(),
-                    false,
-                    self.table,
-                )?;
-                admitted.station.origin
-            }
-            None => self.presumed(from.as_ref())?,
+        let Some(client) = client else {
+            let origin = self.presumed(from.as_ref())?;
+            let rule = format!(
+                "no client is named: one that may send for {} is presumed",
+                shown(&origin)
+            );
+            steps.push(Step::decided("sender", rule));
+            return Ok(origin);
         };
-        Ok((origin, from))
+        let peer = visitor(client, self.table);
+        let admitted = sender(&peer, from.as_ref(), false, self.table);
+        let by = from
+            .as_ref()
+            .and_then(|it| holder_of(&peer, it, self.table));
+        let others = self.table.lines(&peer);
+        let others = others.take_while(|line| by.is_none_or(|by| !std::ptr::eq(by, *line)));
+        let others = others.filter(|_| from.is_some());
+        let passed = others.map(|line| {
+            let rule = format!(
+                "{} is {}, not whom {} is of",
+                line.source, line.holder, self.from
+            );
+            Step::passed("sender", rule)
+        });
+        steps.extend(passed);
+        let admitted = admitted?;
+        let rule = match (by, admitted.is_stranger) {
+            (Some(line), _) => format!("{} is {}", line.source, line.holder),
+            (None, true) => format!(
+                "no line names it, and {} lets that pass",
+                shown(&admitted.station.origin)
+            ),
+            (None, false) => format!("a report from {}", shown(&admitted.station.origin)),
+        };
+        steps.push(Step::decided("sender", rule));
+        Ok(admitted.station.origin)
+    }
+
+    /// What is decided on the recipient, or on each member where it is a group.
+    fn recipient(&self, origin: &Origin, steps: &mut Vec<Step>) -> Vec<Explanation> {
+        let mut passed = |rule: Arguments<'_>| steps.push(Step::passed("recipient", rule));
+        let decision = ask(origin, self.to, self.table, self.now, &mut passed);
+        let needs_tls = self.table.strictness(origin).missing_tls == Measure::Enforce;
+        let mut found = self.answer(decision);
+        for accepted in found.iter_mut().filter(|it| it.decision == "accept") {
+            if needs_tls {
+                let rule = "; under TLS only, as missing_tls = \"enforce\" says";
+                accepted.rule.push_str(rule);
+            }
+        }
+        found
     }
 
     fn bad_sender(&self, fault: AddressFault) -> Refused {
@@ -135,8 +220,8 @@ impl Question<'_> {
 
     fn answer(&self, decision: Decision) -> Vec<Explanation> {
         match decision {
-            Decision::Refuse(refused) => vec![self.negative("refuse", &refused)],
-            Decision::Defer(refused) => vec![self.negative("defer", &refused)],
+            Decision::Refuse(refused) => vec![self.decided("refuse", &refused)],
+            Decision::Defer(refused) => vec![self.decided("defer", &refused)],
             Decision::Accept(accepted) => {
                 let members = accepted.recipients.iter().map(|it| self.positive(it));
                 let left_out = accepted.left_out.iter();
@@ -147,7 +232,9 @@ impl Question<'_> {
     }
 
     fn positive(&self, recipient: &Recipient) -> Explanation {
+        let mut steps = vec![Step::decided("recipient", &recipient.rule)];
         let route = route(&recipient.room, self.table, self.now);
+        self.follow(&recipient.room, &mut steps);
         let redirected = route.as_ref().filter(|it| it.via != recipient.room);
         let rule = match redirected {
             Some(route) => format!("{}; {}", recipient.rule, route.rule),
@@ -163,6 +250,29 @@ impl Question<'_> {
             revision: recipient.revision,
             next_hops: next_hops.iter().map(NextHop::to_string).collect(),
             reply: Reply::recipient_ok().to_string(),
+            steps,
+            hops: next_hops,
+        }
+    }
+
+    /// The redirects that were looked at on the way from `room` to where its mail goes.
+    fn follow(&self, room: &RoomId, steps: &mut Vec<Step>) {
+        let mut via = room;
+        // A sound table has no circle, so no more steps than rooms.
+        for _ in self.table.rooms() {
+            let open = self.table.redirect(via, self.now);
+            let closed = self.table.redirects_of(via).iter();
+            let closed = closed.take_while(|it| open.is_none_or(|open| !std::ptr::eq(open, *it)));
+            steps.extend(closed.map(|it| Step::passed("route", not_open(it, self.now))));
+            let Some(open) = open else { break };
+            via = &open.to;
+            steps.push(Step::decided("route", open));
+        }
+        if via == room {
+            steps.push(Step::decided(
+                "route",
+                format!("room \"{room}\" has these next hops"),
+            ));
         }
     }
 
@@ -171,12 +281,26 @@ impl Question<'_> {
         let name = room.map_or("", |it| it.name.as_str());
         let phone = room.and_then(|it| it.phone.as_deref());
         let recipient = address.to_string();
-        let reply = Reply::not_accepted_by_room(&recipient, name, phone);
+        let is_disabled = room.is_some_and(|it| {
+            takes(it, self.table, self.now).is_err_and(|disabled| disabled == rule)
+        });
+        let reply = match is_disabled {
+            true => Reply::room_disabled(&recipient, name, phone),
+            false => Reply::not_accepted_by_room(&recipient, name, phone),
+        };
         let refused = refused(self.table, reply, rule);
         Explanation {
             recipient,
             recipient_room: room.map(|it| it.id.clone()),
+            steps: vec![Step::decided("recipient", rule)],
             ..self.negative("refuse", &refused)
+        }
+    }
+
+    fn decided(&self, decision: &'static str, refused: &Refused) -> Explanation {
+        Explanation {
+            steps: vec![Step::decided("recipient", &refused.rule)],
+            ..self.negative(decision, refused)
         }
     }
 
@@ -190,7 +314,24 @@ impl Question<'_> {
             revision: refused.revision,
             next_hops: Vec::new(),
             reply: refused.reply.to_string(),
+            steps: Vec::new(),
+            hops: Vec::new(),
         }
+    }
+}
+
+fn shown(origin: &Origin) -> String {
+    match origin {
+        Origin::Room(room) => format!("room \"{room}\""),
+        Origin::Gateway(name) => format!("gateway {name:?}"),
+        Origin::Relay => "the relay itself".to_owned(),
+    }
+}
+
+fn not_open(redirect: &Redirect, now: Timestamp) -> String {
+    match (redirect.from, redirect.until) {
+        (Some(from), _) if now < from => format!("{redirect}: it begins at {from}"),
+        _ => format!("{redirect}: it is over"),
     }
 }
 

@@ -9,7 +9,7 @@ mod explain;
 #[cfg(test)]
 mod tests;
 
-use std::fmt::Write as _;
+use std::fmt::{Arguments, Write as _};
 
 use crate::mail::headers::{Author, Claim, Origination};
 use crate::mail::{
@@ -17,8 +17,8 @@ use crate::mail::{
     Recipient, Reply, RoomId, Station, StationKind, Timestamp, Wishes,
 };
 
-use super::table::{Group, Holder, Line, Measure, NextHop, Room, RoutingTable, Source};
-pub use explain::{Client, Explanation, explain};
+use super::table::{Group, Holder, Line, Measure, NextHop, Redirect, Room, RoutingTable, Source};
+pub use explain::{Client, Explanation, Step, Tried, explain};
 
 /// Something policy refuses or puts off: the reply (without its reference), the rule in words and
 /// the revision of the table that holds it.
@@ -71,7 +71,7 @@ pub enum Decision {
     Defer(Refused),
 }
 
-/// Where a room's mail goes at this moment.
+/// Where a room's mail goes at this moment. No next hop: the room is disabled, and its mail waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     /// The room whose next hops are used: another one while a redirect is open.
@@ -303,27 +303,48 @@ fn nobody(peer: &Peer, could_identify: bool, table: &RoutingTable) -> Refused {
     refused(table, reply, rule)
 }
 
+/// Hears of each rule that was asked and did not decide. Nothing is written out where nobody listens.
+type Passed<'a> = &'a mut dyn FnMut(Arguments<'_>);
+
 /// RCPT TO: `recipient` is what stands between `<` and `>`.
 pub fn decide(
     origin: &Origin,
     _sender: Option<&Address>,
     recipient: &str,
     table: &RoutingTable,
-    _now: Timestamp,
+    now: Timestamp,
+) -> Decision {
+    ask(origin, recipient, table, now, &mut |_| ())
+}
+
+/// One rule after the other, until one decides.
+fn ask(
+    origin: &Origin,
+    recipient: &str,
+    table: &RoutingTable,
+    now: Timestamp,
+    passed: Passed<'_>,
 ) -> Decision {
     // RFC 5321 §4.5.1: <postmaster> without a domain, in any case of letters.
     if recipient.eq_ignore_ascii_case("postmaster") {
-        return decide_postmaster(table);
+        return decide_postmaster(table, now);
     }
+    passed(format_args!("it is not <postmaster>"));
     let address = match Address::parse(recipient) {
         Ok(address) => address,
         Err(fault) => return Decision::Refuse(unparsable(recipient, fault, table)),
     };
+    passed(format_args!("it is one address, and names no way"));
     if let Some(group) = table.group(&address) {
-        return decide_group(origin, group, table);
+        return decide_group(origin, group, table, now);
     }
+    passed(format_args!("no group is {address}"));
     match table.room_of(address.domain()) {
-        Some(room) => decide_mailbox(origin, &address, room, table),
+        Some(room) => {
+            let domain = address.domain();
+            passed(format_args!("room \"{}\" has the domain {domain}", room.id));
+            decide_mailbox(origin, &address, room, table, now, passed)
+        }
         None => Decision::Refuse(refused(
             table,
             Reply::external_recipient(recipient),
@@ -351,14 +372,17 @@ fn unparsable(recipient: &str, fault: AddressFault, table: &RoutingTable) -> Ref
     )
 }
 
-fn decide_postmaster(table: &RoutingTable) -> Decision {
+fn decide_postmaster(table: &RoutingTable, now: Timestamp) -> Decision {
     const RULE: &str = "<postmaster> stands for the setting \"postmaster\"";
     let Some(address) = table.postmaster() else {
         let rule = format!("{RULE}, which is not set");
         return Decision::Refuse(refused(table, Reply::no_postmaster(), rule));
     };
     match table.room_of(address.domain()) {
-        Some(room) => accept_one(address, room, format!("{RULE}, {address}"), table),
+        Some(room) => match takes(room, table, now) {
+            Ok(()) => accept_one(address, room, format!("{RULE}, {address}"), table),
+            Err(rule) => Decision::Refuse(disabled(address, room, rule, table)),
+        },
         None => {
             let rule = format!("{RULE}, {address}, whose domain belongs to no room");
             Decision::Defer(refused(table, Reply::policy_unsure(), rule))
@@ -371,6 +395,8 @@ fn decide_mailbox(
     address: &Address,
     room: &Room,
     table: &RoutingTable,
+    now: Timestamp,
+    passed: Passed<'_>,
 ) -> Decision {
     if !room.has(address) {
         let near = room.nearest(address);
@@ -379,17 +405,25 @@ fn decide_mailbox(
         let rule = format!("room \"{}\": recipients do not include {local:?}", room.id);
         return Decision::Refuse(refused(table, reply, rule).of_room(room));
     }
-    match accepts(origin, room) {
+    passed(format_args!("room \"{}\" has this mailbox", room.id));
+    if let Err(rule) = accepts(origin, room) {
+        let phone = room.phone.as_deref();
+        let reply = Reply::not_accepted_by_room(&address.to_string(), &room.name, phone);
+        return Decision::Refuse(refused(table, reply, rule).of_room(room));
+    }
+    match takes(room, table, now) {
         Ok(()) => accept_one(address, room, acceptance(address, room), table),
-        Err(rule) => {
-            let phone = room.phone.as_deref();
-            let reply = Reply::not_accepted_by_room(&address.to_string(), &room.name, phone);
-            Decision::Refuse(refused(table, reply, rule).of_room(room))
-        }
+        Err(rule) => Decision::Refuse(disabled(address, room, rule, table)),
     }
 }
 
-fn decide_group(origin: &Origin, group: &Group, table: &RoutingTable) -> Decision {
+fn disabled(address: &Address, room: &Room, rule: String, table: &RoutingTable) -> Refused {
+    let phone = room.phone.as_deref();
+    let reply = Reply::room_disabled(&address.to_string(), &room.name, phone);
+    refused(table, reply, rule).of_room(room)
+}
+
+fn decide_group(origin: &Origin, group: &Group, table: &RoutingTable, now: Timestamp) -> Decision {
     let mut accepted = Accepted {
         recipients: Vec::new(),
         left_out: Vec::new(),
@@ -398,7 +432,7 @@ fn decide_group(origin: &Origin, group: &Group, table: &RoutingTable) -> Decisio
         let Some(room) = table.room_of(address.domain()) else {
             continue;
         };
-        match accepts(origin, room) {
+        match accepts(origin, room).and_then(|()| takes(room, table, now)) {
             Ok(()) => {
                 let rule = format!("group {}; {}", group.address, acceptance(address, room));
                 let recipient = recipient(address, room, rule, table);
@@ -427,6 +461,37 @@ fn accepts(origin: &Origin, room: &Room) -> Result<(), String> {
         )),
         _ => Ok(()),
     }
+}
+
+/// A disabled room takes no mail, whoever sends it, nor does one that is redirected to such.
+fn takes(room: &Room, table: &RoutingTable, now: Timestamp) -> Result<(), String> {
+    let mut rules = Vec::new();
+    match destination(room, table, now, |it| rules.push(it.to_string())) {
+        Some(end) if end.is_disabled => {
+            rules.push(format!("room \"{}\" is disabled", end.id));
+            Err(rules.join("; "))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The room whose next hops get the mail for `room`, along each redirect that is open.
+fn destination<'t>(
+    room: &'t Room,
+    table: &'t RoutingTable,
+    now: Timestamp,
+    mut along: impl FnMut(&'t Redirect),
+) -> Option<&'t Room> {
+    let mut via = room;
+    // A sound table has no circle, so no more steps than rooms.
+    for _ in table.rooms() {
+        let Some(redirect) = table.redirect(&via.id, now) else {
+            break;
+        };
+        via = table.room(&redirect.to)?;
+        along(redirect);
+    }
+    Some(via)
 }
 
 fn acceptance(address: &Address, room: &Room) -> String {
@@ -556,22 +621,22 @@ fn may_write_as(
 
 /// Where mail for `room` goes now. `None`: the room is no longer in the table.
 pub fn route(room: &RoomId, table: &RoutingTable, now: Timestamp) -> Option<Route> {
-    let mut via = table.room(room)?;
     let mut rules = Vec::new();
-    // A sound table has no circle, so no more steps than rooms.
-    for _ in table.rooms() {
-        let Some(redirect) = table.redirect(&via.id, now) else {
-            break;
-        };
-        via = table.room(&redirect.to)?;
-        rules.push(redirect.to_string());
+    let along = |it: &Redirect| rules.push(it.to_string());
+    let via = destination(table.room(room)?, table, now, along)?;
+    if via.is_disabled {
+        rules.push(format!("room \"{}\" is disabled", via.id));
     }
     if rules.is_empty() {
         rules.push(format!("room \"{room}\" has these next hops"));
     }
+    let next_hops = match via.is_disabled {
+        true => Vec::new(),
+        false => via.next_hops.clone(),
+    };
     Some(Route {
         via: via.id.clone(),
-        next_hops: via.next_hops.clone(),
+        next_hops,
         rule: rules.join("; "),
         revision: table.revision(),
     })

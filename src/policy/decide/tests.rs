@@ -513,6 +513,87 @@ fn a_redirect_changes_where_mail_goes() {
 }
 
 #[test]
+fn a_disabled_room_takes_no_mail_unless_it_is_redirected() {
+    let disable = |table: &str, id: &str| {
+        let id = format!("id = \"{id}\"\n");
+        table.replace(&id, &format!("{id}disabled = true\n"))
+    };
+    let hamar = disable(TABLE, "hamar");
+    let both = disable(&hamar, "bergen");
+    let closed = "550 5.2.1 <vakt@hamar.test>: Legevakt Hamar takes no mail at the moment; call +47 00 00 00 02 instead";
+    let unknown = "550 5.1.1";
+    #[rustfmt::skip]
+    let cases = [
+        // table, when, sender's room, recipient, reply, rule
+        (&hamar, "2026-11-22T19:00:00+01:00", "amk-oslo", "vakt@hamar.test", closed, "room \"hamar\" is disabled"),
+        (&hamar, "2026-11-22T21:00:00+01:00", "amk-oslo", "vakt@hamar.test", "250 2.1.5", ""),
+        (&hamar, "2026-11-22T19:00:00+01:00", "bergen", "vakt@hamar.test", "550 5.7.1", "room \"hamar\" accepts from amk-oslo, not from \"bergen\""),
+        (&hamar, "2026-11-22T19:00:00+01:00", "hamar", "vakt@bergen.test", "250 2.1.5", ""),
+        (&hamar, "2026-11-22T19:00:00+01:00", "amk-oslo", "bare-hamar@gruppe.test", "550 5.7.1", "group bare-hamar@gruppe.test has no member that accepts this"),
+        (&both, "2026-11-22T21:00:00+01:00", "amk-oslo", "vakt@hamar.test", closed,
+            "room \"hamar\" is redirected to \"bergen\" until 2026-11-23T06:00:00.000Z: Flytting; room \"bergen\" is disabled"),
+        (&both, "2026-11-23T06:30:00+01:00", "amk-oslo", "vakt@hamar.test", "250 2.1.5", ""),
+        (&hamar, "2026-11-22T19:00:00+01:00", "amk-oslo", "vakt@amk-oslo.testt", "550 5.7.1", "no registered room has the domain amk-oslo.testt"),
+        (&disable(TABLE, "amk-oslo"), "2026-11-22T19:00:00+01:00", "bergen", "vkat@amk-oslo.test", unknown, "room \"amk-oslo\": recipients do not include \"vkat\""),
+    ];
+    for (toml, now, from, to, reply, rule) in cases {
+        let (table, _) = RoutingTable::parse(toml, 7).unwrap();
+        let now: Timestamp = now.parse().unwrap();
+        let told = match decide(&room(from), None, to, &table, now) {
+            Decision::Accept(accepted) => {
+                let first = accepted.recipients.first().unwrap();
+                let route = route(&first.room, &table, now).unwrap();
+                assert!(!route.next_hops.is_empty(), "{route:?}");
+                (Reply::recipient_ok().to_string(), String::new())
+            }
+            Decision::Refuse(refused) => (refused.reply.to_string(), refused.rule),
+            Decision::Defer(_) => panic!("{to} is put off"),
+        };
+        assert!(told.0.starts_with(reply), "{now} {to}: {}", told.0);
+        assert_eq!(told.1, rule, "{now} {to}");
+    }
+}
+
+#[test]
+fn mail_for_a_disabled_room_has_no_next_hop() {
+    let toml = TABLE.replace("id = \"bergen\"\n", "id = \"bergen\"\ndisabled = true\n");
+    let (table, _) = RoutingTable::parse(&toml, 7).unwrap();
+    let now = "2026-11-22T21:00:00+01:00".parse().unwrap();
+    for (id, via, rule) in [
+        ("bergen", "bergen", "room \"bergen\" is disabled"),
+        (
+            "hamar",
+            "bergen",
+            "room \"hamar\" is redirected to \"bergen\" until 2026-11-23T06:00:00.000Z: Flytting; room \"bergen\" is disabled",
+        ),
+    ] {
+        let route = route(&RoomId::new(id), &table, now).unwrap();
+        assert_eq!((route.via.as_str(), route.rule.as_str()), (via, rule));
+        assert_eq!(route.next_hops, []);
+    }
+}
+
+#[test]
+fn a_member_in_a_disabled_room_is_left_out() {
+    let toml = TABLE.replace("id = \"bergen\"\n", "id = \"bergen\"\ndisabled = true\n");
+    let (table, _) = RoutingTable::parse(&toml, 7).unwrap();
+    let now = "2026-11-22T19:00:00+01:00".parse().unwrap();
+    let told: Vec<_> = explain("vakt@amk-oslo.test", "alle@gruppe.test", None, &table, now)
+        .into_iter()
+        .map(|it| (it.decision, it.recipient, it.reply))
+        .collect();
+    let ok = Reply::recipient_ok().to_string();
+    let closed = "550 5.2.1 <vakt@bergen.test>: Akuttmottak Bergen takes no mail at the moment";
+    let expected = [
+        ("accept", "vakt@amk-oslo.test", ok.as_str()),
+        ("accept", "vakt@hamar.test", ok.as_str()),
+        ("refuse", "vakt@bergen.test", closed),
+    ]
+    .map(|(decision, recipient, reply)| (decision, recipient.to_owned(), reply.to_owned()));
+    assert_eq!(told, expected);
+}
+
+#[test]
 fn explains_itself() {
     let table = table();
     let now = "2026-11-22T21:00:00+01:00".parse().unwrap();
@@ -552,5 +633,137 @@ fn explains_itself() {
     ];
     for (from, to, client, lines) in cases {
         assert_eq!(ask(from, to, client), lines, "{from} {to} {client:?}");
+    }
+}
+
+const FIRST_REDIRECT: &str = "2026-11-22T21:00:00Z";
+
+fn told_steps(explanation: &Explanation) -> Vec<String> {
+    let steps = explanation.steps.iter();
+    let told = steps.map(|it| format!("{} {}: {}", it.about, it.result.word(), it.rule));
+    told.collect()
+}
+
+#[test]
+fn each_rule_that_was_tried_is_told() {
+    let table = table();
+    let now: Timestamp = FIRST_REDIRECT.parse().unwrap();
+    let presumed =
+        "sender decided: no client is named: one that may send for room \"amk-oslo\" is presumed";
+    let asked = [
+        "recipient passed: it is not <postmaster>",
+        "recipient passed: it is one address, and names no way",
+    ];
+    #[rustfmt::skip]
+    let cases = [
+        ("vakt@amk-oslo.test", "postmaster", None, vec![
+            presumed, "recipient decided: <postmaster> stands for the setting \"postmaster\", which is not set"]),
+        ("vakt@amk-oslo.test", "x@example.com", None, vec![
+            presumed, asked[0], asked[1], "recipient passed: no group is x@example.com",
+            "recipient decided: no registered room has the domain example.com"]),
+        ("vakt@amk-oslo.test", "vakt@hamar.test", None, vec![
+            presumed, asked[0], asked[1], "recipient passed: no group is vakt@hamar.test",
+            "recipient passed: room \"hamar\" has the domain hamar.test",
+            "recipient passed: room \"hamar\" has this mailbox",
+            "recipient decided: room \"hamar\" accepts from amk-oslo; recipients are not limited",
+            "route decided: room \"hamar\" is redirected to \"bergen\" until 2026-11-23T06:00:00.000Z: Flytting",
+            "route passed: room \"bergen\" is redirected to \"amk-oslo\" until 2026-11-24T05:00:00.000Z: it begins at 2026-11-23T05:00:00.000Z"]),
+        ("vakt@bergen.test", "vakt@hamar.test", Some("10.2.0.130"), vec![
+            "sender decided: network 10.2.0.128/25 is room \"bergen\"",
+            asked[0], asked[1], "recipient passed: no group is vakt@hamar.test",
+            "recipient passed: room \"hamar\" has the domain hamar.test",
+            "recipient passed: room \"hamar\" has this mailbox",
+            "recipient decided: room \"hamar\" accepts from amk-oslo, not from \"bergen\""]),
+        ("vakt@hamar.test", "nobody@amk-oslo.test", Some("10.2.0.130"), vec![
+            "sender passed: network 10.2.0.128/25 is room \"bergen\", not whom vakt@hamar.test is of",
+            "sender decided: network 10.2.0.0/24 is room \"hamar\"",
+            asked[0], asked[1], "recipient passed: no group is nobody@amk-oslo.test",
+            "recipient passed: room \"amk-oslo\" has the domain amk-oslo.test",
+            "recipient decided: room \"amk-oslo\": recipients do not include \"nobody\""]),
+        ("vakt@hamar.test", "vakt@bergen.test", Some("10.9.0.1"), vec![
+            "sender decided: no workstation or gateway is 10.9.0.1"]),
+    ];
+    for (from, to, client, expected) in cases {
+        let client = client.map(Client::from);
+        let found = explain(from, to, client.as_ref(), &table, now);
+        assert_eq!(told_steps(&found[0]), expected, "{from} {to} {client:?}");
+    }
+}
+
+/// What the dialogue says, and by which rule.
+fn said(
+    (client, from, to): (&str, &str, &str),
+    table: &RoutingTable,
+    now: Timestamp,
+) -> Vec<(&'static str, String)> {
+    let mail_from = (!from.is_empty()).then(|| address(from));
+    let admitted = match sender(
+        &visitor(&Client::from(client), table),
+        mail_from.as_ref(),
+        false,
+        table,
+    ) {
+        Ok(admitted) => admitted,
+        Err(refused) => return vec![("refuse", refused.rule)],
+    };
+    match decide(&admitted.station.origin, mail_from.as_ref(), to, table, now) {
+        Decision::Refuse(it) => vec![("refuse", it.rule)],
+        Decision::Defer(it) => vec![("defer", it.rule)],
+        Decision::Accept(it) => {
+            let members = it.recipients.into_iter().map(|it| ("accept", it.rule));
+            let left_out = it.left_out.into_iter().map(|(_, rule)| ("refuse", rule));
+            members.chain(left_out).collect()
+        }
+    }
+}
+
+/// What is explained is what is decided, whoever asks for whatever; and what decided is told last.
+#[test]
+fn an_explanation_decides_as_the_dialogue_does() {
+    let table = table();
+    #[rustfmt::skip]
+    let senders = ["", "vakt@amk-oslo.test", "x@hamar.test", "x@bergen.test", "x@example.com", "alle@gruppe.test"];
+    #[rustfmt::skip]
+    let recipients = [
+        "postmaster", "vakt@amk-oslo.test", "nobody@amk-oslo.test", "vakt@ålesund.test", "x@hamar.test", "x@bergen.test",
+        "alle@gruppe.test", "bare-hamar@gruppe.test", "tom@gruppe.test", "x@example.com", "a%b@hamar.test", "", "@",
+    ];
+    #[rustfmt::skip]
+    let clients = [
+        "10.1.0.7", "10.2.0.7", "10.2.0.130", "10.3.0.1", "10.250.0.10", "10.9.9.9", "oslo-ws3", "ws1.amk-oslo.test", "x",
+    ];
+    let moments = [
+        "2026-11-22T12:00:00Z",
+        FIRST_REDIRECT,
+        "2026-11-23T05:30:00Z",
+    ];
+    let pairs = senders
+        .iter()
+        .flat_map(|from| recipients.map(|to| (*from, to)));
+    let clients = clients
+        .iter()
+        .flat_map(|client| moments.map(|now| (*client, now)));
+    let clients: Vec<_> = clients.collect();
+    for ((from, to), (client, now)) in
+        pairs.flat_map(|pair| clients.iter().map(move |it| (pair, *it)))
+    {
+        let now: Timestamp = now.parse().unwrap();
+        let found = explain(from, to, Some(&Client::from(client)), &table, now);
+        let last = |it: &Explanation| {
+            let mut steps = it.steps.iter().filter(|it| it.about != "route");
+            let last = steps.next_back().unwrap();
+            assert_eq!(last.result, Tried::Decided);
+            last.rule.clone()
+        };
+        let told: Vec<_> = found.iter().map(|it| (it.decision, last(it))).collect();
+        assert_eq!(
+            told,
+            said((client, from, to), &table, now),
+            "{from} {to} {client} {now}"
+        );
+        for it in found.iter().filter(|it| it.decision == "accept") {
+            let room = it.recipient_room.as_ref().unwrap();
+            assert_eq!(it.hops, route(room, &table, now).unwrap().next_hops);
+        }
     }
 }
