@@ -23,6 +23,7 @@ use crate::delivery::ways::Ways;
 use crate::limits::{Acquaintances, Checks, Connections, FailedLogins, REMEMBERED, Rates};
 use crate::mail::{Reference, StationKind, Timestamp};
 use crate::ops::measures::follow_measures;
+use crate::ops::route_alarm::RouteAlarm;
 use crate::ops::second_look::{self, TakenBack};
 use crate::ops::{self, routes};
 use crate::policy::table::RoutingTable;
@@ -411,23 +412,28 @@ pub fn stop_signal() -> impl Future<Output = ()> {
 }
 
 /// Puts a new revision in force as soon as another process has stored one. A table that cannot be
-/// read leaves the last good one in force.
+/// read leaves the last good one in force, with an alarm until it can.
 async fn follow_routes(spool: Spool, table: watch::Sender<Arc<RoutingTable>>, settings: Settings) {
     let mut foreign = spool.store().foreign_changes();
+    let mut alarm = RouteAlarm::default();
     let mut seen = None;
     loop {
-        match changed_table(spool.store(), &mut seen).await {
-            Ok(Some(new)) if new.revision() != table.borrow().revision() => {
-                tracing::info!(revision = new.revision(), "a new routing table is in force");
-                spool.say_nothing_before(settings.schedule().first_word(&new));
-                table.send_replace(Arc::new(settings.in_force(new)));
-            }
-            Ok(_) => {}
-            Err(fault) => {
-                tracing::error!(%fault, "the routing table cannot be read; the last good one stays in force");
+        // Most changes of a store are of other things, and to read a large table takes a while.
+        let hash = hash_of_table(spool.store()).await;
+        if hash.is_none() || hash != seen {
+            let stored = put_in_force(&spool, &table, &settings).await;
+            seen = hash.filter(|_| stored.trouble.is_none());
+            let revision = table.borrow().revision();
+            if let Some(fault) = stored.trouble {
+                let newest = stored.newest;
+                alarm.raise(&spool, &fault, revision, newest).await;
                 tokio::time::sleep(READ_AGAIN).await;
                 foreign.mark_changed();
             }
+        }
+        if seen.is_some() {
+            let revision = table.borrow().revision();
+            alarm.end(&spool, revision).await;
         }
         tokio::select! {
             changed = foreign.changed() => if changed.is_err() { return },
@@ -436,25 +442,58 @@ async fn follow_routes(spool: Spool, table: watch::Sender<Arc<RoutingTable>>, se
     }
 }
 
-/// The table in force, unless it is the very one that was `seen`: most changes of a store are of other things.
-/// Reading a large one would keep mail waiting.
-async fn changed_table(
-    store: &Arc<dyn Store>,
-    seen: &mut Option<u64>,
-) -> Result<Option<RoutingTable>, StoreError> {
-    let Some(revision) = store.routes().await? else {
-        return Ok(None);
-    };
+/// What tells the stored table in force from any other; `None` where there is none, or it cannot be read.
+async fn hash_of_table(store: &Arc<dyn Store>) -> Option<u64> {
+    let revision = store.routes().await.ok()??;
     let mut hasher = DefaultHasher::new();
     (revision.revision, &revision.table).hash(&mut hasher);
-    let hash = hasher.finish();
-    if *seen == Some(hash) {
-        return Ok(None);
+    Some(hasher.finish())
+}
+
+/// How reading the stored table went.
+struct Stored {
+    /// The newest that could be read.
+    newest: Option<u64>,
+    /// Why that is not the one in force.
+    trouble: Option<StoreError>,
+}
+
+/// Puts the stored table in force if it is another one.
+async fn put_in_force(
+    spool: &Spool,
+    table: &watch::Sender<Arc<RoutingTable>>,
+    settings: &Settings,
+) -> Stored {
+    let (new, trouble) = match routes::readable(spool.store()).await {
+        Ok(Some(found)) => (found.table, found.trouble),
+        Ok(None) => {
+            return Stored {
+                newest: None,
+                trouble: None,
+            };
+        }
+        Err(fault) => {
+            return Stored {
+                newest: None,
+                trouble: Some(fault),
+            };
+        }
+    };
+    let (revision, before) = (new.revision(), table.borrow().revision());
+    // What was read before it was broken stays, rather than one before it.
+    let is_new = match trouble {
+        None => revision != before,
+        Some(_) => revision > before,
+    };
+    if is_new {
+        tracing::info!(revision, "a new routing table is in force");
+        spool.say_nothing_before(settings.schedule().first_word(&new));
+        table.send_replace(Arc::new(settings.in_force(new)));
     }
-    let read = tokio::task::spawn_blocking(move || routes::read_stored(&revision)).await;
-    let table = read.map_err(|fault| StoreError::Down(fault.to_string()))??;
-    *seen = Some(hash);
-    Ok(Some(table))
+    Stored {
+        newest: Some(revision),
+        trouble,
+    }
 }
 
 /// Ready when the table in force was one that nobody has confirmed in time, and no longer counts.

@@ -107,7 +107,12 @@ async fn check_store(config: &Path, settings: &Settings, findings: &mut Findings
                 check_around(&name, &store, &table, settings, findings).await;
             }
         }
-        Err(fault) => findings.mistakes.push(fault.to_string()),
+        Err(fault) => {
+            let good = routes::readable(&store).await.ok().flatten();
+            let remedy = good.map(|it| routes::remedy(it.table.revision()));
+            let remedy = remedy.unwrap_or_else(|| routes::NONE_READABLE.to_owned());
+            findings.mistakes.push(format!("{fault}; {remedy}"));
+        }
     }
 }
 

@@ -18,7 +18,6 @@ use crate::config::Settings;
 use crate::mail::Timestamp;
 use crate::ops::routes::Unusable;
 use crate::ops::second_look::{self, Undecided};
-use crate::policy::decide;
 use crate::spool::store::Store;
 use change::Change;
 
@@ -98,16 +97,8 @@ pub(super) enum Command {
     /// Lists of rooms and workstations, as spreadsheets have them
     #[command(subcommand)]
     Csv(csv::Csv),
-    /// What would happen to a message from FROM to TO, and by which rule
-    Explain {
-        from: String,
-        to: String,
-        /// The client's address, the user that it logs in as, or a name in its certificate; left out, any workstation of FROM's room
-        #[arg(long, value_name = "IP or NAME")]
-        client: Option<String>,
-        #[arg(long)]
-        json: bool,
-    },
+    /// What would happen to a message from FROM to TO: each rule that is tried, and how its next hops stand
+    Explain(explain::Question),
 }
 
 pub(super) async fn run(
@@ -144,15 +135,7 @@ pub(super) async fn run(
         Command::Group(group) => edits::run(&store, group.order(), &settings).await,
         Command::Csv(csv) => csv::run(&store, csv, &settings).await,
         Command::Redirect(redirect) => edits::run(&store, redirect.order(), &settings).await,
-        Command::Explain {
-            from,
-            to,
-            client,
-            json,
-        } => {
-            let client = client.as_deref().map(decide::Client::from);
-            explain::run(&store, (from, to), client, settings, *json).await
-        }
+        Command::Explain(question) => explain::run(&store, question, settings).await,
     }
 }
 

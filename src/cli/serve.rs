@@ -22,7 +22,7 @@ use crate::policy::table::{Room, RoutingTable};
 use crate::relay::{self, Relay};
 use crate::scan::EngineSettings;
 use crate::spool::sqlite::Sqlite;
-use crate::spool::store::Store;
+use crate::spool::store::{Store, StoreError};
 
 /// The shipped settings and table, for a folder that has none.
 const SETTINGS: &str = include_str!("../../config/ilbud.toml");
@@ -142,12 +142,26 @@ async fn serve(config: &Path, settings: Settings) -> Result<(), Failure> {
             "nobody has confirmed a routing table in time: it is taken back"
         );
     }
-    let Some((_, table)) = routes::current(&store).await? else {
+    let found = routes::readable(&store)
+        .await
+        .map_err(|fault| match fault {
+            StoreError::Corrupt(_) => Failure::new(format!("{fault}; {}", routes::NONE_READABLE)),
+            fault => fault.into(),
+        })?;
+    let Some(found) = found else {
         return Err(Failure::new(format!(
             "there is no routing table: put one beside {} as routes.toml, or run ilbud route apply FILE",
             config.display()
         )));
     };
+    let table = found.table;
+    if let Some(fault) = found.trouble {
+        let good = table.revision();
+        tracing::error!(
+            "{fault}; revision {good} is in force: {}",
+            routes::remedy(good)
+        );
+    }
     if !is_imported {
         let (of_settings, of_rooms) = routes::doubt_times(&table, &settings.delivery);
         let of_rooms = of_rooms.into_iter().map(|it| it.text);

@@ -296,6 +296,25 @@ impl fmt::Display for Cause {
     }
 }
 
+impl Stage {
+    /// The step of a conversation that it stands for.
+    pub const fn step(self) -> &'static str {
+        match self {
+            Self::Prepare => "look up",
+            Self::Connect => "connect",
+            Self::Greeting => "greeting",
+            Self::Hello => "EHLO",
+            Self::StartTls => "STARTTLS",
+            Self::Auth => "AUTH",
+            Self::Mail => "MAIL",
+            Self::Rcpt => "RCPT",
+            Self::Data => "DATA",
+            Self::Content => "message",
+            Self::FinalDot => "end of message",
+        }
+    }
+}
+
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -30,7 +30,7 @@ pub fn attempted(tried: &[(Waiting, Attempt)], occasion: &Occasion<'_>) -> Chang
     let settled = tried.map(|(waiting, attempt)| settle(waiting, attempt, occasion));
     let mut change = summed_up(settled.collect(), occasion);
     let steps = change.recipients.iter_mut();
-    if let Some(rule) = occasion.redirect {
+    if let Some(rule) = occasion.route {
         for event in steps.filter_map(|step| step.event.as_mut()) {
             event.details.rule = Some(rule.to_owned());
             event.details.revision = Some(occasion.table.revision());

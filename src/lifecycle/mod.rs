@@ -80,8 +80,8 @@ pub struct Occasion<'a> {
     pub content: Option<&'a Content>,
     /// Names for the reports, should they be written.
     pub reports: [Reference; REPORTS],
-    /// The rule that sent it to another room's next hops, while a redirect is open.
-    pub redirect: Option<&'a str>,
+    /// The rule of the table by which it went where it went.
+    pub route: Option<&'a str>,
     /// Names this start of the relay: what attempts were made before it does not count.
     pub start: Timestamp,
     /// For how long the relay has been up since.

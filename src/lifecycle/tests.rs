@@ -103,7 +103,7 @@ fn on_occasion<T>(decide: impl FnOnce(&Occasion<'_>) -> T) -> T {
         table: &table(),
         content: None,
         reports: [9, 10, 11].map(Reference::from_number),
-        redirect: None,
+        route: None,
         start: START,
         up_for: Duration::from_secs(86_400),
     })

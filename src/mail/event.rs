@@ -122,6 +122,8 @@ words! {
         ExceptionOpened = "exception opened",
         /// It was ended before its time.
         ExceptionClosed = "exception closed",
+        /// Another routing table is in force: `revision` says which, and `summary` what changed.
+        RoutesChanged = "routes changed",
     }
 }
 
@@ -173,6 +175,9 @@ pub struct Details {
     pub measure: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
+    /// What changed in the routing table, in a line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
     /// The next hop as configured: `smtp://10.1.0.5:25`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hop: Option<String>,

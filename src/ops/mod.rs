@@ -6,6 +6,7 @@
 pub mod credentials;
 pub mod doubts;
 pub mod edits;
+pub mod explain;
 pub mod log;
 pub mod measures;
 pub mod outbreak;
@@ -13,6 +14,7 @@ pub mod plan;
 pub mod quarantine;
 pub mod queue;
 pub mod reason;
+pub mod route_alarm;
 pub mod routes;
 pub mod scan;
 pub mod second_look;

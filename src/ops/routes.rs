@@ -169,7 +169,14 @@ async fn put(
     }
     // A table that can no longer be read is replaced like any other.
     let before = before.await.unwrap_or_default();
-    let summary = table.summary(before.as_ref());
+    let summary = match (&before, &current) {
+        (None, Some(unreadable)) => format!(
+            "in the place of revision {}, which cannot be read: {}",
+            unreadable.revision,
+            table.summary(None)
+        ),
+        (before, _) => table.summary(before.as_ref()),
+    };
     let revision = Revision {
         revision: number + 1,
         at: now,
@@ -400,22 +407,83 @@ pub async fn current(
     let Some(revision) = store.routes().await? else {
         return Ok(None);
     };
-    let table = read_stored(&revision)?;
-    Ok(Some((revision, table)))
+    // A large one would keep whoever shares this thread waiting.
+    let read = spawn_blocking(move || read_stored(&revision).map(|table| (revision, table)));
+    let read = read
+        .await
+        .map_err(|fault| StoreError::Down(fault.to_string()))?;
+    read.map(Some)
 }
 
 /// A table that was found sound when it was stored.
-pub fn read_stored(revision: &Revision) -> Result<RoutingTable, StoreError> {
+fn read_stored(revision: &Revision) -> Result<RoutingTable, StoreError> {
     match RoutingTable::parse(&revision.table, revision.revision) {
         Ok((table, _)) => Ok(table),
         Err(faults) => Err(StoreError::Corrupt(format!(
             "routing table, revision {}: {}",
             revision.revision,
-            faults
-                .iter()
-                .map(ToString::to_string)
-                .collect::<Vec<_>>()
-                .join("; ")
+            shortened(&faults)
         ))),
     }
+}
+
+/// As many mistakes as one line holds.
+const SHOWN: usize = 3;
+
+fn shortened(faults: &[Fault]) -> String {
+    let shown = faults.iter().take(SHOWN).map(ToString::to_string);
+    let shown: Vec<String> = shown.collect();
+    match faults.len().saturating_sub(SHOWN) {
+        0 => shown.join("; "),
+        more => format!("{}; and {more} more", shown.join("; ")),
+    }
+}
+
+/// The newest table that counts and that can be read.
+#[derive(Debug)]
+pub struct Readable {
+    pub table: RoutingTable,
+    /// Why it is not the one in force.
+    pub trouble: Option<StoreError>,
+}
+
+/// The table in force, or the newest before it where that cannot be read. Neither what waits for an approval
+/// nor what nobody has confirmed is gone back to. `None` when there is no table yet.
+pub async fn readable(store: &Arc<dyn Store>) -> Result<Option<Readable>, StoreError> {
+    let fault = match current(store).await {
+        Ok(found) => {
+            return Ok(found.map(|(_, table)| Readable {
+                table,
+                trouble: None,
+            }));
+        }
+        Err(fault @ StoreError::Corrupt(_)) => fault,
+        Err(fault) => return Err(fault),
+    };
+    for chapter in store.route_history().await? {
+        let did_count = matches!(
+            chapter.state,
+            RevisionState::InForce | RevisionState::Unconfirmed(_) | RevisionState::Past
+        );
+        if !did_count || chapter.is_unconfirmed {
+            continue;
+        }
+        let number = chapter.revision.revision;
+        if let Some(revision) = store.revision(number).await?
+            && let Ok((table, _)) = RoutingTable::parse(&revision.table, number)
+        {
+            let trouble = Some(fault);
+            return Ok(Some(Readable { table, trouble }));
+        }
+    }
+    Err(fault)
+}
+
+/// Where not even an older one can be read.
+pub const NONE_READABLE: &str =
+    "no revision can be read; put a good table in force with: ilbud route apply FILE";
+
+/// What is to be done about a table in force that cannot be read, while revision `good` can.
+pub fn remedy(good: u64) -> String {
+    format!("put a good table in force with: ilbud route apply FILE, or ilbud route revert {good}")
 }

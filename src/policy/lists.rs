@@ -318,11 +318,9 @@ impl Import {
     ) {
         for room in table.rooms().filter(|_| self.is_whole) {
             let is_listed = |source: &Source| listed.contains(&(room.id.clone(), source.clone()));
-            if let Some(mut entry) = draft.room_mut(&room.id) {
-                entry.remove_workstations(|key, name| {
-                    edit::source(key, name).is_ok_and(|it| !is_listed(&it))
-                });
-            }
+            draft.remove_workstations(&room.id, |key, name| {
+                edit::source(key, name).is_ok_and(|it| !is_listed(&it))
+            });
         }
         let mut new: Vec<_> = listed.iter().filter(|it| !is_there(it, table)).collect();
         new.sort();

@@ -126,8 +126,8 @@ pub(super) struct Settlement {
     /// What a report quotes.
     pub body: Option<Body>,
     pub table: Arc<RoutingTable>,
-    /// The rule that sent it elsewhere.
-    pub redirect: Option<String>,
+    /// The rule by which it went where it went.
+    pub route: Option<String>,
     /// More waits with it than comes round again soon.
     pub is_patient: bool,
     /// Both clocks when it was settled.
@@ -163,7 +163,7 @@ impl Settlement {
         let occasion = Occasion {
             now: self.since.wall(),
             content,
-            redirect: self.redirect.as_deref(),
+            route: self.route.as_deref(),
             ..occasion
         };
         let occasion = match self.is_patient {
@@ -206,7 +206,7 @@ impl Desk {
             table,
             content: None,
             reports,
-            redirect: None,
+            route: None,
             start: self.start,
             up_for: self.up_since.elapsed(),
         }

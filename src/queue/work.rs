@@ -552,7 +552,6 @@ impl Errand {
 
     /// Has what becomes of the recipients made out and written, while the worker goes on.
     fn make_out(self, body: Option<Body>, ruling: impl FnOnce(Vec<Waiting>) -> Ruling) {
-        let redirect = self.route.filter(|route| route.via != self.task.room);
         let since = Reading::now();
         let mut rows: Vec<Waiting> = self.task.by_todays_clock().collect();
         self.grip.desk.hand().settle(&mut rows);
@@ -562,7 +561,7 @@ impl Errand {
             ruling: ruling(rows),
             body,
             table: self.table,
-            redirect: redirect.map(|route| route.rule),
+            route: self.route.map(|route| route.rule),
             is_patient: self.is_patient,
             since,
         };

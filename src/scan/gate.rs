@@ -433,7 +433,7 @@ impl Gate {
             table,
             content: None,
             reports: [(); lifecycle::REPORTS].map(|()| self.spool.next_reference()),
-            redirect: None,
+            route: None,
             start: self.start,
             up_for: self.up_since.elapsed(),
         }

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::mail::Timestamp;
+use crate::mail::{Details, Event, EventKind, Reference, Timestamp};
 
 /// One revision of the routing table.
 #[derive(Clone, PartialEq, Eq)]
@@ -31,6 +31,25 @@ impl fmt::Debug for Revision {
             .field("reason", &self.reason)
             .field("summary", &self.summary)
             .finish_non_exhaustive()
+    }
+}
+
+impl Revision {
+    /// The event that this revision came in force, by whose hand and why.
+    pub fn came_in_force(&self, reference: Reference, by: &str, reason: Option<&str>) -> Event {
+        Event {
+            reference,
+            at: self.at,
+            kind: EventKind::RoutesChanged,
+            recipient: None,
+            details: Details {
+                revision: Some(self.revision),
+                summary: Some(self.summary.clone()),
+                by: Some(by.to_owned()),
+                reason: reason.map(str::to_owned),
+                ..Details::default()
+            },
+        }
     }
 }
 
@@ -85,6 +104,8 @@ pub struct Chapter {
     pub state: RevisionState,
     pub approval: Option<Approval>,
     pub confirmed: Option<(Timestamp, String)>,
+    /// It was to be confirmed, and nobody did.
+    pub is_unconfirmed: bool,
 }
 
 /// Where a revision stands.

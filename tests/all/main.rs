@@ -86,6 +86,8 @@ mod route_confirm;
 mod route_csv;
 mod route_editor;
 mod route_edits;
+mod route_explain;
+mod route_live;
 mod route_plan;
 mod route_storm;
 mod routes;

@@ -17,14 +17,14 @@ use crate::sink::{Sink, Stage, Step};
 use crate::wait;
 
 /// A name server of one's own, for the zone `test`.
-struct Dnsmasq {
+pub struct Dnsmasq {
     port: u16,
     home: tempfile::TempDir,
     program: Child,
 }
 
 impl Dnsmasq {
-    fn serving(records: &[&str]) -> Self {
+    pub fn serving(records: &[&str]) -> Self {
         let home = tempfile::tempdir().unwrap();
         // A port that was free a moment ago may be somebody's by now.
         let (port, program) = wait::find("dnsmasq", || {
@@ -58,7 +58,7 @@ impl Dnsmasq {
         resolver(self.address())
     }
 
-    fn settings(&self) -> String {
+    pub fn settings(&self) -> String {
         format!("[resolver]\nname_servers = [\"{}\"]", self.address())
     }
 }

@@ -141,7 +141,7 @@ fn written(tried: Vec<(Waiting, Attempt)>) -> Vec<NewMessage> {
         table: &table,
         content: Some(&content),
         reports: [9, 10, 11].map(Reference::from_number),
-        redirect: None,
+        route: None,
         start: NOW,
         up_for: Duration::ZERO,
     };

@@ -1,7 +1,7 @@
 //! One connection to a next hop, by SMTP or LMTP: opened, secured, used for transactions, kept or
 //! closed.
 //!
-//! `opening` leads to a connection that is ready for mail, `sasl` logs in, `extensions` says what a
+//! `opening` leads to a connection that is ready for mail, `probe` tells how, `sasl` logs in, `extensions` says what a
 //! hop offers and what a message asks of it, `transaction` hands one message over, and `wire` is
 //! the bytes, where the crate `mail-send` lives: it connects and starts TLS. The conversation is our
 //! own, since each recipient has an outcome of its own and content goes out byte for byte. Decides
@@ -11,6 +11,7 @@
 
 mod extensions;
 mod opening;
+mod probe;
 mod sasl;
 mod transaction;
 mod wire;
@@ -23,7 +24,7 @@ use tokio::time::Instant;
 
 use super::answers::{Answers, Spoken};
 use super::maildir::Writers;
-use super::outcome::{Fate, Stage, Trouble, judge};
+use super::outcome::{Fate, Outcome, Stage, Trouble, judge};
 use super::patience::Patience;
 use super::resolve::Resolver;
 use super::trust::Trust;
@@ -33,6 +34,7 @@ use crate::spool::store::Waiting;
 
 use extensions::Offers;
 pub use opening::Call;
+pub use probe::{Probe, Step};
 use wire::Wire;
 
 /// How long each stage may take. RFC 5321 §4.5.3.2 gives the values beside them for a world of
@@ -90,6 +92,16 @@ impl Setback {
         judge(self.stage, self.trouble)
     }
 
+    /// What stood in the way, as an attempt would tell it.
+    pub fn words(&self) -> String {
+        match self.clone().fate().outcome {
+            Outcome::Delivered(answer) => answer.to_string(),
+            Outcome::Deferred(cause)
+            | Outcome::Failed(cause)
+            | Outcome::PossiblyDelivered(cause) => cause.to_string(),
+        }
+    }
+
     /// A kept connection that the hop had closed, or closes instead of hearing MAIL, or that has
     /// fallen out of step.
     fn is_parting(&self) -> bool {
@@ -132,6 +144,15 @@ pub struct Caller {
 enum Dialect {
     Smtp,
     Lmtp,
+}
+
+impl Dialect {
+    const fn hello(self) -> &'static str {
+        match self {
+            Self::Smtp => "EHLO",
+            Self::Lmtp => "LHLO", // RFC 2033 §4.1
+        }
+    }
 }
 
 /// How what is sent is guarded.
@@ -221,13 +242,19 @@ impl Connection {
     }
 
     /// Says QUIT and waits a moment for the answer (RFC 5321 §4.1.1.10).
-    pub async fn quit(mut self) {
+    pub async fn quit(self) {
+        // Whatever it answers, this was the end.
+        drop(self.part().await);
+    }
+
+    /// The same; gives the answer, where one came.
+    async fn part(mut self) -> Option<Spoken> {
         let wait = self.timeouts.quit;
         self.patience = Patience::until(Instant::now() + wait);
-        if !self.broken && self.write(b"QUIT\r\n", Stage::Mail, wait).await.is_ok() {
-            // Whatever it answers, this was the end.
-            let _ = self.answer(Stage::Mail, wait).await;
+        if self.broken || self.write(b"QUIT\r\n", Stage::Mail, wait).await.is_err() {
+            return None;
         }
+        self.answer(Stage::Mail, wait).await.ok()
     }
 
     /// The answer to a command, which was already written where the hop takes pipelining.

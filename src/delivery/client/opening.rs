@@ -11,9 +11,12 @@ use std::path::Path;
 use tokio::time::{Instant, timeout_at};
 
 use super::extensions::Offers;
+use super::probe::Journal;
 use super::wire::Wire;
 use super::{Caller, Connection, Dialect, Guard, Setback};
+use crate::delivery::answers::Spoken;
 use crate::delivery::outcome::{Stage, Trouble};
+use crate::mail::Answer;
 use crate::policy::table::{HopServer, HopTls};
 
 /// Where to connect, and what is spoken there.
@@ -61,6 +64,15 @@ struct Way<'a> {
     dialect: Dialect,
     security: Security,
     deadline: Instant,
+    journal: Option<&'a Journal>,
+}
+
+impl Way<'_> {
+    fn tell(&self, step: &'static str, words: impl FnOnce() -> String) {
+        if let Some(journal) = self.journal {
+            journal.note(step, words());
+        }
+    }
 }
 
 impl Security {
@@ -133,17 +145,29 @@ impl Caller {
         guarded: bool,
         deadline: Instant,
     ) -> Result<Connection, Setback> {
+        self.open_telling(call, guarded, deadline, None).await
+    }
+
+    /// The same. With a journal each step is told, and nobody logs in.
+    pub(super) async fn open_telling(
+        &self,
+        call: Call<'_>,
+        guarded: bool,
+        deadline: Instant,
+        journal: Option<&Journal>,
+    ) -> Result<Connection, Setback> {
         let (server, implicit, dialect) = match call {
             Call::Smtp(server) => (server, false, Dialect::Smtp),
             Call::Smtps(server) => (server, true, Dialect::Smtp),
             Call::Lmtp(server) => (server, false, Dialect::Lmtp),
-            Call::LmtpSocket(path) => return self.open_socket(path, deadline).await,
+            Call::LmtpSocket(path) => return self.open_socket(path, deadline, journal).await,
         };
         let way = Way {
             server,
             dialect,
             security: Security::of(server, implicit, guarded)?,
             deadline,
+            journal,
         };
         let mut setback = Setback::new(Stage::Prepare, Trouble::NoSuchName(server.host.clone()));
         for address in self
@@ -152,7 +176,12 @@ impl Caller {
         {
             let address = SocketAddr::new(address, server.port);
             match self.open_at(address, way).await {
-                Err(other) if other.stage < Stage::Auth => setback = other,
+                Err(other) if other.stage < Stage::Auth => {
+                    way.tell(other.stage.step(), || {
+                        format!("{address}: {}", other.words())
+                    });
+                    setback = other;
+                }
                 outcome => return outcome,
             }
         }
@@ -180,14 +209,25 @@ impl Caller {
             .map_err(|trouble| Setback::new(Stage::Prepare, trouble))
     }
 
-    async fn open_socket(&self, path: &Path, deadline: Instant) -> Result<Connection, Setback> {
+    async fn open_socket(
+        &self,
+        path: &Path,
+        deadline: Instant,
+        journal: Option<&Journal>,
+    ) -> Result<Connection, Setback> {
+        let tell = |step, words: String| {
+            if let Some(journal) = journal {
+                journal.note(step, words);
+            }
+        };
         let wait = self.timeouts.connect.min(left(deadline));
         let wire = Wire::connect_socket(path, wait)
             .await
             .map_err(|trouble| Setback::new(Stage::Connect, trouble))?;
+        tell("connect", path.display().to_string());
         let mut connection = Connection::new(wire, Dialect::Lmtp, self.timeouts, deadline);
-        connection.greeted().await?;
-        connection.hello(&self.hostname).await?;
+        tell("greeting", connection.greeted().await?.to_string());
+        tell("LHLO", connection.hello(&self.hostname).await?.to_string());
         Ok(connection)
     }
 
@@ -198,6 +238,10 @@ impl Caller {
                 stage: Stage::StartTls,
                 trouble,
             }) if way.security == Security::Opportunistic && is_failed_start(&trouble) => {
+                let failed = Setback::new(Stage::StartTls, trouble);
+                way.tell("STARTTLS", || {
+                    format!("{}; again without TLS", failed.words())
+                });
                 let security = Security::GivenUp;
                 self.ready(address, Way { security, ..way }).await
             }
@@ -210,14 +254,17 @@ impl Caller {
         let wire = Wire::connect(address, wait)
             .await
             .map_err(|trouble| Setback::new(Stage::Connect, trouble))?;
+        way.tell("connect", || address.to_string());
         let mut connection = Connection::new(wire, way.dialect, self.timeouts, way.deadline);
         if let Security::Needed(need) = way.security
             && need.implicit
         {
             connection = self.secured(connection, way).await?;
         }
-        connection.greeted().await?;
-        connection.hello(&self.hostname).await?;
+        let greeting = connection.greeted().await?;
+        way.tell("greeting", || greeting.to_string());
+        let offers = connection.hello(&self.hostname).await?;
+        way.tell(way.dialect.hello(), || offers.to_string());
         match way.security {
             Security::Needed(Need {
                 implicit: false, ..
@@ -226,8 +273,12 @@ impl Caller {
             Security::GivenUp => connection.tls = "none (handshake failed)".into(),
             Security::Needed(_) | Security::Off => {}
         }
-        if let Some((user, password)) = &way.server.credentials {
-            connection.log_in(user, password).await?;
+        match (&way.server.credentials, way.journal) {
+            (Some((user, password)), None) => connection.log_in(user, password).await?,
+            (Some((user, _)), Some(journal)) => {
+                journal.note("AUTH", connection.could_log_in(user)?);
+            }
+            (None, _) => {}
         }
         Ok(connection)
     }
@@ -249,17 +300,22 @@ impl Caller {
         let (stage, wait) = (Stage::StartTls, self.timeouts.hello);
         let answer = connection.say(b"STARTTLS\r\n", stage, wait).await?;
         if !matches!(answer.code, 220 | 421) && way.security == Security::Opportunistic {
+            way.tell("STARTTLS", || {
+                format!("{}; on without TLS", answer.into_answer())
+            });
             connection.tls = "none (STARTTLS refused)".into();
             return Ok(connection);
         }
-        answer.expect(stage, 220..=220)?;
+        let answer = answer.expect(stage, 220..=220)?.into_answer();
+        way.tell("STARTTLS", || answer.to_string());
         if !connection.answers.is_empty() {
             // RFC 3207 §6: what came in plain text after 220 was put there by someone else.
             let words = "plain text was sent after the answer to STARTTLS";
             return Err(Setback::new(stage, Trouble::Nonsense(words.into())));
         }
         let mut connection = self.secured(connection, way).await?;
-        connection.hello(&self.hostname).await?;
+        let offers = connection.hello(&self.hostname).await?;
+        way.tell(way.dialect.hello(), || offers.to_string());
         Ok(connection)
     }
 
@@ -274,6 +330,10 @@ impl Caller {
             .secure(config, name, wait)
             .await
             .map_err(failed)?;
+        way.tell("TLS", || match verified {
+            true => format!("{agreed}, and the certificate proves who it is"),
+            false => format!("{agreed}; the certificate was not checked"),
+        });
         Ok(Connection {
             wire,
             tls: agreed.into(),
@@ -301,19 +361,16 @@ fn left(deadline: Instant) -> std::time::Duration {
 }
 
 impl Connection {
-    async fn greeted(&mut self) -> Result<(), Setback> {
+    async fn greeted(&mut self) -> Result<Answer, Setback> {
         let stage = Stage::Greeting;
         let greeting = self.answer(stage, self.timeouts.greeting).await?;
-        greeting.expect(stage, 220..=220).map(drop)
+        greeting.expect(stage, 220..=220).map(Spoken::into_answer)
     }
 
     /// EHLO or LHLO, and what is offered in answer.
-    async fn hello(&mut self, hostname: &str) -> Result<(), Setback> {
+    async fn hello(&mut self, hostname: &str) -> Result<Answer, Setback> {
         let (stage, wait) = (Stage::Hello, self.timeouts.hello);
-        let verb = match self.dialect {
-            Dialect::Smtp => "EHLO",
-            Dialect::Lmtp => "LHLO", // RFC 2033 §4.1
-        };
+        let verb = self.dialect.hello();
         let command = format!("{verb} {hostname}\r\n");
         let answer = self.say(command.as_bytes(), stage, wait).await?;
         if matches!(answer.code, 500 | 502) && self.dialect == Dialect::Smtp {
@@ -321,9 +378,10 @@ impl Connection {
             self.offers = Offers::default();
             let command = format!("HELO {hostname}\r\n");
             let answer = self.say(command.as_bytes(), stage, wait).await?;
-            return answer.expect(stage, 250..=250).map(drop);
+            return answer.expect(stage, 250..=250).map(Spoken::into_answer);
         }
-        self.offers = Offers::read(&answer.expect(stage, 250..=250)?);
-        Ok(())
+        let answer = answer.expect(stage, 250..=250)?;
+        self.offers = Offers::read(&answer);
+        Ok(answer.into_answer())
     }
 }

@@ -37,11 +37,18 @@ impl Connection {
         } else if self.offers.auth_login {
             self.log_in_in_turns(user, password).await
         } else {
-            let words = format!(
-                "the next hop offers neither AUTH PLAIN nor AUTH LOGIN, so user {user:?} cannot log in"
-            );
-            Err(Setback::new(Stage::Auth, Trouble::NotLetIn(words)))
+            Err(no_way_in(user))
         }
+    }
+
+    /// In which way `user` could log in; nobody does.
+    pub(super) fn could_log_in(&self, user: &str) -> Result<String, Setback> {
+        let way = match (self.offers.auth_plain, self.offers.auth_login) {
+            (true, _) => "PLAIN",
+            (false, true) => "LOGIN",
+            (false, false) => return Err(no_way_in(user)),
+        };
+        Ok(format!("{way} is offered; user {user:?} was not logged in"))
     }
 
     /// Asked for the user, then for the password; anything else than a question ends it.
@@ -62,6 +69,13 @@ impl Connection {
         let wait = self.timeouts.hello;
         self.say(line.as_bytes(), Stage::Auth, wait).await
     }
+}
+
+fn no_way_in(user: &str) -> Setback {
+    let words = format!(
+        "the next hop offers neither AUTH PLAIN nor AUTH LOGIN, so user {user:?} cannot log in"
+    );
+    Setback::new(Stage::Auth, Trouble::NotLetIn(words))
 }
 
 /// RFC 4616 §2: no other identity than the user's own.

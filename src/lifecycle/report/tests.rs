@@ -165,7 +165,7 @@ fn write(notices: &[Notice], content: &Content, language: Language) -> (NewMessa
         table: &table,
         content: Some(content),
         reports: [9, 10, 11].map(Reference::from_number),
-        redirect: None,
+        route: None,
         start: Timestamp::default(),
         up_for: Duration::from_secs(86_400),
     };

@@ -199,7 +199,7 @@ impl Case {
             table: &table,
             content: None,
             reports: [9, 10, 11].map(Reference::from_number),
-            redirect: None,
+            route: None,
             start: START,
             up_for: Duration::from_secs(86_400),
         };

@@ -686,7 +686,11 @@ fn each_rule_that_was_tried_is_told() {
     for (from, to, client, expected) in cases {
         let client = client.map(Client::from);
         let found = explain(from, to, client.as_ref(), &table, now);
-        assert_eq!(told_steps(&found[0]), expected, "{from} {to} {client:?}");
+        assert_eq!(
+            told_steps(found.first().unwrap()),
+            expected,
+            "{from} {to} {client:?}"
+        );
     }
 }
 

@@ -4,13 +4,20 @@
 //! its approval. Each change asks again, in its own transaction, whether it is still due; what it was made
 //! from may have changed meanwhile, and is then a `Conflict`.
 
+use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
+
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
-use crate::mail::Timestamp;
+use super::write::insert_event;
+use crate::mail::{Reference, Timestamp};
 use crate::spool::revision::{
     Approval, Chapter, Conditions, Decision, Revision, RevisionState, Unconfirmed,
 };
 use crate::spool::store::StoreError;
+
+/// How often a reference is sought that nothing else has.
+const PATIENCE: u32 = 100;
 
 const IN_FORCE: &str = "SELECT revision, at, by, reason, summary, routes FROM revision
     WHERE revision = (SELECT revision FROM in_force)";
@@ -43,7 +50,8 @@ fn to_revision(row: &Row<'_>) -> rusqlite::Result<Revision> {
         by: row.get(2)?,
         reason: row.get(3)?,
         summary: row.get(4)?,
-        table: row.get(5)?,
+        // What is no text at all is no table either; whoever reads it says so.
+        table: String::from_utf8_lossy(row.get_ref(5)?.as_bytes()?).into_owned(),
     })
 }
 
@@ -70,6 +78,7 @@ fn to_chapter(row: &Row<'_>, current: u64) -> rusqlite::Result<Chapter> {
         Some(at) => Some((Timestamp::from_millis(at), row.get(15)?)),
         None => None,
     };
+    let is_unconfirmed = unconfirmed.is_some() && confirmed.is_none();
     let decision = approval.as_ref().map(|it| (it.base, &it.decision));
     let state = match (decision, unconfirmed) {
         (Some((base, None)), _) if base == current => RevisionState::Waiting,
@@ -86,6 +95,7 @@ fn to_chapter(row: &Row<'_>, current: u64) -> rusqlite::Result<Chapter> {
         state,
         approval,
         confirmed,
+        is_unconfirmed,
     })
 }
 
@@ -175,7 +185,10 @@ pub(super) fn put(
     let number = insert(connection, new)?;
     if conditions.needs_approval && current > 0 {
         propose(connection, number, current, conditions)?;
-    } else if let Some(length) = conditions.confirm.filter(|_| back_to > 0) {
+        return Ok(number);
+    }
+    tell(connection, new, number)?;
+    if let Some(length) = conditions.confirm.filter(|_| back_to > 0) {
         await_confirmation(connection, number, back_to, new.at, new.at.after(length))?;
     }
     Ok(number)
@@ -199,6 +212,34 @@ fn insert(connection: &Connection, new: &Revision) -> Result<u64, StoreError> {
             new.table
         ])?;
     Ok((newest + 1).unsigned_abs())
+}
+
+/// Writes the event that a revision came in force as it was made.
+fn tell(connection: &Connection, new: &Revision, number: u64) -> Result<(), StoreError> {
+    let revision = Revision {
+        revision: number,
+        ..new.clone()
+    };
+    let reference = unused_reference(connection, new.at)?;
+    let (by, reason) = (&new.by, new.reason.as_deref());
+    insert_event(connection, &revision.came_in_force(reference, by, reason))
+}
+
+/// A reference made at that moment, which nothing else has.
+fn unused_reference(connection: &Connection, at: Timestamp) -> Result<Reference, StoreError> {
+    let first = Reference::first_at(at).number();
+    let next = Reference::first_at(at.after(Duration::from_millis(1)));
+    let within = next.number().saturating_sub(first).max(1);
+    for attempt in 0..PATIENCE {
+        let number = first + RandomState::new().hash_one(attempt) % within;
+        let is_taken: bool = connection
+            .prepare_cached("SELECT EXISTS (SELECT 1 FROM event WHERE reference = ?1)")?
+            .query_row([number.cast_signed()], |row| row.get(0))?;
+        if !is_taken {
+            return Ok(Reference::from_number(number));
+        }
+    }
+    Err(StoreError::Conflict("no reference is free".to_owned()))
 }
 
 fn propose(
@@ -259,6 +300,18 @@ pub(super) fn decide(
             await_confirmation(connection, number, back_to, decision.at, until)?;
         }
     }
+    if decision.is_approved
+        && let Some(approved) = one(connection, number)?
+    {
+        let reference = unused_reference(connection, decision.at)?;
+        let approved = Revision {
+            at: decision.at,
+            ..approved
+        };
+        let reason = decision.reason.as_deref().or(approved.reason.as_deref());
+        let event = approved.came_in_force(reference, &decision.by, reason);
+        insert_event(connection, &event)?;
+    }
     connection
         .prepare_cached(
             "UPDATE approval SET is_approved = ?2, decided_at = ?3, decided_by = ?4, reason = ?5
@@ -299,7 +352,9 @@ pub(super) fn take_back(
 ) -> Result<u64, StoreError> {
     let due = unconfirmed(connection)?.is_some_and(|it| it.revision == number);
     no_longer_waits(due, number)?;
-    insert(connection, old)
+    let number = insert(connection, old)?;
+    tell(connection, old, number)?;
+    Ok(number)
 }
 
 fn no_longer_waits(does_wait: bool, number: u64) -> Result<(), StoreError> {
