@@ -185,3 +185,123 @@ impl Sources {
         self.named.get(source).map_or(&[], Vec::as_slice)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::mail::Priority;
+
+    fn line(source: Source, gateway: usize) -> Line {
+        Line {
+            holder: Holder::Gateway(Arc::new(Gateway {
+                name: gateway.to_string(),
+                source: source.clone(),
+                priority_ceiling: Priority::HIGH,
+            })),
+            source,
+        }
+    }
+
+    fn network(text: &str) -> Source {
+        Source::Network(text.parse::<IpNet>().unwrap().trunc())
+    }
+
+    /// Numbers that look like chance.
+    fn chance() -> impl FnMut(u32) -> u32 {
+        let mut state = 1_u64;
+        move |below| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            u32::try_from(state >> 33).unwrap() % below
+        }
+    }
+
+    /// As one would do it with all the time in the world.
+    fn searched<'a>(lines: &'a [Line], address: IpAddr, longest: u8) -> Vec<&'a Line> {
+        let holds = |line: &&Line| match line.source {
+            Source::Network(it) => it.contains(&address) && it.prefix_len() <= longest,
+            _ => false,
+        };
+        let mut found: Vec<&Line> = lines.iter().filter(holds).collect();
+        found.sort_by_key(|line| match line.source {
+            Source::Network(it) => std::cmp::Reverse(it.prefix_len()),
+            _ => std::cmp::Reverse(0),
+        });
+        found
+    }
+
+    #[test]
+    fn every_network_around_an_address_is_found_from_the_narrowest() {
+        let mut next = chance();
+        let lines: Vec<Line> = (0..600)
+            .map(|n| {
+                let (a, b, c) = (next(3), next(4), next(256));
+                let text = match next(3) {
+                    0 => format!("2001:db8:{a}:{b}::{c}/{}", next(129)),
+                    _ => format!("10.{a}.{b}.{c}/{}", next(33)),
+                };
+                line(network(&text), n)
+            })
+            .collect();
+        let sources = Sources::new(lines.iter().cloned());
+        let told = |lines: Vec<&Line>| -> Vec<String> {
+            lines
+                .iter()
+                .map(|it| format!("{} {}", it.source, it.holder))
+                .collect()
+        };
+        for _ in 0..400 {
+            let (a, b, c) = (next(4), next(5), next(256));
+            let address: IpAddr = match next(2) {
+                0 => format!("2001:db8:{a}:{b}::{c}").parse().unwrap(),
+                _ => format!("10.{a}.{b}.{c}").parse().unwrap(),
+            };
+            let longest = u8::try_from(next(129)).unwrap();
+            for longest in [longest, 128] {
+                let found = sources.around(address, longest).collect();
+                assert_eq!(
+                    told(found),
+                    told(searched(&lines, address, longest)),
+                    "{address}"
+                );
+            }
+        }
+        let mapped = "::ffff:10.0.0.1".parse().unwrap();
+        let plain = "10.0.0.1".parse().unwrap();
+        let found: Vec<&Line> = sources.around(mapped, 128).collect();
+        assert_eq!(told(found), told(searched(&lines, plain, 128)));
+    }
+
+    #[test]
+    fn many_that_say_the_same_are_paired_with_the_first() {
+        let say = |count: usize, source: &str| -> Vec<(usize, Line)> {
+            (0..count).map(|n| (n, line(network(source), n))).collect()
+        };
+        let pairs = |lines: &[(usize, Line)]| -> Vec<String> {
+            let sources = Sources::new(lines.iter().map(|(_, line)| line.clone()));
+            let found = sources.overlaps(lines).into_iter();
+            found
+                .map(|(at, line, other)| format!("{at}: {} {}", line.holder, other.holder))
+                .collect()
+        };
+        assert_eq!(
+            pairs(&say(4, "10.0.0.0/24")),
+            [
+                "0: gateway \"0\" gateway \"1\"",
+                "2: gateway \"2\" gateway \"0\"",
+                "3: gateway \"3\" gateway \"0\""
+            ]
+        );
+        let mut wide = say(1, "10.0.0.0/8");
+        assert_eq!(pairs(&wide), [""; 0]);
+        // Once for each pair, and not for two lines of one holder.
+        wide.push((7, line(network("10.1.0.0/16"), 1)));
+        wide.push((8, line(network("10.1.2.0/24"), 1)));
+        wide.push((9, line(network("10.9.0.0/16"), 0)));
+        assert_eq!(pairs(&wide), ["7: gateway \"1\" gateway \"0\""]);
+        assert_eq!(pairs(&say(2_000, "10.0.0.0/24")).len(), 1_999);
+    }
+}
