@@ -1,11 +1,11 @@
 //! `ilbud route`: the routing table. What the commands are; each does its work in a file of its own.
 
 mod change;
-mod csv;
 mod editor;
 mod edits;
 mod explain;
 mod history;
+mod lists;
 mod plan;
 
 use std::path::{Path, PathBuf};
@@ -96,7 +96,7 @@ pub(super) enum Command {
     Redirect(edits::Redirect),
     /// Lists of rooms and workstations, as spreadsheets have them
     #[command(subcommand)]
-    Csv(csv::Csv),
+    Csv(lists::Csv),
     /// What would happen to a message from FROM to TO: each rule that is tried, and how its next hops stand
     Explain(explain::Question),
 }
@@ -133,7 +133,7 @@ pub(super) async fn run(
         Command::Room(room) => edits::run(&store, room.order(), &settings).await,
         Command::Workstation(it) => edits::run(&store, it.order(), &settings).await,
         Command::Group(group) => edits::run(&store, group.order(), &settings).await,
-        Command::Csv(csv) => csv::run(&store, csv, &settings).await,
+        Command::Csv(csv) => lists::run(&store, csv, &settings).await,
         Command::Redirect(redirect) => edits::run(&store, redirect.order(), &settings).await,
         Command::Explain(question) => explain::run(&store, question, settings).await,
     }
