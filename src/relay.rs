@@ -5,7 +5,7 @@
 //! is worse than one that is started anew. It never waits for ever: stopping is bounded.
 
 use std::fmt;
-use std::hash::RandomState;
+use std::hash::{DefaultHasher, Hash, Hasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -416,40 +416,83 @@ pub fn stop_signal() -> impl Future<Output = ()> {
 async fn follow_routes(spool: Spool, table: watch::Sender<Arc<RoutingTable>>, settings: Settings) {
     let mut foreign = spool.store().foreign_changes();
     let mut alarm = RouteAlarm::default();
+    let mut seen = None;
     loop {
-        let mut stored = None;
-        let trouble = match routes::readable(spool.store()).await {
-            Ok(Some(found)) => {
-                let (new, before) = (found.table, table.borrow().revision());
-                stored = Some(new.revision());
-                // What was read before it was broken stays, rather than one before it.
-                let is_new = match found.trouble {
-                    None => new.revision() != before,
-                    Some(_) => new.revision() > before,
-                };
-                if is_new {
-                    tracing::info!(revision = new.revision(), "a new routing table is in force");
-                    spool.say_nothing_before(settings.schedule().first_word(&new));
-                    table.send_replace(Arc::new(settings.in_force(new)));
-                }
-                found.trouble
-            }
-            Ok(None) => None,
-            Err(fault) => Some(fault),
-        };
-        let revision = table.borrow().revision();
-        match trouble {
-            None => alarm.end(&spool, revision).await,
-            Some(fault) => {
-                alarm.raise(&spool, &fault, revision, stored).await;
+        // Most changes of a store are of other things, and to read a large table takes a while.
+        let hash = hash_of_table(spool.store()).await;
+        if hash.is_none() || hash != seen {
+            let stored = put_in_force(&spool, &table, &settings).await;
+            seen = hash.filter(|_| stored.trouble.is_none());
+            let revision = table.borrow().revision();
+            if let Some(fault) = stored.trouble {
+                let newest = stored.newest;
+                alarm.raise(&spool, &fault, revision, newest).await;
                 tokio::time::sleep(READ_AGAIN).await;
                 foreign.mark_changed();
             }
+        }
+        if seen.is_some() {
+            let revision = table.borrow().revision();
+            alarm.end(&spool, revision).await;
         }
         tokio::select! {
             changed = foreign.changed() => if changed.is_err() { return },
             () = taken_back(spool.store()) => {}
         }
+    }
+}
+
+/// What tells the stored table in force from any other; `None` where there is none, or it cannot be read.
+async fn hash_of_table(store: &Arc<dyn Store>) -> Option<u64> {
+    let revision = store.routes().await.ok()??;
+    let mut hasher = DefaultHasher::new();
+    (revision.revision, &revision.table).hash(&mut hasher);
+    Some(hasher.finish())
+}
+
+/// How reading the stored table went.
+struct Stored {
+    /// The newest that could be read.
+    newest: Option<u64>,
+    /// Why that is not the one in force.
+    trouble: Option<StoreError>,
+}
+
+/// Puts the stored table in force if it is another one.
+async fn put_in_force(
+    spool: &Spool,
+    table: &watch::Sender<Arc<RoutingTable>>,
+    settings: &Settings,
+) -> Stored {
+    let (new, trouble) = match routes::readable(spool.store()).await {
+        Ok(Some(found)) => (found.table, found.trouble),
+        Ok(None) => {
+            return Stored {
+                newest: None,
+                trouble: None,
+            };
+        }
+        Err(fault) => {
+            return Stored {
+                newest: None,
+                trouble: Some(fault),
+            };
+        }
+    };
+    let (revision, before) = (new.revision(), table.borrow().revision());
+    // What was read before it was broken stays, rather than one before it.
+    let is_new = match trouble {
+        None => revision != before,
+        Some(_) => revision > before,
+    };
+    if is_new {
+        tracing::info!(revision, "a new routing table is in force");
+        spool.say_nothing_before(settings.schedule().first_word(&new));
+        table.send_replace(Arc::new(settings.in_force(new)));
+    }
+    Stored {
+        newest: Some(revision),
+        trouble,
     }
 }
 

@@ -14,7 +14,7 @@ use crate::spool::store::{Pair, Store, StoreError};
 
 use super::doubts::{self, Surroundings};
 use super::log::first_reference;
-use super::routes::{Refused, Warnings, check_readable};
+use super::routes::{Refused, Warnings, check_readable, read_beside};
 
 /// As many pairs of sender and recipient as are asked again: those that wrote last.
 pub const PAIRS: usize = 100_000;
@@ -60,17 +60,18 @@ pub async fn plan(
 ) -> Result<Plan, Refused> {
     let current = store.routes().await?;
     let revision = current.as_ref().map_or(0, |it| it.revision);
+    let before = read_beside(current.as_ref());
     let (table, warnings) =
         RoutingTable::parse(question.toml, revision + 1).map_err(Refused::Faults)?;
-    check_readable(&table.export())?;
+    let export = table.export();
+    if export != question.toml {
+        check_readable(&export)?;
+    }
     let found = doubts::of(store, &table, &question.around, now).await?;
     let warnings = Warnings::new(warnings, found).and(question.warnings);
     let warnings = warnings.check(question.strict)?;
     let table = in_force(table);
-    let before = current
-        .as_ref()
-        .and_then(|it| RoutingTable::parse(&it.table, revision).ok())
-        .map(|(before, _)| in_force(before));
+    let before = before.await.unwrap_or_default().map(in_force);
     let changes = match &before {
         Some(before) => difference(before, &table),
         None => difference(&RoutingTable::default(), &table),

@@ -8,6 +8,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::{JoinHandle, spawn_blocking};
+
 use super::doubts::{self, Doubts, Surroundings};
 use crate::delivery;
 use crate::document::length;
@@ -143,10 +145,13 @@ async fn put(
 ) -> Result<Outcome, Refused> {
     let current = store.routes().await?;
     let number = current.as_ref().map_or(0, |current| current.revision);
+    let before = read_beside(current.as_ref());
     let (table, warnings) =
         RoutingTable::parse(&proposal.toml, number + 1).map_err(Refused::Faults)?;
     let export = table.export();
-    check_readable(&export)?;
+    if export != proposal.toml {
+        check_readable(&export)?;
+    }
     expect(proposal.expected, number)?;
     let found = doubts::of(store, &table, around, now).await?;
     let warnings = Warnings::new(warnings, found).and(&proposal.warnings);
@@ -163,10 +168,7 @@ async fn put(
         return Err(Refused::NothingBefore);
     }
     // A table that can no longer be read is replaced like any other.
-    let before = current
-        .as_ref()
-        .and_then(|current| RoutingTable::parse(&current.table, number).ok())
-        .map(|(before, _)| before);
+    let before = before.await.unwrap_or_default();
     let summary = match (&before, &current) {
         (None, Some(unreadable)) => format!(
             "in the place of revision {}, which cannot be read: {}",
@@ -199,6 +201,16 @@ async fn put(
         state,
         summary: Some(summary),
         warnings,
+    })
+}
+
+/// Reads a stored table while something else is done. A large one takes a while.
+pub(super) fn read_beside(revision: Option<&Revision>) -> JoinHandle<Option<RoutingTable>> {
+    let stored = revision.map(|it| (it.table.clone(), it.revision));
+    spawn_blocking(move || {
+        let (toml, number) = stored?;
+        let (table, _) = RoutingTable::parse(&toml, number).ok()?;
+        Some(table)
     })
 }
 
@@ -396,8 +408,18 @@ pub async fn current(
     let Some(revision) = store.routes().await? else {
         return Ok(None);
     };
+    // A large one would keep whoever shares this thread waiting.
+    let read = spawn_blocking(move || read_stored(&revision).map(|table| (revision, table)));
+    let read = read
+        .await
+        .map_err(|fault| StoreError::Down(fault.to_string()))?;
+    read.map(Some)
+}
+
+/// A table that was found sound when it was stored.
+fn read_stored(revision: &Revision) -> Result<RoutingTable, StoreError> {
     match RoutingTable::parse(&revision.table, revision.revision) {
-        Ok((table, _)) => Ok(Some((revision, table))),
+        Ok((table, _)) => Ok(table),
         Err(faults) => Err(StoreError::Corrupt(format!(
             "routing table, revision {}: {}",
             revision.revision,

@@ -45,10 +45,15 @@ pub(super) struct Written<'a> {
 }
 
 /// All warnings that take more than one entry to see.
-pub(super) fn warnings(written: &Written<'_>) -> Vec<Fault> {
+/// `lines` and `sources`: who may send, as written and by what it matches.
+pub(super) fn warnings(
+    written: &Written<'_>,
+    lines: &[(usize, Line)],
+    sources: &Sources,
+) -> Vec<Fault> {
     let rooms = written.rooms_by_domain();
     let mut found = Vec::new();
-    found.extend(written.overlaps());
+    found.extend(overlaps(lines, sources));
     found.extend(written.closed_rooms());
     found.extend(written.shadows(&rooms));
     found.extend(written.members_left_out(&rooms));
@@ -57,6 +62,18 @@ pub(super) fn warnings(written: &Written<'_>) -> Vec<Fault> {
     found.extend(written.redirects_in_a_row());
     found.extend(written.redirects_to_nobody());
     found
+}
+
+/// Two rooms, or a room and a gateway, that the same peer could be.
+fn overlaps(lines: &[(usize, Line)], sources: &Sources) -> Vec<Fault> {
+    let told = |(at, line, other): (usize, &Line, &Line)| {
+        let text = format!(
+            "{} of {} is also {} of {}: the sender's domain tells which of them it is",
+            line.source, line.holder, other.source, other.holder
+        );
+        warning(at, text)
+    };
+    sources.overlaps(lines).into_iter().map(told).collect()
 }
 
 fn warning(line: usize, text: String) -> Fault {
@@ -104,28 +121,6 @@ impl Written<'_> {
             rooms.extend(room.domains.iter().map(|domain| (domain, &**room)));
         }
         rooms
-    }
-
-    /// Two rooms, or a room and a gateway, that the same peer could be.
-    fn overlaps(&self) -> Vec<Fault> {
-        let lines = lines(self.rooms, self.gateways);
-        let sources = Sources::new(lines.iter().map(|(_, line)| line.clone()));
-        let mut told = HashSet::new();
-        let mut found = Vec::new();
-        for (at, line) in &lines {
-            for other in sources.overlapping(&line.source) {
-                let (one, two) = (line.holder.to_string(), other.holder.to_string());
-                let pair = if one < two { (one, two) } else { (two, one) };
-                if pair.0 != pair.1 && told.insert(pair) {
-                    let text = format!(
-                        "{} of {} is also {} of {}: the sender's domain tells which of them it is",
-                        line.source, line.holder, other.source, other.holder
-                    );
-                    found.push(warning(*at, text));
-                }
-            }
-        }
-        found
     }
 
     /// Rooms to which no other room can write. Gateways and our own reports pass `accepts_from`.

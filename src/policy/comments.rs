@@ -179,7 +179,7 @@ pub(super) fn read(toml: &str) -> Written {
     let mut reader = Reader {
         source,
         written: Written::default(),
-        tables: HashMap::new(),
+        tables: BTreeMap::new(),
         head: Vec::new(),
         keys: Vec::new(),
         path: Vec::new(),
@@ -262,11 +262,18 @@ enum Open {
     Table,
 }
 
+/// The tables that `[[name]]` has made so far.
+#[derive(Default)]
+struct Tables<'t> {
+    count: usize,
+    /// Those in the last one of them.
+    inner: BTreeMap<Step<'t>, Tables<'t>>,
+}
+
 struct Reader<'t> {
     source: Source<'t>,
     written: Written,
-    /// How many tables each `[[head]]` has made so far.
-    tables: HashMap<Vec<Step<'t>>, usize>,
+    tables: BTreeMap<Step<'t>, Tables<'t>>,
     head: Vec<Step<'t>>,
     /// The keys of a head or before a `=`.
     keys: Vec<Step<'t>>,
@@ -339,20 +346,7 @@ impl<'t> Reader<'t> {
 
     /// `[a.b]` or `[[a.b]]`: what is meant by `a` is the last one of them.
     fn table_head(&mut self, is_array: bool) {
-        let keys = std::mem::take(&mut self.keys);
-        let mut path = Vec::with_capacity(4);
-        let last = keys.len().saturating_sub(1);
-        for (at, key) in keys.into_iter().enumerate() {
-            path.push(key);
-            match self.tables.get_mut(&path) {
-                Some(count) if at == last && is_array => *count += 1,
-                None if at == last && is_array => drop(self.tables.insert(path.clone(), 1)),
-                _ => (),
-            }
-            if let Some(count) = self.tables.get(&path) {
-                path.push(Step::Item(count.saturating_sub(1)));
-            }
-        }
+        let path = self.resolved(is_array);
         match is_array && path.len() == 2 {
             true => self.entry_begins(&path),
             false => self.put_above(&path),
@@ -361,6 +355,32 @@ impl<'t> Reader<'t> {
         self.last.clone_from(&path);
         self.path.clone_from(&path);
         self.head = path;
+    }
+
+    /// The path that the keys of a head lead along.
+    fn resolved(&mut self, is_array: bool) -> Vec<Step<'t>> {
+        let mut keys = std::mem::take(&mut self.keys).into_iter();
+        let Some(name) = keys.next() else {
+            return Vec::new();
+        };
+        let inner: Vec<Step<'_>> = keys.collect();
+        let tables = self.tables.entry(name.clone()).or_default();
+        let mut path = Vec::with_capacity(4);
+        path.push(name);
+        if inner.is_empty() && is_array {
+            tables.count += 1;
+            tables.inner.clear();
+        }
+        if tables.count > 0 {
+            path.push(Step::Item(tables.count - 1));
+        }
+        path.extend(inner);
+        if let (true, Some(last)) = (is_array, path.get(2)) {
+            let tables = tables.inner.entry(last.clone()).or_default();
+            path.push(Step::Item(tables.count));
+            tables.count += 1;
+        }
+        path
     }
 
     fn entry_begins(&mut self, path: &[Step<'t>]) {

@@ -3,6 +3,7 @@
 //! First each entry is read for itself, then what they say of each other is checked. What cannot
 //! work is a mistake; what works and is probably not meant is a warning.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -28,6 +29,8 @@ use super::table::{
 
 /// A name in an SMTP reply and in a folder's name: longer is nobody's wish.
 const ID_LENGTH: usize = 64;
+/// For as many unknown names the nearest known one is searched for.
+const SEARCHES: usize = 100;
 
 pub fn table(toml: &str, revision: u64) -> Result<(RoutingTable, Vec<Fault>), Vec<Fault>> {
     document::read(toml, |mut root, mistakes| {
@@ -65,6 +68,10 @@ struct Draft {
     group_addresses: Vec<Address>,
     gateways: Vec<At<Arc<Gateway>>>,
     redirects: Vec<At<Redirect>>,
+    /// Found out by `check`.
+    sources: Sources,
+    /// How often the nearest name was searched for.
+    searches: Cell<usize>,
     warnings: Vec<Fault>,
 }
 
@@ -420,18 +427,29 @@ impl Draft {
         self.check_members(mistakes);
         self.check_group_circles(mistakes);
         self.check_redirect_circles(mistakes);
-        let found = checks::warnings(&self.written());
+        let lines = checks::lines(&self.rooms, &self.gateways);
+        let sources = Sources::new(lines.iter().map(|(_, line)| line.clone()));
+        let found = checks::warnings(&self.written(), &lines, &sources);
         self.warnings.extend(found);
+        self.sources = sources;
     }
 
     fn check_mentions(&self, mistakes: &Mistakes) {
         for At { line, value: id } in &self.mentions {
             if !self.ids.contains_key(id) {
-                let near = nearest(id.as_str(), self.ids.keys().map(RoomId::as_str));
+                let near = self.nearest(id.as_str(), self.ids.keys().map(RoomId::as_str));
                 let text = format!("unknown room \"{id}\"{}", did_you_mean(near));
                 mistakes.add(Some(*line), text);
             }
         }
+    }
+
+    /// Of many mistakes, only the first are worth the search.
+    fn nearest<'a>(&self, word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+        self.searches.set(self.searches.get() + 1);
+        (self.searches.get() <= SEARCHES)
+            .then(|| nearest(word, known))
+            .flatten()
     }
 
     fn check_members(&mut self, mistakes: &Mistakes) {
@@ -477,7 +495,7 @@ impl Draft {
         }
         if !self.domains.contains_key(member.domain()) {
             let known = self.domains.keys().map(Domain::ascii);
-            let near = nearest(member.domain().ascii(), known);
+            let near = self.nearest(member.domain().ascii(), known);
             return Some(format!(
                 "unknown member {member}: its domain belongs to no room, and it is no group{}",
                 did_you_mean(near)
@@ -599,8 +617,6 @@ impl Draft {
     fn finish(mut self, revision: u64, toml: &str) -> (RoutingTable, Vec<Fault>) {
         self.warnings.sort_by_key(|it| it.line);
         let domains = self.rooms_by_domain();
-        let lines = checks::lines(&self.rooms, &self.gateways);
-        let sources = Sources::new(lines.into_iter().map(|(_, line)| line));
         let places = self.places();
         let groups = self.expanded_groups();
         let comments = self.comments(toml);
@@ -622,7 +638,7 @@ impl Draft {
             groups,
             gateways,
             redirects,
-            sources,
+            sources: self.sources,
             comments,
             places,
             postmaster: None,
@@ -944,6 +960,23 @@ mod tests {
             let (_, found) = table(&toml, 1).unwrap_or_else(|it| panic!("{it:?} {toml}"));
             assert_eq!(texts(&found), warnings, "{toml}");
         }
+    }
+
+    #[test]
+    fn only_the_first_of_many_unknown_names_are_searched_for() {
+        let members: Vec<String> = (0..SEARCHES * 2)
+            .map(|n| format!("\"x{n}@aa.test\""))
+            .collect();
+        let toml = room("a", "")
+            + "[[group]]\naddress = \"g@g.test\"\nmembers = ["
+            + &members.join(", ")
+            + "]\n";
+        let mistakes = texts(&table(&toml, 1).unwrap_err());
+        assert_eq!(mistakes.len(), SEARCHES * 2);
+        let near = mistakes
+            .iter()
+            .filter(|it| it.ends_with("; did you mean \"a.test\"?"));
+        assert_eq!(near.count(), SEARCHES);
     }
 
     #[test]

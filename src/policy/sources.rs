@@ -1,16 +1,17 @@
 //! Who a peer is: the lines of the routing table that its address, certificate or user matches.
 //!
-//! Fast for any number of networks: a hash look-up for each prefix length that the table has. It
-//! finds every line that matches, not only the narrowest, since any of them may name the room that
-//! the peer sends as. Whoever has logged in is who it says, wherever it is: while the table has a line
-//! for that user or name, no network and no other name of its certificate counts.
+//! Fast for any number of networks: a walk down a tree of prefixes. It finds every line that matches, not
+//! only the narrowest, since any of them may name the room that the peer sends as. Whoever has logged in is who it says, wherever it is: while the table has a line
+//! for that user or name, no network and no other name of its certificate counts. The crate `prefix_trie`
+//! lives here.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use prefix_trie::PrefixMap;
 
 use crate::mail::{Login, Peer};
 
@@ -63,6 +64,16 @@ impl fmt::Display for Holder {
     }
 }
 
+impl Holder {
+    /// By what it is told apart from others. Gateways of one name count as one.
+    fn key(&self) -> (bool, &str) {
+        match self {
+            Self::Gateway(gateway) => (false, &gateway.name),
+            Self::Room(room) => (true, room.id.as_str()),
+        }
+    }
+}
+
 /// A line, and whom it names.
 #[derive(Debug, Clone)]
 pub struct Line {
@@ -81,69 +92,216 @@ fn proved(login: &Login) -> Source {
 /// Every line of a table, by what it matches.
 #[derive(Debug, Default)]
 pub struct Sources {
-    lines: HashMap<Source, Vec<Line>>,
-    /// Prefix lengths that occur, longest first.
-    ipv4: Vec<u8>,
-    ipv6: Vec<u8>,
+    /// Certificates and users.
+    named: HashMap<Source, Vec<Line>>,
+    ipv4: PrefixMap<Ipv4Net, Vec<Line>>,
+    ipv6: PrefixMap<Ipv6Net, Vec<Line>>,
 }
 
 impl Sources {
     pub fn new(lines: impl IntoIterator<Item = Line>) -> Self {
         let mut sources = Self::default();
-        let (mut ipv4, mut ipv6) = (BTreeSet::new(), BTreeSet::new());
         for line in lines {
-            match line.source {
-                Source::Network(IpNet::V4(network)) => drop(ipv4.insert(network.prefix_len())),
-                Source::Network(IpNet::V6(network)) => drop(ipv6.insert(network.prefix_len())),
-                Source::Certificate(_) | Source::User(_) => {}
-            }
-            let same = sources.lines.entry(line.source.clone()).or_default();
-            same.push(line);
+            sources.same(&line.source).push(line);
         }
-        sources.ipv4 = ipv4.into_iter().rev().collect();
-        sources.ipv6 = ipv6.into_iter().rev().collect();
         sources
+    }
+
+    /// Where lines of this source are kept. Most are the only one of theirs.
+    fn same(&mut self, source: &Source) -> &mut Vec<Line> {
+        let one = || Vec::with_capacity(1);
+        match source {
+            Source::Network(IpNet::V4(network)) => self.ipv4.entry(*network).or_insert_with(one),
+            Source::Network(IpNet::V6(network)) => self.ipv6.entry(*network).or_insert_with(one),
+            _ => self.named.entry(source.clone()).or_insert_with(one),
+        }
     }
 
     /// Every line that this peer matches: as whom it has logged in, or else by certificate, then
     /// networks from the narrowest.
     pub fn matching<'a>(&'a self, peer: &'a Peer) -> impl Iterator<Item = &'a Line> {
         let login = peer.user.as_ref().map(proved);
-        let login = login.map_or(&[][..], |source| self.lines_of(&source));
+        let login = login.map_or(&[][..], |source| self.named(&source));
         let others = login.is_empty().then(|| {
             peer.certificate_names()
                 .iter()
                 .map(|name| Source::Certificate(name.to_ascii_lowercase()))
-                .flat_map(|source| self.lines_of(&source))
+                .flat_map(|source| self.named(&source))
                 .chain(self.around(peer.address.ip(), 128))
         });
         login.iter().chain(others.into_iter().flatten())
     }
 
-    /// Every line whose network holds `address` and is at most `longest` bits long.
+    /// Every line whose network holds `address` and is at most `longest` bits long, from the narrowest.
     pub fn around(&self, address: IpAddr, longest: u8) -> impl Iterator<Item = &Line> {
-        let address = address.to_canonical();
-        let lengths = if address.is_ipv4() {
-            &self.ipv4
-        } else {
-            &self.ipv6
-        };
-        lengths
-            .iter()
-            .filter(move |length| **length <= longest)
-            .filter_map(move |length| IpNet::new(address, *length).ok())
-            .flat_map(|network| self.lines_of(&Source::Network(network.trunc())))
+        self.networks_around(address, longest).into_iter().flatten()
     }
 
-    /// Every line that matches whoever `source` matches: the same one, or a wider network.
-    pub fn overlapping(&self, source: &Source) -> Vec<&Line> {
+    /// The lines of each such network.
+    fn networks_around(&self, address: IpAddr, longest: u8) -> Vec<&[Line]> {
+        let mut found: Vec<&[Line]> = match address.to_canonical() {
+            IpAddr::V4(address) => {
+                let whole = Ipv4Net::new(address, longest.min(32)).unwrap_or_default();
+                self.ipv4.cover_values(&whole).map(Vec::as_slice).collect()
+            }
+            IpAddr::V6(address) => {
+                let whole = Ipv6Net::new(address, longest.min(128)).unwrap_or_default();
+                self.ipv6.cover_values(&whole).map(Vec::as_slice).collect()
+            }
+        };
+        found.reverse();
+        found
+    }
+
+    /// Two holders that one peer could be, each pair once: the one of `lines` that shows it, and that which
+    /// it is also. Of many that say the same, each is paired with the first of them.
+    pub fn overlaps<'a, T: Copy>(&'a self, lines: &'a [(T, Line)]) -> Vec<(T, &'a Line, &'a Line)> {
+        let mut told = HashSet::new();
+        let mut found = Vec::new();
+        for (at, line) in lines {
+            let own = line.holder.key();
+            for same in self.overlapping(&line.source) {
+                let Some(other) = same.iter().find(|it| it.holder.key() != own) else {
+                    continue;
+                };
+                let key = other.holder.key();
+                if told.insert((own.min(key), own.max(key))) {
+                    found.push((*at, line, other));
+                }
+            }
+        }
+        found
+    }
+
+    /// Every line that matches whoever `source` matches: of the same one, and of each wider network.
+    fn overlapping(&self, source: &Source) -> Vec<&[Line]> {
         match source {
-            Source::Network(network) => self.around(network.addr(), network.prefix_len()).collect(),
-            Source::Certificate(_) | Source::User(_) => self.lines_of(source).iter().collect(),
+            Source::Network(network) => self.networks_around(network.addr(), network.prefix_len()),
+            Source::Certificate(_) | Source::User(_) => vec![self.named(source)],
         }
     }
 
-    fn lines_of(&self, source: &Source) -> &[Line] {
-        self.lines.get(source).map_or(&[], Vec::as_slice)
+    fn named(&self, source: &Source) -> &[Line] {
+        self.named.get(source).map_or(&[], Vec::as_slice)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::mail::Priority;
+
+    fn line(source: Source, gateway: usize) -> Line {
+        Line {
+            holder: Holder::Gateway(Arc::new(Gateway {
+                name: gateway.to_string(),
+                source: source.clone(),
+                priority_ceiling: Priority::HIGH,
+            })),
+            source,
+        }
+    }
+
+    fn network(text: &str) -> Source {
+        Source::Network(text.parse::<IpNet>().unwrap().trunc())
+    }
+
+    /// Numbers that look like chance.
+    fn chance() -> impl FnMut(u32) -> u32 {
+        let mut state = 1_u64;
+        move |below| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            u32::try_from(state >> 33).unwrap() % below
+        }
+    }
+
+    /// As one would do it with all the time in the world.
+    fn searched(lines: &[Line], address: IpAddr, longest: u8) -> Vec<&Line> {
+        let holds = |line: &&Line| match line.source {
+            Source::Network(it) => it.contains(&address) && it.prefix_len() <= longest,
+            _ => false,
+        };
+        let mut found: Vec<&Line> = lines.iter().filter(holds).collect();
+        found.sort_by_key(|line| match line.source {
+            Source::Network(it) => std::cmp::Reverse(it.prefix_len()),
+            _ => std::cmp::Reverse(0),
+        });
+        found
+    }
+
+    #[test]
+    fn every_network_around_an_address_is_found_from_the_narrowest() {
+        let mut next = chance();
+        let lines: Vec<Line> = (0..600)
+            .map(|n| {
+                let (a, b, c) = (next(3), next(4), next(256));
+                let text = match next(3) {
+                    0 => format!("2001:db8:{a}:{b}::{c}/{}", next(129)),
+                    _ => format!("10.{a}.{b}.{c}/{}", next(33)),
+                };
+                line(network(&text), n)
+            })
+            .collect();
+        let sources = Sources::new(lines.iter().cloned());
+        let told = |lines: Vec<&Line>| -> Vec<String> {
+            lines
+                .iter()
+                .map(|it| format!("{} {}", it.source, it.holder))
+                .collect()
+        };
+        for _ in 0..400 {
+            let (a, b, c) = (next(4), next(5), next(256));
+            let address: IpAddr = match next(2) {
+                0 => format!("2001:db8:{a}:{b}::{c}").parse().unwrap(),
+                _ => format!("10.{a}.{b}.{c}").parse().unwrap(),
+            };
+            let longest = u8::try_from(next(129)).unwrap();
+            for longest in [longest, 128] {
+                let found = sources.around(address, longest).collect();
+                assert_eq!(
+                    told(found),
+                    told(searched(&lines, address, longest)),
+                    "{address}"
+                );
+            }
+        }
+        let mapped = "::ffff:10.0.0.1".parse().unwrap();
+        let plain = "10.0.0.1".parse().unwrap();
+        let found: Vec<&Line> = sources.around(mapped, 128).collect();
+        assert_eq!(told(found), told(searched(&lines, plain, 128)));
+    }
+
+    #[test]
+    fn many_that_say_the_same_are_paired_with_the_first() {
+        let say = |count: usize, source: &str| -> Vec<(usize, Line)> {
+            (0..count).map(|n| (n, line(network(source), n))).collect()
+        };
+        let pairs = |lines: &[(usize, Line)]| -> Vec<String> {
+            let sources = Sources::new(lines.iter().map(|(_, line)| line.clone()));
+            let found = sources.overlaps(lines).into_iter();
+            found
+                .map(|(at, line, other)| format!("{at}: {} {}", line.holder, other.holder))
+                .collect()
+        };
+        assert_eq!(
+            pairs(&say(4, "10.0.0.0/24")),
+            [
+                "0: gateway \"0\" gateway \"1\"",
+                "2: gateway \"2\" gateway \"0\"",
+                "3: gateway \"3\" gateway \"0\""
+            ]
+        );
+        let mut wide = say(1, "10.0.0.0/8");
+        assert_eq!(pairs(&wide), [""; 0]);
+        // Once for each pair, and not for two lines of one holder.
+        wide.push((7, line(network("10.1.0.0/16"), 1)));
+        wide.push((8, line(network("10.1.2.0/24"), 1)));
+        wide.push((9, line(network("10.9.0.0/16"), 0)));
+        assert_eq!(pairs(&wide), ["7: gateway \"1\" gateway \"0\""]);
+        assert_eq!(pairs(&say(2_000, "10.0.0.0/24")).len(), 1_999);
     }
 }

@@ -12,8 +12,9 @@ use crate::cli::Failure;
 use crate::config::Settings;
 use crate::mail::{Address, RoomId, Rule, Timestamp};
 use crate::nearest::nearest;
-use crate::ops::edits::{self, Edit, Keys, Opening, Unfit, When};
+use crate::ops::edits::{self, Edit, Keys, Opening, Unfit};
 use crate::ops::routes;
+use crate::ops::when::When;
 use crate::policy::edit::Said;
 use crate::spool::store::Store;
 

@@ -9,7 +9,6 @@ mod groups;
 mod mentions;
 mod redirects;
 mod rooms;
-mod when;
 
 use std::fmt;
 use std::sync::Arc;
@@ -25,8 +24,8 @@ use super::doubts::{self, Surroundings};
 use super::routes::{
     self, NoRoom, Outcome, Proposal, Refused, TRIES, Warnings, refuse_while_unconfirmed,
 };
+use super::when::When;
 use mentions::Mention;
-pub use when::{When, WhenFault};
 
 /// Keys of a room, and what they are to say.
 pub type Keys = Vec<(&'static str, Said)>;
