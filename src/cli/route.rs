@@ -139,9 +139,17 @@ pub(super) async fn run(
     }
 }
 
+/// A table that somebody has written. What is empty was written by nobody: a shell leaves such a file where
+/// the command before it has failed.
 fn read(file: &Path) -> Result<String, Failure> {
-    std::fs::read_to_string(file)
-        .map_err(|fault| Failure::new(format!("{}: {fault}", file.display())))
+    let shown = file.display();
+    match std::fs::read_to_string(file) {
+        Ok(text) if text.trim().is_empty() => Err(Failure::new(format!(
+            "{shown}: there is nothing in it; begin with what ilbud route export prints"
+        ))),
+        Ok(text) => Ok(text),
+        Err(fault) => Err(Failure::new(format!("{shown}: {fault}"))),
+    }
 }
 
 impl From<Unusable> for Failure {
