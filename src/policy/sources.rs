@@ -92,29 +92,50 @@ fn proved(login: &Login) -> Source {
 /// Every line of a table, by what it matches.
 #[derive(Debug, Default)]
 pub struct Sources {
+    /// Those of one source stand together, as they were written.
+    lines: Vec<Line>,
     /// Certificates and users.
-    named: HashMap<Source, Vec<Line>>,
-    ipv4: PrefixMap<Ipv4Net, Vec<Line>>,
-    ipv6: PrefixMap<Ipv6Net, Vec<Line>>,
+    named: HashMap<Source, Place>,
+    ipv4: PrefixMap<Ipv4Net, Place>,
+    ipv6: PrefixMap<Ipv6Net, Place>,
+}
+
+/// Where the lines of one source stand. Small, so that a tree of many stays near the processor.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    first: u32,
+    count: u32,
 }
 
 impl Sources {
     pub fn new(lines: impl IntoIterator<Item = Line>) -> Self {
+        let mut lines: Vec<Line> = lines.into_iter().collect();
+        lines.sort_by(|one, other| one.source.cmp(&other.source));
         let mut sources = Self::default();
-        for line in lines {
-            sources.same(&line.source).push(line);
+        let mut first = 0_u32;
+        for same in lines.chunk_by(|one, other| one.source == other.source) {
+            let count = u32::try_from(same.len()).unwrap_or(u32::MAX);
+            if let Some(line) = same.first() {
+                sources.put(&line.source, Place { first, count });
+            }
+            first = first.saturating_add(count);
         }
+        sources.lines = lines;
         sources
     }
 
-    /// Where lines of this source are kept. Most are the only one of theirs.
-    fn same(&mut self, source: &Source) -> &mut Vec<Line> {
-        let one = || Vec::with_capacity(1);
+    fn put(&mut self, source: &Source, place: Place) {
         match source {
-            Source::Network(IpNet::V4(network)) => self.ipv4.entry(*network).or_insert_with(one),
-            Source::Network(IpNet::V6(network)) => self.ipv6.entry(*network).or_insert_with(one),
-            _ => self.named.entry(source.clone()).or_insert_with(one),
+            Source::Network(IpNet::V4(network)) => drop(self.ipv4.insert(*network, place)),
+            Source::Network(IpNet::V6(network)) => drop(self.ipv6.insert(*network, place)),
+            _ => drop(self.named.insert(source.clone(), place)),
         }
+    }
+
+    fn at(&self, place: Place) -> &[Line] {
+        let first = place.first as usize;
+        let end = first.saturating_add(place.count as usize);
+        self.lines.get(first..end).unwrap_or_default()
     }
 
     /// Every line that this peer matches: as whom it has logged in, or else by certificate, then
@@ -134,19 +155,20 @@ impl Sources {
 
     /// Every line whose network holds `address` and is at most `longest` bits long, from the narrowest.
     pub fn around(&self, address: IpAddr, longest: u8) -> impl Iterator<Item = &Line> {
-        self.networks_around(address, longest).into_iter().flatten()
+        let places = self.networks_around(address, longest).into_iter();
+        places.flat_map(|place| self.at(place))
     }
 
-    /// The lines of each such network.
-    fn networks_around(&self, address: IpAddr, longest: u8) -> Vec<&[Line]> {
-        let mut found: Vec<&[Line]> = match address.to_canonical() {
+    /// Where the lines of each such network stand.
+    fn networks_around(&self, address: IpAddr, longest: u8) -> Vec<Place> {
+        let mut found: Vec<Place> = match address.to_canonical() {
             IpAddr::V4(address) => {
                 let whole = Ipv4Net::new(address, longest.min(32)).unwrap_or_default();
-                self.ipv4.cover_values(&whole).map(Vec::as_slice).collect()
+                self.ipv4.cover_values(&whole).copied().collect()
             }
             IpAddr::V6(address) => {
                 let whole = Ipv6Net::new(address, longest.min(128)).unwrap_or_default();
-                self.ipv6.cover_values(&whole).map(Vec::as_slice).collect()
+                self.ipv6.cover_values(&whole).copied().collect()
             }
         };
         found.reverse();
@@ -160,8 +182,9 @@ impl Sources {
         let mut found = Vec::new();
         for (at, line) in lines {
             let own = line.holder.key();
-            for same in self.overlapping(&line.source) {
-                let Some(other) = same.iter().find(|it| it.holder.key() != own) else {
+            for place in self.overlapping(&line.source) {
+                let mut same = self.at(place).iter();
+                let Some(other) = same.find(|it| it.holder.key() != own) else {
                     continue;
                 };
                 let key = other.holder.key();
@@ -174,15 +197,18 @@ impl Sources {
     }
 
     /// Every line that matches whoever `source` matches: of the same one, and of each wider network.
-    fn overlapping(&self, source: &Source) -> Vec<&[Line]> {
+    fn overlapping(&self, source: &Source) -> Vec<Place> {
         match source {
             Source::Network(network) => self.networks_around(network.addr(), network.prefix_len()),
-            Source::Certificate(_) | Source::User(_) => vec![self.named(source)],
+            Source::Certificate(_) | Source::User(_) => {
+                self.named.get(source).copied().into_iter().collect()
+            }
         }
     }
 
     fn named(&self, source: &Source) -> &[Line] {
-        self.named.get(source).map_or(&[], Vec::as_slice)
+        let place = self.named.get(source);
+        place.map_or(&[], |place| self.at(*place))
     }
 }
 

@@ -166,7 +166,10 @@ impl Mailboxes {
     fn contain(&self, address: &Address) -> bool {
         self.listed
             .first()
-            .is_some_and(|first| self.known.contains(&address.at(first.domain())))
+            .is_some_and(|first| match first.domain() == address.domain() {
+                true => self.known.contains(address),
+                false => self.known.contains(&address.at(first.domain())),
+            })
     }
 
     /// The one that `address` is most likely a misspelling of, at the domain of `address`.

@@ -127,6 +127,6 @@ fn doubts(file: &Path, sheet: &Sheet) -> Vec<String> {
     let guessed = sheet.is_guessed.then(|| format!(
         "{shown}: this is not UTF-8; it was read as Windows-1252, so look at names with letters like \u{e6}, \u{f8} and \u{e5}"
     ));
-    let exposed = exposed(file).filter(|_| lists::has_password(sheet));
+    let exposed = exposed(file, lists::has_password(sheet));
     guessed.into_iter().chain(exposed).collect()
 }
