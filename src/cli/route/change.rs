@@ -152,19 +152,17 @@ pub(super) async fn edit(
     tell(&outcome, change.json)?;
     match edit {
         Edit::OpenRedirect(opening) if outcome.summary.is_some() && !change.json => {
-            tell_opened(&opening.at(now), outcome.state)
+            let is_open = outcome.state != RevisionState::Waiting;
+            tell_opened(&opening.at(now), is_open)
         }
         _ => Ok(()),
     }
 }
 
 /// 07:00 may be that of tomorrow.
-fn tell_opened(redirect: &Redirect, state: RevisionState) -> Result<(), Failure> {
+pub(super) fn tell_opened(redirect: &Redirect, is_open: bool) -> Result<(), Failure> {
     let Redirect { room, to, .. } = redirect;
-    let goes = match state {
-        RevisionState::Waiting => "would go",
-        _ => "goes",
-    };
+    let goes = if is_open { "goes" } else { "would go" };
     let from = redirect.from.map(print::local);
     let from = from.map_or_else(String::new, |it| format!(" from {it}"));
     let until = redirect.until.map(print::local).map_or_else(

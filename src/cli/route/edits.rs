@@ -72,7 +72,8 @@ async fn show(
     settings: &Settings,
 ) -> Result<(), Failure> {
     let (edit, change) = (&order.edit, &order.how.change);
-    let edited = edits::make(store, edit, &settings.surroundings(), Timestamp::now()).await?;
+    let now = Timestamp::now();
+    let edited = edits::make(store, edit, &settings.surroundings(), now).await?;
     routes::expect(change.expect, edited.base)?;
     let subject = Subject {
         toml: edited.toml,
@@ -81,7 +82,11 @@ async fn show(
         command: Some("the same without --plan, and with".to_owned()),
         edit: Some((edit, edited.known)),
     };
-    plan::show(store, &subject, DAYS, change.strict, change.json, settings).await
+    plan::show(store, &subject, DAYS, change.strict, change.json, settings).await?;
+    match edit {
+        Edit::OpenRedirect(opening) if !change.json => change::tell_opened(&opening.at(now), false),
+        _ => Ok(()),
+    }
 }
 
 impl From<Unfit> for Failure {
@@ -245,7 +250,7 @@ pub(in crate::cli) struct Details {
 
 impl Details {
     fn keys(&self) -> Keys {
-        let list = |it: &Vec<String>| Said::List(it.clone());
+        let list = |it: &Vec<String>| Said::List(trimmed(it));
         let text = |it: &Option<String>| it.as_ref().map(Said::text);
         let keys = [
             ("kind", text(&self.kind)),
@@ -264,6 +269,11 @@ impl Details {
         ];
         said(keys)
     }
+}
+
+/// After a comma comes a space, as people write.
+fn trimmed(items: &[String]) -> Vec<String> {
+    items.iter().map(|it| it.trim().to_owned()).collect()
 }
 
 /// `any`, or a list of rooms.
