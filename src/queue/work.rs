@@ -382,8 +382,12 @@ pub(super) fn open(room: &RoomId, route: Option<Route>) -> Result<Route, String>
     match route {
         Some(route) if route.next_hops.is_empty() => Err(route.rule),
         Some(route) => Ok(route),
-        None => Err(format!("room {room} is no longer in the routing table")),
+        None => Err(unknown(room)),
     }
+}
+
+fn unknown(room: &RoomId) -> String {
+    format!("room {room} is no longer in the routing table")
 }
 
 /// One task in a worker's hands.
@@ -556,12 +560,15 @@ impl Errand {
         let mut rows: Vec<Waiting> = self.task.by_todays_clock().collect();
         self.grip.desk.hand().settle(&mut rows);
         let alive = self.grip.alive.clone();
+        let room = rows.first().map(|row| &row.room);
+        let rule = self.route.map(|route| route.rule);
+        let rule = rule.or_else(|| room.map(unknown));
         let settlement = Settlement {
             grip: self.grip,
+            route: rule,
             ruling: ruling(rows),
             body,
             table: self.table,
-            route: self.route.map(|route| route.rule),
             is_patient: self.is_patient,
             since,
         };

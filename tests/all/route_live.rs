@@ -112,6 +112,18 @@ fn a_broken_revision_leaves_the_last_good_one_in_force_with_an_alarm() {
         assert!(complaint.contains(part), "{part}: {complaint}");
     }
     assert!(relay.is_running());
+    // What is explained is what the relay does.
+    let explained = relay.run(&["route", "explain", &vakt("a"), &vakt("b"), "--json"]);
+    let row: Value = serde_json::from_slice(&explained.stdout).unwrap();
+    assert_eq!(
+        (&row["decision"], &row["revision"]),
+        (&"accept".into(), &2.into())
+    );
+    let complaint = String::from_utf8(explained.stderr).unwrap();
+    assert!(
+        complaint.contains("the relay goes by revision 2, and so does this; put a good table"),
+        "{complaint}"
+    );
     // What it says to do mends it.
     relay.done(&["route", "revert", "2"]);
     let expected = [&expected[..], &["routes changed 4", "all clear 4"]].concat();
@@ -316,4 +328,20 @@ fn what_was_accepted_before_follows_the_new_table_and_says_by_which_rule() {
             "room \"room-b\" is redirected to \"room-a\" until 2099-01-01T00:00:00.000Z: Flytting",
         ]
     );
+}
+
+#[test]
+fn what_waits_for_a_room_that_was_removed_says_so_with_the_revision() {
+    let relay = Setup::from_a_to(&format!("smtp://127.0.0.1:{}", free_port())).start();
+    let message = letter(&vakt("a"), &vakt("b"));
+    let reply = relay.client("a").send(&vakt("a"), &[&vakt("b")], &message);
+    let reference = reply.reference();
+    relay.done(&["route", "room", "remove", "room-b"]);
+    let removed = || {
+        let story = relay.story(&reference);
+        let mut rows = story.into_iter();
+        rows.find(|row| row["event"] == "deferred" && row["revision"] == 2)
+    };
+    let row = wait::find("an attempt by the new table", removed);
+    assert_eq!(row["rule"], "room room-b is no longer in the routing table");
 }

@@ -46,8 +46,15 @@ pub(super) async fn run(
     question: &Question,
     settings: Settings,
 ) -> Result<(), Failure> {
-    let (_, table) = routes::current(store).await?.ok_or_else(none_yet)?;
-    let table = settings.in_force(table);
+    let found = routes::readable(store).await?.ok_or_else(none_yet)?;
+    let table = settings.in_force(found.table);
+    if let Some(fault) = found.trouble {
+        let good = table.revision();
+        print::complaint(&format!(
+            "warning: {fault}: the relay goes by revision {good}, and so does this; {}",
+            routes::remedy(good)
+        ));
+    }
     let client = question.client.as_deref().map(decide::Client::from);
     let now = Timestamp::now();
     let at = question.at.as_ref().map_or(now, |it| it.after(now));
