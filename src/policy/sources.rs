@@ -246,7 +246,7 @@ mod tests {
     }
 
     /// As one would do it with all the time in the world.
-    fn searched<'a>(lines: &'a [Line], address: IpAddr, longest: u8) -> Vec<&'a Line> {
+    fn searched(lines: &[Line], address: IpAddr, longest: u8) -> Vec<&Line> {
         let holds = |line: &&Line| match line.source {
             Source::Network(it) => it.contains(&address) && it.prefix_len() <= longest,
             _ => false,
