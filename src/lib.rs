@@ -9,10 +9,11 @@
 //!    checked; each part's `Settings` stand beside its code.
 //! 2. [`mail`] is the words everyone speaks: addresses, references, envelopes, replies, events.
 //!    [`document`] and [`nearest`] read TOML with all its mistakes and suggest what was meant;
-//!    [`pattern`] compares text as people do.
+//!    [`pattern`] compares text as people do; [`spreadsheet`] reads and writes CSV.
 //! 3. [`smtp`] turns bytes into an envelope: `command` reads a line, `data` the message, `session`
 //!    is the state machine, all pure; `server` and `visit` own sockets and deadlines and obey it.
-//! 4. [`policy`] decides: who may send, to whom, and where it goes, by the routing table alone.
+//! 4. [`policy`] decides: who may send, to whom, and where it goes, by the routing table alone. How a table
+//!    is read, warned of, edited, compared and written stands there too; [`ops`] puts one in force.
 //! 5. [`scan`] asks the built-in rules and every engine for a verdict, before the 250 for as long as the
 //!    sender waits, and after it otherwise: nothing is delivered without one. `watch` looks after the engines.
 //! 6. [`lifecycle`] says what may become of a message: each move is a `Change`, with its events and

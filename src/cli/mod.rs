@@ -260,16 +260,20 @@ fn is_root() -> bool {
 
 /// What is wrong with a file that holds this table, and passwords with it, and that others may read.
 fn exposed_table(file: &Path, text: &str) -> Option<String> {
-    let metadata = std::fs::metadata(file).ok()?;
-    let fault = secrecy::fault(file, &metadata, "a next hop's password")?;
-    let (table, _) = may_hold_passwords(text)
-        .then(|| RoutingTable::parse(text, 0).ok())
-        .flatten()?;
+    let fault = exposed(file, may_hold_passwords(text))?;
+    let (table, _) = RoutingTable::parse(text, 0).ok()?;
     let mut servers = table
         .rooms()
         .flat_map(|room| room.next_hops.iter().filter_map(NextHop::server));
     let has_password = servers.any(|server| server.credentials.is_some());
-    has_password.then(|| format!("{}: {fault}", file.display()))
+    has_password.then_some(fault)
+}
+
+/// What is wrong with a file that has passwords of next hops in it, if others may read it.
+fn exposed(file: &Path, has_password: bool) -> Option<String> {
+    let metadata = std::fs::metadata(file).ok().filter(|_| has_password)?;
+    let fault = secrecy::fault(file, &metadata, "a next hop's password")?;
+    Some(format!("{}: {fault}", file.display()))
 }
 
 /// A quick look that saves reading a large table once more. A password stands between `://` and `@`, unless a

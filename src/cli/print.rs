@@ -2,6 +2,7 @@
 //!
 //! What came from outside (a subject, a hop's reply) is made harmless before it meets a terminal.
 
+use std::borrow::Cow;
 use std::fmt::Arguments;
 use std::io::{self, Write};
 use std::time::Duration;
@@ -22,7 +23,27 @@ pub(super) fn line(line: Arguments<'_>) -> io::Result<()> {
 
 /// One line on stderr; where that cannot be written, nobody is there to be told.
 pub(super) fn complaint(line: &str) {
-    drop(writeln!(io::stderr().lock(), "{}", harmless(line)));
+    drop(writeln!(
+        io::stderr().lock(),
+        "{}",
+        harmless(&shortened(line))
+    ));
+}
+
+/// Longer than any screen: what somebody has written by mistake, and that is quoted.
+const LONGEST: usize = 4_000;
+/// At the end of a line stands what is wrong, and what to do.
+const AT_THE_END: usize = 1_000;
+
+/// The beginning and the end of what is too long to read.
+fn shortened(line: &str) -> Cow<'_, str> {
+    let length = line.chars().count();
+    if length <= LONGEST {
+        return line.into();
+    }
+    let begin = line.chars().take(LONGEST - AT_THE_END);
+    let end = line.chars().skip(length - AT_THE_END);
+    begin.chain(" … ".chars()).chain(end).collect()
 }
 
 /// Text as it is: a file for another command.

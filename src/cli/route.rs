@@ -1,11 +1,11 @@
 //! `ilbud route`: the routing table. What the commands are; each does its work in a file of its own.
 
 mod change;
-mod csv;
 mod editor;
 mod edits;
 mod explain;
 mod history;
+mod lists;
 mod plan;
 
 use std::path::{Path, PathBuf};
@@ -96,7 +96,7 @@ pub(super) enum Command {
     Redirect(edits::Redirect),
     /// Lists of rooms and workstations, as spreadsheets have them
     #[command(subcommand)]
-    Csv(csv::Csv),
+    Csv(lists::Csv),
     /// What would happen to a message from FROM to TO: each rule that is tried, and how its next hops stand
     Explain(explain::Question),
 }
@@ -133,15 +133,23 @@ pub(super) async fn run(
         Command::Room(room) => edits::run(&store, room.order(), &settings).await,
         Command::Workstation(it) => edits::run(&store, it.order(), &settings).await,
         Command::Group(group) => edits::run(&store, group.order(), &settings).await,
-        Command::Csv(csv) => csv::run(&store, csv, &settings).await,
+        Command::Csv(csv) => lists::run(&store, csv, &settings).await,
         Command::Redirect(redirect) => edits::run(&store, redirect.order(), &settings).await,
         Command::Explain(question) => explain::run(&store, question, settings).await,
     }
 }
 
+/// A table that somebody has written. What is empty was written by nobody: a shell leaves such a file where
+/// the command before it has failed.
 fn read(file: &Path) -> Result<String, Failure> {
-    std::fs::read_to_string(file)
-        .map_err(|fault| Failure::new(format!("{}: {fault}", file.display())))
+    let shown = file.display();
+    match std::fs::read_to_string(file) {
+        Ok(text) if text.trim().is_empty() => Err(Failure::new(format!(
+            "{shown}: there is nothing in it; begin with what ilbud route export prints"
+        ))),
+        Ok(text) => Ok(text),
+        Err(fault) => Err(Failure::new(format!("{shown}: {fault}"))),
+    }
 }
 
 impl From<Unusable> for Failure {

@@ -20,8 +20,6 @@ use crate::delivery::outcome::{Stage, Trouble};
 use crate::delivery::resolve::{self, Resolver};
 use crate::delivery::trust::Trust;
 use crate::delivery::ways::Ways;
-use crate::document::duration;
-use crate::mail::Timestamp;
 use crate::policy::table::{HopServer, NextHop};
 
 /// How long a name may be looked up, and one server be asked.
@@ -65,19 +63,6 @@ pub struct Step {
     pub step: &'static str,
     pub ms: u64,
     pub words: String,
-}
-
-/// A moment as people type it who look ahead.
-pub fn moment(text: &str, now: Timestamp) -> Result<Timestamp, String> {
-    if let Some(length) = duration(text) {
-        return Ok(now.after(length));
-    }
-    text.parse()
-        .or_else(|_| now.next_local(text))
-        .or_else(|_| Timestamp::from_local(text))
-        .map_err(|_| {
-            format!("{text:?} is no time; write 07:00 (the next), 2h (from now), \"2026-11-22 14:00\" or 2026-11-22T14:00:00+01:00")
-        })
 }
 
 /// Looks up each of these next hops, all at once, and asks them where `probes`.
@@ -229,38 +214,4 @@ fn unwritable(root: &Path) -> Option<String> {
     let fault = access(there, Access::WRITE_OK | Access::EXEC_OK).err()?;
     let words = std::io::Error::from(fault).to_string();
     Some(format!("{} cannot be written: {words}", there.display()))
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn moments_ahead_are_read_as_people_type_them() {
-        let now: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
-        for (typed, meant) in [
-            ("2h", "2026-11-22T14:00:00Z"),
-            ("30m", "2026-11-22T12:30:00Z"),
-            ("2026-11-22T11:00:00+01:00", "2026-11-22T10:00:00Z"),
-        ] {
-            assert_eq!(moment(typed, now), Ok(meant.parse().unwrap()), "{typed}");
-        }
-        let clock = moment("07:00", now).unwrap();
-        assert_eq!(clock.local_parts().1, "07:00:00");
-        assert!(now < clock && clock < now.after(Duration::from_secs(25 * 3600)));
-        let day = moment("2026-11-22", now).unwrap();
-        assert_eq!(
-            day.local_parts(),
-            ("2026-11-22".to_owned(), "00:00:00".to_owned())
-        );
-        for typed in ["", "soon", "-2h", "25:00"] {
-            assert!(
-                moment(typed, now)
-                    .unwrap_err()
-                    .contains("is no time; write 07:00"),
-                "{typed}"
-            );
-        }
-    }
 }

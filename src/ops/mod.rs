@@ -18,4 +18,5 @@ pub mod route_alarm;
 pub mod routes;
 pub mod scan;
 pub mod second_look;
+pub mod when;
 pub mod workstations;

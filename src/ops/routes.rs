@@ -391,7 +391,8 @@ pub async fn missing_room(store: &Arc<dyn Store>, id: &str) -> Result<Option<NoR
     Ok(is_missing.then(|| NoRoom::of(id, &table)))
 }
 
-fn expect(expected: Option<u64>, current: u64) -> Result<(), StoreError> {
+/// Refuses to go on from another revision than was expected.
+pub fn expect(expected: Option<u64>, current: u64) -> Result<(), StoreError> {
     match expected {
         Some(expected) if expected != current => Err(StoreError::Conflict(format!(
             "the routing table is at revision {current}, not {expected}: plan again"

@@ -103,7 +103,8 @@ async fn check_base(
         true => Ok(()),
         false => because(format!(
             "revision {number} was made from revision {}, and revision {current} is in force now: \
-             look at ilbud route diff {current} {number}, and propose it anew with ilbud route revert {number}",
+             make the change anew on that one, or propose the whole table again with ilbud route revert {number}, \
+             which takes back what has come since (ilbud route diff {current} {number})",
             approval.base
         )),
     }

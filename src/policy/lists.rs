@@ -13,8 +13,9 @@ use crate::nearest::nearest;
 use crate::spreadsheet::{Row, Sheet};
 
 use super::edit::{self, Draft, Entry, Place, Places, Said};
+use super::next_hop::SCHEMES;
 use super::strictness::Strictness;
-use super::table::{RoutingTable, Source};
+use super::table::{NextHop, RoutingTable, Source};
 
 /// Between the items of one cell, as an export writes them.
 const BETWEEN: &str = " | ";
@@ -173,6 +174,7 @@ impl Import {
     /// Makes the list part of the text of `table`.
     pub fn write(&self, draft: &mut Draft, table: &RoutingTable) -> Result<(), Vec<Fault>> {
         let faults = match self.list {
+            _ if self.is_whole && self.sheet.rows.is_empty() => vec![self.nothing_left()],
             List::Rooms => self.rooms(draft),
             List::Workstations => self.workstations(draft, table),
         };
@@ -180,6 +182,18 @@ impl Import {
             true => Ok(()),
             false => Err(faults),
         }
+    }
+
+    /// Why a list without rows takes the place of nothing: it is rather the wrong file.
+    fn nothing_left(&self) -> Fault {
+        let what = match self.list {
+            List::Rooms => "room",
+            List::Workstations => "workstation",
+        };
+        let text = format!(
+            "row 1: no row follows, and with --replace that would take out every {what}; leave out --replace"
+        );
+        Fault { line: None, text }
     }
 
     /// What the table says of its text, told by rows and columns.
@@ -192,8 +206,10 @@ impl Import {
             let told = without_line(&fault.text, key.unwrap_or_default());
             let text = match (of_row, place) {
                 (Some(of_row), _) => format!("{of_row}: {told}"),
-                (None, Some(place)) => format!("{} {}: {told}", place.kind, place.name),
-                (None, None) => told,
+                (None, Some(place)) if !place.is_named_in(&told) => {
+                    format!("{} {}: {told}", place.kind, place.name)
+                }
+                (None, _) => told,
             };
             Fault { line: None, text }
         };
@@ -384,7 +400,7 @@ fn said(text: &str, shape: Shape) -> Result<Option<Said>, String> {
         },
         Shape::AnyOrNames if text.eq_ignore_ascii_case(ANY) => Said::text(ANY),
         Shape::Names | Shape::AnyOrNames => Said::List(items(text, &['|', '\n', ',', ';'])),
-        Shape::Hops => Said::List(items(text, &['|', '\n'])),
+        Shape::Hops => Said::List(hops(text)?),
     };
     Ok(Some(said))
 }
@@ -401,6 +417,34 @@ fn items(text: &str, separators: &[char]) -> Vec<String> {
     });
     let items = items.map(str::trim).filter(|it| !it.is_empty());
     items.map(str::to_owned).collect()
+}
+
+/// Next hops. What separates them may stand in a password, and no part of that is told.
+fn hops(text: &str) -> Result<Vec<String>, String> {
+    let hops = items(text, &['|', '\n']);
+    let begins = |it: &String| {
+        let scheme = it.split_once(':').map(|(scheme, _)| scheme);
+        scheme.is_some_and(|it| SCHEMES.contains(&it))
+    };
+    match hops.iter().skip(1).all(begins) {
+        true => Ok(hops),
+        false => Err(format!(
+            "after each | comes another next hop, which begins with one of {}; a | within one is written %7C",
+            SCHEMES.join(", ")
+        )),
+    }
+}
+
+/// Whether a list of rooms has the password of a next hop in it.
+pub fn has_password(sheet: &Sheet) -> bool {
+    let is_meant = |head: &String| head.eq_ignore_ascii_case("next_hops");
+    let Some(at) = sheet.heads.iter().position(is_meant) else {
+        return false;
+    };
+    let cells = sheet.rows.iter().filter_map(|row| row.cells.get(at));
+    let hops = cells.filter_map(|cell| hops(cell).ok()).flatten();
+    let mut hops = hops.filter_map(|it| NextHop::parse(&it).ok());
+    hops.any(|hop| hop.server().is_some_and(|it| it.credentials.is_some()))
 }
 
 /// The workstation of a row.
@@ -438,7 +482,7 @@ fn no_room(table: &RoutingTable, id: &str) -> String {
 }
 
 /// What is wrong with a key, without its name and without the number of another line.
-fn without_line(text: &str, key: &str) -> String {
+pub fn without_line(text: &str, key: &str) -> String {
     let text = text.strip_prefix(&format!("{key:?}: ")).unwrap_or(text);
     let Some((before, after)) = text.split_once(" (line ") else {
         return text.to_owned();

@@ -16,7 +16,10 @@ const SMTP_PORT: u16 = 25;
 const SMTPS_PORT: u16 = 465;
 const LMTP_PORT: u16 = 24;
 
-const SCHEMES: [&str; 5] = ["smtp", "smtps", "lmtp", "mx", "maildir"];
+/// What is told in the place of what may be a password.
+const HIDDEN: &str = "…";
+
+pub(super) const SCHEMES: [&str; 5] = ["smtp", "smtps", "lmtp", "mx", "maildir"];
 const OPTIONS: [&str; 5] = ["tls", "ca", "pin", "client_certificate", "client_key"];
 const PIN: &str = "sha256:";
 
@@ -250,7 +253,7 @@ fn without_secrets(text: &str, why: String) -> String {
     let is_secret = |word: &str| word.contains('@') || !word.is_empty() && before.contains(word);
     let quoted = why.split('"').enumerate();
     let shown = quoted.map(|(place, word)| match place % 2 == 1 && is_secret(word) {
-        true => "…",
+        true => HIDDEN,
         false => word,
     });
     shown.collect::<Vec<_>>().join("\"")
@@ -427,12 +430,20 @@ fn host_name(text: &str) -> Result<String, String> {
     }
 }
 
+/// Where the host was forgotten, a password stands in the place of the port.
+fn shown_port(text: &str) -> &str {
+    let number = text.split('/').next().unwrap_or_default();
+    let is_number = number.chars().all(|c| c.is_ascii_digit() || c == '+');
+    if is_number { text } else { HIDDEN }
+}
+
 fn port_number(text: &str) -> Result<u16, String> {
     let plain = text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse() {
         Ok(number) if plain && number > 0 => Ok(number),
         _ => Err(format!(
-            "{text:?} is no port; it is a number from 1 to 65535"
+            "{:?} is no port; it is a number from 1 to 65535",
+            shown_port(text)
         )),
     }
 }
@@ -596,11 +607,11 @@ mod tests {
             ("smtp://u:hem?melig@a.b",      "\"…\" is no port; it is a number from 1 to 65535"),
             ("smtp://u:hem\"?melig@a.b",    "user, password or host is not understood; odd characters are written as %XX"),
             ("smpt://u:p@a.b",              "unknown scheme \"smpt\"; did you mean \"smtp\"?"),
-            ("smtp://u:p@a.b:x",            "\"x\" is no port; it is a number from 1 to 65535"),
+            ("smtp://u:p@a.b:x",            "\"…\" is no port; it is a number from 1 to 65535"),
             ("lmtp:run/lmtp.sock",          "write lmtp://host:port, or lmtp: and a path that starts with /"),
             ("maildir:",                    "the path is missing"),
             ("mx:",                         "\"\" is no host name"),
-            ("mx:a.test:x",                 "\"x\" is no port; it is a number from 1 to 65535"),
+            ("mx:a.test:x",                 "\"…\" is no port; it is a number from 1 to 65535"),
             ("mx:10.1.0.5",                 "\"10.1.0.5\" is no domain; write smtp://10.1.0.5"),
             ("mx:a.test?tsl=off",           "unknown option \"tsl\"; did you mean \"tls\"?"),
         ];

@@ -810,7 +810,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn route_history(&self) -> Pending<Vec<Chapter>>;
     /// The revision in force, where it is taken back unless somebody confirms it.
     fn unconfirmed_routes(&self) -> Pending<Option<Unconfirmed>>;
-    /// Writes a new revision, and gives it its number. `Conflict` when `expected` is given and is not the
+    /// Writes a new revision, and gives it its number. Where it is in force with that, an event says so; so
+    /// do the two below that put one in force. `Conflict` when `expected` is given and is not the
     /// one in force.
     fn replace_routes(
         &self,

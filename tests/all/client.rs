@@ -17,7 +17,7 @@ use tokio_rustls::rustls::{
     ClientConfig, ClientConnection, ConfigBuilder, RootCertStore, StreamOwned,
 };
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// One reply, its lines without code and hyphen.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -89,6 +89,7 @@ mod route_edits;
 mod route_explain;
 mod route_live;
 mod route_plan;
+mod route_properties;
 mod route_storm;
 mod routes;
 mod scan_chance;

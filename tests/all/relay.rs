@@ -417,7 +417,7 @@ impl Relay {
     /// Waits for the last of `expected`, then compares the whole story.
     pub fn expect_events(&self, reference: &str, expected: &[&str]) {
         let last = expected.last().unwrap();
-        let told = wait::find_within(Duration::from_secs(20), || {
+        let told = wait::find_within(Duration::from_secs(60), || {
             let events = self.events(reference);
             (events.len() >= expected.len() && events.last().is_some_and(|it| it == last))
                 .then_some(())

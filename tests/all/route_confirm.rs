@@ -275,7 +275,8 @@ fn what_was_overtaken_is_approved_by_nobody() {
     assert_eq!(refused.status.code(), Some(1));
     assert!(
         said.contains("revision 2 was made from revision 1, and revision 3 is in force now")
-            && said.contains("ilbud route revert 2"),
+            && said.contains("ilbud route diff 3 2")
+            && said.contains("ilbud route revert 2, which takes back what has come since"),
         "{said}"
     );
     wait::until("the approved table", || takes(&relay, "d"));

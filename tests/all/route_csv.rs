@@ -1,6 +1,7 @@
 //! Lists of rooms and workstations: out of the table as CSV and into it, from the command line.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 
 use crate::client::vakt;
 use crate::relay::{Relay, Setup, column, room};
@@ -157,4 +158,107 @@ fn a_list_begins_a_table() {
     relay.done(&import("workstations", &["--expect", "1"]));
     let said = relay.fails(1, &import("workstations", &["--expect", "1"]));
     assert!(said.contains("is at revision 2, not 1"), "{said}");
+}
+
+#[test]
+fn a_list_that_would_do_what_nobody_meant_is_refused() {
+    let relay = Setup::three_rooms().prepare();
+    relay.done(&["route", "apply", "routes.toml"]);
+    for (list, options, text, expected) in [
+        // A quotation mark that is never closed takes in every row below it.
+        (
+            "rooms",
+            &[][..],
+            "id,recipients\nroom-a,vakt\nroom-c,\"vakt\nroom-b,\n",
+            "row 3: a quotation mark is opened here and never closed",
+        ),
+        // The heads alone, where rows were expected.
+        (
+            "rooms",
+            &["--replace"],
+            "id,name\n",
+            "row 1: no row follows, and with --replace that would take out every room",
+        ),
+        (
+            "workstations",
+            &["--replace"],
+            "room,user\n,\n",
+            "row 1: no row follows, and with --replace that would take out every workstation",
+        ),
+    ] {
+        write(&relay, text);
+        let said = relay.fails(1, &import(list, options));
+        assert!(said.contains(&format!("list.csv: {expected}")), "{said}");
+    }
+    assert_eq!(relay.rows(&["route", "history"]).len(), 1);
+}
+
+#[test]
+fn a_list_with_passwords_is_careful_with_them() {
+    let hop = "smtp://ilbud:hemmelig@127.0.0.1:17999";
+    let relay = Setup::from_a_to(hop).prepare();
+    relay.done(&["route", "apply", "routes.toml"]);
+    let help = relay.done(&["route", "csv", "export", "--help"]);
+    assert!(help.contains("with the passwords in it"), "{help}");
+    // Others may read this file.
+    let list = format!("id,name,next_hops\nroom-b,B,{hop}\n");
+    write(&relay, &list);
+    fs::set_permissions(relay.path("list.csv"), Permissions::from_mode(0o644)).unwrap();
+    let output = relay.run(&import("rooms", &["--plan"]));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(told.contains("chmod 600 list.csv"), "{told}");
+    let told = relay.fails(1, &import("rooms", &["--strict"]));
+    assert!(told.contains("chmod 600 list.csv"), "{told}");
+    assert!(
+        told.contains("with --strict a warning is a mistake"),
+        "{told}"
+    );
+    // What separates the items of a cell is part of this password.
+    write(&relay, list.replace("hemmelig", "hem|melig"));
+    let told = relay.fails(1, &import("rooms", &[]));
+    assert!(told.contains("row 2: column next_hops: "), "{told}");
+    assert!(told.contains("%7C"), "{told}");
+    assert!(!told.contains("hem") && !told.contains("melig"), "{told}");
+    assert_eq!(relay.rows(&["route", "history"]).len(), 1);
+}
+
+#[test]
+fn what_is_told_of_a_list_is_short_and_told_once() {
+    let relay = Setup::three_rooms().prepare();
+    relay.done(&["route", "apply", "routes.toml"]);
+    write(
+        &relay,
+        format!("id,next_hops\nroom-a,smtp://{}\n", "x".repeat(100_000)),
+    );
+    let told = relay.fails(1, &import("rooms", &[]));
+    assert!(
+        told.contains("row 2 (room-a), column next_hops: "),
+        "{told}"
+    );
+    assert!(told.ends_with(" is no host name\n"), "{told}");
+    assert!(told.len() < 5_000, "{}", told.len());
+    write(&relay, "room,network\nroom-a,127.0.1.0/24\n");
+    let output = relay.run(&import("workstations", &["--replace"]));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        told.contains("warning: room \"room-b\" has no workstation: nobody can send as it\n"),
+        "{told}"
+    );
+    // Letters that were guessed are something to warn of.
+    write(&relay, b"id,name\nroom-a,Tr\xf8ndelag\n");
+    let told = relay.fails(1, &import("rooms", &["--strict"]));
+    assert!(told.contains("it was read as Windows-1252"), "{told}");
+}
+
+#[test]
+fn a_list_of_a_table_that_cannot_be_read_says_what_to_do() {
+    let relay = Setup::three_rooms().prepare();
+    relay.done(&["route", "apply", "routes.toml"]);
+    let store = rusqlite::Connection::open(relay.path("ilbud.db")).unwrap();
+    store
+        .execute("UPDATE revision SET routes = '?'", [])
+        .unwrap();
+    let told = relay.fails(1, &["route", "csv", "export", "rooms"]);
+    assert!(told.contains("routing table, revision 1"), "{told}");
+    assert!(told.contains("ilbud route edit"), "{told}");
 }

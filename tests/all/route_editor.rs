@@ -150,7 +150,6 @@ fn an_editor_that_fails_or_dies_changes_nothing() {
             "nothing was changed: the editor ",
             true,
         ),
-        ("rm \"$1\"", "No such file", true),
         ("printf '\\377' >\"$1\"", "the text is not UTF-8", true),
         (
             "sed -i 's/^id = .*/id = 7/' \"$1\"",
@@ -302,4 +301,29 @@ fn an_edited_table_is_in_force_in_the_running_relay() {
     });
     let history = relay.rows(&["route", "history"]);
     assert_eq!(column(&history, "summary")[0], "1 room changed (room-b)");
+}
+
+#[test]
+fn a_text_that_was_emptied_or_taken_away_changes_nothing() {
+    let relay = relay();
+    for (script, expected) in [
+        (": >\"$1\"", "nothing was changed: the text is empty"),
+        (
+            "printf '\\n \\n' >\"$1\"",
+            "nothing was changed: the text is empty",
+        ),
+        (
+            "rm \"$1\"",
+            "nothing was changed: the editor has taken the file away",
+        ),
+    ] {
+        let output = edit(&relay, script, &["--yes"]);
+        assert_eq!(output.status.code(), Some(1), "{script}");
+        assert_eq!(
+            text(&output.stderr),
+            format!("ilbud: {expected}\n"),
+            "{script}"
+        );
+    }
+    assert_eq!(revisions(&relay), 1);
 }

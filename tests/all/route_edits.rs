@@ -441,3 +441,70 @@ fn a_table_that_is_written_by_hand_is_edited_too() {
         "{export}"
     );
 }
+
+#[test]
+fn an_edit_that_says_two_things_is_refused() {
+    let relay = Setup::three_rooms().prepare();
+    relay.done(&["route", "apply", "routes.toml"]);
+    #[rustfmt::skip]
+    let cases: [(&[&str], &str); 4] = [
+        (&["set", "room-a", "--phone", "113", "--unset", "phone"], "phone is to be set and to be unset: leave out one of them"),
+        (&["set", "room-a", "--missing-tls", "warn", "--unset", "strictness"], "strictness is to be set and to be unset: leave out one of them"),
+        (&["set", "room-a", "--domain", "a.nodnett.test", "--domain", "A.nodnett.test"], "domain \"A.nodnett.test\" is given twice"),
+        (&["add", "room-d", "--name", "D", "--domain", "d.test", "--domain", "d.test", "--next-hop", "maildir:d"], "domain \"d.test\" is given twice"),
+    ];
+    for (edit, expected) in cases {
+        let told = relay.fails(1, &[&["route", "room"], edit].concat());
+        assert_eq!(told, format!("ilbud: {expected}\n"), "{edit:?}");
+    }
+    assert_eq!(relay.rows(&["route", "history"]).len(), 1);
+}
+
+#[test]
+fn a_plan_of_an_edit_expects_what_the_edit_would() {
+    let relay = Setup::three_rooms().prepare();
+    relay.done(&["route", "apply", "routes.toml"]);
+    let edit = ["route", "room", "disable", "room-b", "--plan", "--expect"];
+    let told = relay.fails(1, &[&edit[..], &["2"]].concat());
+    assert!(told.contains("is at revision 1, not 2"), "{told}");
+    let told = relay.done(&[&edit[..], &["1"]].concat());
+    assert!(told.contains("room room-b changed"), "{told}");
+}
+
+#[test]
+fn a_redirect_that_is_opened_tells_which_seven_o_clock_it_is() {
+    let relay = Setup::three_rooms().prepare();
+    relay.done(&["route", "apply", "routes.toml"]);
+    let open = |more: &[&str]| {
+        let told = relay.done(
+            &[
+                &["route", "redirect", "open", "room-b", "to", "room-c"],
+                more,
+            ]
+            .concat(),
+        );
+        told.lines().last().unwrap_or_default().to_owned()
+    };
+    let plan = open(&["until", "2099-03-01 07:00", "--plan"]);
+    assert!(
+        plan.starts_with("Revision 1 is in force. To apply this"),
+        "{plan}"
+    );
+    for (times, expected) in [
+        (
+            &["from", "2098-03-01 06:00", "until", "2098-03-01 07:00"][..],
+            "from 2098-03-01 06:00:00 until 2098-03-01 07:00:00",
+        ),
+        (&["until", "2097-03-01 07:00"], "until 2097-03-01 07:00:00"),
+    ] {
+        assert_eq!(
+            open(times),
+            format!("Mail for room-b goes to room-c {expected}.")
+        );
+    }
+    relay.done(&["route", "redirect", "close", "room-b", "--all"]);
+    assert_eq!(
+        open(&[]),
+        "Mail for room-b goes to room-c until it is closed: ilbud route redirect close room-b"
+    );
+}

@@ -66,14 +66,21 @@ fn two_rooms() -> String {
         .concat()
 }
 
-/// It takes and delivers mail, by this revision.
-fn carries_mail_by(relay: &Relay, revision: u64) {
-    let reply = relay
-        .client("a")
-        .send(&vakt("a"), &[&vakt("b")], &letter(&vakt("a"), &vakt("b")));
+fn sent(relay: &Relay) -> String {
+    let message = letter(&vakt("a"), &vakt("b"));
+    let reply = relay.client("a").send(&vakt("a"), &[&vakt("b")], &message);
     assert_eq!(reply.said(), "250 2.0.0", "{reply}");
-    relay.expect_events(&reply.reference(), &["accepted", "delivered"]);
-    for row in relay.story(&reply.reference()) {
+    reply.reference()
+}
+
+/// It takes and delivers mail, by this revision as soon as it is in force.
+fn carries_mail_by(relay: &Relay, revision: u64) {
+    let reference = wait::find("mail by the revision", || {
+        let reference = sent(relay);
+        (relay.story(&reference)[0]["revision"] == revision).then_some(reference)
+    });
+    relay.expect_events(&reference, &["accepted", "delivered"]);
+    for row in relay.story(&reference) {
         assert_eq!(row["revision"], revision, "{row}");
     }
 }

@@ -255,3 +255,36 @@ fn a_plan_shows_no_password() {
         );
     }
 }
+
+#[test]
+fn a_file_that_is_empty_is_no_table() {
+    let relay = Setup::three_rooms().prepare();
+    relay.done(&["route", "apply", "routes.toml"]);
+    // As a shell leaves it where `route export >file` has failed.
+    fs::write(relay.path("empty.toml"), "\n").unwrap();
+    for command in ["plan", "apply"] {
+        let told = relay.fails(1, &["route", command, "empty.toml"]);
+        assert_eq!(
+            told,
+            "ilbud: empty.toml: there is nothing in it; begin with what ilbud route export prints\n"
+        );
+    }
+    assert_eq!(relay.rows(&["route", "history"]).len(), 1);
+}
+
+#[test]
+fn a_mistake_in_a_next_hop_shows_no_password() {
+    let relay = Setup::three_rooms().prepare();
+    for hop in [
+        "smtp://ilbud:hemmelig",
+        "smtp://ilbud:hemmelig:25",
+        "smtp://ilbud:hemmelig/25",
+    ] {
+        fs::write(relay.path("new.toml"), room("a", hop, "")).unwrap();
+        for command in ["plan", "apply"] {
+            let told = relay.fails(1, &["route", command, "new.toml"]);
+            assert!(told.contains("is no port"), "{told}");
+            assert!(!told.contains("hemmelig"), "{told}");
+        }
+    }
+}

@@ -244,7 +244,7 @@ fn an_apply_that_is_killed_is_done_or_not_done() {
     // What a command had on the disk when it was killed, and had shown to nobody, may count from now on.
     let history = relay.rows(&["route", "history"]);
     assert!([done, done + 1].contains(&history.len()), "{history:?}");
-    assert_eq!(knows_d(&relay), history.len() % 2 == 0);
+    assert_eq!(knows_d(&relay), history.len().is_multiple_of(2));
 }
 
 #[test]

@@ -17,6 +17,7 @@ use crate::mail::Timestamp;
 use crate::ops::edits::{self, Edit};
 use crate::ops::reason;
 use crate::ops::routes::{self, Outcome, Proposal, Warnings};
+use crate::policy::table::Redirect;
 use crate::spool::revision::RevisionState;
 use crate::spool::store::Store;
 
@@ -137,20 +138,41 @@ fn proposal(toml: String, change: &Change, settings: &Settings) -> Proposal {
 pub(super) async fn edit(
     store: &Arc<dyn Store>,
     edit: &Edit,
+    warnings: Vec<String>,
     change: &Change,
     settings: &Settings,
 ) -> Result<(), Failure> {
-    let proposal = proposal(String::new(), change, settings);
-    let outcome = edits::apply(
-        store,
-        edit,
-        proposal,
-        &settings.surroundings(),
-        Timestamp::now(),
-    )
-    .await?;
+    let proposal = Proposal {
+        warnings,
+        ..proposal(String::new(), change, settings)
+    };
+    let now = Timestamp::now();
+    let outcome = edits::apply(store, edit, proposal, &settings.surroundings(), now).await?;
     warn_of_edit(&outcome.warnings);
-    tell(&outcome, change.json)
+    tell(&outcome, change.json)?;
+    match edit {
+        Edit::OpenRedirect(opening) if outcome.summary.is_some() && !change.json => {
+            tell_opened(&opening.at(now), outcome.state)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// 07:00 may be that of tomorrow.
+fn tell_opened(redirect: &Redirect, state: RevisionState) -> Result<(), Failure> {
+    let Redirect { room, to, .. } = redirect;
+    let goes = match state {
+        RevisionState::Waiting => "would go",
+        _ => "goes",
+    };
+    let from = redirect.from.map(print::local);
+    let from = from.map_or_else(String::new, |it| format!(" from {it}"));
+    let until = redirect.until.map(print::local).map_or_else(
+        || format!("it is closed: ilbud route redirect close {room}"),
+        |it| format!("{it}."),
+    );
+    let line = format!("Mail for {room} {goes} to {to}{from} until {until}");
+    Ok(print::line(format_args!("{}", print::harmless(&line)))?)
 }
 
 pub(super) fn warn(source: &str, warnings: &Warnings) {

@@ -159,6 +159,10 @@ impl Desk<'_> {
         if is_untouched {
             return Ok(None);
         }
+        if let Some(why) = nothing_in(&written) {
+            self.sheet.throw_away();
+            return Err(Failure::new(why));
+        }
         let written = written.map_err(|fault| self.keep(fault.into()))?;
         let text = String::from_utf8(written);
         let text = text.map_err(|_| self.keep(Failure::new("the text is not UTF-8")))?;
@@ -324,6 +328,17 @@ fn run_editor(editor: &str, file: &Path) -> io::Result<(String, ExitStatus)> {
         .arg(editor)
         .arg(file);
     Ok((editor.to_owned(), command.status()?))
+}
+
+/// Why there is nothing to go on with: an editor was left in a hurry.
+fn nothing_in(written: &io::Result<Vec<u8>>) -> Option<&'static str> {
+    match written {
+        Ok(text) if text.trim_ascii().is_empty() => Some("nothing was changed: the text is empty"),
+        Err(fault) if fault.kind() == io::ErrorKind::NotFound => {
+            Some("nothing was changed: the editor has taken the file away")
+        }
+        Ok(_) | Err(_) => None,
+    }
 }
 
 fn well_ended(ended: io::Result<(String, ExitStatus)>) -> Result<(), Failure> {

@@ -12,7 +12,9 @@ use crate::cli::Failure;
 use crate::config::Settings;
 use crate::mail::{Address, RoomId, Rule, Timestamp};
 use crate::nearest::nearest;
-use crate::ops::edits::{self, Edit, Keys, Opening, Unfit, When};
+use crate::ops::edits::{self, Edit, Keys, Opening, Unfit};
+use crate::ops::routes;
+use crate::ops::when::When;
 use crate::policy::edit::Said;
 use crate::spool::store::Store;
 
@@ -21,6 +23,18 @@ use crate::spool::store::Store;
 pub(super) struct Order<'a> {
     pub(super) edit: Edit,
     pub(super) how: &'a How,
+    /// What is worth knowing of where it came from.
+    pub(super) warnings: Vec<String>,
+}
+
+impl<'a> Order<'a> {
+    const fn new(edit: Edit, how: &'a How) -> Self {
+        Self {
+            edit,
+            how,
+            warnings: Vec::new(),
+        }
+    }
 }
 
 /// The options of every small edit.
@@ -41,24 +55,29 @@ pub(super) async fn run(
     order: Order<'_>,
     settings: &Settings,
 ) -> Result<(), Failure> {
-    let Order { edit, how } = order;
-    match how.plan {
-        true => show(store, &edit, &how.change, settings).await,
-        false => change::edit(store, &edit, &how.change, settings).await,
+    if order.how.plan {
+        return show(store, order, settings).await;
     }
+    let Order {
+        edit,
+        how,
+        warnings,
+    } = order;
+    change::edit(store, &edit, warnings, &how.change, settings).await
 }
 
 async fn show(
     store: &Arc<dyn Store>,
-    edit: &Edit,
-    change: &Change,
+    order: Order<'_>,
     settings: &Settings,
 ) -> Result<(), Failure> {
+    let (edit, change) = (&order.edit, &order.how.change);
     let edited = edits::make(store, edit, &settings.surroundings(), Timestamp::now()).await?;
+    routes::expect(change.expect, edited.base)?;
     let subject = Subject {
         toml: edited.toml,
         source: String::new(),
-        warnings: Vec::new(),
+        warnings: order.warnings,
         command: Some("the same without --plan, and with".to_owned()),
         edit: Some((edit, edited.known)),
     };
@@ -300,7 +319,7 @@ impl Room {
             Self::Enable(it) => (Edit::Disable(id(&it.room), false), &it.how),
             Self::Remove(it) => (Edit::RemoveRoom(id(&it.room), it.with_mentions), &it.how),
         };
-        Order { edit, how }
+        Order::new(edit, how)
     }
 }
 
@@ -357,10 +376,8 @@ impl Workstation {
             Self::Add(it) => (Edit::AddWorkstations, it),
             Self::Remove(it) => (Edit::RemoveWorkstations, it),
         };
-        Order {
-            edit: make(it.room.clone(), it.sources.workstations()),
-            how: &it.how,
-        }
+        let edit = make(it.room.clone(), it.sources.workstations());
+        Order::new(edit, &it.how)
     }
 }
 
@@ -406,13 +423,11 @@ impl Group {
             Self::Leave(it) => (Edit::Leave, it),
             Self::Remove(it) => {
                 let edit = Edit::RemoveGroup(it.address.clone(), it.with_mentions);
-                return Order { edit, how: &it.how };
+                return Order::new(edit, &it.how);
             }
         };
-        Order {
-            edit: make(it.address.clone(), it.members.clone()),
-            how: &it.how,
-        }
+        let edit = make(it.address.clone(), it.members.clone());
+        Order::new(edit, &it.how)
     }
 }
 
@@ -505,7 +520,7 @@ impl Redirect {
             Self::Open(it) => (it.edit(), &it.how),
             Self::Close(it) => (Edit::CloseRedirect(it.room.clone(), it.all), &it.how),
         };
-        Order { edit, how }
+        Order::new(edit, how)
     }
 }
 

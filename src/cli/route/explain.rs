@@ -11,6 +11,7 @@ use crate::config::Settings;
 use crate::mail::Timestamp;
 use crate::ops::explain::{self, Hop, Manner, Server};
 use crate::ops::routes;
+use crate::ops::when::When;
 use crate::policy::decide::{self, Explanation};
 use crate::policy::table::NextHop;
 use crate::spool::store::Store;
@@ -23,8 +24,8 @@ pub(in crate::cli) struct Question {
     #[arg(long, value_name = "IP or NAME")]
     client: Option<String>,
     /// As it would be then, by the redirects of the table: 07:00 (the next), 2h (from now), or a date and time
-    #[arg(long, value_name = "TIME", value_parser = |typed: &str| explain::moment(typed, Timestamp::now()))]
-    at: Option<Timestamp>,
+    #[arg(long, value_name = "TIME", value_parser = When::parse)]
+    at: Option<When>,
     /// Ask each next hop whether it would take mail: connect, EHLO, TLS, QUIT. No mail is offered, and nobody logs in
     #[arg(long)]
     probe: bool,
@@ -48,7 +49,8 @@ pub(super) async fn run(
     let (_, table) = routes::current(store).await?.ok_or_else(none_yet)?;
     let table = settings.in_force(table);
     let client = question.client.as_deref().map(decide::Client::from);
-    let at = question.at.unwrap_or_else(Timestamp::now);
+    let now = Timestamp::now();
+    let at = question.at.as_ref().map_or(now, |it| it.after(now));
     let found = decide::explain(&question.from, &question.to, client.as_ref(), &table, at);
     let mut named: Vec<NextHop> = Vec::new();
     for hop in found.iter().flat_map(|it| &it.hops) {

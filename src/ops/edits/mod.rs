@@ -9,7 +9,6 @@ mod groups;
 mod mentions;
 mod redirects;
 mod rooms;
-mod when;
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,7 +16,7 @@ use std::sync::Arc;
 use crate::mail::{Address, RoomId, Timestamp};
 use crate::nearest::nearest;
 use crate::policy::edit::{Draft, Entry, Said};
-use crate::policy::lists::{Import, List};
+use crate::policy::lists::{self, Import, List};
 use crate::policy::table::{Fault, RoutingTable};
 use crate::spool::store::{Store, StoreError};
 
@@ -25,8 +24,8 @@ use super::doubts::{self, Surroundings};
 use super::routes::{
     self, NoRoom, Outcome, Proposal, Refused, TRIES, Warnings, refuse_while_unconfirmed,
 };
+use super::when::When;
 use mentions::Mention;
-pub use when::{When, WhenFault};
 
 /// Keys of a room, and what they are to say.
 pub type Keys = Vec<(&'static str, Said)>;
@@ -84,6 +83,10 @@ pub enum Unfit {
     GroupExists(Address),
     /// A domain that belongs to another room.
     Taken(String, RoomId),
+    /// A domain that is given twice.
+    Twice(String),
+    /// A key that is to be set, and this one unset.
+    SetAndUnset(String),
     Mentioned(String, Vec<Mention>),
     NoWorkstation(RoomId, String, Option<String>),
     NoMember(Address, Address, Option<String>),
@@ -141,6 +144,10 @@ impl Unfit {
             Self::Taken(domain, room) => format!(
                 "domain {domain:?} already belongs to room \"{room}\"; it can have only one"
             ),
+            Self::Twice(domain) => format!("domain {domain:?} is given twice"),
+            Self::SetAndUnset(key) => {
+                format!("{key} is to be set and to be unset: leave out one of them")
+            }
             Self::NoWorkstation(room, it, near) => {
                 format!("room \"{room}\" has no workstation {it}{}", meant(near, "see: ilbud route export"))
             }
@@ -268,7 +275,10 @@ impl Edit {
     /// Mistakes in the text that it has made, and that nobody has seen: by the rows of a list, or without
     /// a line.
     fn located(&self, toml: &str, faults: Vec<Fault>) -> Vec<Fault> {
-        let without_line = |it: Fault| Fault { line: None, ..it };
+        let without_line = |it: Fault| Fault {
+            line: None,
+            text: lists::without_line(&it.text, ""),
+        };
         match self {
             Self::Import(import) => import.tell(toml, faults),
             _ => faults.into_iter().map(without_line).collect(),

@@ -30,8 +30,8 @@ pub(super) fn open(
 }
 
 impl Opening {
-    /// Its end is counted from its beginning.
-    fn at(&self, now: Timestamp) -> Redirect {
+    /// The redirect that comes of it at `now`. Its end is counted from its beginning.
+    pub fn at(&self, now: Timestamp) -> Redirect {
         let from = self.from.as_ref().map(|it| it.after(now));
         let begin = from.filter(|it| *it > now).unwrap_or(now);
         Redirect {

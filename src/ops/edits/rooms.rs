@@ -1,5 +1,7 @@
 //! Edits of a room: its keys, whether it is disabled, its workstations, and that it is there at all.
 
+use std::collections::HashSet;
+
 use crate::mail::{Domain, RoomId};
 use crate::policy::edit::{Draft, Said, source};
 use crate::policy::table::{RoutingTable, Source};
@@ -34,6 +36,7 @@ pub(super) fn set(
 ) -> Result<(), Unfit> {
     let mut room = room_of(draft, table, id)?;
     refuse_taken(table, id, keys)?;
+    refuse_set_and_unset(keys, unset)?;
     keys.iter().for_each(|(key, said)| room.set(key, said));
     for key in unset {
         room.unset(key);
@@ -73,6 +76,19 @@ pub(super) fn remove(
     Ok(())
 }
 
+fn refuse_set_and_unset(keys: &Keys, unset: &[String]) -> Result<(), Unfit> {
+    let is_set = |it: &String| {
+        keys.iter().any(|(key, _)| {
+            let rest = key.strip_prefix(it.as_str());
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        })
+    };
+    match unset.iter().find(|it| is_set(it)) {
+        Some(both) => Err(Unfit::SetAndUnset(both.clone())),
+        None => Ok(()),
+    }
+}
+
 /// A domain belongs to one room only; the table's own words for it name a line.
 fn refuse_taken(table: &RoutingTable, id: &RoomId, keys: &Keys) -> Result<(), Unfit> {
     let domains = keys.iter().filter(|(key, _)| *key == "domains");
@@ -80,9 +96,13 @@ fn refuse_taken(table: &RoutingTable, id: &RoomId, keys: &Keys) -> Result<(), Un
         let Said::List(domains) = said else {
             continue;
         };
+        let mut given = HashSet::new();
         for domain in domains {
-            let owner = Domain::parse(domain).ok();
-            let owner = owner.and_then(|it| table.room_of(&it));
+            let parsed = Domain::parse(domain).ok();
+            let owner = parsed.as_ref().and_then(|it| table.room_of(it));
+            if parsed.is_some_and(|it| !given.insert(it)) {
+                return Err(Unfit::Twice(domain.clone()));
+            }
             if let Some(other) = owner.filter(|it| it.id != *id) {
                 return Err(Unfit::Taken(domain.clone(), other.id.clone()));
             }

@@ -15,6 +15,14 @@ pub struct Place {
     pub workstation: Option<String>,
 }
 
+impl Place {
+    /// Whether a sentence says already which entry it is of.
+    pub fn is_named_in(&self, told: &str) -> bool {
+        let Self { kind, name, .. } = self;
+        told.contains(&format!("{kind} {name:?}")) || told.contains(&format!("{kind} {name} "))
+    }
+}
+
 /// Every place of a text, by line.
 #[derive(Debug)]
 pub struct Places(Vec<(usize, Place)>);

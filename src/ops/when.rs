@@ -42,7 +42,8 @@ impl When {
         at.map(Self::At).map_err(|_| WhenFault(text.to_owned()))
     }
 
-    pub(super) fn after(&self, begin: Timestamp) -> Timestamp {
+    /// The moment, counted from `begin`.
+    pub fn after(&self, begin: Timestamp) -> Timestamp {
         match self {
             Self::Clock(text) => begin.next_local(text).unwrap_or(begin),
             Self::In(length) => begin.after(*length),
@@ -71,6 +72,8 @@ mod tests {
         let clock = When::parse("07:00").unwrap().after(now);
         assert!(clock > now && clock <= now.after(Duration::from_secs(90_000)));
         assert_eq!(clock.local_parts().1, "07:00:00");
+        let day = When::parse("2026-11-22").unwrap().after(now);
+        assert_eq!(day.local_parts(), ("2026-11-22".into(), "00:00:00".into()));
         for typed in ["", "h", "-2h", "tomorrow", "7", "25:00", "2026-13-01"] {
             let fault = WhenFault(typed.to_owned());
             assert_eq!(When::parse(typed), Err(fault), "{typed}");

@@ -2,24 +2,24 @@
 //!
 //! An import is an edit like any other (`ops::edits`): it is planned, refused and put in force like one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Subcommand, ValueEnum};
 
 use super::edits::{self, How, Order};
 use super::none_yet;
-use crate::cli::{Failure, print};
+use crate::cli::{Failure, exposed, print};
 use crate::config::Settings;
 use crate::ops::edits::Edit;
 use crate::ops::routes;
 use crate::policy::lists::{self, Import, List};
-use crate::spool::store::Store;
+use crate::spool::store::{Store, StoreError};
 use crate::spreadsheet::{self, Separator, Sheet};
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Csv {
-    /// Print the rooms, or the workstations, as CSV
+    /// Print the rooms, with the passwords in it, or the workstations, as CSV
     Export {
         list: Listed,
         /// Separate by semicolons, as spreadsheets expect in languages with a decimal comma
@@ -85,30 +85,48 @@ pub(super) async fn run(
                 ignored: ignore.clone(),
                 is_whole: *replace,
             };
-            let edit = Edit::Import(import);
-            let done = edits::run(store, Order { edit, how }, settings).await;
+            let order = Order {
+                warnings: doubts(file, &import.sheet),
+                edit: Edit::Import(import),
+                how,
+            };
+            let done = edits::run(store, order, settings).await;
             done.map_err(|failure| failure.of_file(file))
         }
     }
 }
 
 async fn export(store: &Arc<dyn Store>, list: List, separator: Separator) -> Result<(), Failure> {
-    let (revision, table) = routes::current(store).await?.ok_or_else(none_yet)?;
+    let found = routes::current(store).await.map_err(unreadable)?;
+    let (revision, table) = found.ok_or_else(none_yet)?;
     let (heads, rows) = lists::export(list, &table, &revision.table).map_err(Failure::of)?;
     let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
     Ok(print::csv(separator, &heads, rows.into_iter())?)
 }
 
-fn sheet(file: &PathBuf) -> Result<Sheet, Failure> {
+fn unreadable(fault: StoreError) -> Failure {
+    let is_corrupt = matches!(fault, StoreError::Corrupt(_));
+    let mut failure = Failure::from(fault);
+    if is_corrupt {
+        let advice = "repair the table with ilbud route edit, or go back with ilbud route revert";
+        failure.lines.push(advice.to_owned());
+    }
+    failure
+}
+
+fn sheet(file: &Path) -> Result<Sheet, Failure> {
     let shown = file.display();
     let bytes = std::fs::read(file).map_err(|fault| Failure::new(format!("{shown}: {fault}")))?;
     let sheet = spreadsheet::read(&bytes);
-    let sheet =
-        sheet.map_err(|faults| Failure::of(faults.iter().map(|it| format!("{shown}: {it}"))))?;
-    if sheet.is_guessed {
-        print::complaint(&format!(
-            "warning: {shown}: this is not UTF-8; it was read as Windows-1252, so look at names with letters like \u{e6}, \u{f8} and \u{e5}"
-        ));
-    }
-    Ok(sheet)
+    sheet.map_err(|faults| Failure::of(faults.iter().map(|it| format!("{shown}: {it}"))))
+}
+
+/// What is worth knowing of a list as a file.
+fn doubts(file: &Path, sheet: &Sheet) -> Vec<String> {
+    let shown = file.display();
+    let guessed = sheet.is_guessed.then(|| format!(
+        "{shown}: this is not UTF-8; it was read as Windows-1252, so look at names with letters like \u{e6}, \u{f8} and \u{e5}"
+    ));
+    let exposed = exposed(file, lists::has_password(sheet));
+    guessed.into_iter().chain(exposed).collect()
 }
