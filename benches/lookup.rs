@@ -4,7 +4,7 @@
 //! Each workstation of the table asks once, in no order, as itself and with a recipient in another room. A
 //! line for each kind of question: median and 99th percentile, the clock's own time included.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
