@@ -15,6 +15,7 @@ use toml_edit::{ArrayOfTables, Decor, DocumentMut, Item, RawString, Table, Table
 use crate::document::Fault;
 use crate::mail::{Address, RoomId, Timestamp};
 
+use super::export;
 use super::table::Source;
 pub use places::{Place, Places};
 
@@ -85,9 +86,9 @@ impl Said {
     }
 }
 
-/// Whole seconds without a fraction, as people write them.
+/// As an export writes it.
 fn moment(at: Timestamp) -> Value {
-    let written = at.to_string().replace(".000Z", "Z");
+    let written = export::moment(at);
     written.parse().unwrap_or_else(|_| Value::from(written))
 }
 

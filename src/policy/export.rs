@@ -480,6 +480,6 @@ fn list(items: impl Iterator<Item = String>) -> Written {
 }
 
 /// Whole seconds without a fraction, as people write them.
-fn moment(at: Timestamp) -> String {
+pub(super) fn moment(at: Timestamp) -> String {
     at.to_string().replace(".000Z", "Z")
 }

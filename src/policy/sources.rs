@@ -196,7 +196,7 @@ impl Sources {
         found
     }
 
-    /// Every line that matches whoever `source` matches: of the same one, and of each wider network.
+    /// Where the lines are that match whoever `source` matches: of the same one, and of each wider network.
     fn overlapping(&self, source: &Source) -> Vec<Place> {
         match source {
             Source::Network(network) => self.networks_around(network.addr(), network.prefix_len()),
