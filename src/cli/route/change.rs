@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::read;
-use crate::cli::{Failure, exposed_table, operator, print};
+use crate::cli::{Failure, alike, exposed_table, operator, print};
 use crate::config::Settings;
 use crate::document::{duration, length};
 use crate::mail::Timestamp;
@@ -174,20 +174,33 @@ pub(super) fn tell_opened(redirect: &Redirect, is_open: bool) -> Result<(), Fail
 }
 
 pub(super) fn warn(source: &str, warnings: &Warnings) {
-    for warning in &warnings.of_table {
-        print::complaint(&format!("warning: {source}: {warning}"));
-    }
-    for warning in &warnings.others {
-        print::complaint(&format!("warning: {warning}"));
-    }
+    alike::few(warning_lines(source, warnings))
+        .into_iter()
+        .for_each(complain);
+}
+
+/// All of them, however many are alike.
+pub(super) fn warn_of_each(source: &str, warnings: &Warnings) {
+    warning_lines(source, warnings)
+        .into_iter()
+        .for_each(complain);
+}
+
+fn warning_lines(source: &str, warnings: &Warnings) -> Vec<String> {
+    let of_table = warnings.of_table.iter();
+    let of_table = of_table.map(|it| format!("{source}: {it}"));
+    of_table.chain(warnings.others.iter().cloned()).collect()
+}
+
+fn complain(warning: String) {
+    print::complaint(&format!("warning: {warning}"));
 }
 
 /// Of a text whose lines nobody has seen.
 pub(super) fn warn_of_edit(warnings: &Warnings) {
     let of_table = warnings.of_table.iter().map(|it| &it.text);
-    for warning in of_table.chain(&warnings.others) {
-        print::complaint(&format!("warning: {warning}"));
-    }
+    let lines = of_table.chain(&warnings.others).cloned().collect();
+    alike::few(lines).into_iter().for_each(complain);
 }
 
 fn tell(outcome: &Outcome, json: bool) -> Result<(), Failure> {

@@ -80,6 +80,7 @@ async fn show(
         source: String::new(),
         warnings: order.warnings,
         command: Some("the same without --plan, and with".to_owned()),
+        all: false,
         edit: Some((edit, edited.known)),
     };
     plan::show(store, &subject, DAYS, change.strict, change.json, settings).await?;
