@@ -84,7 +84,7 @@ async fn show(
     };
     plan::show(store, &subject, DAYS, change.strict, change.json, settings).await?;
     match edit {
-        Edit::OpenRedirect(opening) if !change.json => change::tell_opened(&opening.at(now), false),
+        Edit::OpenRedirect(opening) if !change.json => change::tell_opened(opening, now, false),
         _ => Ok(()),
     }
 }

@@ -13,7 +13,7 @@ mod rooms;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::mail::{Address, RoomId, Timestamp};
+use crate::mail::{Address, LocalFault, RoomId, Timestamp};
 use crate::nearest::nearest;
 use crate::policy::edit::{Draft, Entry, Said};
 use crate::policy::lists::{self, Import, List};
@@ -95,6 +95,8 @@ pub enum Unfit {
     /// No redirect is open; those that are not.
     NoneOpen(RoomId, Vec<String>),
     IsOver(Timestamp),
+    /// What clocks here never show, or show twice.
+    NoMoment(LocalFault),
     /// What is wrong with a list, row by row.
     List(Vec<Fault>),
     /// The table is written in a way that edits know nothing of.
@@ -165,6 +167,7 @@ impl Unfit {
                 others.join(", ")
             ),
             Self::IsOver(until) => format!("{until} is over already"),
+            Self::NoMoment(fault) => fault.to_string(),
             Self::Unusual(kind) => format!(
                 "the table does not write each {kind} as [[{kind}]]; change it with: ilbud route edit"
             ),
