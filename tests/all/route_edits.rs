@@ -538,3 +538,30 @@ fn a_redirect_that_is_opened_tells_which_seven_o_clock_it_is() {
         "Mail for room-b goes to room-c until it is closed: ilbud route redirect close room-b"
     );
 }
+
+#[test]
+fn a_second_redirect_of_a_room_is_told_as_opened() {
+    let relay = Setup::three_rooms().prepare();
+    relay.done(&["route", "apply", "routes.toml"]);
+    let open = ["route", "redirect", "open", "room-b", "to"];
+    let later = "from 2030-01-01T00:00:00Z until 2030-01-02T00:00:00Z";
+    let later: Vec<&str> = later.split(' ').collect();
+    let first = [&open[..], &["room-c", "until", "2h"]].concat();
+    let second = [&open[..], &["room-a"], &later].concat();
+    relay.done(&first);
+    let planned = relay.rows(&[&second[..], &["--plan"]].concat());
+    assert_eq!(column(&planned, "summary"), ["redirect added"]);
+    relay.done(&second);
+    relay.done(&["route", "redirect", "close", "room-b"]);
+    relay.done(&second);
+    relay.done(&first);
+    relay.done(&["route", "redirect", "close", "room-b", "--all"]);
+    let expected = [
+        "1 redirect added (room-b)",
+        "1 redirect added (room-b)",
+        "1 redirect removed (room-b)",
+        "1 redirect added (room-b)",
+        "2 redirects removed (room-b, room-b)",
+    ];
+    assert_eq!(summaries(&relay), expected);
+}
