@@ -492,6 +492,34 @@ fn a_plan_of_an_edit_expects_what_the_edit_would() {
 }
 
 #[test]
+fn a_bad_domain_is_told_and_not_what_follows_from_it() {
+    let group = format!(
+        "[[group]]\naddress = \"{GROUP}\"\nmembers = [\"{}\"]\n",
+        vakt("b")
+    );
+    let relay = Setup::three_rooms().routes(&group).prepare();
+    relay.done(&["route", "apply", "routes.toml"]);
+    let told = relay.fails(1, &["route", "room", "set", "room-b", "--domain", "b x"]);
+    assert_eq!(told, "ilbud: \"domains\": \"b x\" is no domain name\n");
+    // One that is sound, and another one, leaves the group without its member.
+    let told = relay.fails(1, &["route", "room", "set", "room-b", "--domain", "x.test"]);
+    assert!(
+        told.contains("unknown member vakt@b.nodnett.test"),
+        "{told}"
+    );
+    let twice = relay.done(&["route", "export"]).replace(
+        "[\"b.nodnett.test\"]",
+        "[\"b.nodnett.test\", \"B.nodnett.test\"]",
+    );
+    std::fs::write(relay.path("new.toml"), twice).unwrap();
+    let told = relay.fails(1, &["route", "apply", "new.toml"]);
+    assert!(
+        told.ends_with(": domain \"B.nodnett.test\" stands twice in this room; once is enough\n"),
+        "{told}"
+    );
+}
+
+#[test]
 fn a_redirect_that_is_opened_tells_which_seven_o_clock_it_is() {
     let at = |local: &str| Timestamp::from_local(local).unwrap().local();
     let relay = Setup::three_rooms().prepare();
