@@ -211,6 +211,7 @@ fn traffic(plan: &Plan, effect: Effect, days: u32) -> Result<(), Failure> {
     }
     let fate = match effect {
         Effect::Refused => "be refused",
+        Effect::Waiting => "wait",
         Effect::Accepted => "be accepted",
         Effect::Elsewhere => "go another way",
     };
