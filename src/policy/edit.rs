@@ -160,6 +160,27 @@ impl Draft {
         at.is_some_and(|at| self.remove("group", at))
     }
 
+    /// The first gateway of this name.
+    pub fn gateway_mut(&mut self, name: &str) -> Option<Entry<'_>> {
+        let at = self.place("gateway", |it| says(it, "name", name))?;
+        self.all("gateway")?.get_mut(at).map(Entry)
+    }
+
+    /// A new gateway after the others, with nothing but its name.
+    pub fn add_gateway(&mut self, name: &str) -> Option<Entry<'_>> {
+        self.add("gateway", "name", name)
+    }
+
+    /// Takes out every gateway of this name, and says how many there were.
+    pub fn remove_gateways(&mut self, name: &str) -> usize {
+        let mut count = 0;
+        while let Some(at) = self.place("gateway", |it| says(it, "name", name)) {
+            self.remove("gateway", at);
+            count += 1;
+        }
+        count
+    }
+
     /// A new redirect after the others, with nothing but its room.
     pub fn add_redirect(&mut self, room: &RoomId) -> Option<Entry<'_>> {
         self.add("redirect", "room", room.as_str())

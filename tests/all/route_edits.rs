@@ -492,6 +492,129 @@ fn a_plan_of_an_edit_expects_what_the_edit_would() {
 }
 
 #[test]
+fn a_gateway_comes_changes_and_goes() {
+    const OUTSIDE: &str = "lege@example.com";
+    let relay = Setup::three_rooms().start();
+    let passes = |source: &str| {
+        let mut client = Client::greeted(relay.port, source);
+        client.envelope(OUTSIDE, &[&vakt("b")], "").is_none()
+    };
+    let gateway = |words: &str| -> Vec<String> {
+        let words = words.split(' ').map(str::to_owned);
+        ["route", "gateway"]
+            .map(str::to_owned)
+            .into_iter()
+            .chain(words)
+            .collect()
+    };
+    let done = |words: &str| {
+        let words = gateway(words);
+        relay.done(&words.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let fails = |status: i32, words: &str| {
+        let words = gateway(words);
+        relay.fails(
+            status,
+            &words.iter().map(String::as_str).collect::<Vec<_>>(),
+        )
+    };
+    assert!(!passes("127.0.9.1"));
+    let told = done("add inn --network 127.0.9.1 --priority-ceiling 3 --plan");
+    assert!(told.contains("gateway inn added"), "{told}");
+    done("add inn --network 127.0.9.1 --priority-ceiling 3");
+    assert!(wait::within(PROMISED, || passes("127.0.9.1")));
+    done("set inn --network 127.0.9.2 --unset priority_ceiling");
+    assert!(wait::within(PROMISED, || passes("127.0.9.2") && !passes("127.0.9.1")));
+    let told = done("set inn --user helsenett");
+    assert!(told.contains("1 gateway changed (inn)"), "{told}");
+    let export = relay.done(&["route", "export"]);
+    let entry = "[[gateway]]\nname = \"inn\"\nuser = \"helsenett\"\n";
+    assert!(export.ends_with(entry), "{export}");
+    for (status, words, expected) in [
+        (
+            1,
+            "add inn --network 127.0.9.3",
+            "there is a gateway \"inn\" already",
+        ),
+        (
+            1,
+            "set ind --network 127.0.9.3",
+            "there is no gateway \"ind\"; did you mean \"inn\"?",
+        ),
+        (
+            1,
+            "remove in",
+            "there is no gateway \"in\"; did you mean \"inn\"?",
+        ),
+        (1, "set inn --network 127.0.9", "\"127.0.9\" is no network"),
+        (
+            1,
+            "set inn --unset priority_ceiling --priority-ceiling 2",
+            "is to be set and to be unset",
+        ),
+        (2, "set inn", "required"),
+        (2, "add ny", "required"),
+        (
+            2,
+            "add ny --network 127.0.9.3 --user x",
+            "cannot be used with",
+        ),
+    ] {
+        let told = fails(status, words);
+        assert!(told.contains(expected), "{words}: {told}");
+    }
+    done("remove inn");
+    let expected = [
+        "1 gateway added (inn)",
+        "1 gateway changed (inn)",
+        "1 gateway changed (inn)",
+        "1 gateway removed (inn)",
+    ];
+    assert_eq!(summaries(&relay), expected);
+    let table = |revision: &str| relay.done(&["route", "show", revision]);
+    assert_eq!(table("1"), table("5"));
+}
+
+#[test]
+fn what_a_room_says_of_the_scan_is_set_and_unset() {
+    let relay = Setup::three_rooms().prepare();
+    relay.done(&["route", "apply", "routes.toml"]);
+    let set = |more: &[&str]| relay.done(&[&["route", "room", "set", "room-b"], more].concat());
+    set(&["--scan", "on_failure=reject", "--scan", "macros=refuse"]);
+    let export = relay.done(&["route", "export"]);
+    for key in [
+        "[room.scan]\n",
+        "on_failure = \"reject\"\n",
+        "macros = \"refuse\"\n",
+    ] {
+        assert!(export.contains(key), "{export}");
+    }
+    set(&["--scan", "macros=mark", "--unset", "scan.on_failure"]);
+    let export = relay.done(&["route", "export"]);
+    assert!(
+        export.contains("[room.scan]\nmacros = \"mark\"\n"),
+        "{export}"
+    );
+    for (status, scan, expected) in [
+        (2, "makros=refuse", "did you mean macros?"),
+        (2, "macros", "write for example macros=refuse"),
+        (
+            1,
+            "macros=reject",
+            "\"macros\": \"reject\" is not known; it is one of",
+        ),
+    ] {
+        let told = relay.fails(status, &["route", "room", "set", "room-b", "--scan", scan]);
+        assert!(told.contains(expected), "{scan}: {told}");
+    }
+    set(&["--unset", "scan"]);
+    assert_eq!(
+        relay.done(&["route", "export"]),
+        relay.done(&["route", "show", "1"])
+    );
+}
+
+#[test]
 fn a_bad_domain_is_told_and_not_what_follows_from_it() {
     let group = format!(
         "[[group]]\naddress = \"{GROUP}\"\nmembers = [\"{}\"]\n",
