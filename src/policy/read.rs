@@ -58,6 +58,8 @@ struct Draft {
     ids: HashMap<RoomId, usize>,
     /// Every domain, with the id of its room.
     domains: HashMap<Domain, At<String>>,
+    /// What some room has for a domain is none, so that nobody knows whose members are unknown.
+    has_bad_domain: bool,
     rooms: Vec<At<Arc<Room>>>,
     /// Where `accepts_from` stands.
     accepts: HashMap<RoomId, usize>,
@@ -206,24 +208,35 @@ impl Draft {
     }
 
     fn read_domains(&mut self, value: Value<'_>, room: &str) -> Vec<Domain> {
-        let items = filled_list(value, "name at least one domain");
-        let read = |it| self.read_domain(it, room);
-        items.into_iter().filter_map(read).collect()
+        let mut own = Vec::new();
+        for item in filled_list(value, "name at least one domain") {
+            own.extend(self.read_domain(item, room, &own));
+        }
+        own
     }
 
-    fn read_domain(&mut self, value: Value<'_>, room: &str) -> Option<Domain> {
+    fn read_domain(&mut self, value: Value<'_>, room: &str, own: &[Domain]) -> Option<Domain> {
         let line = value.line();
         let taken = &self.domains;
+        let mut is_bad = false;
         let domain = value.parse(|text| {
-            let domain = Domain::parse(text).map_err(|_| format!("{text:?} is no domain name"))?;
+            let domain = Domain::parse(text).map_err(|_| {
+                is_bad = true;
+                format!("{text:?} is no domain name")
+            })?;
             match taken.get(&domain) {
+                Some(_) if own.contains(&domain) => Err(format!(
+                    "domain {text:?} stands twice in this room; once is enough"
+                )),
                 Some(first) => Err(format!(
                     "domain {text:?} already belongs to room {:?} (line {}); it can have only one",
                     first.value, first.line
                 )),
                 None => Ok(domain),
             }
-        })?;
+        });
+        self.has_bad_domain |= is_bad;
+        let domain = domain?;
         let value = room.to_owned();
         self.domains.insert(domain.clone(), At { line, value });
         Some(domain)
@@ -494,6 +507,9 @@ impl Draft {
             return None;
         }
         if !self.domains.contains_key(member.domain()) {
+            if self.has_bad_domain {
+                return None;
+            }
             let known = self.domains.keys().map(Domain::ascii);
             let near = self.nearest(member.domain().ascii(), known);
             return Some(format!(
@@ -880,7 +896,7 @@ mod tests {
             (HEAD.replace("[\"a.test\"]", "[]"), vec!["line 4: \"domains\": name at least one domain"]),
             (HEAD.replace("a.test", "a..test"), vec!["line 4: \"domains\": \"a..test\" is no domain name"]),
             (HEAD.replace("[\"a.test\"]", "[\"ålesund.test\", \"XN--LESUND-HUA.test\"]"), vec![
-                "line 4: \"domains\": domain \"XN--LESUND-HUA.test\" already belongs to room \"a\" (line 4); it can have only one"]),
+                "line 4: \"domains\": domain \"XN--LESUND-HUA.test\" stands twice in this room; once is enough"]),
             (format!("{HEAD}{HEAD}"), vec![
                 "line 7: \"id\": \"a\" is already used on line 2; each room needs its own",
                 "line 9: \"domains\": domain \"a.test\" already belongs to room \"a\" (line 4); it can have only one"]),

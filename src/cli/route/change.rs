@@ -14,7 +14,7 @@ use crate::cli::{Failure, alike, exposed_table, operator, print};
 use crate::config::Settings;
 use crate::document::{duration, length};
 use crate::mail::Timestamp;
-use crate::ops::edits::{self, Edit};
+use crate::ops::edits::{self, Edit, Opening, Unfit};
 use crate::ops::reason;
 use crate::ops::routes::{self, Outcome, Proposal, Warnings};
 use crate::policy::table::Redirect;
@@ -153,15 +153,16 @@ pub(super) async fn edit(
     match edit {
         Edit::OpenRedirect(opening) if outcome.summary.is_some() && !change.json => {
             let is_open = outcome.state != RevisionState::Waiting;
-            tell_opened(&opening.at(now), is_open)
+            tell_opened(opening, now, is_open)
         }
         _ => Ok(()),
     }
 }
 
 /// 07:00 may be that of tomorrow.
-pub(super) fn tell_opened(redirect: &Redirect, is_open: bool) -> Result<(), Failure> {
-    let Redirect { room, to, .. } = redirect;
+pub(super) fn tell_opened(opening: &Opening, now: Timestamp, is_open: bool) -> Result<(), Failure> {
+    let redirect = opening.at(now).map_err(Unfit::NoMoment)?;
+    let Redirect { room, to, .. } = &redirect;
     let goes = if is_open { "goes" } else { "would go" };
     let from = redirect.from.map(print::local);
     let from = from.map_or_else(String::new, |it| format!(" from {it}"));

@@ -1,7 +1,8 @@
-//! `ilbud route room`, `workstation`, `group` and `redirect`: small edits without a file.
+//! `ilbud route room`, `workstation`, `group`, `gateway` and `redirect`: small edits without a file.
 //!
 //! What is typed becomes an `Edit`, which `ops::edits` makes. Nothing is decided here.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use clap::{ArgGroup, Args, Subcommand};
@@ -85,7 +86,7 @@ async fn show(
     };
     plan::show(store, &subject, DAYS, change.strict, change.json, settings).await?;
     match edit {
-        Edit::OpenRedirect(opening) if !change.json => change::tell_opened(&opening.at(now), false),
+        Edit::OpenRedirect(opening) if !change.json => change::tell_opened(opening, now, false),
         _ => Ok(()),
     }
 }
@@ -161,7 +162,7 @@ pub(in crate::cli) struct AddRoom {
 #[command(override_usage = "ilbud route room set ROOM [OPTIONS]")]
 #[command(group(ArgGroup::new("anything").required(true).multiple(true).args([
     "name", "domains", "next_hops", "kind", "phone", "recipients", "accepts_from", "warn_after",
-    "give_up_after", "priority_ceiling", "bare_newlines", "missing_tls", "unknown_workstations", "unset",
+    "give_up_after", "priority_ceiling", "bare_newlines", "missing_tls", "unknown_workstations", "scan", "unset",
 ])))]
 pub(in crate::cli) struct SetRoom {
     /// Its id
@@ -200,8 +201,7 @@ fn unsettable(typed: &str) -> Result<String, String> {
         "strictness.unknown_workstations",
         "scan",
     ];
-    let scan = Rule::ALL.iter().map(|it| it.word()).chain(["on_failure"]);
-    let scan = scan.map(|key| format!("scan.{key}"));
+    let scan = scan_keys().map(|key| format!("scan.{key}"));
     let keys: Vec<String> = KEYS.map(str::to_owned).into_iter().chain(scan).collect();
     if keys.iter().any(|it| it == typed) {
         return Ok(typed.to_owned());
@@ -210,6 +210,31 @@ fn unsettable(typed: &str) -> Result<String, String> {
     Err(match nearest(typed, known()) {
         Some(near) => format!("no such key can be unset; did you mean {near}?"),
         None => format!("only these can be unset: {}", keys.join(", ")),
+    })
+}
+
+/// What a room may say of the scan of its mail.
+fn scan_keys() -> impl Iterator<Item = &'static str> {
+    ["on_failure"]
+        .into_iter()
+        .chain(Rule::ALL.iter().map(|it| it.word()))
+}
+
+/// `macros=refuse`: a key, and what it is to say.
+fn scan(typed: &str) -> Result<(String, String), String> {
+    let Some((key, word)) = typed.split_once('=') else {
+        return Err("write for example macros=refuse or on_failure=reject".to_owned());
+    };
+    let (key, word) = (key.trim(), word.trim());
+    if scan_keys().any(|it| it == key) {
+        return Ok((format!("scan.{key}"), word.to_owned()));
+    }
+    Err(match nearest(key, scan_keys()) {
+        Some(near) => format!("no rule is called {key:?}; did you mean {near}?"),
+        None => format!(
+            "write one of: {}",
+            scan_keys().collect::<Vec<_>>().join(", ")
+        ),
     })
 }
 
@@ -247,6 +272,9 @@ pub(in crate::cli) struct Details {
     /// report, warn or enforce
     #[arg(long, value_name = "STRICTNESS")]
     unknown_workstations: Option<String>,
+    /// Repeated for several: on_failure=reject, or the action of a rule: macros=refuse, quarantine or mark
+    #[arg(long, value_name = "KEY=WORD", value_parser = scan)]
+    scan: Vec<(String, String)>,
 }
 
 impl Details {
@@ -268,7 +296,9 @@ impl Details {
                 text(&self.unknown_workstations),
             ),
         ];
-        said(keys)
+        let scan = self.scan.iter();
+        let scan = scan.map(|(key, word)| (Cow::Owned(key.clone()), Said::text(word)));
+        said(keys).into_iter().chain(scan).collect()
     }
 }
 
@@ -286,7 +316,7 @@ fn rooms(text: &str) -> Said {
 }
 
 fn said<const N: usize>(keys: [(&'static str, Option<Said>); N]) -> Keys {
-    let said = |(key, said)| Some((key, said?));
+    let said = |(key, said): (&'static str, Option<Said>)| Some((key.into(), said?));
     keys.into_iter().filter_map(said).collect()
 }
 
@@ -336,11 +366,11 @@ impl Room {
 
 impl AddRoom {
     fn edit(&self) -> Edit {
-        let mut keys = vec![
-            ("name", Said::text(&self.name)),
-            ("domains", Said::List(self.domains.clone())),
-            ("next_hops", Said::List(self.next_hops.clone())),
-        ];
+        let mut keys = said([
+            ("name", Some(Said::text(&self.name))),
+            ("domains", Some(Said::List(self.domains.clone()))),
+            ("next_hops", Some(Said::List(self.next_hops.clone()))),
+        ]);
         keys.extend(self.details.keys());
         Edit::AddRoom(self.room.clone(), keys, self.workstations.workstations())
     }
@@ -439,6 +469,77 @@ impl Group {
         };
         let edit = make(it.address.clone(), it.members.clone());
         Order::new(edit, &it.how)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum Gateway {
+    /// Let mail from outside in here: to rooms only, and never as one of them
+    Add(AddGateway),
+    /// Set keys of a gateway; another network, certificate or user takes the place of the old one
+    Set(SetGateway),
+    /// Take a gateway out of the table
+    Remove(RemoveGateway),
+}
+
+#[derive(Debug, Args)]
+#[command(group(ArgGroup::new("source").required(true).args(["networks", "certificates", "users"])))]
+pub(in crate::cli) struct AddGateway {
+    name: String,
+    #[command(flatten)]
+    source: Sources,
+    /// The most urgent that mail through it may be
+    #[arg(long, value_name = "0…9", value_parser = clap::value_parser!(u8).range(..10))]
+    priority_ceiling: Option<u8>,
+    #[command(flatten)]
+    how: How,
+}
+
+#[derive(Debug, Args)]
+#[command(override_usage = "ilbud route gateway set NAME [OPTIONS]")]
+#[command(group(ArgGroup::new("source").args(["networks", "certificates", "users"])))]
+#[command(group(ArgGroup::new("anything").required(true).multiple(true).args([
+    "networks", "certificates", "users", "priority_ceiling", "unset",
+])))]
+pub(in crate::cli) struct SetGateway {
+    name: String,
+    #[command(flatten)]
+    source: Sources,
+    /// The most urgent that mail through it may be
+    #[arg(long, value_name = "0…9", value_parser = clap::value_parser!(u8).range(..10))]
+    priority_ceiling: Option<u8>,
+    /// Leave a key out, so that it is as it is unsaid
+    #[arg(long, value_name = "KEY", value_parser = ["priority_ceiling"])]
+    unset: Vec<String>,
+    #[command(flatten)]
+    how: How,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct RemoveGateway {
+    name: String,
+    #[command(flatten)]
+    how: How,
+}
+
+impl Gateway {
+    pub(super) fn order(&self) -> Order<'_> {
+        let ceiling = |it: Option<u8>| said([("priority_ceiling", it.map(Said::Number))]);
+        let (edit, how) = match self {
+            Self::Add(it) => {
+                let keys = ceiling(it.priority_ceiling);
+                let sources = it.source.workstations();
+                (Edit::AddGateway(it.name.clone(), sources, keys), &it.how)
+            }
+            Self::Set(it) => {
+                let keys = ceiling(it.priority_ceiling);
+                let (name, sources) = (it.name.clone(), it.source.workstations());
+                let edit = Edit::SetGateway(name, sources, keys, it.unset.clone());
+                (edit, &it.how)
+            }
+            Self::Remove(it) => (Edit::RemoveGateway(it.name.clone()), &it.how),
+        };
+        Order::new(edit, how)
     }
 }
 

@@ -219,6 +219,7 @@ fn traffic(plan: &Plan, effect: Effect, days: u32) -> Result<(), Failure> {
     }
     let fate = match effect {
         Effect::Refused => "be refused",
+        Effect::Waiting => "wait",
         Effect::Accepted => "be accepted",
         Effect::Elsewhere => "go another way",
     };
@@ -249,7 +250,7 @@ fn pair(it: &Traffic) -> Result<(), Failure> {
     );
     print::line(format_args!("  {}", print::harmless(&line)))?;
     for (when, fate) in [("before", &it.before), ("after", &it.after)] {
-        let fate = fate.to_string();
+        let fate = print::with_local_times(&fate.to_string());
         print::line(format_args!("    {when:6} {}", print::harmless(&fate)))?;
     }
     Ok(())
