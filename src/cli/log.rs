@@ -1,4 +1,4 @@
-//! `ilbud log`: search, show, tail.
+//! `ilbud log`: search, answer, show, tail.
 
 use std::io;
 use std::net::IpAddr;
@@ -8,8 +8,8 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use super::{Failure, print};
-use crate::mail::{Attachment, EventKind, Reference, Timestamp};
+use super::{Failure, answer, print};
+use crate::mail::{Attachment, EventKind, Language, Reference, Timestamp};
 use crate::ops;
 use crate::spool::store::{LogRow, LoggedEvent, MessageRecord, Search, Store};
 
@@ -22,6 +22,16 @@ const PORTION: usize = 1000;
 pub(super) enum Command {
     /// Find messages and refusals, newest first
     Search(Box<Terms>),
+    /// Did they get it? One sentence to read out, what to do next, and what happened
+    Answer {
+        #[arg(value_name = "REF", value_parser = ops::log::reference)]
+        reference: Reference,
+        /// nb or en; otherwise as the settings say
+        #[arg(long, value_name = "nb|en", value_parser = answer::language)]
+        language: Option<Language>,
+        #[arg(long)]
+        json: bool,
+    },
     /// Everything that happened to one message
     Show {
         #[arg(value_name = "REF", value_parser = ops::log::reference)]
@@ -104,10 +114,19 @@ impl Terms {
     }
 }
 
-pub(super) async fn run(command: &Command, store: Arc<dyn Store>) -> Result<(), Failure> {
+pub(super) async fn run(
+    command: &Command,
+    store: Arc<dyn Store>,
+    spoken: Language,
+) -> Result<(), Failure> {
     match command {
         Command::Search(terms) => search(&store, terms).await,
-        Command::Show { reference, json } => show(&store, *reference, *json).await,
+        Command::Answer {
+            reference,
+            language,
+            json,
+        } => answer::run(&store, *reference, language.unwrap_or(spoken), *json).await,
+        Command::Show { reference, json } => show(&store, *reference, *json, spoken).await,
         Command::Tail { limit, json } => tail(&store, *limit, *json).await,
     }
 }
@@ -168,11 +187,14 @@ fn sender(row: &LogRow) -> String {
     }
 }
 
-async fn show(store: &Arc<dyn Store>, reference: Reference, json: bool) -> Result<(), Failure> {
+async fn show(
+    store: &Arc<dyn Store>,
+    reference: Reference,
+    json: bool,
+    spoken: Language,
+) -> Result<(), Failure> {
+    let sheet = answer::of(store, reference, spoken).await?;
     let events = store.events(reference).await?;
-    if events.is_empty() {
-        return Err(Failure::new(format!("nothing is known of {reference}")));
-    }
     let message = store.message(reference).await?;
     let attachments = store.attachments(reference).await?;
     if json {
@@ -187,6 +209,8 @@ async fn show(store: &Arc<dyn Store>, reference: Reference, json: bool) -> Resul
             ))?)
         });
     }
+    answer::print_head(&sheet)?;
+    print::line(format_args!(""))?;
     if let Some(message) = &message {
         print_message(message)?;
     }

@@ -4,6 +4,7 @@
 //! for each mistake, 2 wrong usage. Every command takes `--config`, every listing `--json`.
 
 mod alike;
+mod answer;
 mod certs;
 mod check;
 mod credential;
@@ -208,7 +209,9 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Route(command) => on_store(config, |store, settings| {
             route::run(command, store, settings)
         }),
-        Command::Log(command) => on_store(config, |store, _| log::run(command, store)),
+        Command::Log(command) => on_store(config, |store, settings| {
+            log::run(command, store, settings.language)
+        }),
         Command::Queue(command) => {
             on_store(config, async |store, _| queue::run(command, store).await)
         }

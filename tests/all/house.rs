@@ -69,6 +69,7 @@ const PURE: &[&str] = &[
     "policy",
     "lifecycle",
     "delivery::outcome",
+    "ops::answer",
 ];
 
 const IMPURE: &[&str] = &[
