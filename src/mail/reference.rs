@@ -52,7 +52,8 @@ impl Reference {
         let of = move |place: u32| (self.0 >> (5 * place)) & 31;
         let with = move |place: u32, value: u64| (value ^ of(place)) << (5 * place);
         let other = (0..12).flat_map(move |place| (0..32).map(move |it| with(place, it)));
-        let swapped = (0..11).map(move |place| with(place, of(place + 1)) | with(place + 1, of(place)));
+        let swapped =
+            (0..11).map(move |place| with(place, of(place + 1)) | with(place + 1, of(place)));
         let changes = other.chain(swapped).filter(|it| *it != 0);
         changes.map(move |it| Self(self.0 ^ it))
     }
@@ -205,7 +206,12 @@ mod tests {
     fn what_is_near_differs_by_one_slip() {
         let meant: Reference = "K7F3-2QXM-9A1B".parse().unwrap();
         let near: Vec<String> = meant.near().map(|it| it.to_string()).collect();
-        for said in ["K7F3-2QXN-9A1B", "07F3-2QXM-9A1B", "K7F3-2QXM-9AB1", "7KF3-2QXM-9A1B"] {
+        for said in [
+            "K7F3-2QXN-9A1B",
+            "07F3-2QXM-9A1B",
+            "K7F3-2QXM-9AB1",
+            "7KF3-2QXM-9A1B",
+        ] {
             assert!(near.iter().any(|it| it == said), "{said}");
         }
         assert!(!near.contains(&meant.to_string()));

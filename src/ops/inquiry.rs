@@ -48,10 +48,7 @@ pub async fn answer(
 const ROWS: usize = 10_000;
 
 /// In the order in which they were refused.
-async fn refusals(
-    store: &Arc<dyn Store>,
-    reference: Reference,
-) -> Result<Vec<LogRow>, StoreError> {
+async fn refusals(store: &Arc<dyn Store>, reference: Reference) -> Result<Vec<LogRow>, StoreError> {
     let search = Search {
         reference: Some(reference),
         status: Some("refused".to_owned()),

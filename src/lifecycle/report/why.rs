@@ -203,6 +203,9 @@ impl Why {
         match read(words) {
             Cause::Said(answer) => said(&answer, is_final),
             Cause::Unfit { status, .. } => unfit(status),
+            Cause::Found(words) if is_final && words.ends_with("(null MX)") => Self::NoMail,
+            // What ends it in our own words is that no next hop can take it.
+            Cause::Found(_) if is_final => Self::Unfit,
             Cause::Found(words) => found(&words),
         }
     }

@@ -3,7 +3,8 @@
 use super::Telling;
 use super::refusal;
 use super::standing::{Case, Standing};
-use super::words::say;
+use super::words::{Kind, say};
+use crate::lifecycle::report::Why;
 use crate::mail::{EventKind, RoomId};
 use crate::policy::decide;
 
@@ -12,14 +13,11 @@ const MOST: usize = 8;
 
 impl Telling<'_> {
     pub(super) fn advice(&self) -> Vec<String> {
-        let mut lines: Vec<String> = match self.known.message {
+        let lines = match self.known.message {
             None if !self.known.refusals.is_empty() => self.after_a_refusal(),
             None => self.after_an_event(),
-            Some(_) => self.cases.iter().flat_map(|it| self.next_for(it)).collect(),
+            Some(_) => self.of_all(),
         };
-        if self.cases.len() > 1 && self.cases.iter().all(Case::is_delivered) {
-            lines.retain(|_| false);
-        }
         let mut said: Vec<String> = Vec::new();
         for line in lines {
             if !said.contains(&line) {
@@ -31,6 +29,15 @@ impl Telling<'_> {
             said.push(self.words.advice.see_rows.to_owned());
         }
         said
+    }
+
+    /// Where some did not get it, those who did need nothing.
+    fn of_all(&self) -> Vec<String> {
+        let is_one = self.cases.len() == 1;
+        let is_meant =
+            |it: &&Case<'_>| is_one || !it.is_delivered() || it.last(EventKind::Alarm).is_some();
+        let meant = self.cases.iter().filter(is_meant);
+        meant.flat_map(|it| self.next_for(it)).collect()
     }
 
     fn next_for(&self, case: &Case<'_>) -> Vec<String> {
@@ -47,10 +54,14 @@ impl Telling<'_> {
             ],
             Standing::Deferred => vec![
                 self.call(case),
-                self.wait(case),
+                say!(advice.wait, next = self.next(case)),
                 say!(advice.retry, reference = reference),
             ],
-            Standing::Perhaps => vec![self.call(case), fixed(advice.ask_first), self.wait(case)],
+            Standing::Perhaps => vec![
+                self.call(case),
+                fixed(advice.ask_first),
+                say!(advice.tried_again, next = self.next(case)),
+            ],
             Standing::Unscanned => vec![self.call(case), fixed(advice.wait_for_scan)],
             Standing::WaitsInVain => vec![self.call(case), fixed(advice.no_engine)],
             Standing::Held => vec![
@@ -59,7 +70,7 @@ impl Telling<'_> {
             ],
             Standing::HeldByMeasure => {
                 let until = case.details().and_then(|it| it.until.as_deref());
-                let until = self.written(until.unwrap_or_default());
+                let until = self.written_when(until.unwrap_or_default());
                 let after = say!(advice.after_measure, until = until, reference = reference);
                 vec![self.call(case), after]
             }
@@ -76,7 +87,8 @@ impl Telling<'_> {
                 self.after_failure(case)
             }
             Standing::Cancelled => {
-                let ask = case.by().map(|by| say!(advice.ask, by = by));
+                let by = case.by().filter(|_| case.reason().is_none());
+                let ask = by.map(|by| say!(advice.ask, by = by));
                 let lines = [ask, Some(self.call(case)), Some(fixed(advice.resend))];
                 lines.into_iter().flatten().collect()
             }
@@ -104,21 +116,16 @@ impl Telling<'_> {
         Vec::from_iter(line)
     }
 
-    fn wait(&self, case: &Case<'_>) -> String {
-        let next = case.waiting.map(|it| it.next_attempt_at);
-        let next = next.filter(|at| self.is_to_come(*at));
-        let now = self.words.sentences.now.to_owned();
-        let next = next.map_or(now, |at| self.when(at));
-        say!(self.words.advice.wait, next = next)
-    }
-
     fn after_failure(&self, case: &Case<'_>) -> Vec<String> {
         let advice = &self.words.advice;
         let again = match case.is_doubtful() {
             true => advice.ask_first,
             false => advice.resend,
         };
-        let told = match (case.last(EventKind::Bounced), case.last(EventKind::NotBounced)) {
+        let told = match (
+            case.last(EventKind::Bounced),
+            case.last(EventKind::NotBounced),
+        ) {
             (Some(event), _) => {
                 let report = event.details.report.as_deref().unwrap_or_default();
                 Some(say!(advice.told, report = report))
@@ -126,28 +133,29 @@ impl Telling<'_> {
             (None, Some(_)) => Some(advice.not_told.to_owned()),
             (None, None) => None,
         };
-        let remedy = self.remedy(case).map(str::to_owned);
-        let lines = [
-            Some(self.call(case)),
-            remedy,
-            Some(again.to_owned()),
-            told,
-        ];
+        let is_unknown = |words: &str| Why::of_words(words, true) == Why::NoMailbox;
+        let is_refused = case.standing == Standing::Failed;
+        let is_unknown = is_refused && case.last_words().is_some_and(is_unknown);
+        let remedy = is_unknown.then(|| advice.check_address.to_owned());
+        let lines = [Some(self.call(case)), remedy, Some(again.to_owned()), told];
         lines.into_iter().flatten().collect()
     }
 
     fn after_refusing(&self, case: &Case<'_>) -> Vec<String> {
         let kind = match case.standing {
             Standing::Refused(kind) => kind,
-            _ => super::words::Kind::LeftOut,
+            _ => Kind::LeftOut,
         };
         let [_, todo] = self.words.refusals.of(kind);
         let reply = case.refusal.and_then(|it| it.reply.as_deref());
         let reply = reply.unwrap_or_default();
         let meant = refusal::meant(kind, reply, &case.recipient, self.known.table);
         let meant = meant.map(|it| say!(self.words.advice.nearest, address = it));
-        let call = kind.calls_for_a_call().then(|| self.call(case));
-        let lines = [meant, Some(todo.to_owned()), call];
+        let is_for_a_room = kind.calls_for_a_call() && case.room.is_some();
+        let call = is_for_a_room.then(|| self.call(case));
+        // A call says the same, and has the number.
+        let todo = (call.is_none() || kind == Kind::Blocked).then(|| todo.to_owned());
+        let lines = [meant, todo, call];
         lines.into_iter().flatten().collect()
     }
 

@@ -120,7 +120,7 @@ impl<'a> Telling<'a> {
             known,
             language,
             words: Words::of(language),
-            veil: Veil::new(known.shown, subject(known), known.attachments),
+            veil: Veil::new(known.shown, subject(known), known.attachments, found(known)),
             cases: standing::cases(known),
         }
     }
@@ -148,6 +148,13 @@ impl<'a> Telling<'a> {
     fn is_ours(&self) -> bool {
         self.known.message.is_some_and(|it| it.client.is_empty())
     }
+}
+
+/// All that scans have found.
+fn found<'a>(known: &Known<'a>) -> impl Iterator<Item = &'a str> {
+    let events = known.events.iter().map(|it| &it.details);
+    let found = events.flat_map(|it| it.malware.iter().chain(&it.marks));
+    found.map(String::as_str)
 }
 
 fn subject<'a>(known: &Known<'a>) -> Option<&'a str> {

@@ -17,10 +17,16 @@ impl Telling<'_> {
         self.moment(at, &self.words.bare)
     }
 
-    /// In RFC 3339, as events tell it.
+    /// After "since" or "until", from RFC 3339, as events have it.
     pub(super) fn written(&self, at: &str) -> String {
         at.parse()
             .map_or_else(|_| at.to_owned(), |at| self.bare(at))
+    }
+
+    /// The same, for when something happens.
+    pub(super) fn written_when(&self, at: &str) -> String {
+        at.parse()
+            .map_or_else(|_| at.to_owned(), |at| self.when(at))
     }
 
     fn moment(&self, at: Timestamp, moments: &Moments) -> String {

@@ -1,13 +1,21 @@
 //! Norwegian bokmål, as an operator reads it aloud on the telephone.
 
-use super::words::{
-    Advice, Events, Lengths, Moments, Parts, Refusals, Sentences, States, Words,
-};
+use super::words::{Advice, Events, Lengths, Moments, Parts, Refusals, Sentences, States, Words};
 
 pub(super) const WORDS: Words = Words {
     months: [
-        "januar", "februar", "mars", "april", "mai", "juni", "juli", "august", "september",
-        "oktober", "november", "desember",
+        "januar",
+        "februar",
+        "mars",
+        "april",
+        "mai",
+        "juni",
+        "juli",
+        "august",
+        "september",
+        "oktober",
+        "november",
+        "desember",
     ],
     at: MOMENTS,
     bare: MOMENTS,
@@ -51,18 +59,19 @@ pub(super) const WORDS: Words = Words {
         by_rules: "{attachments}, kontrollert med de innebygde reglene, uten funn",
         marked: "merket: {marks}",
         unscanned: "{attachments}, IKKE viruskontrollert",
-        under_exception: "sluppet gjennom under unntak {number}",
-        not_clean: "{attachments}, sluppet ut av karantene uten at kontrollen fant meldingen ren",
+        under_exception: "sluppet gjennom av {by} under unntak {number}",
+        not_clean: "{attachments}, sluppet ut av karantene av {by} uten at kontrollen fant meldingen ren",
         receipt: "Kvittering: {reply}",
         perhaps_twice: "Den kan ha kommet to ganger.",
         caught_too_late: "Advarsel: det ble funnet noe i meldingen mens den ble levert: {found}.",
         queued: "Ikke levert ennå til {whom}: den har stått i kø siden {since} og er ikke forsøkt levert",
+        queued_again: "Ikke levert ennå til {whom}: den står i kø igjen, etter at den var forsøkt {times}",
         deferred: "Ikke levert ennå til {whom}: {why}; forsøkt {times}, prøves igjen {next}",
         perhaps: "Kanskje levert til {whom}: {why}; forsøkt {times}, prøves igjen {next}",
         held: "Ikke levert til {whom}: holdt tilbake av {by} {when}",
         held_for_a_person: "Ikke levert til {whom}: den lar seg ikke viruskontrollere, og noen må avgjøre om den skal sendes",
         held_by_measure: "Ikke levert til {whom}: meldinger med vedlegg holdes tilbake av {by}, til {until}",
-        held_report: "Ikke levert til {whom}: dette er en rapport fra oss som ikke lot seg levere, og den ligger her til noen ser på den",
+        held_report: "Ikke levert til {whom}: den lot seg ikke levere, og ligger her til noen ser på den",
         unscanned_yet: "Ikke levert ennå til {whom}: den venter på viruskontroll",
         quarantined: "Ikke levert til {whom}: satt i karantene {when}",
         caught_by: "{engine} fant {found}",
@@ -86,7 +95,8 @@ pub(super) const WORDS: Words = Words {
         refused: "Avvist {when}: {why}.",
         refused_from: "Melding fra {from} ble avvist {when}: {why}.",
         refused_to: "Melding fra {from} til {whom} ble avvist {when}: {why}.",
-        refused_many: "Avvist {n} ganger, sist {when}: {why}.",
+        refused_client: "{client} ble avvist {when}: {why}.",
+        refused_many: "{client} ble avvist {n} ganger på kort tid, første gang {when}: {why}.",
         refused_all: "Melding fra {from} til {n} ble avvist {when}.",
         refused_recipient: "Avvist for {whom} {when}: {why}",
         left_out: "Ikke sendt til {whom}: utelatt fra gruppen {group}, fordi sentralen ikke tar imot denne avsenderen",
@@ -94,6 +104,7 @@ pub(super) const WORDS: Words = Words {
         bare_rule: "Regel: {rule}.",
         reply: "Vi svarte: {reply}",
         recipients: "{n} mottakere",
+        the_recipients: "{n} mottakerne",
         routes_changed: "Rutetabell {revision} ble tatt i bruk {when} av {by}",
         alarm: "Alarm {when}: {reason}",
         all_clear: "Alarmen var over {when}: {reason}",
@@ -103,7 +114,7 @@ pub(super) const WORDS: Words = Words {
         exception_closed: "Unntak fra viruskontroll avsluttet {when} av {by}",
         happened: "{what} {when}.",
         somebody: "noen",
-        now: "nå",
+        now: "straks",
     },
     advice: Advice {
         not_found: "Finner de den ikke, kan de lete i postkassen {address}, eller gi kvitteringen til dem som drifter e-posten der.",
@@ -112,6 +123,7 @@ pub(super) const WORDS: Words = Words {
         ask_first: "Ring og spør om den kom fram før den sendes på nytt.",
         wait: "Den trenger ikke sendes på nytt: vi prøver igjen av oss selv {next}, og avsenderen får beskjed hvis det ikke går.",
         wait_for_turn: "Den trenger ikke sendes på nytt: den leveres når det er dens tur.",
+        tried_again: "Vi prøver igjen av oss selv {next}.",
         retry: "Prøv med en gang: ilbud queue retry {reference}",
         wait_for_scan: "Den trenger ikke sendes på nytt: den sendes så snart den er kontrollert. Se om skannerne virker: ilbud scan status",
         no_engine: "Ingen skanner er satt opp lenger. Be den som drifter Ilbud om å sette opp en.",
@@ -121,6 +133,7 @@ pub(super) const WORDS: Words = Words {
         read_report: "Se hva den gjaldt: ilbud log answer {reference}",
         do_not_resend: "Be avsenderen ikke sende den på nytt, og si fra til dem som har ansvar for sikkerheten.",
         false_alarm: "Er det en feil? Be den som har ansvar for karantenen se på den: ilbud quarantine show {reference}",
+        check_address: "Sjekk at adressen er riktig skrevet.",
         resend: "Skal den fram, må den sendes på nytt.",
         told: "Avsenderen har fått beskjed ({report}).",
         not_told: "Avsenderen har IKKE fått beskjed: si fra.",
@@ -140,10 +153,7 @@ pub(super) const WORDS: Words = Words {
             "adressen er skrevet som en omvei",
             "Skriv sentralens vanlige adresse.",
         ],
-        bad_address: [
-            "adressen kan ikke leses",
-            "Skriv adressen på nytt.",
-        ],
+        bad_address: ["adressen kan ikke leses", "Skriv adressen på nytt."],
         no_mailbox: [
             "sentralen har ingen slik postkasse",
             "Sjekk at adressen er riktig skrevet, og send på nytt.",
@@ -240,10 +250,7 @@ pub(super) const WORDS: Words = Words {
             "fristen for levering var ute før den var kommet fram til oss",
             "Send på nytt med lengre frist, eller ring.",
         ],
-        too_much: [
-            "det kom for mye på kort tid",
-            "Vent litt og send på nytt.",
-        ],
+        too_much: ["det kom for mye på kort tid", "Vent litt og send på nytt."],
         crowded: [
             "det var for mange forbindelser samtidig",
             "Prøv igjen om litt.",
@@ -264,10 +271,7 @@ pub(super) const WORDS: Words = Words {
             "en sikker forbindelse kom ikke i stand",
             "Send på nytt; gjentar det seg, må sertifikatet på arbeidsstasjonen ses på.",
         ],
-        going_down: [
-            "vi startet på nytt akkurat da",
-            "Prøv igjen om litt.",
-        ],
+        going_down: ["vi startet på nytt akkurat da", "Prøv igjen om litt."],
         no_space: [
             "vi hadde ikke plass akkurat da",
             "Send på nytt om litt, og si fra til den som drifter Ilbud.",
@@ -280,10 +284,7 @@ pub(super) const WORDS: Words = Words {
             "den kunne ikke viruskontrolleres akkurat da",
             "Send på nytt om litt. Se om skannerne virker: ilbud scan status.",
         ],
-        put_off: [
-            "den måtte vente",
-            "Send på nytt om litt.",
-        ],
+        put_off: ["den måtte vente", "Send på nytt om litt."],
         no_recipients: [
             "ingen av mottakerne ble godtatt",
             "Sjekk adressene, og send på nytt.",
@@ -292,10 +293,7 @@ pub(super) const WORDS: Words = Words {
             "programmet som sendte, sa noe vi ikke forstår",
             "Programmet på arbeidsstasjonen må ses på.",
         ],
-        unknown: [
-            "svaret under sier hvorfor",
-            "Se svaret i tidslinjen.",
-        ],
+        unknown: ["svaret under sier hvorfor", "Se svaret i tidslinjen."],
     },
     events: Events {
         session: "Kom inn",
@@ -351,6 +349,7 @@ pub(super) const WORDS: Words = Words {
         measure: "tiltak: {measure}",
         exception: "unntak {number}",
         found: "funnet: {found}",
+        within: "{what} i {file}",
         marks: "merket: {marks}",
         engine: "med {engine}",
         version: "versjon {version}",

@@ -247,8 +247,18 @@ mod tests {
         for (kind, reply, recipient, expected) in [
             (Kind::NoMailbox, replied, "", Some("vakt@oslo.nodnett.test")),
             (Kind::NoMailbox, "", "", None),
-            (Kind::Outside, "", "vatk@hamra.nodnett.test", Some("vakt@hamar.nodnett.test")),
-            (Kind::Outside, "", "x@oslo.nodnet.test", Some("x@oslo.nodnett.test")),
+            (
+                Kind::Outside,
+                "",
+                "vatk@hamra.nodnett.test",
+                Some("vakt@hamar.nodnett.test"),
+            ),
+            (
+                Kind::Outside,
+                "",
+                "x@oslo.nodnet.test",
+                Some("x@oslo.nodnett.test"),
+            ),
             (Kind::Outside, "", "kari@hamar.nodnet.test", None),
             (Kind::Outside, "", "x@example.test", None),
             (Kind::Outside, "", "x", None),

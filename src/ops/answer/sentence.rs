@@ -1,10 +1,10 @@
 //! The sentence that is read out, and the one of each recipient.
 
+use super::Telling;
 use super::standing::{Case, Standing, is};
 use super::words::{Kind, say};
-use super::Telling;
 use crate::lifecycle::report::Why;
-use crate::mail::{EventKind, State, Timestamp};
+use crate::mail::{Details, EventKind};
 use crate::spool::store::{LogRow, LoggedEvent};
 
 /// Of so many recipients to whom it was not delivered each is named.
@@ -25,7 +25,12 @@ impl Telling<'_> {
         Some(match subject.filter(|it| !it.is_empty()) {
             Some(subject) => {
                 let subject = self.veil.name(subject);
-                say!(sentences.about_subject, from = from, when = when, subject = subject)
+                say!(
+                    sentences.about_subject,
+                    from = from,
+                    when = when,
+                    subject = subject
+                )
             }
             None if self.known.message.is_none() => return None,
             None => say!(sentences.about, from = from, when = when),
@@ -97,11 +102,16 @@ impl Telling<'_> {
         let there = cases.iter().filter(|it| it.is_delivered());
         let (n, all) = (there.clone().count(), cases.len());
         let rest: Vec<&Case<'_>> = cases.iter().filter(|it| !it.is_delivered()).collect();
-        let recipients = |n: usize| say!(sentences.recipients, n = n);
+        let the_recipients = |n: usize| say!(sentences.the_recipients, n = n);
         let head = match there.max_by_key(|it| it.at()) {
             Some(last) if rest.is_empty() => {
                 let (when, length) = (self.when(last.at()), self.after(last));
-                say!(sentences.all_delivered, n = recipients(all), when = when, length = length)
+                say!(
+                    sentences.all_delivered,
+                    n = the_recipients(all),
+                    when = when,
+                    length = length
+                )
             }
             Some(_) => {
                 let whom = self.named(&rest);
@@ -109,7 +119,11 @@ impl Telling<'_> {
             }
             None => {
                 let whom = self.named(&rest);
-                return ended(say!(sentences.none_delivered, all = recipients(all), whom = whom));
+                return ended(say!(
+                    sentences.none_delivered,
+                    all = the_recipients(all),
+                    whom = whom
+                ));
             }
         };
         ended(with(head, self.contents().as_deref()))
@@ -156,6 +170,10 @@ impl Telling<'_> {
         let by = case.by().unwrap_or(sentences.somebody);
         match case.standing {
             Standing::Delivered => self.delivered(case, None),
+            Standing::Queued if case.attempts() > 0 => {
+                let times = self.times(case);
+                ended(say!(sentences.queued_again, whom = whom, times = times))
+            }
             Standing::Queued => {
                 let since = self.bare(case.at());
                 ended(say!(sentences.queued, whom = whom, since = since))
@@ -172,7 +190,12 @@ impl Telling<'_> {
             Standing::HeldByMeasure => {
                 let until = case.details().and_then(|it| it.until.as_deref());
                 let until = self.written(until.unwrap_or_default());
-                ended(say!(sentences.held_by_measure, whom = whom, by = by, until = until))
+                ended(say!(
+                    sentences.held_by_measure,
+                    whom = whom,
+                    by = by,
+                    until = until
+                ))
             }
             Standing::HeldForAPerson => ended(say!(sentences.held_for_a_person, whom = whom)),
             Standing::HeldReport => ended(say!(sentences.held_report, whom = whom)),
@@ -191,7 +214,12 @@ impl Telling<'_> {
             Standing::Lapsed => ended(say!(sentences.lapsed, whom = whom, when = when)),
             Standing::Refused(kind) => {
                 let why = self.why_refused(kind, case.event);
-                let said = say!(sentences.refused_recipient, whom = whom, when = when, why = why);
+                let said = say!(
+                    sentences.refused_recipient,
+                    whom = whom,
+                    when = when,
+                    why = why
+                );
                 ended(said)
             }
             Standing::LeftOut => {
@@ -208,7 +236,12 @@ impl Telling<'_> {
         let head = match case.elsewhere() {
             Some(other) => {
                 let other = self.room(other);
-                say!(sentences.delivered_elsewhere, whom = whom, other = other, when = when)
+                say!(
+                    sentences.delivered_elsewhere,
+                    whom = whom,
+                    other = other,
+                    when = when
+                )
             }
             None => say!(sentences.delivered, whom = whom, when = when),
         };
@@ -234,8 +267,23 @@ impl Telling<'_> {
     }
 
     pub(super) fn found(&self, malware: &[String]) -> String {
-        let found: Vec<String> = malware.iter().map(|it| self.veil.found(it)).collect();
+        let found: Vec<String> = malware.iter().map(|it| self.found_one(it)).collect();
         found.join(", ")
+    }
+
+    /// In the words of this language: `Eicar i faktura.zip`.
+    pub(super) fn found_one(&self, found: &str) -> String {
+        match self.veil.found(found) {
+            (what, Some(file)) => say!(self.words.parts.within, what = what, file = file),
+            (what, None) => what,
+        }
+    }
+
+    /// How often it was tried.
+    fn times(&self, case: &Case<'_>) -> String {
+        let [once, often] = self.words.times;
+        let attempts = usize::try_from(case.attempts()).unwrap_or(usize::MAX);
+        counted([often, once, often], attempts)
     }
 
     /// Attachments, and whether they were scanned.
@@ -252,13 +300,27 @@ impl Telling<'_> {
         let waivers = self.cases.iter().filter_map(|it| it.waiting?.waiver);
         let mut exceptions = waivers.clone().filter_map(|it| it.exception());
         let details = scan.map(|it| &it.details);
+        let somebody = sentences.somebody;
+        let scanned_by = |it: Option<&Details>| {
+            let by = it.and_then(|it| it.by.clone());
+            by.unwrap_or_else(|| somebody.to_owned())
+        };
         let mut parts = match (exceptions.next(), details) {
             (Some(number), _) => vec![
                 say!(sentences.unscanned, attachments = attachments),
-                say!(sentences.under_exception, number = number),
+                say!(
+                    sentences.under_exception,
+                    number = number,
+                    by = scanned_by(details)
+                ),
             ],
             (None, _) if waivers.clone().next().is_some() => {
-                vec![say!(sentences.not_clean, attachments = attachments)]
+                let by = self.released_by();
+                vec![say!(
+                    sentences.not_clean,
+                    attachments = attachments,
+                    by = by
+                )]
             }
             (None, Some(it)) if it.verdict.as_deref() != Some("clean") => vec![attachments],
             (None, Some(it)) if it.engines.is_empty() => {
@@ -273,26 +335,35 @@ impl Telling<'_> {
         Some(parts.join("; "))
     }
 
+    /// Who let it out of quarantine.
+    fn released_by(&self) -> &str {
+        let mut events = self.known.events.iter().rev();
+        let released = events.find(|it| is(it, EventKind::Released));
+        let by = released.and_then(|it| it.details.by.as_deref());
+        by.unwrap_or(self.words.sentences.somebody)
+    }
+
     /// Not delivered yet, and tried on.
     fn tried(&self, case: &Case<'_>, phrase: &'static str) -> String {
-        let sentences = &self.words.sentences;
         let why = match case.last_words() {
+            _ if case.is_doubtful() => Why::Unsure,
             Some(words) => Why::of_words(words, false),
             None => Why::Unknown,
         };
-        let (why, _) = split(why.sentence(self.language));
-        let waiting = case.waiting;
-        let times = waiting.map_or(1, |it| usize::try_from(it.attempts).unwrap_or(usize::MAX));
-        let [once, often] = self.words.times;
-        let times = counted([once, once, often], times);
-        let next = waiting.map(|it| it.next_attempt_at);
-        let next = match next.filter(|at| *at > self.known.now) {
-            Some(at) => self.bare(at),
-            None => sentences.now.to_owned(),
-        };
+        let why = clause(why.sentence(self.language));
+        let (times, next) = (self.times(case), self.next(case));
         let whom = self.whom(case);
         let said = say!(phrase, whom = whom, why = why, times = times, next = next);
         self.in_their_words(said, case)
+    }
+
+    /// When it is tried again.
+    pub(super) fn next(&self, case: &Case<'_>) -> String {
+        let next = case.waiting.map(|it| it.next_attempt_at);
+        match next.filter(|at| *at > self.known.now) {
+            Some(at) => self.when(at),
+            None => self.words.sentences.now.to_owned(),
+        }
     }
 
     /// The last words of an attempt after it.
@@ -314,14 +385,20 @@ impl Telling<'_> {
         let sentences = &self.words.sentences;
         let (whom, when) = (self.whom(case), self.when(case.at()));
         let is_final = case.standing == Standing::Failed;
-        let why = case.last_words().map_or(Why::Unknown, |words| Why::of_words(words, is_final));
-        let (why, _) = split(why.sentence(self.language));
-        let [once, often] = self.words.times;
-        let attempts = case.waiting.map_or(0, |it| it.attempts);
-        let times = counted([often, once, often], usize::try_from(attempts).unwrap_or(usize::MAX));
+        let why = case
+            .last_words()
+            .map_or(Why::Unknown, |words| Why::of_words(words, is_final));
+        let why = clause(why.sentence(self.language));
+        let times = self.times(case);
         let said = match case.standing {
             Standing::GivenUp => {
-                say!(sentences.given_up, whom = whom, when = when, times = times, why = why)
+                say!(
+                    sentences.given_up,
+                    whom = whom,
+                    when = when,
+                    times = times,
+                    why = why
+                )
             }
             Standing::NeverTried => say!(sentences.never_tried, whom = whom, when = when),
             Standing::Expired => say!(sentences.expired, whom = whom, when = when),
@@ -340,7 +417,10 @@ impl Telling<'_> {
         match case.reason() {
             Some(reason) => {
                 let reason = self.veil.over(reason);
-                format!("{said} {}", say!(self.words.sentences.reason, reason = reason))
+                format!(
+                    "{said} {}",
+                    say!(self.words.sentences.reason, reason = reason)
+                )
             }
             None => said,
         }
@@ -355,7 +435,10 @@ impl Telling<'_> {
         };
         let engine = self.engine(details.engine.as_deref().unwrap_or_default());
         let found = self.found(&details.malware);
-        ended(format!("{said}; {}", say!(sentences.caught_by, engine = engine, found = found)))
+        ended(format!(
+            "{said}; {}",
+            say!(sentences.caught_by, engine = engine, found = found)
+        ))
     }
 
     /// An engine, or what stands in the place of one.
@@ -386,27 +469,57 @@ impl Telling<'_> {
         let (from, when) = (self.sender(), self.when(row.at));
         let why = self.why_refused(kind, event);
         let recipients = |n: usize| say!(sentences.recipients, n = n);
-        let is_named = row.sender.as_ref().is_some_and(|it| !it.is_empty()) || row.user.is_some();
+        let client = row.user.as_deref().unwrap_or(&row.client);
         let of_other_kinds = |it: &Case<'_>| it.standing != Standing::Refused(kind);
         let said = match self.cases.as_slice() {
-            _ if row.count > 1 => say!(sentences.refused_many, n = row.count, when = when, why = why),
+            _ if row.count > 1 => {
+                let n = row.count;
+                say!(
+                    sentences.refused_many,
+                    client = client,
+                    n = n,
+                    when = when,
+                    why = why
+                )
+            }
             several if several.iter().any(of_other_kinds) => {
                 let n = recipients(several.len());
                 return say!(sentences.refused_all, from = from, n = n, when = when);
             }
             [only] => {
                 let whom = &only.recipient;
-                say!(sentences.refused_to, from = from, whom = whom, when = when, why = why)
+                say!(
+                    sentences.refused_to,
+                    from = from,
+                    whom = whom,
+                    when = when,
+                    why = why
+                )
             }
-            [] if is_named => say!(sentences.refused_from, from = from, when = when, why = why),
-            [] => say!(sentences.refused, when = when, why = why),
+            [] if row.sender.is_some() => {
+                say!(sentences.refused_from, from = from, when = when, why = why)
+            }
+            [] => say!(
+                sentences.refused_client,
+                client = client,
+                when = when,
+                why = why
+            ),
             several => {
                 let whom = recipients(several.len());
-                say!(sentences.refused_to, from = from, whom = whom, when = when, why = why)
+                say!(
+                    sentences.refused_to,
+                    from = from,
+                    whom = whom,
+                    when = when,
+                    why = why
+                )
             }
         };
         let details = event.map(|it| &it.details);
-        let rule = details.and_then(|it| it.rule.as_deref()).map(|it| self.veil.over(it));
+        let rule = details
+            .and_then(|it| it.rule.as_deref())
+            .map(|it| self.veil.over(it));
         let revision = details.and_then(|it| it.revision);
         let rule = rule.map(|rule| match revision {
             Some(revision) => say!(sentences.rule, rule = rule, revision = revision),
@@ -414,7 +527,11 @@ impl Telling<'_> {
         });
         let reply = row.reply.as_deref().map(|it| self.veil.over(it));
         let reply = reply.map(|it| say!(sentences.reply, reply = it));
-        [Some(said), rule, reply].into_iter().flatten().collect::<Vec<_>>().join(" ")
+        [Some(said), rule, reply]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 
     /// The refusal that says most, and its kind.
@@ -427,9 +544,8 @@ impl Telling<'_> {
 
     fn event_of(&self, row: &LogRow) -> Option<&LoggedEvent> {
         let mut events = self.known.events.iter();
-        let is_same = |it: &&LoggedEvent| {
-            it.details.reply == row.reply && it.recipient == row.recipient
-        };
+        let is_same =
+            |it: &&LoggedEvent| it.details.reply == row.reply && it.recipient == row.recipient;
         events.find(is_same)
     }
 
@@ -451,19 +567,35 @@ impl Telling<'_> {
         let said = match kind {
             EventKind::RoutesChanged => {
                 let revision = details.revision.unwrap_or_default();
-                let said = say!(sentences.routes_changed, revision = revision, when = when, by = by);
+                let said = say!(
+                    sentences.routes_changed,
+                    revision = revision,
+                    when = when,
+                    by = by
+                );
                 with_words(said, details.summary.as_deref())
             }
             EventKind::Alarm => say!(sentences.alarm, when = when, reason = reason),
             EventKind::AllClear => say!(sentences.all_clear, when = when, reason = reason),
             EventKind::MeasureOpened => {
-                say!(sentences.measure_opened, when = when, by = by, what = what, until = until())
+                say!(
+                    sentences.measure_opened,
+                    when = when,
+                    by = by,
+                    what = what,
+                    until = until()
+                )
             }
             EventKind::MeasureClosed => {
                 say!(sentences.measure_closed, when = when, by = by, what = what)
             }
             EventKind::ExceptionOpened => {
-                say!(sentences.exception_opened, when = when, by = by, until = until())
+                say!(
+                    sentences.exception_opened,
+                    when = when,
+                    by = by,
+                    until = until()
+                )
             }
             EventKind::ExceptionClosed => say!(sentences.exception_closed, when = when, by = by),
             kind => {
@@ -472,20 +604,6 @@ impl Telling<'_> {
             }
         };
         ended(said)
-    }
-
-    /// What remains to be said of why it was not delivered: what its sender can do.
-    pub(super) fn remedy(&self, case: &Case<'_>) -> Option<&'static str> {
-        let is_final = case.waiting.is_some_and(|it| it.state == State::Failed);
-        let words = case.last_words().filter(|_| is_final)?;
-        let is_refused = case.standing == Standing::Failed;
-        let (_, rest) = split(Why::of_words(words, is_refused).sentence(self.language));
-        Some(rest).filter(|it| !it.is_empty())
-    }
-
-    /// When a moment of an event is, that is kept as text.
-    pub(super) fn is_to_come(&self, at: Timestamp) -> bool {
-        at > self.known.now
     }
 }
 
@@ -514,12 +632,11 @@ fn ended(sentence: String) -> String {
     }
 }
 
-/// The first of several sentences, as the end of another; and the others.
-fn split(sentences: &'static str) -> (String, &'static str) {
-    let (first, rest) = sentences.split_once(". ").unwrap_or((sentences, ""));
+/// The first of several sentences, as the end of another.
+fn clause(sentences: &str) -> String {
+    let first = sentences.split(". ").next().unwrap_or_default();
     let first = first.trim_end_matches('.');
     let mut letters = first.chars();
     let begin = letters.next().map(char::to_lowercase);
-    let first = begin.into_iter().flatten().chain(letters).collect();
-    (first, rest)
+    begin.into_iter().flatten().chain(letters).collect()
 }

@@ -63,7 +63,8 @@ pub(super) fn cases<'a>(known: &Known<'a>) -> Vec<Case<'a>> {
     let refused = known.refusals.iter();
     let refused = refused.filter_map(|it| Case::refused(it, known.events));
     let mut cases: Vec<Case<'a>> = kept.chain(refused).collect();
-    let says_more = |it: &Case<'_>| !matches!(it.standing, Standing::Refused(kind) if kind.only_follows());
+    let says_more =
+        |it: &Case<'_>| !matches!(it.standing, Standing::Refused(kind) if kind.only_follows());
     if cases.iter().any(says_more) {
         cases.retain(says_more);
     }
@@ -152,13 +153,20 @@ impl<'a> Case<'a> {
             Some((_, words)) => Some(words),
             None => (!is_of_time(it)).then_some(it),
         };
-        details.reply.as_deref().or_else(|| reason.and_then(at_last))
+        details
+            .reply
+            .as_deref()
+            .or_else(|| reason.and_then(at_last))
     }
 
     /// The last of its events of this kind.
     pub(super) fn last(&self, kind: EventKind) -> Option<&'a LoggedEvent> {
         let mut events = self.events.iter().rev();
         events.find(|it| is(it, kind)).copied()
+    }
+
+    pub(super) fn attempts(&self) -> u32 {
+        self.waiting.map_or(0, |it| it.attempts)
     }
 
     pub(super) fn is_doubtful(&self) -> bool {

@@ -37,7 +37,10 @@ impl Telling<'_> {
         };
         let said = [
             Some(say!(parts.from, client = client)),
-            details.helo.as_deref().map(|it| say!(parts.helo, helo = it)),
+            details
+                .helo
+                .as_deref()
+                .map(|it| say!(parts.helo, helo = it)),
             tls,
             user.map(|it| say!(parts.user, user = it)),
             details.size.map(|it| say!(parts.size, n = it)),
@@ -88,7 +91,7 @@ impl Telling<'_> {
             reply.map(|it| say!(parts.reply, reply = it)),
             tls.map(|it| self.guarded(Some(it))),
             took.map(|it| say!(parts.took, length = self.length(it))),
-            next.map(|it| say!(parts.next, when = self.written(it))),
+            next.map(|it| say!(parts.next, when = self.written_when(it))),
         ]
         .into_iter()
         .flatten()
@@ -105,7 +108,10 @@ impl Telling<'_> {
             rule.map(|it| say!(parts.rule, rule = it)),
             details.revision.map(|it| say!(parts.revision, n = it)),
             details.priority.map(|it| say!(parts.priority, n = it)),
-            details.deliver_by.as_deref().map(|it| say!(parts.deliver_by, when = self.written(it))),
+            details
+                .deliver_by
+                .as_deref()
+                .map(|it| say!(parts.deliver_by, when = self.written(it))),
             details.require_tls.map(|_| parts.require_tls.to_owned()),
             tolerated.map(|it| say!(parts.tolerated, what = it)),
         ]
@@ -122,7 +128,12 @@ impl Telling<'_> {
         let engines = details.engines.iter().map(|it| self.by_engine(it));
         let took = details.duration_ms.map(Duration::from_millis);
         let took = took.map(|it| say!(parts.took, length = self.length(it)));
-        let said: Vec<String> = verdict.into_iter().chain(rules).chain(engines).chain(took).collect();
+        let said: Vec<String> = verdict
+            .into_iter()
+            .chain(rules)
+            .chain(engines)
+            .chain(took)
+            .collect();
         said.into_iter()
     }
 
@@ -145,7 +156,7 @@ impl Telling<'_> {
         let (word, detail) = part.verdict.split_once(": ").unwrap_or((&part.verdict, ""));
         let verdict = match detail {
             "" => self.verdict(word),
-            detail => format!("{}: {}", self.verdict(word), self.veil.found(detail)),
+            detail => format!("{}: {}", self.verdict(word), self.found_one(detail)),
         };
         let took = Duration::from_millis(part.duration_ms);
         let known = [
@@ -165,19 +176,35 @@ impl Telling<'_> {
         let parts = &self.words.parts;
         let found = |them: &[String]| (!them.is_empty()).then(|| self.found(them));
         let reason = details.reason.as_deref().map(|it| self.veil.over(it));
-        let engine = details.engine.as_deref().filter(|_| details.verdict.is_none());
+        let engine = details
+            .engine
+            .as_deref()
+            .filter(|_| details.verdict.is_none());
         [
             found(&details.malware).map(|it| say!(parts.found, found = it)),
             engine.map(|it| say!(parts.engine, engine = self.engine(it))),
             found(&details.marks).map(|it| say!(parts.marks, marks = it)),
-            details.files_left_out.map(|it| say!(parts.more_files, n = it)),
-            details.measure.as_deref().map(|it| say!(parts.measure, measure = it)),
-            details.exception.map(|it| say!(parts.exception, number = it)),
+            details
+                .files_left_out
+                .map(|it| say!(parts.more_files, n = it)),
+            details
+                .measure
+                .as_deref()
+                .map(|it| say!(parts.measure, measure = it)),
+            details
+                .exception
+                .map(|it| say!(parts.exception, number = it)),
             details.by.as_deref().map(|it| say!(parts.by, by = it)),
-            details.until.as_deref().map(|it| say!(parts.until, when = self.written(it))),
+            details
+                .until
+                .as_deref()
+                .map(|it| say!(parts.until, when = self.written(it))),
             details.summary.clone(),
             reason.map(|it| say!(parts.reason, reason = it)),
-            details.report.as_deref().map(|it| say!(parts.report, report = it)),
+            details
+                .report
+                .as_deref()
+                .map(|it| say!(parts.report, report = it)),
         ]
         .into_iter()
         .flatten()

@@ -17,14 +17,26 @@ pub(super) struct Veil {
 }
 
 impl Veil {
-    pub(super) fn new(shown: bool, subject: Option<&str>, attachments: &[Attachment]) -> Self {
+    /// `found`: what was found, and in which files, some of which may be no attachments themselves.
+    pub(super) fn new<'a>(
+        shown: bool,
+        subject: Option<&'a str>,
+        attachments: &'a [Attachment],
+        found: impl Iterator<Item = &'a str>,
+    ) -> Self {
+        let found = found.filter_map(|it| it.split_once(WITHIN).map(|(_, file)| file));
         let names = attachments
             .iter()
             .flat_map(|it| [Some(it.name.as_str()), it.within.as_deref()])
             .flatten();
         let mut hidden: Vec<String> = match shown {
             true => Vec::new(),
-            false => subject.into_iter().chain(names).map(str::to_owned).collect(),
+            false => subject
+                .into_iter()
+                .chain(names)
+                .chain(found)
+                .map(str::to_owned)
+                .collect(),
         };
         hidden.retain(|it| !it.trim().is_empty());
         hidden.sort_by_key(|it| std::cmp::Reverse(it.len()));
@@ -41,11 +53,11 @@ impl Veil {
     }
 
     /// What was found, and in which file: `Eicar in a.zip`.
-    pub(super) fn found(&self, found: &str) -> String {
-        match found.split_once(WITHIN).filter(|_| !self.shown) {
-            Some((what, _)) => format!("{}{WITHIN}{MASK}", self.over(what)),
-            None => self.over(found),
-        }
+    pub(super) fn found(&self, found: &str) -> (String, Option<String>) {
+        let (what, file) = found
+            .split_once(WITHIN)
+            .map_or((found, None), |(what, file)| (what, Some(file)));
+        (self.over(what), file.map(|it| self.name(it)))
     }
 
     /// Words of a hop, or of our own, in which they may stand.
@@ -74,17 +86,20 @@ mod tests {
     #[test]
     fn nothing_of_a_name_is_left() {
         let files = [file("Ola.zip", None), file("x/Ola.exe", Some("Ola.zip"))];
-        let veil = |shown| Veil::new(shown, Some("Ola Nordmann"), &files);
-        for (words, masked) in [
-            ("Eicar in Ola.zip", "Eicar in •••"),
-            ("Eicar in kari.zip", "Eicar in •••"),
-            ("Eicar", "Eicar"),
+        let found = ["Eicar in b.zip", "Eicar"];
+        let veil = |shown| Veil::new(shown, Some("Ola Nordmann"), &files, found.into_iter());
+        for (words, what, file) in [
+            ("Eicar in Ola.zip", "Eicar", Some("Ola.zip")),
+            ("Eicar in kari.zip", "Eicar", Some("kari.zip")),
+            ("Eicar", "Eicar", None),
         ] {
-            assert_eq!(veil(false).found(words), masked);
-            assert_eq!(veil(true).found(words), words);
+            let masked = file.map(|_| MASK.to_owned());
+            assert_eq!(veil(false).found(words), (what.to_owned(), masked));
+            let shown = file.map(str::to_owned);
+            assert_eq!(veil(true).found(words), (what.to_owned(), shown));
         }
-        let said = "550 x/Ola.exe, Ola.zip: Ola Nordmann";
-        assert_eq!(veil(false).over(said), "550 •••, •••: •••");
+        let said = "550 x/Ola.exe, Ola.zip, b.zip: Ola Nordmann";
+        assert_eq!(veil(false).over(said), "550 •••, •••, •••: •••");
         assert_eq!(veil(true).over(said), said);
         assert_eq!(veil(false).name("Ola Nordmann"), "•••");
         assert_eq!(veil(false).name(""), "•••");
