@@ -322,6 +322,23 @@ mod tests {
     }
 
     #[test]
+    fn what_is_shown_here_is_what_the_parts_say() {
+        let moment: Timestamp = "2026-03-28T22:30:00.700Z".parse().unwrap();
+        for hours in 0..60 {
+            let at = moment.after(Duration::from_secs(hours * 3_600));
+            let shown = at.shown_here();
+            let date = format!("{:04}-{:02}-{:02}", shown.year, shown.month, shown.day);
+            assert_eq!((date, shown.clock), at.local_parts());
+            assert_eq!(shown.zone, at.zone_mark());
+            let begin = Timestamp::from_local(&at.local_parts().0).unwrap();
+            let day = begin.shown_here().days;
+            assert_eq!(shown.days, day, "{at}");
+            let noon = begin.after(Duration::from_secs(36 * 3_600));
+            assert_eq!(noon.shown_here().days, day + 1, "{at}");
+        }
+    }
+
+    #[test]
     fn a_clock_shows_a_time_again() {
         let oslo = TimeZone::posix(NORWAY).unwrap();
         for (now, clock, next) in [

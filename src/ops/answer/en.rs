@@ -104,7 +104,6 @@ pub(super) const WORDS: Words = Words {
         one_of_several: "{whom} ({state})",
         report: "This is a report of ours about {about}.",
         report_of_old: "This is a report of ours.",
-        refused: "Refused {when}: {why}.",
         refused_from: "A message from {from} was refused {when}: {why}.",
         refused_to: "A message from {from} to {whom} was refused {when}: {why}.",
         refused_client: "{client} was refused {when}: {why}.",

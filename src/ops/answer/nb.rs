@@ -92,7 +92,6 @@ pub(super) const WORDS: Words = Words {
         one_of_several: "{whom} ({state})",
         report: "Dette er en rapport fra oss om {about}.",
         report_of_old: "Dette er en rapport fra oss.",
-        refused: "Avvist {when}: {why}.",
         refused_from: "Melding fra {from} ble avvist {when}: {why}.",
         refused_to: "Melding fra {from} til {whom} ble avvist {when}: {why}.",
         refused_client: "{client} ble avvist {when}: {why}.",

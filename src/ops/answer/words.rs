@@ -177,7 +177,6 @@ phrases! {
         one_of_several "whom state",
         report "about",
         report_of_old "",
-        refused "when why",
         refused_from "from when why",
         /// Who never said whom a message is from: a user, or a client's address.
         refused_client "client when why",
