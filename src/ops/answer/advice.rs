@@ -89,7 +89,7 @@ impl Telling<'_> {
             Standing::Cancelled => {
                 let by = case.by().filter(|_| case.reason().is_none());
                 let ask = by.map(|by| say!(advice.ask, by = by));
-                let lines = [ask, Some(self.call(case)), Some(fixed(advice.resend))];
+                let lines = [ask, Some(self.call(case)), Some(self.again(case))];
                 lines.into_iter().flatten().collect()
             }
             Standing::Deleted | Standing::Lapsed => vec![fixed(advice.do_not_resend)],
@@ -116,12 +116,18 @@ impl Telling<'_> {
         Vec::from_iter(line)
     }
 
-    fn after_failure(&self, case: &Case<'_>) -> Vec<String> {
+    /// What to do where we try no more.
+    fn again(&self, case: &Case<'_>) -> String {
         let advice = &self.words.advice;
         let again = match case.is_doubtful() {
             true => advice.ask_first,
             false => advice.resend,
         };
+        again.to_owned()
+    }
+
+    fn after_failure(&self, case: &Case<'_>) -> Vec<String> {
+        let advice = &self.words.advice;
         let told = match (
             case.last(EventKind::Bounced),
             case.last(EventKind::NotBounced),
@@ -137,7 +143,7 @@ impl Telling<'_> {
         let is_refused = case.standing == Standing::Failed;
         let is_unknown = is_refused && case.last_words().is_some_and(is_unknown);
         let remedy = is_unknown.then(|| advice.check_address.to_owned());
-        let lines = [Some(self.call(case)), remedy, Some(again.to_owned()), told];
+        let lines = [Some(self.call(case)), remedy, Some(self.again(case)), told];
         lines.into_iter().flatten().collect()
     }
 

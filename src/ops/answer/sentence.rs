@@ -163,8 +163,20 @@ impl Telling<'_> {
         self.length(case.at().since(accepted))
     }
 
-    /// What is said of one recipient.
+    /// What is said of one recipient. That an attempt may have delivered it is never left out.
     pub(super) fn of_one(&self, case: &Case<'_>) -> String {
+        let is_said = matches!(
+            case.standing,
+            Standing::Delivered | Standing::Perhaps | Standing::Failed | Standing::GivenUp
+        );
+        let said = self.as_it_stands(case);
+        match case.is_doubtful() && !is_said {
+            true => format!("{said} {}", self.words.sentences.may_have_arrived),
+            false => said,
+        }
+    }
+
+    fn as_it_stands(&self, case: &Case<'_>) -> String {
         let sentences = &self.words.sentences;
         let (whom, when) = (self.whom(case), self.when(case.at()));
         let by = case.by().unwrap_or(sentences.somebody);
@@ -404,7 +416,8 @@ impl Telling<'_> {
             Standing::Expired => say!(sentences.expired, whom = whom, when = when),
             _ => say!(sentences.failed, whom = whom, when = when, why = why),
         };
-        let said = match case.is_doubtful() {
+        let is_left_to_say = matches!(case.standing, Standing::Failed | Standing::GivenUp);
+        let said = match case.is_doubtful() && is_left_to_say {
             true => format!("{} {}", ended(said), sentences.may_have_arrived),
             false => said,
         };

@@ -570,6 +570,10 @@ fn stopped() -> Vec<Scene> {
                 EventKind::Cancelled,
                 by("kari", "sendt ved en feil"),
             ),
+        Scene::to_hamar("cancelled, and it may have arrived", State::Cancelled)
+            .clean()
+            .row(|it| it.is_doubtful = true)
+            .hamar("13:03:00", EventKind::Cancelled, by("kari", "")),
         lies("deleted from quarantine").hamar("13:08:00", EventKind::Cancelled, by("kari", "")),
         lies("kept in quarantine for too long").hamar(
             "13:08:00",
