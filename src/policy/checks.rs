@@ -109,7 +109,10 @@ fn has_senders(room: &Room) -> bool {
 fn others(room: &Room) -> Option<Vec<&RoomId>> {
     match &room.accepts_from {
         AcceptsFrom::Any => None,
-        AcceptsFrom::Rooms(rooms) => Some(rooms.iter().filter(|it| **it != room.id).collect()),
+        AcceptsFrom::Rooms(rooms) => {
+            let others = rooms.listed().iter().filter(|it| **it != room.id);
+            Some(others.collect())
+        }
     }
 }
 

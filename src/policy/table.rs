@@ -98,7 +98,15 @@ pub struct Mailboxes {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AcceptsFrom {
     Any,
-    Rooms(Vec<RoomId>),
+    Rooms(Rooms),
+}
+
+/// Rooms that somebody has listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rooms {
+    /// As written.
+    listed: Vec<RoomId>,
+    known: HashSet<RoomId>,
 }
 
 /// One address for several mailboxes. Wins over a mailbox of the same address.
@@ -194,24 +202,48 @@ impl Room {
     }
 }
 
+impl Rooms {
+    pub(super) fn new(listed: Vec<RoomId>) -> Self {
+        Self {
+            known: listed.iter().cloned().collect(),
+            listed,
+        }
+    }
+
+    pub fn listed(&self) -> &[RoomId] {
+        &self.listed
+    }
+
+    pub fn contain(&self, room: &RoomId) -> bool {
+        self.known.contains(room)
+    }
+}
+
 impl AcceptsFrom {
     pub fn allows(&self, room: &RoomId) -> bool {
         match self {
             Self::Any => true,
-            Self::Rooms(rooms) => rooms.contains(room),
+            Self::Rooms(rooms) => rooms.contain(room),
         }
     }
 }
+
+/// Of so many rooms a rule names each one: it stands in every row of the log.
+const NAMED: usize = 20;
 
 /// As it is put into a rule: `any`, `amk-oslo, amk-bergen`.
 impl fmt::Display for AcceptsFrom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Any => f.write_str("any"),
-            Self::Rooms(rooms) if rooms.is_empty() => f.write_str("no room"),
+            Self::Rooms(rooms) if rooms.listed.is_empty() => f.write_str("no room"),
             Self::Rooms(rooms) => {
-                let rooms: Vec<&str> = rooms.iter().map(RoomId::as_str).collect();
-                f.write_str(&rooms.join(", "))
+                let named = rooms.listed.iter().take(NAMED).map(RoomId::as_str);
+                f.write_str(&named.collect::<Vec<_>>().join(", "))?;
+                match rooms.listed.len().saturating_sub(NAMED) {
+                    0 => Ok(()),
+                    more => write!(f, " and {more} more"),
+                }
             }
         }
     }
