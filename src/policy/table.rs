@@ -377,11 +377,6 @@ impl RoutingTable {
         self.redirects.values().flatten()
     }
 
-    /// The redirect of `room` that is open at `now`: the first one as written.
-    pub fn redirect(&self, room: &RoomId, now: Timestamp) -> Option<&Redirect> {
-        self.redirects_of(room).iter().find(|it| it.is_open(now))
-    }
-
     /// All redirects of `room`, as written.
     pub fn redirects_of(&self, room: &RoomId) -> &[Redirect] {
         self.redirects.get(room).map_or(&[], Vec::as_slice)
