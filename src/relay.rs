@@ -5,7 +5,7 @@
 //! is worse than one that is started anew. It never waits for ever: stopping is bounded.
 
 use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher, RandomState};
+use std::hash::RandomState;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -419,10 +419,10 @@ async fn follow_routes(spool: Spool, table: watch::Sender<Arc<RoutingTable>>, se
     let mut seen = None;
     loop {
         // Most changes of a store are of other things, and to read a large table takes a while.
-        let hash = hash_of_table(spool.store()).await;
-        if hash.is_none() || hash != seen {
+        let mark = spool.store().routes_mark().await.ok().flatten();
+        if mark.is_none() || mark != seen {
             let stored = put_in_force(&spool, &table, &settings).await;
-            seen = hash.filter(|_| stored.trouble.is_none());
+            seen = mark.filter(|_| stored.trouble.is_none());
             let revision = table.borrow().revision();
             if let Some(fault) = stored.trouble {
                 let newest = stored.newest;
@@ -440,14 +440,6 @@ async fn follow_routes(spool: Spool, table: watch::Sender<Arc<RoutingTable>>, se
             () = taken_back(spool.store()) => {}
         }
     }
-}
-
-/// What tells the stored table in force from any other; `None` where there is none, or it cannot be read.
-async fn hash_of_table(store: &Arc<dyn Store>) -> Option<u64> {
-    let revision = store.routes().await.ok()??;
-    let mut hasher = DefaultHasher::new();
-    (revision.revision, &revision.table).hash(&mut hasher);
-    Some(hasher.finish())
 }
 
 /// How reading the stored table went.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::revision::{Chapter, Conditions, Decision, Revision, Unconfirmed};
+use super::revision::{Chapter, Conditions, Decision, Revision, RoutesMark, Unconfirmed};
 use crate::credential::Verifiers;
 use crate::mail::event::State;
 use crate::mail::measure::{Closing, Measure};
@@ -804,6 +804,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn waiting(&self, ids: Vec<RecipientId>) -> Pending<Vec<Waiting>>;
     /// The routing table in force.
     fn routes(&self) -> Pending<Option<Revision>>;
+    /// Another one whenever another table may be in force, or the same one was changed by hand; it is found
+    /// without reading the table. `None` while there is none.
+    fn routes_mark(&self) -> Pending<Option<RoutesMark>>;
     /// One revision of the routing table, as it was written.
     fn revision(&self, number: u64) -> Pending<Option<Revision>>;
     /// Newest first; each `table` is left empty.

@@ -168,6 +168,29 @@ fn what_is_no_text_at_all_is_no_table_either() {
 }
 
 #[test]
+fn what_a_hand_breaks_and_mends_is_seen_whatever_its_length_and_number() {
+    let relay = Setup::three_rooms().start();
+    let swap = |one: &str, other: &str| {
+        by_hand(
+            &relay,
+            &format!("UPDATE revision SET routes = replace(routes, '{one}', '{other}')"),
+        );
+    };
+    let expected = ["routes changed 1", "alarm 1", "all clear 1"];
+    wait_for(&relay, &expected[..1]);
+    swap("[[room]]", "[[roam]]");
+    let alarm = wait_for(&relay, &expected[..2]).remove(1);
+    let reason = alarm["reason"].as_str().unwrap();
+    assert!(reason.contains("unknown key \"roam\""), "{reason}");
+    swap("[[roam]]", "[[room]]");
+    wait_for(&relay, &expected);
+    carries_mail_by(&relay, 1);
+    // Not only for as long as there is an alarm.
+    swap("[[room]]", "[[roam]]");
+    wait_for(&relay, &[&expected[..], &["alarm 1"]].concat());
+}
+
+#[test]
 fn a_relay_starts_on_the_newest_revision_that_can_be_read() {
     let mut relay = Setup::three_rooms().start();
     relay.apply(&two_rooms());

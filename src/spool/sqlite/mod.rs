@@ -38,7 +38,7 @@ use super::store::{
 use crate::credential::Verifiers;
 use crate::mail::measure::{Closing, Measure};
 use crate::mail::{Attachment, Content, Event, Reference, Refusal, RoomId, Sighting, Timestamp};
-use crate::spool::revision::{Chapter, Conditions, Decision, Revision, Unconfirmed};
+use crate::spool::revision::{Chapter, Conditions, Decision, Revision, RoutesMark, Unconfirmed};
 use writer::Writer;
 
 /// Numbered migrations; `user_version` says how many the file has had.
@@ -56,6 +56,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../schema/sqlite/011_member.sql"),
     include_str!("../schema/sqlite/012_checks.sql"),
     include_str!("../schema/sqlite/013_change.sql"),
+    include_str!("../schema/sqlite/014_written.sql"),
 ];
 /// How long a change waits for another process that holds the file.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -338,6 +339,10 @@ impl Store for Sqlite {
 
     fn revision(&self, number: u64) -> Pending<Option<Revision>> {
         self.read(move |connection| revisions::one(connection, number))
+    }
+
+    fn routes_mark(&self) -> Pending<Option<RoutesMark>> {
+        self.read(revisions::mark)
     }
 
     fn route_history(&self) -> Pending<Vec<Chapter>> {
