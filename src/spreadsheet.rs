@@ -38,6 +38,7 @@ pub struct Sheet {
 pub struct Row {
     /// As the spreadsheet counts: the heads are row 1.
     pub number: usize,
+    /// As many as it has: it may end before the last column.
     pub cells: Vec<String>,
 }
 
@@ -197,7 +198,7 @@ fn cells(record: &StringRecord) -> Vec<String> {
     record.iter().map(cell).collect()
 }
 
-/// As many cells as heads: those left out at the end are empty, and empty ones beyond are nothing.
+/// No more cells than heads: empty ones beyond are nothing. Fewer are none of the others.
 fn fit(row: &mut Row, heads: usize) -> Result<(), SheetFault> {
     let beyond = row.cells.iter().skip(heads).any(|it| !it.is_empty());
     if beyond {
@@ -207,7 +208,7 @@ fn fit(row: &mut Row, heads: usize) -> Result<(), SheetFault> {
             heads,
         });
     }
-    row.cells.resize(heads, String::new());
+    row.cells.truncate(heads);
     Ok(())
 }
 
@@ -339,7 +340,7 @@ mod tests {
             (b"id\na\n", "id / 2:a"),
             (b"id,name\n\n , \na,b\n", "id|name / 4:a|b"),
             (b"id,name\n\"a\nb\",c\nd,e\n", "id|name / 2:a\nb|c / 3:d|e"),
-            (b"id,name,,\na,b,,\nc\n", "id|name / 2:a|b / 3:c|"),
+            (b"id,name,,\na,b,,\nc\n", "id|name / 2:a|b / 3:c"),
             (b"id,name\n '+47 1 ,\xc2\xa0b\n", "id|name / 2:+47 1|b"),
             (b"id,name\n'quoted',it's\n", "id|name / 2:'quoted'|it's"),
             (b"\"a;b;c\",d\n1,2\n", "a;b;c|d / 2:1|2"),

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{AS_ROOT, Failure, NO_ENGINE, certs, exposed_table, is_root, print};
+use super::{AS_ROOT, Failure, NO_ENGINE, alike, certs, exposed_table, is_root, print};
 use crate::config::{self, Settings};
 use crate::delivery::trust::Trust;
 use crate::mail::Timestamp;
@@ -20,7 +20,7 @@ struct Findings {
     warnings: Vec<String>,
 }
 
-pub(super) fn run(config: &Path) -> Result<(), Failure> {
+pub(super) fn run(config: &Path, all: bool) -> Result<(), Failure> {
     let mut findings = Findings::default();
     match config::load(config) {
         Ok(settings) => check_parts(config, &settings, &mut findings)?,
@@ -33,7 +33,12 @@ pub(super) fn run(config: &Path) -> Result<(), Failure> {
             drop(check_file(config, &mut findings));
         }
     }
-    for warning in &findings.warnings {
+    let warnings = std::mem::take(&mut findings.warnings);
+    let warnings = match all {
+        true => warnings,
+        false => alike::few(warnings),
+    };
+    for warning in warnings {
         print::complaint(&format!("warning: {warning}"));
     }
     if !findings.mistakes.is_empty() {

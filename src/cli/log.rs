@@ -282,8 +282,7 @@ fn with_attachments(mut event: Value, attachments: &[Attachment]) -> Value {
 }
 
 fn print_event(event: &LoggedEvent, with_reference: bool) -> io::Result<()> {
-    let (date, time) = event.at.local_parts();
-    let mut line = format!("{date} {time}  ");
+    let mut line = format!("{}  ", print::local(event.at));
     if with_reference {
         line += &format!("{}  ", event.reference);
     }
@@ -298,6 +297,7 @@ fn print_event(event: &LoggedEvent, with_reference: bool) -> io::Result<()> {
             let value = value
                 .as_str()
                 .map_or_else(|| value.to_string(), str::to_owned);
+            let value = print::with_local_times(&value);
             print::line(format_args!("    {name:<16}{}", print::harmless(&value)))?;
         }
     }

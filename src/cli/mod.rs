@@ -3,6 +3,7 @@
 //! The crate `clap` lives in this folder. Exit status: 0 done, 1 failed with a clear line on stderr
 //! for each mistake, 2 wrong usage. Every command takes `--config`, every listing `--json`.
 
+mod alike;
 mod certs;
 mod check;
 mod credential;
@@ -57,7 +58,11 @@ enum Command {
     /// Run the relay
     Serve,
     /// Check settings, certificates, routing table, store and engines; say every mistake at once
-    Check,
+    Check {
+        /// Each warning, also where many are alike
+        #[arg(long)]
+        all: bool,
+    },
     /// The routing table
     #[command(subcommand)]
     Route(route::Command),
@@ -132,9 +137,10 @@ impl Failure {
             Refused::Strict(warnings) => {
                 let others = warnings.others.into_iter();
                 let last = "nothing was changed: with --strict a warning is a mistake";
+                let found = lines(warnings.of_table).chain(others);
                 Self::of(
-                    lines(warnings.of_table)
-                        .chain(others)
+                    alike::few(found.collect())
+                        .into_iter()
                         .chain([last.to_owned()]),
                 )
             }
@@ -198,7 +204,7 @@ fn run(cli: &Cli) -> Result<(), Failure> {
     let config = cli.config.as_path();
     match &cli.command {
         Command::Serve => serve::run(config),
-        Command::Check => check::run(config),
+        Command::Check { all } => check::run(config, *all),
         Command::Route(command) => on_store(config, |store, settings| {
             route::run(command, store, settings)
         }),

@@ -26,7 +26,7 @@ pub(super) fn complaint(line: &str) {
     drop(writeln!(
         io::stderr().lock(),
         "{}",
-        harmless(&shortened(line))
+        harmless(&shortened(&with_local_times(line)))
     ));
 }
 
@@ -65,10 +65,28 @@ pub(super) fn harmless(text: &str) -> String {
     safe
 }
 
-/// A moment for people: local date and time.
+/// A moment for people: local date and time, with the offset.
 pub(super) fn local(moment: Timestamp) -> String {
-    let (date, time) = moment.local_parts();
-    format!("{date} {time}")
+    moment.local()
+}
+
+/// A sentence of ours for people: what decides knows no zone, and has put moments in UTC into it.
+pub(super) fn with_local_times(text: &str) -> String {
+    const LENGTH: usize = "2026-11-22T11:00:00.000Z".len();
+    let mut told = String::with_capacity(text.len());
+    let mut seen = 0;
+    for (last, _) in text.match_indices('Z') {
+        let begin = (last + 1).saturating_sub(LENGTH).max(seen);
+        let written = text.get(begin..=last).unwrap_or_default();
+        let moment = written.parse::<Timestamp>().ok();
+        if let Some(moment) = moment.filter(|it| it.to_string() == written) {
+            told.push_str(text.get(seen..begin).unwrap_or_default());
+            told.push_str(&local(moment));
+            seen = last + 1;
+        }
+    }
+    told.push_str(text.get(seen..).unwrap_or_default());
+    told
 }
 
 /// `45 s`, `12 min`, `5 h` or `3 d`.
@@ -121,6 +139,24 @@ pub(super) fn csv(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_moment_in_a_sentence_is_local() {
+        let at = |text: &str| text.parse().map(local).unwrap_or_default();
+        let one = at("2026-11-22T11:00:00.000Z");
+        for (text, expected) in [
+            ("", String::new()),
+            ("2026-11-22T11:00:00.000Z", one.clone()),
+            (
+                "ÆZ until 2026-11-22T11:00:00.000Z: ZZ, 2026-11-22T11:00:00.000ZZ",
+                format!("ÆZ until {one}: ZZ, {one}Z"),
+            ),
+            // As it stands in a table, or was typed by somebody.
+            ("2026-11-22T11:00:00Z", "2026-11-22T11:00:00Z".to_owned()),
+        ] {
+            assert_eq!(with_local_times(text), expected, "{text}");
+        }
+    }
 
     #[test]
     fn nothing_from_outside_moves_the_cursor() {

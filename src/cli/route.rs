@@ -91,6 +91,9 @@ pub(super) enum Command {
     /// One address for several mailboxes
     #[command(subcommand)]
     Group(edits::Group),
+    /// A way in from outside
+    #[command(subcommand)]
+    Gateway(edits::Gateway),
     /// A room's mail goes to another room for a while
     #[command(subcommand)]
     Redirect(edits::Redirect),
@@ -133,6 +136,7 @@ pub(super) async fn run(
         Command::Room(room) => edits::run(&store, room.order(), &settings).await,
         Command::Workstation(it) => edits::run(&store, it.order(), &settings).await,
         Command::Group(group) => edits::run(&store, group.order(), &settings).await,
+        Command::Gateway(gateway) => edits::run(&store, gateway.order(), &settings).await,
         Command::Csv(csv) => lists::run(&store, csv, &settings).await,
         Command::Redirect(redirect) => edits::run(&store, redirect.order(), &settings).await,
         Command::Explain(question) => explain::run(&store, question, settings).await,

@@ -10,8 +10,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing_subscriber::EnvFilter;
 
 use super::{
-    AS_ROOT, DEFAULT_CONFIG, Failure, NO_ENGINE, certs, exposed_table, is_root, load, operator,
-    print,
+    AS_ROOT, DEFAULT_CONFIG, Failure, NO_ENGINE, alike, certs, exposed_table, is_root, load,
+    operator, print,
 };
 use crate::config::Settings;
 use crate::mail::Timestamp;
@@ -204,10 +204,9 @@ async fn import_routes(
     let outcome = routes::apply(store, proposal, &settings.surroundings(), Timestamp::now())
         .await
         .map_err(|refused| Failure::of_table(&file.display().to_string(), refused))?;
-    for warning in &outcome.warnings.of_table {
-        tracing::warn!("{}: {warning}", file.display());
-    }
-    for warning in &outcome.warnings.others {
+    let of_table = outcome.warnings.of_table.iter();
+    let of_table = of_table.map(|it| format!("{}: {it}", file.display()));
+    for warning in alike::few(of_table.chain(outcome.warnings.others).collect()) {
         tracing::warn!("{warning}");
     }
     tell(format_args!(

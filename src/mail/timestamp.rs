@@ -7,7 +7,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use jiff::tz::TimeZone;
+use jiff::civil::DateTime;
+use jiff::tz::{AmbiguousOffset, TimeZone};
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -70,24 +71,33 @@ impl Timestamp {
         zone_mark(&self.zoned())
     }
 
-    /// `2026-11-22 14:00`, with or without seconds, or `2026-11-22` (midnight), in local time.
-    pub fn from_local(text: &str) -> Result<Self, TimestampFault> {
-        let civil = text
-            .parse::<jiff::civil::DateTime>()
-            .or_else(|_| text.parse::<jiff::civil::Date>().map(Into::into))
-            .map_err(|_| TimestampFault)?;
-        let zoned = civil
-            .to_zoned(TimeZone::system())
-            .map_err(|_| TimestampFault)?;
-        Ok(Self(zoned.timestamp().as_millisecond()))
+    /// `2026-11-22 12:00:00+01:00`: local time, and which one that is.
+    pub fn local(self) -> String {
+        self.zoned().strftime("%Y-%m-%d %H:%M:%S%:z").to_string()
+    }
+
+    /// `2026-11-22 14:00`, with or without seconds, or `2026-11-22` (when that day begins), in local time.
+    pub fn from_local(text: &str) -> Result<Self, LocalFault> {
+        Self::from_local_in(text, &TimeZone::system())
+    }
+
+    fn from_local_in(text: &str, zone: &TimeZone) -> Result<Self, LocalFault> {
+        if let Ok(civil) = text.parse::<DateTime>()
+            && text.contains(':')
+        {
+            return moment(civil, zone);
+        }
+        let day: jiff::civil::Date = text.parse().map_err(|_| LocalFault::Unread)?;
+        let begin = day.to_zoned(zone.clone()).map_err(|_| LocalFault::Unread)?;
+        Ok(Self(begin.timestamp().as_millisecond()))
     }
 
     /// The next moment after this one at which a clock here shows `07:00`, with or without seconds.
-    pub fn next_local(self, text: &str) -> Result<Self, TimestampFault> {
-        self.next_in(text, TimeZone::system())
+    pub fn next_local(self, text: &str) -> Result<Self, LocalFault> {
+        self.next_in(text, &TimeZone::system())
     }
 
-    fn next_in(self, text: &str, zone: TimeZone) -> Result<Self, TimestampFault> {
+    fn next_in(self, text: &str, zone: &TimeZone) -> Result<Self, LocalFault> {
         let is_clock =
             text.contains(':') && text.bytes().all(|it| it == b':' || it.is_ascii_digit());
         let text = match text.split_once(':') {
@@ -95,22 +105,59 @@ impl Timestamp {
             _ => text.to_owned(),
         };
         let time: Option<jiff::civil::Time> = text.parse().ok().filter(|_| is_clock);
-        let time = time.ok_or(TimestampFault)?;
-        let here = jiff::Timestamp::from_millisecond(self.0).map_err(|_| TimestampFault)?;
+        let time = time.ok_or(LocalFault::Unread)?;
+        let here = jiff::Timestamp::from_millisecond(self.0).map_err(|_| LocalFault::Unread)?;
         let today = here.to_zoned(zone.clone()).date();
         let days = [Some(today), today.tomorrow().ok()];
-        let moments = days.into_iter().flatten().filter_map(|day| {
-            let zoned = day.to_datetime(time).to_zoned(zone.clone()).ok()?;
-            Some(Self(zoned.timestamp().as_millisecond()))
-        });
-        let mut later = moments.filter(|it| *it > self);
-        later.next().ok_or(TimestampFault)
+        let moments = days.into_iter().flatten();
+        let mut later = moments.filter_map(|day| self.next_of(day.to_datetime(time), zone));
+        later.next().unwrap_or(Err(LocalFault::Unread))
+    }
+
+    /// The moment at which a clock shows this, unless it is over. The second of two is known once the first is.
+    fn next_of(self, civil: DateTime, zone: &TimeZone) -> Option<Result<Self, LocalFault>> {
+        let found = moment(civil, zone);
+        let (first, last) = match &found {
+            Ok(at) => (Some(*at), Some(*at)),
+            Err(LocalFault::Unread) => (None, None),
+            Err(LocalFault::Skipped { instead, .. }) => (Some(*instead), Some(*instead)),
+            Err(LocalFault::Twice { first, second, .. }) => (Some(*first), Some(*second)),
+        };
+        if last.is_none_or(|it| it <= self) {
+            return None;
+        }
+        match first.is_some_and(|it| it > self) {
+            true => Some(found),
+            false => last.map(Ok),
+        }
     }
 
     fn zoned(self) -> jiff::Zoned {
         jiff::Timestamp::from_millisecond(self.0)
             .unwrap_or_default()
             .to_zoned(TimeZone::system())
+    }
+}
+
+/// When clocks in a zone show this.
+fn moment(civil: DateTime, zone: &TimeZone) -> Result<Timestamp, LocalFault> {
+    let found = zone.to_ambiguous_timestamp(civil);
+    let at = |it: Result<jiff::Timestamp, jiff::Error>| {
+        let it = it.map_err(|_| LocalFault::Unread)?;
+        Ok(Timestamp(it.as_millisecond()))
+    };
+    let written = civil.strftime("%Y-%m-%d %H:%M").to_string();
+    match found.offset() {
+        AmbiguousOffset::Unambiguous { .. } => at(found.compatible()),
+        AmbiguousOffset::Gap { .. } => Err(LocalFault::Skipped {
+            written,
+            instead: at(found.later())?,
+        }),
+        AmbiguousOffset::Fold { .. } => Err(LocalFault::Twice {
+            written,
+            first: at(found.earlier())?,
+            second: at(found.later())?,
+        }),
     }
 }
 
@@ -183,6 +230,56 @@ impl fmt::Display for TimestampFault {
 
 impl std::error::Error for TimestampFault {}
 
+/// What clocks here show, or never do, is no one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LocalFault {
+    /// It is no such text.
+    Unread,
+    /// Clocks are put forward past it.
+    Skipped { written: String, instead: Timestamp },
+    /// Clocks are put back to before it.
+    Twice {
+        written: String,
+        first: Timestamp,
+        second: Timestamp,
+    },
+}
+
+impl LocalFault {
+    /// The moment, or one an hour from it, for whom that is near enough.
+    pub const fn about(&self) -> Option<Timestamp> {
+        match self {
+            Self::Unread => None,
+            Self::Skipped { instead: it, .. } | Self::Twice { first: it, .. } => Some(*it),
+        }
+    }
+}
+
+impl fmt::Display for LocalFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unread => TimestampFault.fmt(f),
+            Self::Skipped { written, instead } => write!(
+                f,
+                "{written} never comes, since clocks here are put forward past it; write \"{}\"",
+                instead.local()
+            ),
+            Self::Twice {
+                written,
+                first,
+                second,
+            } => write!(
+                f,
+                "{written} comes twice, since clocks here are put back; write \"{}\" or \"{}\"",
+                first.local(),
+                second.local()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for LocalFault {}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -207,11 +304,14 @@ mod tests {
             // The nights in which summer time begins and ends.
             ("2026-03-28T20:00:00Z", "07:00", "2026-03-29T05:00:00Z"),
             ("2026-10-24T20:00:00Z", "07:00", "2026-10-25T06:00:00Z"),
-            ("2026-03-28T20:00:00Z", "02:30", "2026-03-29T01:30:00Z"),
+            ("2026-03-29T01:30:00Z", "02:30", "2026-03-30T00:30:00Z"),
+            // The first 02:30 of that night is over, and the second is to come; then both are over.
+            ("2026-10-25T00:30:00Z", "02:30", "2026-10-25T01:30:00Z"),
+            ("2026-10-25T01:30:00Z", "02:30", "2026-10-26T01:30:00Z"),
         ] {
             let now: Timestamp = now.parse().unwrap();
-            let found = now.next_in(clock, oslo.clone());
-            assert_eq!(found, next.parse(), "{now} {clock}");
+            let found = now.next_in(clock, &oslo);
+            assert_eq!(found, Ok(next.parse().unwrap()), "{now} {clock}");
         }
         for text in [
             "7",
@@ -224,11 +324,60 @@ mod tests {
             ":",
         ] {
             let now = Timestamp::from_millis(0);
-            assert_eq!(
-                now.next_in(text, oslo.clone()),
-                Err(TimestampFault),
-                "{text}"
-            );
+            assert_eq!(now.next_in(text, &oslo), Err(LocalFault::Unread), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_clocks_skip_or_show_twice_is_no_moment() {
+        let oslo = TimeZone::posix(NORWAY).unwrap();
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let skipped = |written: &str, instead: &str| LocalFault::Skipped {
+            written: written.to_owned(),
+            instead: at(instead),
+        };
+        let twice = |written: &str, first: &str, second: &str| LocalFault::Twice {
+            written: written.to_owned(),
+            first: at(first),
+            second: at(second),
+        };
+        for (text, expected) in [
+            ("2026-03-29 01:59", Ok(at("2026-03-29T00:59:00Z"))),
+            (
+                "2026-03-29 02:30",
+                Err(skipped("2026-03-29 02:30", "2026-03-29T01:30:00Z")),
+            ),
+            ("2026-03-29 03:00", Ok(at("2026-03-29T01:00:00Z"))),
+            (
+                "2026-10-25T02:00",
+                Err(twice(
+                    "2026-10-25 02:00",
+                    "2026-10-25T00:00:00Z",
+                    "2026-10-25T01:00:00Z",
+                )),
+            ),
+            ("2026-10-25 03:00", Ok(at("2026-10-25T02:00:00Z"))),
+            ("2026-10-25", Ok(at("2026-10-24T22:00:00Z"))),
+            ("02:30", Err(LocalFault::Unread)),
+        ] {
+            let found = Timestamp::from_local_in(text, &oslo);
+            assert_eq!(found, expected, "{text}");
+        }
+        for (now, expected) in [
+            (
+                "2026-03-28T20:00:00Z",
+                skipped("2026-03-29 02:30", "2026-03-29T01:30:00Z"),
+            ),
+            (
+                "2026-10-24T20:00:00Z",
+                twice(
+                    "2026-10-25 02:30",
+                    "2026-10-25T00:30:00Z",
+                    "2026-10-25T01:30:00Z",
+                ),
+            ),
+        ] {
+            assert_eq!(at(now).next_in("02:30", &oslo), Err(expected), "{now}");
         }
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::mail::{Address, Domain, Reference, State, Timestamp};
+use crate::mail::{Address, Domain, LocalFault, Reference, State, Timestamp};
 
 /// A status to search for: a recipient's state, or `refused`.
 pub fn status(word: &str) -> Result<String, String> {
@@ -60,7 +60,10 @@ pub fn moment(text: &str, now: Timestamp) -> Result<Timestamp, MomentFault> {
     }
     text.parse()
         .or_else(|_| Timestamp::from_local(text))
-        .map_err(|_| MomentFault(text.to_owned()))
+        .map_err(|fault| match fault {
+            LocalFault::Unread => MomentFault::Unread(text.to_owned()),
+            fault => MomentFault::Local(fault),
+        })
 }
 
 /// `90s`, `30m`, `2h`, `7d`.
@@ -79,17 +82,22 @@ fn length(text: &str) -> Option<Duration> {
         .map(|number| Duration::from_secs(u64::from(number) * seconds))
 }
 
-/// The text names no moment.
+/// The text names no moment, or more than one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MomentFault(String);
+pub enum MomentFault {
+    Unread(String),
+    Local(LocalFault),
+}
 
 impl fmt::Display for MomentFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:?} is no time; write 2h (ago), 2026-11-22, \"2026-11-22 14:00\" or 2026-11-22T14:00:00+01:00",
-            self.0
-        )
+        match self {
+            Self::Unread(text) => write!(
+                f,
+                "{text:?} is no time; write 2h (ago), 2026-11-22, \"2026-11-22 14:00\" or 2026-11-22T14:00:00+01:00"
+            ),
+            Self::Local(fault) => fault.fmt(f),
+        }
     }
 }
 
@@ -117,7 +125,10 @@ mod tests {
             assert_eq!(moment(typed, now), Ok(meant.parse().unwrap()), "{typed}");
         }
         for typed in ["", "h", "-2h", "tomorrow", "2026-13-01"] {
-            assert_eq!(moment(typed, now), Err(MomentFault(typed.to_owned())));
+            assert_eq!(
+                moment(typed, now),
+                Err(MomentFault::Unread(typed.to_owned()))
+            );
         }
     }
 

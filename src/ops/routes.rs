@@ -149,9 +149,8 @@ async fn put(
     let (table, warnings) =
         RoutingTable::parse(&proposal.toml, number + 1).map_err(Refused::Faults)?;
     let export = table.export();
-    if export != proposal.toml {
-        check_readable(&export)?;
-    }
+    let is_rewritten = export != proposal.toml;
+    let again = is_rewritten.then(|| check_beside(export.clone()));
     expect(proposal.expected, number)?;
     let found = doubts::of(store, &table, around, now).await?;
     let warnings = Warnings::new(warnings, found).and(&proposal.warnings);
@@ -169,6 +168,11 @@ async fn put(
     }
     // A table that can no longer be read is replaced like any other.
     let before = before.await.unwrap_or_default();
+    if let Some(again) = again {
+        again
+            .await
+            .map_err(|it| StoreError::Down(it.to_string()))??;
+    }
     let summary = match (&before, &current) {
         (None, Some(unreadable)) => format!(
             "in the place of revision {}, which cannot be read: {}",
@@ -270,6 +274,11 @@ pub(super) fn read(revision: &Revision) -> Result<RoutingTable, Unusable> {
         Ok((table, _)) => Ok(table),
         Err(faults) => Err(Unusable::Faults(number, faults)),
     }
+}
+
+/// The same, while something else is done.
+fn check_beside(export: String) -> JoinHandle<Result<(), Refused>> {
+    spawn_blocking(move || check_readable(&export))
 }
 
 /// What is stored must be read again at every start.

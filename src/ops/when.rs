@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::document::duration;
-use crate::mail::Timestamp;
+use crate::mail::{LocalFault, Timestamp};
 
 /// `07:00`: the next time that a clock here shows it; `2h`: so long from now; or a date and time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,17 +14,22 @@ pub enum When {
     At(Timestamp),
 }
 
-/// The text names no moment.
+/// The text names no moment, or more than one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WhenFault(String);
+pub enum WhenFault {
+    Unread(String),
+    Local(LocalFault),
+}
 
 impl fmt::Display for WhenFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{:?} is no time; write 07:00 (the next), 2h (from now), \"2026-11-22 14:00\" or 2026-11-22T14:00:00+01:00",
-            self.0
-        )
+        match self {
+            Self::Unread(text) => write!(
+                f,
+                "{text:?} is no time; write 07:00 (the next), 2h (from now), \"2026-11-22 14:00\" or 2026-11-22T14:00:00+01:00"
+            ),
+            Self::Local(fault) => fault.fmt(f),
+        }
     }
 }
 
@@ -35,19 +40,23 @@ impl When {
         if let Some(length) = duration(text) {
             return Ok(Self::In(length));
         }
-        if Timestamp::default().next_local(text).is_ok() {
+        let clock = Timestamp::default().next_local(text);
+        if clock != Err(LocalFault::Unread) {
             return Ok(Self::Clock(text.to_owned()));
         }
         let at = text.parse().or_else(|_| Timestamp::from_local(text));
-        at.map(Self::At).map_err(|_| WhenFault(text.to_owned()))
+        at.map(Self::At).map_err(|fault| match fault {
+            LocalFault::Unread => WhenFault::Unread(text.to_owned()),
+            fault => WhenFault::Local(fault),
+        })
     }
 
-    /// The moment, counted from `begin`.
-    pub fn after(&self, begin: Timestamp) -> Timestamp {
+    /// The moment, counted from `begin`. Clocks may go past a time of the day, or show it twice.
+    pub fn after(&self, begin: Timestamp) -> Result<Timestamp, LocalFault> {
         match self {
-            Self::Clock(text) => begin.next_local(text).unwrap_or(begin),
-            Self::In(length) => begin.after(*length),
-            Self::At(at) => *at,
+            Self::Clock(text) => begin.next_local(text),
+            Self::In(length) => Ok(begin.after(*length)),
+            Self::At(at) => Ok(*at),
         }
     }
 }
@@ -67,15 +76,15 @@ mod tests {
             ("2026-11-22T14:00:00+01:00", "2026-11-22T13:00:00Z"),
         ] {
             let when = When::parse(typed).unwrap();
-            assert_eq!(when.after(now), meant.parse().unwrap(), "{typed}");
+            assert_eq!(when.after(now), Ok(meant.parse().unwrap()), "{typed}");
         }
-        let clock = When::parse("07:00").unwrap().after(now);
+        let clock = When::parse("07:00").unwrap().after(now).unwrap();
         assert!(clock > now && clock <= now.after(Duration::from_secs(90_000)));
         assert_eq!(clock.local_parts().1, "07:00:00");
-        let day = When::parse("2026-11-22").unwrap().after(now);
+        let day = When::parse("2026-11-22").unwrap().after(now).unwrap();
         assert_eq!(day.local_parts(), ("2026-11-22".into(), "00:00:00".into()));
         for typed in ["", "h", "-2h", "tomorrow", "7", "25:00", "2026-13-01"] {
-            let fault = WhenFault(typed.to_owned());
+            let fault = WhenFault::Unread(typed.to_owned());
             assert_eq!(When::parse(typed), Err(fault), "{typed}");
         }
     }

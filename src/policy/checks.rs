@@ -165,16 +165,22 @@ impl Written<'_> {
         }
     }
 
+    /// Groups that take mail over from a room.
     fn shadows(&self, rooms: &HashMap<&Domain, &Room>) -> Vec<Fault> {
         let groups = self.addresses.iter().zip(self.groups);
         groups
             .filter_map(|(address, group)| {
                 let room = rooms.get(address.domain());
-                let room = room.filter(|it| it.recipients.is_some() && it.has(address))?;
-                Some(warning(group.line, format!(
-                    "{address} is a group and also a recipient of room \"{}\": the group gets the mail",
-                    room.id
-                )))
+                let room = room.filter(|it| it.has(address))?;
+                let also = match &room.recipients {
+                    Some(_) => format!("also a recipient of room \"{}\"", room.id),
+                    None => format!(
+                        "at a domain of room \"{}\", which has every mailbox there",
+                        room.id
+                    ),
+                };
+                let text = format!("{address} is a group and {also}: the group gets the mail");
+                Some(warning(group.line, text))
             })
             .collect()
     }
@@ -401,6 +407,27 @@ mod tests {
                 "line 22: room \"b\" accepts from itself alone: no other room may write to it",
                 "line 27: x@b.test is in room \"b\", which accepts from no other room: what they send to this group leaves it out"]),
             (format!("{open}{}", group("\"x@a.test\"")), vec![]),
+        ];
+        for (toml, expected) in cases {
+            assert_eq!(warned(&toml), expected, "{toml}");
+        }
+    }
+
+    #[test]
+    fn groups_that_take_mail_over_from_a_room() {
+        let group = |address: &str| {
+            format!("[[group]]\naddress = \"{address}\"\nmembers = [\"y@b.test\"]\n")
+        };
+        let rooms = |extra: &str| room("a", extra) + &room("b", "");
+        let two = "recipients = [\"x\"]";
+        #[rustfmt::skip]
+        let cases = [
+            (rooms("") + &group("x@a.test"), vec![
+                "line 17: x@a.test is a group and at a domain of room \"a\", which has every mailbox there: the group gets the mail"]),
+            (rooms(two) + &group("X@a.test"), vec![
+                "line 17: X@a.test is a group and also a recipient of room \"a\": the group gets the mail"]),
+            (rooms(two) + &group("z@a.test"), vec![]),
+            (rooms("") + &group("x@g.test"), vec![]),
         ];
         for (toml, expected) in cases {
             assert_eq!(warned(&toml), expected, "{toml}");

@@ -172,12 +172,31 @@ pub fn difference(before: &RoutingTable, after: &RoutingTable) -> Vec<Change> {
         let [_, new] = both.entry((entry.kind, entry.name.clone())).or_default();
         new.push(entry);
     }
-    let change = |((kind, name), [old, new]): ((Kind, String), [Vec<Entry>; 2])| {
-        let how = how(kind, &old, &new)?;
-        Some(Change { kind, name, how })
+    let changes = |((kind, name), [old, new]): ((Kind, String), [Vec<Entry>; 2])| {
+        let changes = hows(kind, &old, &new).into_iter();
+        changes.map(move |how| Change {
+            kind,
+            name: name.clone(),
+            how,
+        })
     };
-    let entries = both.into_iter().filter_map(change);
+    let entries = both.into_iter().flat_map(changes);
     entries.chain(of_all).collect()
+}
+
+/// What became of the entries of one name. Of a room's redirects, one that came or went is told as that,
+/// whatever others there are.
+fn hows(kind: Kind, old: &[Entry], new: &[Entry]) -> Vec<How> {
+    let (mut gone, mut come) = (Vec::from_iter(old), Vec::from_iter(new));
+    if kind == Kind::Redirect {
+        gone.retain(|it| !new.contains(it));
+        come.retain(|it| !old.contains(it));
+    }
+    match (gone.as_slice(), come.as_slice()) {
+        ([], come @ [_, ..]) => vec![How::Added; come.len()],
+        (gone @ [_, ..], []) => vec![How::Removed; gone.len()],
+        _ => how(kind, old, new).into_iter().collect(),
+    }
 }
 
 /// Comments on the table as a whole.

@@ -160,6 +160,27 @@ impl Draft {
         at.is_some_and(|at| self.remove("group", at))
     }
 
+    /// The first gateway of this name.
+    pub fn gateway_mut(&mut self, name: &str) -> Option<Entry<'_>> {
+        let at = self.place("gateway", |it| says(it, "name", name))?;
+        self.all("gateway")?.get_mut(at).map(Entry)
+    }
+
+    /// A new gateway after the others, with nothing but its name.
+    pub fn add_gateway(&mut self, name: &str) -> Option<Entry<'_>> {
+        self.add("gateway", "name", name)
+    }
+
+    /// Takes out every gateway of this name, and says how many there were.
+    pub fn remove_gateways(&mut self, name: &str) -> usize {
+        let mut count = 0;
+        while let Some(at) = self.place("gateway", |it| says(it, "name", name)) {
+            self.remove("gateway", at);
+            count += 1;
+        }
+        count
+    }
+
     /// A new redirect after the others, with nothing but its room.
     pub fn add_redirect(&mut self, room: &RoomId) -> Option<Entry<'_>> {
         self.add("redirect", "room", room.as_str())
@@ -206,11 +227,52 @@ impl Draft {
         let is_first = self.document.as_table().is_empty();
         let mut table = Table::new();
         table.insert(key, Item::Value(name.into()));
-        let blank = if is_first { "" } else { "\n" };
-        table.decor_mut().set_prefix(blank);
+        let above = match is_first {
+            true => String::new(),
+            false => format!("{}\n", self.take_below(kind)),
+        };
+        table.decor_mut().set_prefix(above);
         let all = self.all_or_new(kind)?;
         all.push(table);
         all.iter_mut().last().map(Entry)
+    }
+
+    /// The comment right below the entry that a new one of this kind comes behind. It stays with that entry.
+    fn take_below(&mut self, kind: &str) -> String {
+        let last = match self.all(kind) {
+            // Behind one that is new itself there is none.
+            Some(all) => all.iter().last().and_then(last_position),
+            None => last_position(self.document.as_table()),
+        };
+        let Some(last) = last else {
+            return String::new();
+        };
+        if let Some(next) = next_in(self.document.as_table_mut(), Some(last)) {
+            let decor = next.decor_mut();
+            let above = raw(decor.prefix());
+            let (below, rest) = above.split_once("\n\n").unwrap_or_default();
+            return match below.starts_with('#') {
+                true => {
+                    let below = format!("{below}\n");
+                    decor.set_prefix(format!("\n{rest}"));
+                    below
+                }
+                false => String::new(),
+            };
+        }
+        let trailing = self.document.trailing().as_str().unwrap_or_default();
+        if !trailing.starts_with('#') {
+            return String::new();
+        }
+        let (below, rest) = trailing.split_once("\n\n").unwrap_or((trailing, ""));
+        let below = format!("{}\n", below.trim_end());
+        let rest = if rest.is_empty() {
+            String::new()
+        } else {
+            format!("\n{rest}")
+        };
+        self.document.set_trailing(rest);
+        below
     }
 
     /// Takes out every workstation of a room whose key and name are meant, and says how many there were.
@@ -260,6 +322,19 @@ impl Draft {
                 .set_trailing(format!("{}\n", trailing.trim_end()));
         }
     }
+}
+
+/// Where the last of a table, and of those in it, stands in the text; `None`: it is new.
+fn last_position(table: &Table) -> Option<isize> {
+    let inner = table.iter().flat_map(|(_, item)| match item {
+        Item::Table(table) => vec![table],
+        Item::ArrayOfTables(tables) => tables.iter().collect(),
+        _ => Vec::new(),
+    });
+    inner
+        .filter_map(last_position)
+        .chain(table.position())
+        .max()
 }
 
 /// What comes after a place in the text: this table, or the first of those in it.

@@ -1,7 +1,7 @@
 //! Rooms and workstations as lists: rows of a spreadsheet into the text of a routing table, and back.
 //!
-//! A row changes the room that it names, or makes it; a column that is not there changes nothing, and an
-//! empty cell takes the key out. Whether the table is sound then is asked of the table itself
+//! A row changes the room that it names, or makes it; a column that is not there changes nothing, nor does a
+//! cell that is not there, and an empty cell takes the key out. Whether the table is sound then is asked of the table itself
 //! (`RoutingTable::parse`); what that finds is told by the row and the column. Pure: nothing is put in force.
 //! Every mistake of a list is told at once.
 
@@ -371,7 +371,9 @@ fn room(
     };
     let mut faults = Vec::new();
     for (at, key, shape) in columns {
-        let text = row.cells.get(*at).map_or("", String::as_str);
+        let Some(text) = row.cells.get(*at) else {
+            continue;
+        };
         match said(text, *shape) {
             Ok(None) => drop(entry.unset(key)),
             Ok(Some(said)) => entry.set(key, &said),

@@ -52,6 +52,8 @@ struct Draft {
     ids: HashMap<RoomId, usize>,
     /// Every domain, with the id of its room.
     domains: HashMap<Domain, At<String>>,
+    /// What some room has for a domain is none, so that nobody knows whose members are unknown.
+    has_bad_domain: bool,
     rooms: Vec<At<Arc<Room>>>,
     /// Where `accepts_from` stands.
     accepts: HashMap<RoomId, usize>,

@@ -29,12 +29,17 @@ pub enum Fate {
     Deferred {
         rule: String,
     },
+    /// It is kept until its room takes mail again.
+    Waits {
+        rule: String,
+    },
 }
 
 /// How a pair would fare otherwise; the worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Effect {
     Refused,
+    Waiting,
     Accepted,
     Elsewhere,
 }
@@ -49,7 +54,12 @@ pub struct Traffic {
 }
 
 impl Effect {
-    pub const ALL: [Self; 3] = [Self::Refused, Self::Accepted, Self::Elsewhere];
+    pub const ALL: [Self; 4] = [
+        Self::Refused,
+        Self::Waiting,
+        Self::Accepted,
+        Self::Elsewhere,
+    ];
 }
 
 /// `accept: room-b by smtp://10.0.0.1:25`, or `refuse:` and the rule.
@@ -58,6 +68,7 @@ impl fmt::Display for Fate {
         match self {
             Self::Refused { rule } => write!(f, "refuse: {rule}"),
             Self::Deferred { rule } => write!(f, "defer: {rule}"),
+            Self::Waits { rule } => write!(f, "wait: {rule}"),
             Self::Accepted {
                 room,
                 via,
@@ -106,6 +117,7 @@ fn key(it: &Traffic) -> (Effect, Reverse<u64>, Option<&str>, &str) {
 fn effect(before: &Fate, after: &Fate) -> Option<Effect> {
     let is_accepted = |fate: &Fate| matches!(fate, Fate::Accepted { .. });
     match (is_accepted(before), is_accepted(after)) {
+        (true, false) if matches!(after, Fate::Waits { .. }) => Some(Effect::Waiting),
         (true, false) => Some(Effect::Refused),
         (false, true) => Some(Effect::Accepted),
         (true, true) if before != after => Some(Effect::Elsewhere),
@@ -116,6 +128,9 @@ fn effect(before: &Fate, after: &Fate) -> Option<Effect> {
 fn fate(pair: &Pair, table: &RoutingTable, now: Timestamp) -> Fate {
     let sender = pair.sender.as_deref();
     let sender = sender.and_then(|it| Address::parse(it).ok());
+    if let Some(room) = room_of_report(pair, table) {
+        return taken(room, table, now);
+    }
     let origin = match origin(pair, sender.as_ref(), table) {
         Ok(origin) => origin,
         Err(rule) => return Fate::Refused { rule },
@@ -139,6 +154,13 @@ fn fate(pair: &Pair, table: &RoutingTable, now: Timestamp) -> Fate {
         (None, _) => format!("group {asked} has no member {}", pair.recipient),
     };
     Fate::Refused { rule }
+}
+
+/// A report of our own is for a room, and nobody asks whether that takes it.
+fn room_of_report<'t>(pair: &Pair, table: &'t RoutingTable) -> Option<&'t RoomId> {
+    let recipient = Address::parse(&pair.recipient).ok();
+    let recipient = recipient.filter(|_| pair.is_ours)?;
+    table.room_of(recipient.domain()).map(|room| &room.id)
 }
 
 /// The one who may send as the pair's sender, as far as the log knows it; or why nobody may.
@@ -173,6 +195,10 @@ fn origin(pair: &Pair, sender: Option<&Address>, table: &RoutingTable) -> Result
 
 fn taken(room: &RoomId, table: &RoutingTable, now: Timestamp) -> Fate {
     let route = route(room, table, now);
+    if let Some(waits) = route.as_ref().filter(|it| it.next_hops.is_empty()) {
+        let rule = waits.rule.clone();
+        return Fate::Waits { rule };
+    }
     let via = route.as_ref().map(|it| it.via.clone());
     let next_hops = route.map_or_else(Vec::new, |it| it.next_hops);
     Fate::Accepted {
@@ -238,6 +264,7 @@ mod tests {
         let (room_a, room_b) = ROOMS.split_at(ROOMS.rfind("[[room]]").unwrap());
         let closed = [room_b, "accepts_from = []\n"].concat();
         let disabled = [room_b, "disabled = true\n"].concat();
+        let listed = [room_b, "recipients = [\"leder\"]\n"].concat();
         let moved = room_b.replace("maildir:b", "maildir:z");
         let alone = ALL.replace(", \"vakt@b.test\"", "");
         let redirect = "[[redirect]]\nroom = \"b\"\nto = \"a\"\n";
@@ -333,6 +360,26 @@ mod tests {
                 refused("a gateway may not send as an address of room \"a\""),
             ),
             (ours(), vec![ROOMS], vec![room_a, &closed], None),
+            // Nobody refuses a report of our own: it waits.
+            (
+                ours(),
+                vec![ROOMS],
+                vec![room_a, &disabled],
+                Some((Effect::Waiting, "wait: room \"b\" is disabled".to_owned())),
+            ),
+            (
+                ours(),
+                vec![room_a, &disabled],
+                vec![ROOMS],
+                Some((Effect::Accepted, "accept: b by maildir:b".to_owned())),
+            ),
+            (
+                ours(),
+                vec![ROOMS],
+                vec![room_a, &disabled, redirect],
+                elsewhere("accept: b, redirected to a, by maildir:a"),
+            ),
+            (ours(), vec![ROOMS], vec![room_a, &listed], None),
             (
                 pair(None, Some("a")),
                 vec![ROOMS],

@@ -76,7 +76,10 @@ fn moment(text: &str, now: Timestamp) -> Option<Timestamp> {
     }
     let is_time = time.len() == 8 && time.bytes().all(|it| it.is_ascii_digit() || it == b':');
     let written = format!("{:04}-{:02}-{:02} {time}", year?, month?, day?);
-    let moment = Timestamp::from_local(&written).ok().filter(|_| is_time)?;
+    let moment = Timestamp::from_local(&written)
+        .or_else(|fault| fault.about().ok_or(fault))
+        .ok()
+        .filter(|_| is_time)?;
     let is_past = Timestamp::from_millis(0) < moment && moment <= now.after(ZONES_APART);
     is_past.then_some(moment)
 }

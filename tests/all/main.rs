@@ -91,6 +91,7 @@ mod route_live;
 mod route_plan;
 mod route_properties;
 mod route_storm;
+mod route_times;
 mod routes;
 mod scan_chance;
 mod scan_crash;

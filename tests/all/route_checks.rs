@@ -4,6 +4,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
+use ilbud::mail::Timestamp;
+
 use crate::client::{letter, vakt};
 use crate::relay::{Relay, Setup, column, room};
 
@@ -41,6 +43,9 @@ fn cases(relay: &Relay) -> Vec<(String, Vec<String>)> {
     let certificate = "[[room.workstation]]\ncertificate = \"ws1.b.nodnett.test\"\n";
     let user = "[[room.workstation]]\nuser = \"ws1\"\n";
     let over = "[[redirect]]\nroom = \"room-b\"\nto = \"room-a\"\nfrom = 2020-01-01T00:00:00Z\nuntil = 2020-01-02T00:00:00Z\n";
+    let end: Timestamp = "2020-01-02T00:00:00Z".parse().unwrap();
+    let group =
+        "[[group]]\naddress = \"alle@a.nodnett.test\"\nmembers = [\"vakt@b.nodnett.test\"]\n";
     #[rustfmt::skip]
     let cases = [
         // room b begins on line 12, and the redirect on line 23
@@ -65,8 +70,10 @@ fn cases(relay: &Relay) -> Vec<(String, Vec<String>)> {
             "line 12: room \"room-b\" enforces missing_tls, and no listener has TLS: nobody can send as it".to_owned()]),
         (a.clone() + &extra("give_up_after = \"2m\""), vec![
             "line 12: room \"room-b\": nobody is warned, since its give_up_after (2m) is not after the warn_after of the settings (5m)".to_owned()]),
-        (format!("{a}{b}{over}"), vec![
-            "line 23: room \"room-b\" is redirected to \"room-a\" until 2020-01-02T00:00:00.000Z: this time is over; the line can be taken out".to_owned()]),
+        (format!("{a}{b}{group}"), vec![
+            "line 23: alle@a.nodnett.test is a group and at a domain of room \"room-a\", which has every mailbox there: the group gets the mail".to_owned()]),
+        (format!("{a}{b}{over}"), vec![format!(
+            "line 23: room \"room-b\" is redirected to \"room-a\" until {}: this time is over; the line can be taken out", end.local())]),
     ];
     cases.into()
 }

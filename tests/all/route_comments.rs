@@ -122,3 +122,40 @@ fn a_control_character_that_toml_forbids_is_named_by_its_line() {
     assert!(told.contains(&format!("new.toml: line {line}: ")), "{told}");
     assert!(!told.contains('\u{7}'), "{told}");
 }
+
+#[test]
+fn a_comment_below_an_entry_stays_with_it_when_another_comes_behind() {
+    let group = |name: &str| {
+        format!("[[group]]\naddress = \"{name}@g.test\"\nmembers = [\"vakt@a.nodnett.test\"]\n")
+    };
+    let rooms = room("a", "maildir:mail/a", "") + &room("b", "maildir:mail/b", "");
+    let gateway = "\n# Utenfra\n[[gateway]]\nname = \"inn\"\nnetwork = \"10.9.0.0/24\"\n";
+    for (end, edit, summary) in [
+        (
+            "# Spør Kari\n",
+            "redirect open room-b to room-a until 2h",
+            "redirect added",
+        ),
+        (
+            "# Spør Kari\n\n# Slutt\n",
+            "redirect open room-b to room-a until 2h",
+            "redirect added",
+        ),
+        (
+            &["# Spør Kari\n", gateway].concat(),
+            "group add to@g.test vakt@a.nodnett.test",
+            "group added",
+        ),
+    ] {
+        let table = [rooms.as_str(), &group("en"), end].concat();
+        let relay = Setup::no_rooms().routes(&table).prepare();
+        relay.done(&["route", "apply", "routes.toml"]);
+        let edit: Vec<&str> = ["route"].into_iter().chain(edit.split(' ')).collect();
+        let rows = relay.rows(&[edit.clone(), vec!["--plan"]].concat());
+        assert_eq!(column(&rows, "summary"), [summary], "{end}");
+        relay.done(&edit);
+        let exported = relay.done(&["route", "export"]);
+        let kept = format!("{}# Spør Kari\n\n", group("en"));
+        assert!(exported.contains(&kept), "{exported}");
+    }
+}

@@ -143,6 +143,39 @@ fn workstations_come_and_go_and_a_plan_changes_nothing() {
 }
 
 #[test]
+fn a_cell_that_is_missing_changes_nothing_and_is_told() {
+    let relay = Setup::three_rooms().prepare();
+    relay.done(&["route", "apply", "routes.toml"]);
+    write(
+        &relay,
+        "id,name,kind,phone\nroom-a,A,amk\nroom-b,B,,\nroom-c\nroom-d,D\n",
+    );
+    let refused = relay.run(&import("rooms", &[]));
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("row 5 (room-d): \"domains\" "), "{said}");
+    write(
+        &relay,
+        "id,name,kind,phone\nroom-a,A,amk\nroom-b,B,,\nroom-c\n",
+    );
+    let told = relay.run(&import("rooms", &["--replace"]));
+    let warned = String::from_utf8(told.stderr).unwrap();
+    assert_eq!(
+        warned,
+        "warning: list.csv: rows 2, 4 have fewer than 4 cells; what their missing cells are for stays as it was\n"
+    );
+    let csv = relay.done(&["route", "csv", "export", "rooms"]);
+    for row in [
+        "\r\nroom-a,A,amk,'+47 00 00 00 01,",
+        "\r\nroom-b,B,other,,",
+        "\r\nroom-c,Rom C,amk,'+47 00 00 00 03,",
+    ] {
+        assert!(csv.contains(row), "{row}: {csv}");
+    }
+    write(&relay, "id,phone\nroom-a\n");
+    relay.fails(1, &import("rooms", &["--strict"]));
+}
+
+#[test]
 fn a_list_begins_a_table() {
     let relay = Setup::no_rooms().prepare();
     write(

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ilbud::mail::Timestamp;
 use serde_json::Value;
 
 use crate::client::{Client, letter, vakt};
@@ -491,7 +492,159 @@ fn a_plan_of_an_edit_expects_what_the_edit_would() {
 }
 
 #[test]
+fn a_gateway_comes_changes_and_goes() {
+    const OUTSIDE: &str = "lege@example.com";
+    let relay = Setup::three_rooms().start();
+    let passes = |source: &str| {
+        let mut client = Client::greeted(relay.port, source);
+        client.envelope(OUTSIDE, &[&vakt("b")], "").is_none()
+    };
+    let gateway = |words: &str| -> Vec<String> {
+        let words = words.split(' ').map(str::to_owned);
+        ["route", "gateway"]
+            .map(str::to_owned)
+            .into_iter()
+            .chain(words)
+            .collect()
+    };
+    let done = |words: &str| {
+        let words = gateway(words);
+        relay.done(&words.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let fails = |status: i32, words: &str| {
+        let words = gateway(words);
+        relay.fails(
+            status,
+            &words.iter().map(String::as_str).collect::<Vec<_>>(),
+        )
+    };
+    assert!(!passes("127.0.9.1"));
+    let told = done("add inn --network 127.0.9.1 --priority-ceiling 3 --plan");
+    assert!(told.contains("gateway inn added"), "{told}");
+    done("add inn --network 127.0.9.1 --priority-ceiling 3");
+    assert!(wait::within(PROMISED, || passes("127.0.9.1")));
+    done("set inn --network 127.0.9.2 --unset priority_ceiling");
+    assert!(wait::within(PROMISED, || passes("127.0.9.2") && !passes("127.0.9.1")));
+    let told = done("set inn --user helsenett");
+    assert!(told.contains("1 gateway changed (inn)"), "{told}");
+    let export = relay.done(&["route", "export"]);
+    let entry = "[[gateway]]\nname = \"inn\"\nuser = \"helsenett\"\n";
+    assert!(export.ends_with(entry), "{export}");
+    for (status, words, expected) in [
+        (
+            1,
+            "add inn --network 127.0.9.3",
+            "there is a gateway \"inn\" already",
+        ),
+        (
+            1,
+            "set ind --network 127.0.9.3",
+            "there is no gateway \"ind\"; did you mean \"inn\"?",
+        ),
+        (
+            1,
+            "remove in",
+            "there is no gateway \"in\"; did you mean \"inn\"?",
+        ),
+        (1, "set inn --network 127.0.9", "\"127.0.9\" is no network"),
+        (
+            1,
+            "set inn --unset priority_ceiling --priority-ceiling 2",
+            "is to be set and to be unset",
+        ),
+        (2, "set inn", "required"),
+        (2, "add ny", "required"),
+        (
+            2,
+            "add ny --network 127.0.9.3 --user x",
+            "cannot be used with",
+        ),
+    ] {
+        let told = fails(status, words);
+        assert!(told.contains(expected), "{words}: {told}");
+    }
+    done("remove inn");
+    let expected = [
+        "1 gateway added (inn)",
+        "1 gateway changed (inn)",
+        "1 gateway changed (inn)",
+        "1 gateway removed (inn)",
+    ];
+    assert_eq!(summaries(&relay), expected);
+    let table = |revision: &str| relay.done(&["route", "show", revision]);
+    assert_eq!(table("1"), table("5"));
+}
+
+#[test]
+fn what_a_room_says_of_the_scan_is_set_and_unset() {
+    let relay = Setup::three_rooms().prepare();
+    relay.done(&["route", "apply", "routes.toml"]);
+    let set = |more: &[&str]| relay.done(&[&["route", "room", "set", "room-b"], more].concat());
+    set(&["--scan", "on_failure=reject", "--scan", "macros=refuse"]);
+    let export = relay.done(&["route", "export"]);
+    for key in [
+        "[room.scan]\n",
+        "on_failure = \"reject\"\n",
+        "macros = \"refuse\"\n",
+    ] {
+        assert!(export.contains(key), "{export}");
+    }
+    set(&["--scan", "macros=mark", "--unset", "scan.on_failure"]);
+    let export = relay.done(&["route", "export"]);
+    assert!(
+        export.contains("[room.scan]\nmacros = \"mark\"\n"),
+        "{export}"
+    );
+    for (status, scan, expected) in [
+        (2, "makros=refuse", "did you mean macros?"),
+        (2, "macros", "write for example macros=refuse"),
+        (
+            1,
+            "macros=reject",
+            "\"macros\": \"reject\" is not known; it is one of",
+        ),
+    ] {
+        let told = relay.fails(status, &["route", "room", "set", "room-b", "--scan", scan]);
+        assert!(told.contains(expected), "{scan}: {told}");
+    }
+    set(&["--unset", "scan"]);
+    assert_eq!(
+        relay.done(&["route", "export"]),
+        relay.done(&["route", "show", "1"])
+    );
+}
+
+#[test]
+fn a_bad_domain_is_told_and_not_what_follows_from_it() {
+    let group = format!(
+        "[[group]]\naddress = \"{GROUP}\"\nmembers = [\"{}\"]\n",
+        vakt("b")
+    );
+    let relay = Setup::three_rooms().routes(&group).prepare();
+    relay.done(&["route", "apply", "routes.toml"]);
+    let told = relay.fails(1, &["route", "room", "set", "room-b", "--domain", "b x"]);
+    assert_eq!(told, "ilbud: \"domains\": \"b x\" is no domain name\n");
+    // One that is sound, and another one, leaves the group without its member.
+    let told = relay.fails(1, &["route", "room", "set", "room-b", "--domain", "x.test"]);
+    assert!(
+        told.contains("unknown member vakt@b.nodnett.test"),
+        "{told}"
+    );
+    let twice = relay.done(&["route", "export"]).replace(
+        "[\"b.nodnett.test\"]",
+        "[\"b.nodnett.test\", \"B.nodnett.test\"]",
+    );
+    std::fs::write(relay.path("new.toml"), twice).unwrap();
+    let told = relay.fails(1, &["route", "apply", "new.toml"]);
+    assert!(
+        told.ends_with(": domain \"B.nodnett.test\" stands twice in this room; once is enough\n"),
+        "{told}"
+    );
+}
+
+#[test]
 fn a_redirect_that_is_opened_tells_which_seven_o_clock_it_is() {
+    let at = |local: &str| Timestamp::from_local(local).unwrap().local();
     let relay = Setup::three_rooms().prepare();
     relay.done(&["route", "apply", "routes.toml"]);
     let open = |more: &[&str]| {
@@ -506,14 +659,24 @@ fn a_redirect_that_is_opened_tells_which_seven_o_clock_it_is() {
     };
     assert_eq!(
         open(&["until", "2099-03-01 07:00", "--plan"]),
-        "Mail for room-b would go to room-c until 2099-03-01 07:00:00."
+        format!(
+            "Mail for room-b would go to room-c until {}.",
+            at("2099-03-01 07:00")
+        )
     );
     for (times, expected) in [
         (
             &["from", "2098-03-01 06:00", "until", "2098-03-01 07:00"][..],
-            "from 2098-03-01 06:00:00 until 2098-03-01 07:00:00",
+            format!(
+                "from {} until {}",
+                at("2098-03-01 06:00"),
+                at("2098-03-01 07:00")
+            ),
         ),
-        (&["until", "2097-03-01 07:00"], "until 2097-03-01 07:00:00"),
+        (
+            &["until", "2097-03-01 07:00"],
+            format!("until {}", at("2097-03-01 07:00")),
+        ),
     ] {
         assert_eq!(
             open(times),
@@ -525,4 +688,31 @@ fn a_redirect_that_is_opened_tells_which_seven_o_clock_it_is() {
         open(&[]),
         "Mail for room-b goes to room-c until it is closed: ilbud route redirect close room-b"
     );
+}
+
+#[test]
+fn a_second_redirect_of_a_room_is_told_as_opened() {
+    let relay = Setup::three_rooms().prepare();
+    relay.done(&["route", "apply", "routes.toml"]);
+    let open = ["route", "redirect", "open", "room-b", "to"];
+    let later = "from 2030-01-01T00:00:00Z until 2030-01-02T00:00:00Z";
+    let later: Vec<&str> = later.split(' ').collect();
+    let first = [&open[..], &["room-c", "until", "2h"]].concat();
+    let second = [&open[..], &["room-a"], &later].concat();
+    relay.done(&first);
+    let planned = relay.rows(&[&second[..], &["--plan"]].concat());
+    assert_eq!(column(&planned, "summary"), ["redirect added"]);
+    relay.done(&second);
+    relay.done(&["route", "redirect", "close", "room-b"]);
+    relay.done(&second);
+    relay.done(&first);
+    relay.done(&["route", "redirect", "close", "room-b", "--all"]);
+    let expected = [
+        "1 redirect added (room-b)",
+        "1 redirect added (room-b)",
+        "1 redirect removed (room-b)",
+        "1 redirect added (room-b)",
+        "2 redirects removed (room-b, room-b)",
+    ];
+    assert_eq!(summaries(&relay), expected);
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::client::{Client, letter, vakt};
 use crate::relay::{Relay, Setup, column, room};
+use crate::sink::{Sink, Stage, Step};
 
 const GATEWAY: &str = "127.0.9.1";
 const OUTSIDE: &str = "lege@example.com";
@@ -287,4 +288,25 @@ fn a_mistake_in_a_next_hop_shows_no_password() {
             assert!(!told.contains("hemmelig"), "{told}");
         }
     }
+}
+
+#[test]
+fn a_report_of_our_own_waits_where_mail_is_refused() {
+    let away = Sink::scripted(|stage, _, _| match stage {
+        Stage::Rcpt => Step::Say("550 5.2.1 mailbox is closed"),
+        _ => Step::Agree,
+    });
+    let relay = Setup::from_a_to(&away.hop()).start();
+    let message = letter(&vakt("a"), &vakt("b"));
+    let reply = relay.client("a").send(&vakt("a"), &[&vakt("b")], &message);
+    relay.expect_events(&reply.reference(), &["accepted", "failed", "bounced"]);
+    let disable = ["route", "room", "disable", "room-a", "--plan"];
+    let rows = relay.rows(&disable);
+    let rows: Vec<_> = rows.iter().filter(|it| it["kind"] == "traffic").collect();
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    assert_eq!(rows[0]["recipient"], vakt("a"));
+    assert_eq!(rows[0]["after"], "wait: room \"room-a\" is disabled");
+    let told = relay.done(&disable);
+    let line = "1 pair would wait from now on (1 message last week):\n";
+    assert!(told.contains(line), "{told}");
 }

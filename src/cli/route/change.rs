@@ -10,11 +10,11 @@ use std::time::Duration;
 use clap::Args;
 
 use super::read;
-use crate::cli::{Failure, exposed_table, operator, print};
+use crate::cli::{Failure, alike, exposed_table, operator, print};
 use crate::config::Settings;
 use crate::document::{duration, length};
 use crate::mail::Timestamp;
-use crate::ops::edits::{self, Edit};
+use crate::ops::edits::{self, Edit, Opening, Unfit};
 use crate::ops::reason;
 use crate::ops::routes::{self, Outcome, Proposal, Warnings};
 use crate::policy::table::Redirect;
@@ -153,15 +153,16 @@ pub(super) async fn edit(
     match edit {
         Edit::OpenRedirect(opening) if outcome.summary.is_some() && !change.json => {
             let is_open = outcome.state != RevisionState::Waiting;
-            tell_opened(&opening.at(now), is_open)
+            tell_opened(opening, now, is_open)
         }
         _ => Ok(()),
     }
 }
 
 /// 07:00 may be that of tomorrow.
-pub(super) fn tell_opened(redirect: &Redirect, is_open: bool) -> Result<(), Failure> {
-    let Redirect { room, to, .. } = redirect;
+pub(super) fn tell_opened(opening: &Opening, now: Timestamp, is_open: bool) -> Result<(), Failure> {
+    let redirect = opening.at(now).map_err(Unfit::NoMoment)?;
+    let Redirect { room, to, .. } = &redirect;
     let goes = if is_open { "goes" } else { "would go" };
     let from = redirect.from.map(print::local);
     let from = from.map_or_else(String::new, |it| format!(" from {it}"));
@@ -174,20 +175,33 @@ pub(super) fn tell_opened(redirect: &Redirect, is_open: bool) -> Result<(), Fail
 }
 
 pub(super) fn warn(source: &str, warnings: &Warnings) {
-    for warning in &warnings.of_table {
-        print::complaint(&format!("warning: {source}: {warning}"));
-    }
-    for warning in &warnings.others {
-        print::complaint(&format!("warning: {warning}"));
-    }
+    alike::few(warning_lines(source, warnings))
+        .into_iter()
+        .for_each(complain);
+}
+
+/// All of them, however many are alike.
+pub(super) fn warn_of_each(source: &str, warnings: &Warnings) {
+    warning_lines(source, warnings)
+        .into_iter()
+        .for_each(complain);
+}
+
+fn warning_lines(source: &str, warnings: &Warnings) -> Vec<String> {
+    let of_table = warnings.of_table.iter();
+    let of_table = of_table.map(|it| format!("{source}: {it}"));
+    of_table.chain(warnings.others.iter().cloned()).collect()
+}
+
+fn complain(warning: String) {
+    print::complaint(&format!("warning: {warning}"));
 }
 
 /// Of a text whose lines nobody has seen.
 pub(super) fn warn_of_edit(warnings: &Warnings) {
     let of_table = warnings.of_table.iter().map(|it| &it.text);
-    for warning in of_table.chain(&warnings.others) {
-        print::complaint(&format!("warning: {warning}"));
-    }
+    let lines = of_table.chain(&warnings.others).cloned().collect();
+    alike::few(lines).into_iter().for_each(complain);
 }
 
 fn tell(outcome: &Outcome, json: bool) -> Result<(), Failure> {

@@ -200,6 +200,7 @@ impl Desk<'_> {
             source: self.source(),
             command: None,
             warnings: Vec::new(),
+            all: false,
             edit: None,
         };
         plan::show(self.store, &subject, DAYS, strict, json, self.settings).await

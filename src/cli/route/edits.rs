@@ -1,7 +1,8 @@
-//! `ilbud route room`, `workstation`, `group` and `redirect`: small edits without a file.
+//! `ilbud route room`, `workstation`, `group`, `gateway` and `redirect`: small edits without a file.
 //!
 //! What is typed becomes an `Edit`, which `ops::edits` makes. Nothing is decided here.
 
+mod gateways;
 mod groups;
 mod redirects;
 mod rooms;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
+pub(in crate::cli) use self::gateways::Gateway;
 pub(in crate::cli) use self::groups::Group;
 pub(in crate::cli) use self::redirects::Redirect;
 pub(in crate::cli) use self::rooms::{Room, Workstation};
@@ -84,11 +86,12 @@ async fn show(
         source: String::new(),
         warnings: order.warnings,
         command: Some("the same without --plan, and with".to_owned()),
+        all: false,
         edit: Some((edit, edited.known)),
     };
     plan::show(store, &subject, DAYS, change.strict, change.json, settings).await?;
     match edit {
-        Edit::OpenRedirect(opening) if !change.json => change::tell_opened(&opening.at(now), false),
+        Edit::OpenRedirect(opening) if !change.json => change::tell_opened(opening, now, false),
         _ => Ok(()),
     }
 }

@@ -57,7 +57,8 @@ pub(super) async fn run(
     }
     let client = question.client.as_deref().map(decide::Client::from);
     let now = Timestamp::now();
-    let at = question.at.as_ref().map_or(now, |it| it.after(now));
+    let at = question.at.as_ref().map_or(Ok(now), |it| it.after(now));
+    let at = at.map_err(Failure::new)?;
     let found = decide::explain(&question.from, &question.to, client.as_ref(), &table, at);
     let mut named: Vec<NextHop> = Vec::new();
     for hop in found.iter().flat_map(|it| &it.hops) {
@@ -97,7 +98,7 @@ fn tell(told: &Told<'_>) -> Result<(), Failure> {
     print::line(format_args!(
         "{}: {}",
         it.decision,
-        print::harmless(&it.rule)
+        print::harmless(&print::with_local_times(&it.rule))
     ))?;
     print::line(format_args!("  revision   {}", it.revision))?;
     if let Some(room) = &it.recipient_room {
@@ -105,7 +106,7 @@ fn tell(told: &Told<'_>) -> Result<(), Failure> {
     }
     for step in &it.steps {
         let (word, about) = (step.result.word(), step.about);
-        let rule = print::harmless(&step.rule);
+        let rule = print::harmless(&print::with_local_times(&step.rule));
         print::line(format_args!("  {word:9}  {about}: {rule}"))?;
     }
     for hop in &told.hops {

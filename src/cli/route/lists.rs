@@ -15,7 +15,7 @@ use crate::ops::edits::Edit;
 use crate::ops::routes;
 use crate::policy::lists::{self, Import, List};
 use crate::spool::store::{Store, StoreError};
-use crate::spreadsheet::{self, Separator, Sheet};
+use crate::spreadsheet::{self, Row, Separator, Sheet};
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Csv {
@@ -29,7 +29,8 @@ pub(in crate::cli) enum Csv {
     /// Change the table as a list says: a row changes what it names, or adds it
     ///
     /// The first row has the heads: those of an export, in any order. A column that is left out changes
-    /// nothing; an empty cell takes the key out. Items in one cell are separated by `|`.
+    /// nothing, nor does a cell that is missing at the end of a row; an empty cell takes the key out. Items in
+    /// one cell are separated by `|`.
     Import {
         list: Listed,
         file: PathBuf,
@@ -128,5 +129,29 @@ fn doubts(file: &Path, sheet: &Sheet) -> Vec<String> {
         "{shown}: this is not UTF-8; it was read as Windows-1252, so look at names with letters like \u{e6}, \u{f8} and \u{e5}"
     ));
     let exposed = exposed(file, lists::has_password(sheet));
-    guessed.into_iter().chain(exposed).collect()
+    let short = short_rows(file, sheet);
+    guessed.into_iter().chain(exposed).chain(short).collect()
+}
+
+/// As many rows as are named.
+const NAMED: usize = 8;
+
+/// Some programs leave out empty cells at the end of a row, and so does a slip.
+fn short_rows(file: &Path, sheet: &Sheet) -> Option<String> {
+    let heads = sheet.heads.len();
+    let is_short = |row: &&Row| row.cells.len() < heads;
+    let short: Vec<String> = (sheet.rows.iter().filter(is_short))
+        .map(|row| row.number.to_string())
+        .collect();
+    let named: Vec<&str> = short.iter().take(NAMED).map(String::as_str).collect();
+    let rows = match (short.as_slice(), short.len().saturating_sub(NAMED)) {
+        ([], _) => return None,
+        ([one], _) => format!("row {one} has"),
+        (_, 0) => format!("rows {} have", named.join(", ")),
+        (_, more) => format!("rows {} and {more} more have", named.join(", ")),
+    };
+    Some(format!(
+        "{}: {rows} fewer than {heads} cells; what their missing cells are for stays as it was",
+        file.display()
+    ))
 }

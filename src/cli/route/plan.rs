@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::change::{warn, warn_of_edit};
+use super::change::{warn, warn_of_each, warn_of_edit};
 use super::history::{as_json, differences};
 use super::read;
 use crate::cli::{Failure, exposed_table, print};
@@ -30,6 +30,9 @@ pub(in crate::cli) struct Question {
     /// Fail if there is anything to warn of
     #[arg(long)]
     strict: bool,
+    /// Tell each warning, also where many are alike
+    #[arg(long)]
+    all: bool,
     #[arg(long)]
     json: bool,
 }
@@ -43,6 +46,8 @@ pub(super) struct Subject<'a> {
     pub(super) command: Option<String>,
     /// What is worth knowing already.
     pub(super) warnings: Vec<String>,
+    /// Each warning is told.
+    pub(super) all: bool,
     /// The edit that has made it, so that nobody has seen its lines, and what was to be warned of before.
     pub(super) edit: Option<(&'a Edit, Warnings)>,
 }
@@ -57,6 +62,7 @@ impl Subject<'_> {
 
     fn warn(&self, warnings: Warnings) {
         match &self.edit {
+            None if self.all => warn_of_each(&self.source, &warnings),
             None => warn(&self.source, &warnings),
             Some((edit, known)) => warn_of_edit(&edit.news(&self.toml, warnings, known)),
         }
@@ -90,6 +96,7 @@ async fn subject(store: &Arc<dyn Store>, question: &Question) -> Result<Subject<
             source: format!("revision {number}"),
             warnings: Vec::new(),
             command: Some(format!("ilbud route revert {number}")),
+            all: question.all,
             edit: None,
         });
     }
@@ -103,6 +110,7 @@ async fn subject(store: &Arc<dyn Store>, question: &Question) -> Result<Subject<
             print::harmless(&argument(&source))
         )),
         source,
+        all: question.all,
         edit: None,
     })
 }
@@ -211,6 +219,7 @@ fn traffic(plan: &Plan, effect: Effect, days: u32) -> Result<(), Failure> {
     }
     let fate = match effect {
         Effect::Refused => "be refused",
+        Effect::Waiting => "wait",
         Effect::Accepted => "be accepted",
         Effect::Elsewhere => "go another way",
     };
@@ -241,7 +250,7 @@ fn pair(it: &Traffic) -> Result<(), Failure> {
     );
     print::line(format_args!("  {}", print::harmless(&line)))?;
     for (when, fate) in [("before", &it.before), ("after", &it.after)] {
-        let fate = fate.to_string();
+        let fate = print::with_local_times(&fate.to_string());
         print::line(format_args!("    {when:6} {}", print::harmless(&fate)))?;
     }
     Ok(())

@@ -1,19 +1,21 @@
-//! Small edits of the routing table: one room, workstation, group or redirect, without a file.
+//! Small edits of the routing table: one room, workstation, group, gateway or redirect, without a file.
 //!
 //! An edit is made on the text of the table in force, and anew on the next one when somebody else has put
 //! that in force meanwhile. What it makes is applied like any other table (`ops::routes`): all or nothing.
 //! Nobody has seen the lines of that text, so mistakes are told without them (by the row, where a
 //! list is imported), and of warnings only what the edit brings.
 
+mod gateways;
 mod groups;
 mod mentions;
 mod redirects;
 mod rooms;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::mail::{Address, RoomId, Timestamp};
+use crate::mail::{Address, LocalFault, RoomId, Timestamp};
 use crate::nearest::nearest;
 use crate::policy::edit::{Draft, Entry, Said};
 use crate::policy::lists::{self, Import, List};
@@ -27,10 +29,10 @@ use super::routes::{
 use super::when::When;
 use mentions::Mention;
 
-/// Keys of a room, and what they are to say.
-pub type Keys = Vec<(&'static str, Said)>;
+/// Keys of a room or a gateway, and what they are to say.
+pub type Keys = Vec<(Cow<'static, str>, Said)>;
 
-/// A key of a workstation, and its name: `network` and `10.1.0.0/24`.
+/// What a workstation or a gateway is known by, a key and its name: `network` and `10.1.0.0/24`.
 pub type Workstation = (&'static str, String);
 
 /// What is to be otherwise.
@@ -47,6 +49,9 @@ pub enum Edit {
     RemoveGroup(Address, bool),
     Join(Address, Vec<Address>),
     Leave(Address, Vec<Address>),
+    AddGateway(String, Vec<Workstation>, Keys),
+    SetGateway(String, Vec<Workstation>, Keys, Vec<String>),
+    RemoveGateway(String),
     OpenRedirect(Opening),
     /// Those that are not open, too?
     CloseRedirect(RoomId, bool),
@@ -81,6 +86,10 @@ pub enum Unfit {
     NoGroup(Address, Option<String>),
     RoomExists(RoomId),
     GroupExists(Address),
+    NoGateway(String, Option<String>),
+    GatewayExists(String),
+    /// There is more than one of that name.
+    SeveralGateways(String),
     /// A domain that belongs to another room.
     Taken(String, RoomId),
     /// A domain that is given twice.
@@ -95,6 +104,8 @@ pub enum Unfit {
     /// No redirect is open; those that are not.
     NoneOpen(RoomId, Vec<String>),
     IsOver(Timestamp),
+    /// What clocks here never show, or show twice.
+    NoMoment(LocalFault),
     /// What is wrong with a list, row by row.
     List(Vec<Fault>),
     /// The table is written in a way that edits know nothing of.
@@ -141,6 +152,16 @@ impl Unfit {
             Self::GroupExists(it) => format!(
                 "there is a group {it} already; add to it with: ilbud route group join {it} MEMBER"
             ),
+            Self::NoGateway(name, near) => {
+                let near = near.map(|it| format!("{it:?}"));
+                format!("there is no gateway {name:?}{}", meant(near, "see: ilbud route export"))
+            }
+            Self::GatewayExists(name) => format!(
+                "there is a gateway {name:?} already; change it with: ilbud route gateway set"
+            ),
+            Self::SeveralGateways(name) => format!(
+                "there are several gateways {name:?}; change one of them with: ilbud route edit"
+            ),
             Self::Taken(domain, room) => format!(
                 "domain {domain:?} already belongs to room \"{room}\"; it can have only one"
             ),
@@ -165,6 +186,7 @@ impl Unfit {
                 others.join(", ")
             ),
             Self::IsOver(until) => format!("{until} is over already"),
+            Self::NoMoment(fault) => fault.to_string(),
             Self::Unusual(kind) => format!(
                 "the table does not write each {kind} as [[{kind}]]; change it with: ilbud route edit"
             ),
@@ -326,6 +348,13 @@ impl Edit {
             }
             Self::Join(address, members) => groups::join(draft, table, address, members),
             Self::Leave(address, members) => groups::leave(draft, table, address, members),
+            Self::AddGateway(name, sources, keys) => {
+                gateways::add(draft, table, name, sources, keys)
+            }
+            Self::SetGateway(name, sources, keys, unset) => {
+                gateways::set(draft, table, name, (sources, keys), unset)
+            }
+            Self::RemoveGateway(name) => gateways::remove(draft, table, name),
             Self::OpenRedirect(opening) => redirects::open(draft, table, opening, now),
             Self::CloseRedirect(room, all) => redirects::close(draft, table, room, *all, now),
             Self::Import(import) => import.write(draft, table).map_err(Unfit::List),

@@ -1,6 +1,6 @@
 //! Edits of redirects: a room's mail goes elsewhere for a while, and comes back.
 
-use crate::mail::{RoomId, Timestamp};
+use crate::mail::{LocalFault, RoomId, Timestamp};
 use crate::policy::edit::{Draft, Said};
 use crate::policy::table::{Redirect, RoutingTable};
 
@@ -15,7 +15,7 @@ pub(super) fn open(
     for room in [&opening.room, &opening.to] {
         table.room(room).ok_or_else(|| no_room(table, room))?;
     }
-    let redirect = opening.at(now);
+    let redirect = opening.at(now).map_err(Unfit::NoMoment)?;
     if let Some(until) = redirect.until.filter(|until| *until <= now) {
         return Err(Unfit::IsOver(until));
     }
@@ -31,16 +31,17 @@ pub(super) fn open(
 
 impl Opening {
     /// The redirect that comes of it at `now`. Its end is counted from its beginning.
-    pub fn at(&self, now: Timestamp) -> Redirect {
-        let from = self.from.as_ref().map(|it| it.after(now));
+    pub fn at(&self, now: Timestamp) -> Result<Redirect, LocalFault> {
+        let from = self.from.as_ref().map(|it| it.after(now)).transpose()?;
         let begin = from.filter(|it| *it > now).unwrap_or(now);
-        Redirect {
+        let until = self.until.as_ref().map(|it| it.after(begin));
+        Ok(Redirect {
             room: self.room.clone(),
             to: self.to.clone(),
             from,
-            until: self.until.as_ref().map(|it| it.after(begin)),
+            until: until.transpose()?,
             reason: self.reason.clone(),
-        }
+        })
     }
 }
 

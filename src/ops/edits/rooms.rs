@@ -76,7 +76,7 @@ pub(super) fn remove(
     Ok(())
 }
 
-fn refuse_set_and_unset(keys: &Keys, unset: &[String]) -> Result<(), Unfit> {
+pub(super) fn refuse_set_and_unset(keys: &Keys, unset: &[String]) -> Result<(), Unfit> {
     let is_set = |it: &String| {
         keys.iter().any(|(key, _)| {
             let rest = key.strip_prefix(it.as_str());

@@ -112,9 +112,9 @@ fn each_edit_changes_what_it_says() {
             Edit::AddRoom(
                 id("ny"),
                 vec![
-                    ("name", Said::text("Ny")),
-                    ("domains", Said::List(vec!["ny.test".into()])),
-                    ("next_hops", Said::List(vec!["maildir:n".into()])),
+                    ("name".into(), Said::text("Ny")),
+                    ("domains".into(), Said::List(vec!["ny.test".into()])),
+                    ("next_hops".into(), Said::List(vec!["maildir:n".into()])),
                 ],
                 user("ny1"),
             ),
@@ -132,8 +132,8 @@ fn each_edit_changes_what_it_says() {
             Edit::SetRoom(
                 id("amk"),
                 vec![
-                    ("phone", Said::text("113")),
-                    ("name", Said::text("AMK Oslo")),
+                    ("phone".into(), Said::text("113")),
+                    ("name".into(), Said::text("AMK Oslo")),
                 ],
                 vec!["recipients".to_owned()],
             ),
@@ -151,7 +151,7 @@ fn each_edit_changes_what_it_says() {
         (
             Edit::SetRoom(
                 id("amk"),
-                vec![("name", Said::text("AMK"))],
+                vec![("name".into(), Said::text("AMK"))],
                 vec!["phone".to_owned()],
             ),
             &[],
@@ -252,7 +252,7 @@ fn a_room_goes_with_all_that_mentions_it() {
 
 #[test]
 fn each_misfit_is_told_with_what_was_meant() {
-    let domain = vec![("domains", Said::List(vec!["AMK.test".to_owned()]))];
+    let domain = vec![("domains".into(), Said::List(vec!["AMK.test".to_owned()]))];
     for (edit, expected) in [
         (
             Edit::Disable(id("hamer"), true),

@@ -187,8 +187,8 @@ fn entries_are_added_after_the_others_of_their_kind() {
             "\n[[group]]\naddress = \"a@g.test\"\n\n[[redirect]]",
         ),
         (
-            "# Slutt",
-            "\n[[redirect]]\nroom = \"bergen\"\nuntil = 2026-11-23T06:00:00Z\n# Slutt",
+            "# Slutt.\n",
+            "# Slutt.\n\n[[redirect]]\nroom = \"bergen\"\nuntil = 2026-11-23T06:00:00Z\n",
         ),
     ]);
     assert_eq!(text, expected);

@@ -78,6 +78,9 @@ impl Draft {
             return None;
         }
         if !self.domains.contains_key(member.domain()) {
+            if self.has_bad_domain {
+                return None;
+            }
             let known = self.domains.keys().map(Domain::ascii);
             let near = self.nearest(member.domain().ascii(), known);
             return Some(format!(

@@ -139,24 +139,35 @@ impl Draft {
     }
 
     fn read_domains(&mut self, value: Value<'_>, room: &str) -> Vec<Domain> {
-        let items = filled_list(value, "name at least one domain");
-        let read = |it| self.read_domain(it, room);
-        items.into_iter().filter_map(read).collect()
+        let mut own = Vec::new();
+        for item in filled_list(value, "name at least one domain") {
+            own.extend(self.read_domain(item, room, &own));
+        }
+        own
     }
 
-    fn read_domain(&mut self, value: Value<'_>, room: &str) -> Option<Domain> {
+    fn read_domain(&mut self, value: Value<'_>, room: &str, own: &[Domain]) -> Option<Domain> {
         let line = value.line();
         let taken = &self.domains;
+        let mut is_bad = false;
         let domain = value.parse(|text| {
-            let domain = Domain::parse(text).map_err(|_| format!("{text:?} is no domain name"))?;
+            let domain = Domain::parse(text).map_err(|_| {
+                is_bad = true;
+                format!("{text:?} is no domain name")
+            })?;
             match taken.get(&domain) {
+                Some(_) if own.contains(&domain) => Err(format!(
+                    "domain {text:?} stands twice in this room; once is enough"
+                )),
                 Some(first) => Err(format!(
                     "domain {text:?} already belongs to room {:?} (line {}); it can have only one",
                     first.value, first.line
                 )),
                 None => Ok(domain),
             }
-        })?;
+        });
+        self.has_bad_domain |= is_bad;
+        let domain = domain?;
         let value = room.to_owned();
         self.domains.insert(domain.clone(), At { line, value });
         Some(domain)

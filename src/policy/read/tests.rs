@@ -66,7 +66,7 @@ fn refuses_with_one_clear_line_a_mistake() {
         (HEAD.replace("[\"a.test\"]", "[]"), vec!["line 4: \"domains\": name at least one domain"]),
         (HEAD.replace("a.test", "a..test"), vec!["line 4: \"domains\": \"a..test\" is no domain name"]),
         (HEAD.replace("[\"a.test\"]", "[\"ålesund.test\", \"XN--LESUND-HUA.test\"]"), vec![
-            "line 4: \"domains\": domain \"XN--LESUND-HUA.test\" already belongs to room \"a\" (line 4); it can have only one"]),
+            "line 4: \"domains\": domain \"XN--LESUND-HUA.test\" stands twice in this room; once is enough"]),
         (format!("{HEAD}{HEAD}"), vec![
             "line 7: \"id\": \"a\" is already used on line 2; each room needs its own",
             "line 9: \"domains\": domain \"a.test\" already belongs to room \"a\" (line 4); it can have only one"]),

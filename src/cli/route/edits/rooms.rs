@@ -1,5 +1,7 @@
 //! `ilbud route room` and `workstation`: what is typed becomes an `Edit`.
 
+use std::borrow::Cow;
+
 use clap::{ArgGroup, Args, Subcommand};
 
 use super::{How, Order, room};
@@ -70,7 +72,7 @@ pub(in crate::cli) struct AddRoom {
 #[command(override_usage = "ilbud route room set ROOM [OPTIONS]")]
 #[command(group(ArgGroup::new("anything").required(true).multiple(true).args([
     "name", "domains", "next_hops", "kind", "phone", "recipients", "accepts_from", "warn_after",
-    "give_up_after", "priority_ceiling", "bare_newlines", "missing_tls", "unknown_workstations", "unset",
+    "give_up_after", "priority_ceiling", "bare_newlines", "missing_tls", "unknown_workstations", "scan", "unset",
 ])))]
 pub(in crate::cli) struct SetRoom {
     /// Its id
@@ -109,8 +111,7 @@ fn unsettable(typed: &str) -> Result<String, String> {
         "strictness.unknown_workstations",
         "scan",
     ];
-    let scan = Rule::ALL.iter().map(|it| it.word()).chain(["on_failure"]);
-    let scan = scan.map(|key| format!("scan.{key}"));
+    let scan = scan_keys().map(|key| format!("scan.{key}"));
     let keys: Vec<String> = KEYS.map(str::to_owned).into_iter().chain(scan).collect();
     if keys.iter().any(|it| it == typed) {
         return Ok(typed.to_owned());
@@ -119,6 +120,31 @@ fn unsettable(typed: &str) -> Result<String, String> {
     Err(match nearest(typed, known()) {
         Some(near) => format!("no such key can be unset; did you mean {near}?"),
         None => format!("only these can be unset: {}", keys.join(", ")),
+    })
+}
+
+/// What a room may say of the scan of its mail.
+fn scan_keys() -> impl Iterator<Item = &'static str> {
+    ["on_failure"]
+        .into_iter()
+        .chain(Rule::ALL.iter().map(|it| it.word()))
+}
+
+/// `macros=refuse`: a key, and what it is to say.
+fn scan(typed: &str) -> Result<(String, String), String> {
+    let Some((key, word)) = typed.split_once('=') else {
+        return Err("write for example macros=refuse or on_failure=reject".to_owned());
+    };
+    let (key, word) = (key.trim(), word.trim());
+    if scan_keys().any(|it| it == key) {
+        return Ok((format!("scan.{key}"), word.to_owned()));
+    }
+    Err(match nearest(key, scan_keys()) {
+        Some(near) => format!("no rule is called {key:?}; did you mean {near}?"),
+        None => format!(
+            "write one of: {}",
+            scan_keys().collect::<Vec<_>>().join(", ")
+        ),
     })
 }
 
@@ -156,6 +182,9 @@ pub(in crate::cli) struct Details {
     /// report, warn or enforce
     #[arg(long, value_name = "STRICTNESS")]
     unknown_workstations: Option<String>,
+    /// Repeated for several: on_failure=reject, or the action of a rule: macros=refuse, quarantine or mark
+    #[arg(long, value_name = "KEY=WORD", value_parser = scan)]
+    scan: Vec<(String, String)>,
 }
 
 impl Details {
@@ -177,7 +206,9 @@ impl Details {
                 text(&self.unknown_workstations),
             ),
         ];
-        said(keys)
+        let scan = self.scan.iter();
+        let scan = scan.map(|(key, word)| (Cow::Owned(key.clone()), Said::text(word)));
+        said(keys).into_iter().chain(scan).collect()
     }
 }
 
@@ -194,8 +225,8 @@ fn rooms(text: &str) -> Said {
     }
 }
 
-fn said<const N: usize>(keys: [(&'static str, Option<Said>); N]) -> Keys {
-    let said = |(key, said)| Some((key, said?));
+pub(super) fn said<const N: usize>(keys: [(&'static str, Option<Said>); N]) -> Keys {
+    let said = |(key, said): (&'static str, Option<Said>)| Some((key.into(), said?));
     keys.into_iter().filter_map(said).collect()
 }
 
@@ -215,7 +246,7 @@ pub(in crate::cli) struct Sources {
 }
 
 impl Sources {
-    fn workstations(&self) -> Vec<edits::Workstation> {
+    pub(super) fn workstations(&self) -> Vec<edits::Workstation> {
         let all = [
             ("network", &self.networks),
             ("certificate", &self.certificates),
@@ -245,11 +276,11 @@ impl Room {
 
 impl AddRoom {
     fn edit(&self) -> Edit {
-        let mut keys = vec![
-            ("name", Said::text(&self.name)),
-            ("domains", Said::List(self.domains.clone())),
-            ("next_hops", Said::List(self.next_hops.clone())),
-        ];
+        let mut keys = said([
+            ("name", Some(Said::text(&self.name))),
+            ("domains", Some(Said::List(self.domains.clone()))),
+            ("next_hops", Some(Said::List(self.next_hops.clone()))),
+        ]);
         keys.extend(self.details.keys());
         Edit::AddRoom(self.room.clone(), keys, self.workstations.workstations())
     }
