@@ -13,7 +13,7 @@ pub mod hash;
 pub mod head;
 pub mod key;
 pub mod leaf;
-// pub mod proof;
+pub mod proof;
 pub mod state;
 pub mod tree;
 pub mod walk;

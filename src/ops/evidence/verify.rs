@@ -1,0 +1,312 @@
+//! Looking the whole log through, in memory that does not grow with it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::files::{Line, heads_in};
+use super::{Fault, Files};
+use crate::evidence::state::Explained;
+use crate::evidence::walk::{Fields, Row, Walk};
+use crate::evidence::{Finding, Head, PublicKey};
+use crate::spool::store::Store;
+
+/// Rows, recipients and heads read at a time.
+const PORTION: usize = 1000;
+/// Findings of one kind that are told one by one.
+const TOLD: usize = 1000;
+
+/// What came of it. Field names are those of `--json`.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Report {
+    #[serde(skip)]
+    pub findings: Vec<Finding>,
+    /// Rows of the chain that were looked at, and those from before it began.
+    pub rows: u64,
+    pub rows_before: u64,
+    /// Where the chain begins, and when its first row was written.
+    pub chained_from: u64,
+    pub chained_since: Option<String>,
+    /// The last head that fits.
+    pub head: Option<u64>,
+    pub signed_to: Option<u64>,
+    pub signed_at: Option<String>,
+    pub key: Option<PublicKey>,
+    /// Rows that no head covers yet.
+    pub unsigned: u64,
+    /// Rows of which something was masked for good, and rows that were purged.
+    pub masked: u64,
+    pub purged: u64,
+    /// What is worth knowing and no finding.
+    pub notes: Vec<String>,
+}
+
+impl Report {
+    fn add(&mut self, finding: Finding) {
+        if self.findings.len() < TOLD {
+            self.findings.push(finding);
+        }
+    }
+}
+
+/// Goes along the whole chain, through the heads in the files, and through what stands beside the log.
+/// `keys`: those that may have signed; none: the relay's, as it lies beside the store. `others`: files of heads
+/// from elsewhere. `progress` is told how many rows of how many are done.
+pub async fn verify(
+    store: &Arc<dyn Store>,
+    files: &Files,
+    keys: &[PublicKey],
+    others: &[&Path],
+    mut progress: impl FnMut(u64, u64),
+) -> Result<Report, Fault> {
+    let mut report = Report::default();
+    let mut keys = keys.to_vec();
+    if keys.is_empty() {
+        keys.extend(files.public_key()?);
+    }
+    if keys.is_empty() {
+        let note = "there is no key beside the store: signatures were checked with the keys that they name themselves";
+        report.notes.push(note.to_owned());
+    }
+    along_the_chain(store, keys, &mut report, &mut progress).await?;
+    own_heads(store, &files.heads, &mut report).await?;
+    for file in others {
+        let Some(lines) = heads_in(file)? else {
+            return Err(Fault::File(format!(
+                "{}: there is no such file",
+                file.display()
+            )));
+        };
+        compare_heads(store, file, lines, &mut report).await?;
+    }
+    states(store, &mut report).await?;
+    refusals(store, &mut report).await?;
+    Ok(report)
+}
+
+async fn along_the_chain(
+    store: &Arc<dyn Store>,
+    keys: Vec<PublicKey>,
+    report: &mut Report,
+    progress: &mut impl FnMut(u64, u64),
+) -> Result<(), Fault> {
+    let beginning = store.beginning_of_log().await?;
+    let first = beginning.start.first;
+    if beginning.rows_now != beginning.rows_then {
+        let (then, now) = (beginning.rows_then, beginning.rows_now);
+        report.add(Finding::before_the_chain(then, now));
+    }
+    // In this order: what the last head covers is there, and so are rows that came meanwhile.
+    let mut heads = Heads::new(store).await?;
+    let last = store.last_event().await?;
+    let all = last.saturating_sub(first).saturating_add(1);
+    let mut walk = Walk::new(beginning.start, keys);
+    let mut after = first.saturating_sub(1);
+    let mut done = 0;
+    while after < last {
+        while walk.heads_ahead() == 0 && heads.give(store, &mut walk, report).await? {}
+        let rows = store.log_rows(after, PORTION).await?;
+        let Some(end) = rows.last() else { break };
+        after = end.name.sequence;
+        if report.chained_since.is_none() {
+            report.chained_since = rows.first().and_then(written_at);
+        }
+        for row in rows {
+            while walk.heads_ahead() == 0 && heads.give(store, &mut walk, report).await? {}
+            walk.row(row);
+            done += 1;
+        }
+        progress(done, all.max(done));
+    }
+    while heads.give(store, &mut walk, report).await? {}
+    let walked = walk.end();
+    walked.findings.into_iter().for_each(|it| report.add(it));
+    report.rows = walked.rows;
+    report.rows_before = beginning.rows_now;
+    report.chained_from = first;
+    (report.masked, report.purged) = (walked.masked, walked.purged);
+    report.unsigned = walked.rows;
+    if let Some((head, row, at, key)) = walked.signed {
+        report.unsigned = walked.last.saturating_sub(row);
+        (report.head, report.signed_to) = (Some(head), Some(row));
+        (report.signed_at, report.key) = (Some(at), Some(key));
+    }
+    Ok(())
+}
+
+fn written_at(row: &Row) -> Option<String> {
+    let Fields::Leaves { leaves, .. } = &row.fields else {
+        return None;
+    };
+    let (_, at) = leaves.iter().find(|it| it.name == "at")?.open.as_ref()?;
+    String::from_utf8(at.to_vec()).ok()
+}
+
+/// The store's heads, a portion at a time, up to the last one when this was begun.
+struct Heads {
+    portion: std::vec::IntoIter<(u64, String)>,
+    after: u64,
+    last: u64,
+}
+
+impl Heads {
+    async fn new(store: &Arc<dyn Store>) -> Result<Self, Fault> {
+        Ok(Self {
+            portion: Vec::new().into_iter(),
+            after: 0,
+            last: last_number(store).await?,
+        })
+    }
+
+    /// Gives the next one to the walk; `false`: there is none.
+    async fn give(
+        &mut self,
+        store: &Arc<dyn Store>,
+        walk: &mut Walk,
+        report: &mut Report,
+    ) -> Result<bool, Fault> {
+        let next = match self.portion.next() {
+            Some(next) => Some(next),
+            None if self.after >= self.last => None,
+            None => {
+                self.portion = store.heads(self.after, PORTION).await?.into_iter();
+                self.portion.next()
+            }
+        };
+        let Some((number, text)) = next.filter(|(number, _)| *number <= self.last) else {
+            return Ok(false);
+        };
+        self.after = number;
+        match serde_json::from_str::<Head>(&text) {
+            Ok(head) if head.head == number => walk.head(head),
+            _ => report.add(Finding::head_changed(number)),
+        }
+        Ok(true)
+    }
+}
+
+async fn last_number(store: &Arc<dyn Store>) -> Result<u64, Fault> {
+    let last = store.last_head().await?;
+    Ok(last.map_or(0, |(number, _)| number))
+}
+
+/// The relay's own file of heads, which has all of them.
+async fn own_heads(store: &Arc<dyn Store>, file: &Path, report: &mut Report) -> Result<(), Fault> {
+    let last = last_number(store).await?;
+    let seen = match heads_in(file)? {
+        Some(lines) => compare_heads(store, file, lines, report).await?,
+        None => 0,
+    };
+    if seen < last {
+        let name = file.display().to_string();
+        match last.saturating_sub(seen) {
+            // The relay was stopped between the one and the other; its next start puts that right.
+            1 => report
+                .notes
+                .push(format!("head {last} is not in {name} yet")),
+            _ => report.add(Finding::heads_not_in_file(
+                seen.saturating_add(1),
+                last,
+                &name,
+            )),
+        }
+    }
+    Ok(())
+}
+
+/// Compares the heads in a file with those of the store; gives up to which number none is missing there.
+async fn compare_heads(
+    store: &Arc<dyn Store>,
+    file: &Path,
+    lines: impl Iterator<Item = Result<Line, Fault>>,
+    report: &mut Report,
+) -> Result<u64, Fault> {
+    let name = file.display().to_string();
+    let mut known: BTreeMap<u64, String> = BTreeMap::new();
+    let mut seen = 0_u64;
+    let mut missing: Option<(Head, u64)> = None;
+    let mut has_gap = false;
+    for line in lines {
+        let (number, head) = line?;
+        let head = match head {
+            Ok(head) => head,
+            Err(why) => {
+                report.add(Finding::head_unreadable(&name, number, &why));
+                continue;
+            }
+        };
+        if !known.contains_key(&head.head) {
+            known = store
+                .heads(head.head.saturating_sub(1), PORTION)
+                .await?
+                .into_iter()
+                .collect();
+        }
+        match known.get(&head.head) {
+            Some(text) if serde_json::from_str::<Head>(text).ok().as_ref() == Some(&head) => {
+                has_gap |= head.head > seen.saturating_add(1);
+                if !has_gap {
+                    seen = seen.max(head.head);
+                }
+            }
+            Some(_) if !head.is_signed() => {
+                report.add(Finding::head_unreadable(
+                    &name,
+                    number,
+                    "its signature does not fit what it says",
+                ));
+            }
+            Some(_) => report.add(Finding::other_head(head.head, &name)),
+            None => {
+                let first = missing.map_or(head.head, |(_, first)| first);
+                missing = Some((head, first));
+            }
+        }
+    }
+    if let Some((head, first)) = missing {
+        let last = store.last_event().await?;
+        report.add(match head.last > last {
+            true => Finding::tail_cut(head.head, &head.at, head.last, last, &format!(" in {name}")),
+            false => Finding::heads_not_in_store(first, head.head, &name),
+        });
+    }
+    Ok(seen)
+}
+
+/// The state of each recipient is one that its events explain.
+async fn states(store: &Arc<dyn Store>, report: &mut Report) -> Result<(), Fault> {
+    let mut after = None;
+    loop {
+        let portion = store.recipient_states(after, PORTION).await?;
+        let Some(last) = portion.last() else {
+            return Ok(());
+        };
+        after = Some(last.id);
+        for recipient in portion {
+            let explained = Explained::after(recipient.events.iter().copied());
+            let is_explained = recipient
+                .state
+                .parse()
+                .is_ok_and(|state| explained.explains(state));
+            if !is_explained {
+                let reference = recipient.id.reference.to_string();
+                let (address, state) = (&recipient.address, &recipient.state);
+                report.add(Finding::state(reference, address, state, &explained));
+            }
+        }
+    }
+}
+
+async fn refusals(store: &Arc<dyn Store>, report: &mut Report) -> Result<(), Fault> {
+    let mut after = 0;
+    loop {
+        let (last, unexplained) = store.unexplained_refusals(after, PORTION).await?;
+        for reference in unexplained {
+            report.add(Finding::unexplained("refusal", reference.to_string()));
+        }
+        let Some(last) = last else { return Ok(()) };
+        after = last;
+    }
+}
