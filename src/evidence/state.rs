@@ -24,7 +24,7 @@ impl Explained {
         match event {
             E::Accepted | E::Released => self.set(event, &[S::Unscanned, S::Queued]),
             E::Delivered => self.set(event, &[S::Delivered]),
-            E::Deferred | E::PossiblyDelivered => self.set(event, &[S::Deferred]),
+            E::Deferred | E::PossiblyDelivered => self.put_off(event),
             E::Failed => self.set(event, &[S::Failed]),
             E::Held => self.set(event, &[S::Held]),
             E::Cancelled => self.set(event, &[S::Cancelled]),
@@ -33,6 +33,17 @@ impl Explained {
             E::Scanned => self.allow(&[S::Unscanned, S::Held], &[S::Queued, S::Unscanned]),
             E::Rescanned => self.allow(&[S::Queued, S::Deferred, S::Held], &[S::Unscanned]),
             _ => {}
+        }
+    }
+
+    /// What an attempt comes to that did not deliver it leaves alone what is held, or over.
+    fn put_off(&mut self, event: EventKind) {
+        let is_tried =
+            |it: &State| matches!(it, State::Unscanned | State::Queued | State::Deferred);
+        if self.states.iter().any(is_tried) {
+            self.by = Some(event);
+            self.states.retain(|it| !is_tried(it));
+            self.states.push(State::Deferred);
         }
     }
 
@@ -78,6 +89,14 @@ mod tests {
                 &[S::Failed],
             ),
             (&[E::Accepted, E::Held], &[S::Held]),
+            (
+                &[E::Accepted, E::Held, E::Scanned, E::Deferred],
+                &[S::Deferred, S::Held],
+            ),
+            (
+                &[E::Accepted, E::Cancelled, E::PossiblyDelivered],
+                &[S::Cancelled],
+            ),
             (
                 &[E::Accepted, E::Held, E::Scanned],
                 &[S::Unscanned, S::Queued, S::Held],

@@ -96,7 +96,8 @@ pub struct Walk {
     more: u64,
     gaps: Vec<(u64, u64)>,
     heads: VecDeque<Head>,
-    last_head: Before,
+    /// What the next head follows; `None`: the last one says nothing that can be trusted.
+    last_head: Option<Before>,
     has_other_key: bool,
     tree: Tree,
     is_troubled: bool,
@@ -120,7 +121,7 @@ impl Walk {
             more: 0,
             gaps: Vec::new(),
             heads: VecDeque::new(),
-            last_head: Before::none(&start),
+            last_head: Some(Before::none(&start)),
             has_other_key: false,
             tree: Tree::default(),
             is_troubled: false,
@@ -139,8 +140,7 @@ impl Walk {
     /// The next head of the store.
     pub fn head(&mut self, head: Head) {
         if !head.is_signed() {
-            self.walked.findings.push(Finding::head_changed(head.head));
-            return;
+            return self.bad_head(head.head);
         }
         if !self.keys.is_empty() && !self.keys.contains(&head.key) {
             if !self.has_other_key {
@@ -149,12 +149,18 @@ impl Walk {
             }
             self.has_other_key = true;
         }
-        if !head.follows(&self.last_head) {
-            let finding = Finding::head_does_not_follow(head.head, self.last_head.head);
+        if let Some(before) = self.last_head.filter(|it| !head.follows(it)) {
+            let finding = Finding::head_does_not_follow(head.head, before.head);
             self.walked.findings.push(finding);
         }
-        self.last_head = head.before_next();
+        self.last_head = Some(head.before_next());
         self.heads.push_back(head);
+    }
+
+    /// The next head of the store is none, or has been changed.
+    pub fn bad_head(&mut self, head: u64) {
+        self.walked.findings.push(Finding::head_changed(head));
+        self.last_head = None;
     }
 
     /// The next row of the store.

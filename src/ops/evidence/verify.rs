@@ -8,10 +8,11 @@ use serde::Serialize;
 
 use super::files::{Line, heads_in};
 use super::{Fault, Files};
+use crate::evidence::leaf::MASKED;
 use crate::evidence::state::Explained;
 use crate::evidence::walk::{Fields, Row, Walk};
 use crate::evidence::{Finding, Head, PublicKey};
-use crate::spool::store::Store;
+use crate::spool::store::{RecipientState, Store};
 
 /// Rows, recipients and heads read at a time.
 const PORTION: usize = 1000;
@@ -66,11 +67,12 @@ pub async fn verify(
     if keys.is_empty() {
         keys.extend(files.public_key()?);
     }
-    if keys.is_empty() {
+    let has_key = !keys.is_empty();
+    along_the_chain(store, keys, &mut report, &mut progress).await?;
+    if !has_key && report.head.is_some() {
         let note = "there is no key beside the store: signatures were checked with the keys that they name themselves";
         report.notes.push(note.to_owned());
     }
-    along_the_chain(store, keys, &mut report, &mut progress).await?;
     own_heads(store, &files.heads, &mut report).await?;
     for file in others {
         let Some(lines) = heads_in(file)? else {
@@ -106,7 +108,7 @@ async fn along_the_chain(
     let mut after = first.saturating_sub(1);
     let mut done = 0;
     while after < last {
-        while walk.heads_ahead() == 0 && heads.give(store, &mut walk, report).await? {}
+        while walk.heads_ahead() == 0 && heads.give(store, &mut walk).await? {}
         let rows = store.log_rows(after, PORTION).await?;
         let Some(end) = rows.last() else { break };
         after = end.name.sequence;
@@ -114,13 +116,13 @@ async fn along_the_chain(
             report.chained_since = rows.first().and_then(written_at);
         }
         for row in rows {
-            while walk.heads_ahead() == 0 && heads.give(store, &mut walk, report).await? {}
+            while walk.heads_ahead() == 0 && heads.give(store, &mut walk).await? {}
             walk.row(row);
             done += 1;
         }
         progress(done, all.max(done));
     }
-    while heads.give(store, &mut walk, report).await? {}
+    while heads.give(store, &mut walk).await? {}
     let walked = walk.end();
     walked.findings.into_iter().for_each(|it| report.add(it));
     report.rows = walked.rows;
@@ -161,12 +163,7 @@ impl Heads {
     }
 
     /// Gives the next one to the walk; `false`: there is none.
-    async fn give(
-        &mut self,
-        store: &Arc<dyn Store>,
-        walk: &mut Walk,
-        report: &mut Report,
-    ) -> Result<bool, Fault> {
+    async fn give(&mut self, store: &Arc<dyn Store>, walk: &mut Walk) -> Result<bool, Fault> {
         let next = match self.portion.next() {
             Some(next) => Some(next),
             None if self.after >= self.last => None,
@@ -181,7 +178,7 @@ impl Heads {
         self.after = number;
         match serde_json::from_str::<Head>(&text) {
             Ok(head) if head.head == number => walk.head(head),
-            _ => report.add(Finding::head_changed(number)),
+            _ => walk.bad_head(number),
         }
         Ok(true)
     }
@@ -223,56 +220,78 @@ async fn compare_heads(
     lines: impl Iterator<Item = Result<Line, Fault>>,
     report: &mut Report,
 ) -> Result<u64, Fault> {
-    let name = file.display().to_string();
-    let mut known: BTreeMap<u64, String> = BTreeMap::new();
-    let mut seen = 0_u64;
-    let mut missing: Option<(Head, u64)> = None;
-    let mut has_gap = false;
+    let mut comparison = Comparison {
+        file: file.display().to_string(),
+        known: BTreeMap::new(),
+        seen: 0,
+        missing: None,
+    };
     for line in lines {
         let (number, head) = line?;
-        let head = match head {
-            Ok(head) => head,
-            Err(why) => {
-                report.add(Finding::head_unreadable(&name, number, &why));
-                continue;
+        match head {
+            Ok(head) => {
+                let finding = comparison.line(store, number, head).await?;
+                finding.into_iter().for_each(|it| report.add(it));
             }
-        };
-        if !known.contains_key(&head.head) {
-            known = store
-                .heads(head.head.saturating_sub(1), PORTION)
-                .await?
-                .into_iter()
-                .collect();
-        }
-        match known.get(&head.head) {
-            Some(text) if serde_json::from_str::<Head>(text).ok().as_ref() == Some(&head) => {
-                has_gap |= head.head > seen.saturating_add(1);
-                if !has_gap {
-                    seen = seen.max(head.head);
-                }
-            }
-            Some(_) if !head.is_signed() => {
-                report.add(Finding::head_unreadable(
-                    &name,
-                    number,
-                    "its signature does not fit what it says",
-                ));
-            }
-            Some(_) => report.add(Finding::other_head(head.head, &name)),
-            None => {
-                let first = missing.map_or(head.head, |(_, first)| first);
-                missing = Some((head, first));
-            }
+            Err(why) => report.add(Finding::head_unreadable(&comparison.file, number, &why)),
         }
     }
-    if let Some((head, first)) = missing {
-        let last = store.last_event().await?;
-        report.add(match head.last > last {
-            true => Finding::tail_cut(head.head, &head.at, head.last, last, &format!(" in {name}")),
-            false => Finding::heads_not_in_store(first, head.head, &name),
+    if let Some((last, first)) = &comparison.missing {
+        let end = store.last_event().await?;
+        let file = &comparison.file;
+        report.add(match last.last > end {
+            true => Finding::tail_cut(last.head, &last.at, last.last, end, &format!(" in {file}")),
+            false => Finding::heads_not_in_store(*first, last.head, file),
         });
     }
-    Ok(seen)
+    Ok(comparison.seen)
+}
+
+struct Comparison {
+    file: String,
+    /// A portion of the store's heads.
+    known: BTreeMap<u64, String>,
+    /// Up to this number none is missing in the file.
+    seen: u64,
+    /// The last one that is not in the store, and the number of the first.
+    missing: Option<(Head, u64)>,
+}
+
+impl Comparison {
+    async fn line(
+        &mut self,
+        store: &Arc<dyn Store>,
+        line: usize,
+        head: Head,
+    ) -> Result<Option<Finding>, Fault> {
+        let number = head.head;
+        if !self.known.contains_key(&number) {
+            let portion = store.heads(number.saturating_sub(1), PORTION).await?;
+            self.known = portion.into_iter().collect();
+        }
+        let known = self.known.get(&number);
+        let stored: Option<Head> = known.and_then(|text| serde_json::from_str(text).ok());
+        if number == self.seen.saturating_add(1) {
+            self.seen = number;
+        }
+        Ok(match (known, stored) {
+            (_, Some(stored)) if stored == head => None,
+            _ if !head.is_signed() => {
+                let why = "its signature does not fit what it says";
+                Some(Finding::head_unreadable(&self.file, line, why))
+            }
+            (Some(_), Some(stored)) if stored.is_signed() => {
+                Some(Finding::other_head(number, &self.file))
+            }
+            // The store's has been changed, which the walk has found.
+            (Some(_), _) => None,
+            (None, _) => {
+                let first = self.missing.take().map_or(number, |(_, first)| first);
+                self.missing = Some((head, first));
+                None
+            }
+        })
+    }
 }
 
 /// The state of each recipient is one that its events explain.
@@ -284,7 +303,9 @@ async fn states(store: &Arc<dyn Store>, report: &mut Report) -> Result<(), Fault
             return Ok(());
         };
         after = Some(last.id);
-        for recipient in portion {
+        // Whose name was masked has events that do not name it either.
+        let named = |it: &RecipientState| !it.address.starts_with(MASKED);
+        for recipient in portion.into_iter().filter(named) {
             let explained = Explained::after(recipient.events.iter().copied());
             let is_explained = recipient
                 .state

@@ -185,7 +185,7 @@ fn message(
 ) -> Result<(), StoreError> {
     let mut statement = connection.prepare_cached(
         "SELECT sender, sender_room, client, subject, message_id, envelope_id, accepted_at,
-             json_array(size, smtputf8, eight_bit, require_tls, deliver_by,
+             json_array(smtputf8, eight_bit, require_tls, deliver_by,
                  deliver_by_mode, ret)
          FROM message WHERE reference = ?1",
     )?;
