@@ -554,13 +554,11 @@ pub struct LoggedEvent {
     pub details: Details,
 }
 
-/// Where the chain of the log begins.
+/// Rows of the log from before its chain began: how many there were then, and how many there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Beginning {
-    pub start: Start,
-    /// How many rows there were before it when it began, and how many there are.
-    pub rows_then: u64,
-    pub rows_now: u64,
+pub struct Unchained {
+    pub then: u64,
+    pub now: u64,
 }
 
 /// A recipient's state, and what happened to it and to its message as a whole, in order.
@@ -810,7 +808,10 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn events_after(&self, sequence: u64, limit: usize) -> Pending<Vec<LoggedEvent>>;
     /// The sequence of the newest event, 0 when there is none.
     fn last_event(&self) -> Pending<u64>;
-    fn beginning_of_log(&self) -> Pending<Beginning>;
+    /// Where the chain of the log begins.
+    fn log_start(&self) -> Pending<Start>;
+    /// Counts them.
+    fn unchained(&self) -> Pending<Unchained>;
     /// Rows of the log's chain committed after `after`, oldest first, with what they commit to.
     fn log_rows(&self, after: u64, limit: usize) -> Pending<Vec<walk::Row>>;
     /// Those of one message or refusal, all of them.

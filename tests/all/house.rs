@@ -103,7 +103,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("hickory_resolver", &["delivery::resolve"]),
     ("mail_builder", &["lifecycle::report"]),
     ("argon2", &["credential"]),
-    ("aws_lc_rs", &["evidence::key"]),
+    // In `tls` that is what rustls calls its own part of it.
+    ("aws_lc_rs", &["evidence::key", "tls"]),
     ("hmac", &["credential"]),
     ("pbkdf2", &["credential"]),
     ("stringprep", &["credential"]),

@@ -107,7 +107,7 @@ async fn prove(
     window: &[Digest],
 ) -> Result<ProvenRow, Fault> {
     let sequence = row.name.sequence;
-    let start = store.beginning_of_log().await?.start;
+    let start = store.log_start().await?;
     let before = match sequence == start.first {
         true => Some(start.digest()),
         false => {

@@ -85,8 +85,7 @@ impl Signer {
     /// The last head, whose last row must be what it signed.
     async fn before(&self) -> Result<Before, Fault> {
         let Some((_, text)) = self.store.last_head().await? else {
-            let beginning = self.store.beginning_of_log().await?;
-            return Ok(Before::none(&beginning.start));
+            return Ok(Before::none(&self.store.log_start().await?));
         };
         let head: Head = serde_json::from_str(&text)
             .map_err(|fault| Fault::Log(format!("the last head is none ({fault}); {LOOK}")))?;

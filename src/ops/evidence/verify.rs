@@ -94,17 +94,17 @@ async fn along_the_chain(
     report: &mut Report,
     progress: &mut impl FnMut(u64, u64),
 ) -> Result<(), Fault> {
-    let beginning = store.beginning_of_log().await?;
-    let first = beginning.start.first;
-    if beginning.rows_now != beginning.rows_then {
-        let (then, now) = (beginning.rows_then, beginning.rows_now);
-        report.add(Finding::before_the_chain(then, now));
+    let start = store.log_start().await?;
+    let first = start.first;
+    let unchained = store.unchained().await?;
+    if unchained.now != unchained.then {
+        report.add(Finding::before_the_chain(unchained.then, unchained.now));
     }
     // In this order: what the last head covers is there, and so are rows that came meanwhile.
     let mut heads = Heads::new(store).await?;
     let last = store.last_event().await?;
     let all = last.saturating_sub(first).saturating_add(1);
-    let mut walk = Walk::new(beginning.start, keys);
+    let mut walk = Walk::new(start, keys);
     let mut after = first.saturating_sub(1);
     let mut done = 0;
     while after < last {
@@ -126,7 +126,7 @@ async fn along_the_chain(
     let walked = walk.end();
     walked.findings.into_iter().for_each(|it| report.add(it));
     report.rows = walked.rows;
-    report.rows_before = beginning.rows_now;
+    report.rows_before = unchained.now;
     report.chained_from = first;
     (report.masked, report.purged) = (walked.masked, walked.purged);
     report.unsigned = walked.rows;

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde_json::value::RawValue;
 
-use super::super::store::{Beginning, RecipientState, StoreError};
+use super::super::store::{RecipientState, StoreError, Unchained};
 use super::write::number;
 use crate::evidence::finding::Name;
 use crate::evidence::leaf::{self, Field, Kept, Leaf, MASKED, Seed};
@@ -80,9 +80,9 @@ fn end(connection: &Connection) -> Result<(i64, Digest, Seed), StoreError> {
     match last {
         Some((sequence, Some(digest), seed)) => Ok((sequence, digest, seed)),
         // The first row of the chain.
-        Some((sequence, None, seed)) => Ok((sequence, start(connection)?.start.digest(), seed)),
+        Some((sequence, None, seed)) => Ok((sequence, start(connection)?.digest(), seed)),
         None => {
-            let start = start(connection)?.start;
+            let start = start(connection)?;
             let seed = connection.query_row("SELECT randomblob(16)", [], |row| row.get(0))?;
             let last = start.first.saturating_sub(1);
             Ok((last.cast_signed(), start.digest(), Seed(seed)))
@@ -90,19 +90,24 @@ fn end(connection: &Connection) -> Result<(i64, Digest, Seed), StoreError> {
     }
 }
 
-pub(super) fn start(connection: &Connection) -> Result<Beginning, StoreError> {
+pub(super) fn start(connection: &Connection) -> Result<Start, StoreError> {
+    let mut statement = connection.prepare_cached("SELECT first, log FROM chain")?;
+    Ok(statement.query_row([], |row| {
+        Ok(Start {
+            first: row.get::<_, i64>(0)?.unsigned_abs(),
+            log: Digest(row.get(1)?),
+        })
+    })?)
+}
+
+pub(super) fn unchained(connection: &Connection) -> Result<Unchained, StoreError> {
     let mut statement = connection.prepare_cached(
-        "SELECT first, log, before, (SELECT count(*) FROM event WHERE sequence < first) FROM chain",
+        "SELECT before, (SELECT count(*) FROM event WHERE sequence < first) FROM chain",
     )?;
     Ok(statement.query_row([], |row| {
-        let unsigned = |place| row.get::<_, i64>(place).map(i64::unsigned_abs);
-        Ok(Beginning {
-            start: Start {
-                first: unsigned(0)?,
-                log: Digest(row.get(1)?),
-            },
-            rows_then: unsigned(2)?,
-            rows_now: unsigned(3)?,
+        Ok(Unchained {
+            then: row.get::<_, i64>(0)?.unsigned_abs(),
+            now: row.get::<_, i64>(1)?.unsigned_abs(),
         })
     })?)
 }
@@ -653,7 +658,7 @@ fn intact(connection: &Connection, sequence: u64) -> Result<Vec<Leaf<'static>>, 
         ))
     };
     let before = sequence.saturating_sub(1);
-    let start = start(connection)?.start;
+    let start = start(connection)?;
     let row = rows_at(connection, before, 1)?.pop();
     let row = row
         .filter(|it| it.name.sequence == sequence)

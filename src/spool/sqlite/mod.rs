@@ -31,13 +31,13 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig, functions::Fu
 use tokio::sync::watch;
 
 use super::store::{
-    Applied, Beginning, CaughtMessage, Change, Credential, EngineRow, Hunt, Known, LogRow,
-    LoggedEvent, MessageRecord, NewMessage, Pair, Pending, Portion, RecipientId, RecipientState,
-    ScanQueue, ScanRow, Search, Shift, Standing, Store, StoreError, Trace, Waiting, WaitingFilter,
+    Applied, CaughtMessage, Change, Credential, EngineRow, Hunt, Known, LogRow, LoggedEvent,
+    MessageRecord, NewMessage, Pair, Pending, Portion, RecipientId, RecipientState, ScanQueue,
+    ScanRow, Search, Shift, Standing, Store, StoreError, Trace, Unchained, Waiting, WaitingFilter,
     WaitingGroup, WaitingOrder, Workstation,
 };
 use crate::credential::Verifiers;
-use crate::evidence::{Digest, Head, walk};
+use crate::evidence::{Digest, Head, Start, walk};
 use crate::mail::measure::{Closing, Measure};
 use crate::mail::{Attachment, Content, Event, Reference, Refusal, RoomId, Sighting, Timestamp};
 use crate::spool::revision::{Chapter, Conditions, Decision, Revision, Unconfirmed};
@@ -318,8 +318,12 @@ impl Store for Sqlite {
         self.read(read::last_event)
     }
 
-    fn beginning_of_log(&self) -> Pending<Beginning> {
+    fn log_start(&self) -> Pending<Start> {
         self.read(chain::start)
+    }
+
+    fn unchained(&self) -> Pending<Unchained> {
+        self.read(chain::unchained)
     }
 
     fn log_rows(&self, after: u64, limit: usize) -> Pending<Vec<walk::Row>> {

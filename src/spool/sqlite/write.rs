@@ -55,7 +55,7 @@ pub(super) fn accept(connection: &Connection, message: &NewMessage) -> Result<()
         };
         insert_covering(connection, event, covers.as_deref())?;
     }
-    Ok(())
+    left_out.try_for_each(|row| insert_refusal(connection, row).map(drop))
 }
 
 /// What a row of the log speaks for, with members that came beside it.
