@@ -77,7 +77,8 @@ impl Hasher {
     }
 
     pub(super) fn add(&mut self, part: &[u8]) {
-        self.0.update((part.len() as u64).to_be_bytes());
+        // No part comes near four gigabytes: the store takes none that long.
+        self.0.update((part.len() as u32).to_be_bytes());
         self.0.update(part);
     }
 

@@ -22,10 +22,7 @@ pub struct Seed(pub [u8; 16]);
 
 impl Seed {
     pub fn salt(&self, name: &str) -> Salt {
-        let whole = Hasher::of("ilbud salt")
-            .and(&self.0)
-            .and(name.as_bytes())
-            .end();
+        let whole = Hasher::of("salt").and(&self.0).and(name.as_bytes()).end();
         let mut salt = [0; 16];
         salt.iter_mut()
             .zip(whole.0)
@@ -92,7 +89,7 @@ impl<'a> Field<'a> {
     }
 
     fn commitment(&self, salt: Salt) -> Digest {
-        Hasher::of("ilbud field")
+        Hasher::of("field")
             .and(&salt.0)
             .and(self.name.as_bytes())
             .and(&self.value)
@@ -156,7 +153,7 @@ pub fn sorted(mut leaves: Vec<Leaf<'_>>) -> Vec<Leaf<'_>> {
 
 /// The hash of a row, of its leaves in the order of their names.
 pub fn row_hash(leaves: &[Leaf<'_>]) -> Digest {
-    let mut hasher = Hasher::of("ilbud fields");
+    let mut hasher = Hasher::of("fields");
     for leaf in leaves {
         hasher.add(leaf.name.as_bytes());
         hasher.add(&leaf.commitment.0);

@@ -364,6 +364,10 @@ impl Walk {
             let next = origins.get(at + 1).and_then(Option::as_ref);
             trouble.judge(origin.as_ref(), next, &mut closed, findings);
         }
+        // Whatever it was, it does not go unsaid.
+        if let (Some(first), true) = (troubles.first(), findings.is_empty()) {
+            findings.push(Finding::changed(&first.row.name, Vec::new(), 0));
+        }
     }
 
     /// Where a row stood when it was written, if that can be found out.
@@ -371,7 +375,11 @@ impl Walk {
         let (hash, digest) = (trouble.hash?, trouble.row.digest?);
         let follows = |before: Digest, place: u64| link(before, place, hash) == digest;
         if follows(self.start.digest(), self.start.first) {
-            return Some(Origin::at(self.start.first));
+            let rows = trouble.before.iter().rev();
+            return Some(Origin {
+                inserted: rows.map(|it| it.name.clone()).collect(),
+                ..Origin::at(self.start.first)
+            });
         }
         for other in all {
             let mut links = other.before.iter().rev().enumerate();
@@ -489,10 +497,9 @@ impl Trouble {
             findings.push(Finding::removed_and_closed(count, before, name.sequence));
         }
         if let Some(origin) = origin {
-            let inserted = origin.inserted.iter().rev();
-            findings.extend(inserted.map(Finding::inserted));
-            if !self.may_stand_at(origin.place) {
-                findings.push(Finding::moved(name, origin.place));
+            match self.may_stand_at(origin.place) {
+                true => findings.extend(origin.inserted.iter().rev().map(Finding::inserted)),
+                false => findings.push(Finding::moved(name, origin.place)),
             }
             return;
         }

@@ -141,6 +141,10 @@ const CASES: &[(&str, Tampering, &[&str])] = &[
         &["row inserted: row 5 (accepted of REF-13)"]),
     ("inserted with a digest that fits", |rows| { for row in &mut rows[4..] { row.name.sequence += 1; } let before = rows[3].digest.unwrap(); rows.insert(4, row(5, "Nytt", before)); },
         &["row inserted: row 5 (accepted of REF-5)"]),
+    ("a copy of the first inserted after it", |rows| { for row in &mut rows[1..] { row.name.sequence += 1; } let mut new = rows[0].clone(); new.name.sequence = 2; rows.insert(1, new); },
+        &["row inserted: row 1 (accepted of REF-1)"]),
+    ("one moved past two others", |rows| { let row = rows.remove(4); rows.insert(6, row); for (n, row) in (1..).zip(rows.iter_mut()) { row.name.sequence = n; } },
+        &["rows removed: 1 between row 4 and row 5, and those after them renumbered", "rows reordered: row 7 (accepted of REF-5) stood at 5"]),
     ("appended", |rows| { let mut new = row(21, "Hei", Digest([1; 32])); new.marks.clear(); rows.push(new); },
         &["row inserted: row 21 (accepted of REF-21)"]),
     ("two neighbours", |rows| { rows.swap(4, 5); rows[4].name.sequence = 5; rows[5].name.sequence = 6; },
@@ -241,7 +245,13 @@ proptest! {
             1 => put(&mut rows[at], leaves(at as u64 + 1, "Hallo")),
             2 => { let row = rows[other].clone(); rows[at].fields = row.fields; rows[at].digest = row.digest; rows[at].marks = row.marks; }
             3 => rows[at].digest = None,
-            _ => { let row = rows[other].clone(); rows.insert(at, row); }
+            _ => {
+                let row = rows[other].clone();
+                rows.insert(at, row);
+                for (n, row) in (1..).zip(rows.iter_mut()) {
+                    row.name.sequence = n;
+                }
+            }
         }
         let is_same = what == 2 && at == other;
         prop_assert_eq!(walk(rows, heads).findings.is_empty(), is_same);

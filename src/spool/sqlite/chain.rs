@@ -128,9 +128,9 @@ fn own_fields<'a>(row: &NewRow<'a>) -> Result<Vec<Field<'a>>, String> {
 }
 
 /// The details by name, each as it is written. There is one way to write them: nothing stands between them.
-fn details(text: &str) -> Result<BTreeMap<String, &RawValue>, String> {
+fn details(text: &str) -> Result<BTreeMap<&str, &RawValue>, String> {
     let wrong = "its details are not as the relay writes them";
-    let details: BTreeMap<String, &RawValue> =
+    let details: BTreeMap<&str, &RawValue> =
         serde_json::from_str(text).map_err(|_| wrong.to_owned())?;
     // Braces, and with each: quotes, a colon and a comma, of which the last one is none.
     let written = details
@@ -696,7 +696,7 @@ pub(super) fn erase(
     left.retain(|name, _| {
         !names
             .iter()
-            .any(|it| it.strip_prefix("details.") == Some(name))
+            .any(|it| it.strip_prefix("details.") == Some(*name))
     });
     let text =
         serde_json::to_string(&left).map_err(|fault| StoreError::Corrupt(fault.to_string()))?;
