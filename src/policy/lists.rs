@@ -12,7 +12,7 @@ use crate::mail::RoomId;
 use crate::nearest::nearest;
 use crate::spreadsheet::{Row, Sheet};
 
-use super::edit::{self, Draft, Entry, Place, Places, Said};
+use super::edit::{self, Draft, Entry, Place, PlaceByLine, Said};
 use super::keys::{self, Key, Shape};
 use super::next_hop::SCHEMES;
 use super::table::{NextHop, RoutingTable, Source};
@@ -121,6 +121,8 @@ fn export_workstations(table: &RoutingTable) -> Exported {
 #[derive(Debug, Clone)]
 pub struct Import {
     pub list: List,
+    /// What it came from, as the person who has it calls it.
+    pub file: String,
     pub sheet: Sheet,
     /// Columns that are none of ours.
     pub ignored: Vec<String>,
@@ -136,10 +138,18 @@ impl Import {
             List::Rooms => self.rooms(draft),
             List::Workstations => self.workstations(draft, table),
         };
+        let of_file = |it: Fault| Fault {
+            text: self.of_file(&it.text),
+            ..it
+        };
         match faults.is_empty() {
             true => Ok(()),
-            false => Err(faults),
+            false => Err(faults.into_iter().map(of_file).collect()),
         }
+    }
+
+    fn of_file(&self, text: &str) -> String {
+        format!("{}: {text}", self.file)
     }
 
     /// Why a list without rows takes the place of nothing: it is rather the wrong file.
@@ -156,14 +166,14 @@ impl Import {
 
     /// What the table says of its text, told by rows and columns.
     pub fn tell(&self, toml: &str, faults: Vec<Fault>) -> Vec<Fault> {
-        let places = Places::of(toml);
+        let places = PlaceByLine::of(toml);
         let tell = |fault: Fault| {
             let place = fault.line.and_then(|line| places.at(line));
             let of_row = place.and_then(|it| self.row_of(it));
             let key = place.and_then(|it| it.key.as_deref());
             let told = without_line(&fault.text, key.unwrap_or_default());
             let text = match (of_row, place) {
-                (Some(of_row), _) => format!("{of_row}: {told}"),
+                (Some(of_row), _) => self.of_file(&format!("{of_row}: {told}")),
                 (None, Some(place)) if !place.is_named_in(&told) => {
                     format!("{} {}: {told}", place.kind, place.name)
                 }
