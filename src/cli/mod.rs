@@ -197,7 +197,10 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Route(command) => on_store(config, |store, settings| {
             route::run(command, store, settings)
         }),
-        Command::Log(command) => on_store(config, |store, _| log::run(command, store)),
+        Command::Log(command) => match command.without_store() {
+            Some(outcome) => outcome,
+            None => on_store(config, |store, settings| log::run(command, store, settings)),
+        },
         Command::Queue(command) => {
             on_store(config, async |store, _| queue::run(command, store).await)
         }

@@ -785,7 +785,7 @@ fn a_room_may_accept_from_thousands_and_its_rule_names_the_first_of_them() {
     let toml = room("a", &listed) + &room("b", "") + &others;
     let table = RoutingTable::parse(&toml, 1).unwrap().0;
     assert!(table.export().contains(&listed), "as written");
-    let first: Vec<&str> = ids.iter().take(20).map(String::as_str).collect();
+    let first: Vec<String> = ids.iter().take(20).cloned().collect();
     let first = first.join(", ");
     let ask = |from: &str| {
         let origin = Origin::Room(RoomId::new(from));
@@ -797,8 +797,7 @@ fn a_room_may_accept_from_thousands_and_its_rule_names_the_first_of_them() {
         };
         let rule =
             format!("room \"a\" accepts from {first} and 1980 more; recipients are not limited");
-        let rules: Vec<String> = accepted.recipients.into_iter().map(|it| it.rule).collect();
-        assert_eq!(rules, [rule]);
+        assert_eq!(accepted.recipients.first().unwrap().rule, rule);
     }
     let Decision::Refuse(refused) = ask("b") else {
         panic!("b");
