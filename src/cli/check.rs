@@ -113,9 +113,7 @@ async fn check_store(config: &Path, settings: &Settings, findings: &mut Findings
             }
         }
         Err(fault) => {
-            let good = routes::readable(&store).await.ok().flatten();
-            let remedy = good.map(|it| routes::remedy(it.table.revision()));
-            let remedy = remedy.unwrap_or_else(|| routes::NONE_READABLE.to_owned());
+            let remedy = routes::find_remedy(&store).await;
             findings.mistakes.push(format!("{fault}; {remedy}"));
         }
     }

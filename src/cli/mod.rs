@@ -113,17 +113,6 @@ impl Failure {
 }
 
 impl Failure {
-    /// The same, where each line that begins with a row is of this file.
-    fn of_file(self, file: &Path) -> Self {
-        let of_file = |line: String| match line.starts_with("row ") {
-            true => format!("{}: {line}", file.display()),
-            false => line,
-        };
-        Self {
-            lines: self.lines.into_iter().map(of_file).collect(),
-        }
-    }
-
     /// A routing table that was not applied: every mistake in it, with its `source` where the lines are of
     /// one that somebody has seen, or the store's trouble.
     fn of_table(source: &str, refused: Refused) -> Self {

@@ -497,3 +497,12 @@ pub const NONE_READABLE: &str =
 pub fn remedy(good: u64) -> String {
     format!("put a good table in force with: ilbud route apply FILE, or ilbud route revert {good}")
 }
+
+/// The same, where it is not known yet whether any revision can be read.
+pub async fn find_remedy(store: &Arc<dyn Store>) -> String {
+    let good = readable(store).await.ok().flatten();
+    good.map_or_else(
+        || NONE_READABLE.to_owned(),
+        |it| remedy(it.table.revision()),
+    )
+}

@@ -24,7 +24,7 @@ pub(super) struct At<T> {
 
 /// Where the entries of a table stand in the text that it was read from.
 #[derive(Debug, Default)]
-pub(super) struct Places {
+pub(super) struct EntryLines {
     pub rooms: HashMap<RoomId, usize>,
     pub gateways: HashMap<String, usize>,
     /// Of each room, in the order of its redirects.

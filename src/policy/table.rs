@@ -15,7 +15,7 @@ use crate::mail::{
 };
 use crate::nearest::nearest;
 
-use super::checks::Places;
+use super::checks::EntryLines;
 use super::comments::Comments;
 use super::sources::Sources;
 
@@ -37,7 +37,7 @@ pub struct RoutingTable {
     pub(super) sources: Sources,
     pub(super) comments: Comments,
     /// In the text that it was read from.
-    pub(super) places: Places,
+    pub(super) entry_lines: EntryLines,
     pub(super) postmaster: Option<Address>,
     pub(super) relay: Option<Domain>,
 }
@@ -318,7 +318,7 @@ impl RoutingTable {
             text: format!("{it}: this time is over; the line can be taken out"),
         };
         let redirects = self.redirects.iter().flat_map(|(room, redirects)| {
-            let lines = self.places.redirects.get(room);
+            let lines = self.entry_lines.redirects.get(room);
             let line = move |place| lines.and_then(|it: &Vec<_>| it.get(place)).copied();
             let redirects = redirects.iter().enumerate();
             redirects.map(move |(place, it)| (line(place), it))
@@ -328,12 +328,12 @@ impl RoutingTable {
 
     /// The line of a room in the text that the table was read from.
     pub fn line_of(&self, room: &RoomId) -> Option<usize> {
-        self.places.rooms.get(room).copied()
+        self.entry_lines.rooms.get(room).copied()
     }
 
     /// The line of the first gateway of this name.
     pub fn line_of_gateway(&self, name: &str) -> Option<usize> {
-        self.places.gateways.get(name).copied()
+        self.entry_lines.gateways.get(name).copied()
     }
 
     pub fn room(&self, id: &RoomId) -> Option<&Room> {

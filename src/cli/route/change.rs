@@ -66,7 +66,7 @@ pub(super) async fn apply_file(
     let toml = read(file)?;
     let exposed = exposed_table(file, &toml).into_iter().collect();
     let source = file.display().to_string();
-    put_warned(store, &source, (toml, exposed), change, settings).await
+    put(store, &source, (toml, exposed), change, settings).await
 }
 
 /// Puts the table of an old revision in force again.
@@ -81,29 +81,13 @@ pub(super) async fn revert(
     change
         .reason
         .get_or_insert_with(|| format!("back to revision {number}"));
-    put(
-        store,
-        &format!("revision {number}"),
-        old.table,
-        &change,
-        settings,
-    )
-    .await
+    let source = format!("revision {number}");
+    put(store, &source, (old.table, Vec::new()), &change, settings).await
 }
 
-/// Puts a table in force as the options say, and tells what came of it. `source`: where its lines are.
+/// Puts a table in force as the options say, and tells what came of it. `source`: where its lines are; with
+/// the table comes what is worth knowing of it already.
 pub(super) async fn put(
-    store: &Arc<dyn Store>,
-    source: &str,
-    toml: String,
-    change: &Change,
-    settings: &Settings,
-) -> Result<(), Failure> {
-    put_warned(store, source, (toml, Vec::new()), change, settings).await
-}
-
-/// The same, where there is something to warn of already.
-async fn put_warned(
     store: &Arc<dyn Store>,
     source: &str,
     (toml, warnings): (String, Vec<String>),
