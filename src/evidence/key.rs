@@ -1,13 +1,10 @@
 //! The relay's key for its log: Ed25519 (RFC 8032). The crate `aws-lc-rs` lives here, which TLS uses too.
 
 use std::fmt;
-use std::str::FromStr;
 
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::hash::{Digest, Hasher, octets};
-use crate::mail::part::hex;
+use super::hash::{Digest, Hasher, in_hex, octets};
 
 /// What heads are signed with. Made of 32 octets that nobody can guess.
 pub struct SigningKey(Ed25519KeyPair);
@@ -61,38 +58,7 @@ impl PublicKey {
     }
 }
 
-impl fmt::Display for PublicKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex(&self.0))
-    }
-}
-
-impl fmt::Debug for PublicKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl FromStr for PublicKey {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        octets(text).map(Self)
-    }
-}
-
-impl Serialize for PublicKey {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for PublicKey {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
-    }
-}
+in_hex!(PublicKey);
 
 /// Written in lower-case hex.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -103,21 +69,4 @@ impl Signature {
     pub(super) const NONE: Self = Self([0; 64]);
 }
 
-impl fmt::Debug for Signature {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex(&self.0))
-    }
-}
-
-impl Serialize for Signature {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&hex(&self.0))
-    }
-}
-
-impl<'de> Deserialize<'de> for Signature {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        octets(&text).map(Self).map_err(serde::de::Error::custom)
-    }
-}
+in_hex!(Signature);

@@ -7,10 +7,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
-use super::hash::{Digest, Hasher, octets};
-use crate::mail::part::hex;
+use super::hash::{Digest, Hasher, in_hex};
 
 /// How what stands in the place of a masked field begins, unless nothing stands there. Anything else has
 /// been put there by somebody.
@@ -41,24 +40,7 @@ impl fmt::Debug for Seed {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Salt([u8; 16]);
 
-impl fmt::Debug for Salt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex(&self.0))
-    }
-}
-
-impl Serialize for Salt {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&hex(&self.0))
-    }
-}
-
-impl<'de> Deserialize<'de> for Salt {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        octets(&text).map(Self).map_err(serde::de::Error::custom)
-    }
-}
+in_hex!(Salt);
 
 /// A field as it stands in the store: text as it is, numbers in digits. What is not there is no field.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use super::sign::{Signer, digests};
-use super::{Fault, Files, Settings};
+use super::{Fault, Files, LOOK, Settings, not_as_written};
 use crate::evidence::proof::{Proof, ProvenRow};
 use crate::evidence::walk::{Fields, Row};
-use crate::evidence::{Digest, Head};
+use crate::evidence::{Digest, Head, Start};
 use crate::mail::{Reference, Timestamp};
 use crate::spool::store::Store;
 
@@ -24,6 +24,7 @@ pub async fn case(
     if store.head_over(last).await?.is_none() {
         sign(store, settings, last, now).await?;
     }
+    let start = store.log_start().await?;
     let mut heads: Vec<Head> = Vec::new();
     let mut window = Vec::new();
     let mut proven = Vec::new();
@@ -36,19 +37,15 @@ pub async fn case(
             heads.push(head);
         }
         let head = heads.last().ok_or_else(|| not_as_written(sequence))?;
-        proven.push(prove(store, row, head, &window).await?);
+        proven.push(prove(store, &start, row, head, &window).await?);
     }
     let key = heads
         .first()
         .map(|it| it.key)
         .ok_or_else(|| not_as_written(last))?;
     let proof = Proof::new(reference.to_string(), key, proven, heads);
-    Proof::check(&proof.text(), &[]).map_err(|faults| {
-        Fault::Log(format!(
-            "{}; see what was done with ilbud log verify",
-            faults.join("; ")
-        ))
-    })
+    Proof::check(&proof.text(), &[])
+        .map_err(|faults| Fault::Log(format!("{}; {LOOK}", faults.join("; "))))
 }
 
 async fn unchained(store: &Arc<dyn Store>, reference: Reference) -> Result<String, Fault> {
@@ -58,12 +55,6 @@ async fn unchained(store: &Arc<dyn Store>, reference: Reference) -> Result<Strin
             "what is known of {reference} was written before the log was chained: nothing can be proven of it"
         ),
     })
-}
-
-fn not_as_written(sequence: u64) -> Fault {
-    Fault::Log(format!(
-        "row {sequence} is not as it was written; see what was done with ilbud log verify"
-    ))
 }
 
 async fn sign(
@@ -102,12 +93,12 @@ async fn head_over(store: &Arc<dyn Store>, sequence: u64) -> Result<Head, Fault>
 
 async fn prove(
     store: &Arc<dyn Store>,
+    start: &Start,
     row: &Row,
     head: &Head,
     window: &[Digest],
 ) -> Result<ProvenRow, Fault> {
     let sequence = row.name.sequence;
-    let start = store.log_start().await?;
     let before = match sequence == start.first {
         true => Some(start.digest()),
         false => {

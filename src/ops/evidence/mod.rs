@@ -58,6 +58,12 @@ pub enum Fault {
     Log(String),
 }
 
+const LOOK: &str = "see what was done with ilbud log verify";
+
+fn not_as_written(sequence: u64) -> Fault {
+    Fault::Log(format!("row {sequence} is not as it was written; {LOOK}"))
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

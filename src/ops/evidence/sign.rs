@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::MissedTickBehavior;
 
-use super::{Fault, Files, Settings};
+use super::{Fault, Files, LOOK, Settings, not_as_written};
 use crate::evidence::head::Before;
 use crate::evidence::{Digest, Head, SigningKey, tree};
 use crate::mail::Timestamp;
@@ -139,8 +139,6 @@ impl Signer {
     }
 }
 
-const LOOK: &str = "see what was done with ilbud log verify";
-
 /// Whoever keeps what the relay says of itself elsewhere has the heads there.
 fn tell(head: &Head) {
     let head = serde_json::to_string(head).unwrap_or_default();
@@ -165,11 +163,7 @@ pub(super) async fn digests(
             let next = after.saturating_add(digests.len() as u64).saturating_add(1);
             match digest {
                 Some(digest) if at == next => digests.push(digest),
-                _ => {
-                    return Err(Fault::Log(format!(
-                        "row {next} is not as it was written; {LOOK}"
-                    )));
-                }
+                _ => return Err(not_as_written(next)),
             }
         }
     }

@@ -16,7 +16,7 @@ use crate::spool::store::{RecipientState, Store};
 
 /// Rows, recipients and heads read at a time.
 const PORTION: usize = 1000;
-/// Findings of one kind that are told one by one.
+/// Findings that are kept; what is wrong is plain by then.
 const TOLD: usize = 1000;
 
 /// What came of it. Field names are those of `--json`.

@@ -183,6 +183,18 @@ fn add<'a>(fields: &mut Vec<Field<'a>>, name: impl Into<String>, value: Option<S
     fields.extend(value.map(|value| Field::owned(name.into(), value)));
 }
 
+/// A field of each of the first columns.
+fn add_all(
+    fields: &mut Vec<Field<'_>>,
+    names: &[&'static str],
+    row: &Row<'_>,
+) -> Result<(), StoreError> {
+    for (place, name) in names.iter().enumerate() {
+        add(fields, *name, row.get(place)?);
+    }
+    Ok(())
+}
+
 fn message(
     connection: &Connection,
     reference: i64,
@@ -204,9 +216,7 @@ fn message(
             "message.message_id",
             "message.envelope_id",
         ];
-        for (place, name) in NAMES.into_iter().enumerate() {
-            add(fields, name, row.get(place)?);
-        }
+        add_all(fields, &NAMES, row)?;
         add(fields, "message.accepted_at", Some(moment(row.get(6)?)));
         add(fields, "message.terms", row.get(7)?);
     }
@@ -288,9 +298,7 @@ fn refusal(
             "refusal.client",
             "refusal.terms",
         ];
-        for (place, name) in NAMES.into_iter().enumerate() {
-            add(fields, name, row.get(place)?);
-        }
+        add_all(fields, &NAMES, row)?;
     }
     Ok(())
 }
