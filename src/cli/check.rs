@@ -34,11 +34,7 @@ pub(super) fn run(config: &Path, all: bool) -> Result<(), Failure> {
         }
     }
     let warnings = std::mem::take(&mut findings.warnings);
-    let warnings = match all {
-        true => warnings,
-        false => alike::few(warnings),
-    };
-    for warning in warnings {
+    for warning in alike::few_unless(all, warnings) {
         print::complaint(&format!("warning: {warning}"));
     }
     if !findings.mistakes.is_empty() {

@@ -124,11 +124,9 @@ impl Failure {
         match refused {
             Refused::Faults(faults) => Self::of(lines(faults)),
             Refused::Strict(warnings) => {
-                let others = warnings.others.into_iter();
                 let last = "nothing was changed: with --strict a warning is a mistake";
-                let found = lines(warnings.of_table).chain(others);
                 Self::of(
-                    alike::few(found.collect())
+                    alike::few(warnings.lines(source))
                         .into_iter()
                         .chain([last.to_owned()]),
                 )

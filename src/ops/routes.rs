@@ -91,6 +91,15 @@ impl Warnings {
         self
     }
 
+    /// A line for each, with `source` before those of its entries, unless that is empty.
+    pub fn lines(&self, source: &str) -> Vec<String> {
+        let of_table = self.of_table.iter().map(|it| match source {
+            "" => it.to_string(),
+            source => format!("{source}: {it}"),
+        });
+        of_table.chain(self.others.iter().cloned()).collect()
+    }
+
     /// Whether it is well enough for who is `strict`.
     pub(super) fn check(self, strict: bool) -> Result<Self, Refused> {
         let is_well = self.of_table.is_empty() && self.others.is_empty();

@@ -101,7 +101,7 @@ pub(super) async fn put(
     let outcome = routes::apply(store, proposal, &settings.surroundings(), Timestamp::now())
         .await
         .map_err(|refused| Failure::of_table(source, refused))?;
-    warn(source, &outcome.warnings);
+    warn(source, &outcome.warnings, false);
     tell(&outcome, change.json)
 }
 
@@ -158,23 +158,11 @@ pub(super) fn tell_opened(opening: &Opening, now: Timestamp, is_open: bool) -> R
     Ok(print::line(format_args!("{}", print::harmless(&line)))?)
 }
 
-pub(super) fn warn(source: &str, warnings: &Warnings) {
-    alike::few(warning_lines(source, warnings))
+/// `all`: however many are alike.
+pub(super) fn warn(source: &str, warnings: &Warnings, all: bool) {
+    alike::few_unless(all, warnings.lines(source))
         .into_iter()
         .for_each(complain);
-}
-
-/// All of them, however many are alike.
-pub(super) fn warn_of_each(source: &str, warnings: &Warnings) {
-    warning_lines(source, warnings)
-        .into_iter()
-        .for_each(complain);
-}
-
-fn warning_lines(source: &str, warnings: &Warnings) -> Vec<String> {
-    let of_table = warnings.of_table.iter();
-    let of_table = of_table.map(|it| format!("{source}: {it}"));
-    of_table.chain(warnings.others.iter().cloned()).collect()
 }
 
 fn complain(warning: String) {
