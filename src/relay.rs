@@ -5,7 +5,7 @@
 //! is worse than one that is started anew. It never waits for ever: stopping is bounded.
 
 use std::fmt;
-use std::hash::{DefaultHasher, Hash, Hasher, RandomState};
+use std::hash::RandomState;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ use crate::mail::{Reference, StationKind, Timestamp};
 use crate::ops::measures::follow_measures;
 use crate::ops::route_alarm::RouteAlarm;
 use crate::ops::second_look::{self, TakenBack};
-use crate::ops::{self, routes};
+use crate::ops::{self, evidence, routes};
 use crate::policy::table::RoutingTable;
 use crate::queue;
 use crate::scan::measures::Measures;
@@ -77,6 +77,7 @@ pub struct Relay {
     caller: Caller,
     last: Option<Reference>,
     supervisor: Supervisor,
+    signer: Arc<evidence::Signer>,
 }
 
 impl Relay {
@@ -116,6 +117,8 @@ impl Relay {
             .last_reference()
             .await
             .map_err(|fault| Fault(fault.to_string()))?;
+        let signer = evidence::Signer::new(Arc::clone(&store), &settings.log)
+            .map_err(|fault| Fault(fault.to_string()))?;
         let (spool, feed) = Spool::new(store, last, settings.limits.memory, WINDOW);
         spool.remember_recent().await;
         spool.say_nothing_before(settings.schedule().first_word(&table));
@@ -138,6 +141,7 @@ impl Relay {
             caller,
             last,
             supervisor: Supervisor::of_environment(),
+            signer: Arc::new(signer),
         })
     }
 
@@ -179,6 +183,10 @@ impl Relay {
             self.settings.clone(),
         ));
         background.spawn(tidy(self.spool.clone(), self.settings.store.keep_bodies));
+        background.spawn(evidence::sign_at_intervals(
+            Arc::clone(&self.signer),
+            self.settings.log.clone(),
+        ));
         let certificates = self.tls.as_ref().map(tls::Reloading::subscribe);
         if let Some(tls) = self.tls {
             background.spawn(tls.watch_files(LOOK_AT_CERTIFICATES));
@@ -257,6 +265,7 @@ impl Relay {
         let last_works = async {
             while foreground.join_next().await.is_some() {}
             self.spool.flush_refusals().await;
+            self.signer.sign_and_tell().await;
             // What is lost comes again with the next message.
             let _ = self.spool.flush_sightings().await;
         };
@@ -419,10 +428,10 @@ async fn follow_routes(spool: Spool, table: watch::Sender<Arc<RoutingTable>>, se
     let mut seen = None;
     loop {
         // Most changes of a store are of other things, and to read a large table takes a while.
-        let hash = hash_of_table(spool.store()).await;
-        if hash.is_none() || hash != seen {
+        let mark = spool.store().routes_mark().await.ok().flatten();
+        if mark.is_none() || mark != seen {
             let stored = put_in_force(&spool, &table, &settings).await;
-            seen = hash.filter(|_| stored.trouble.is_none());
+            seen = mark.filter(|_| stored.trouble.is_none());
             let revision = table.borrow().revision();
             if let Some(fault) = stored.trouble {
                 let newest = stored.newest;
@@ -440,14 +449,6 @@ async fn follow_routes(spool: Spool, table: watch::Sender<Arc<RoutingTable>>, se
             () = taken_back(spool.store()) => {}
         }
     }
-}
-
-/// What tells the stored table in force from any other; `None` where there is none, or it cannot be read.
-async fn hash_of_table(store: &Arc<dyn Store>) -> Option<u64> {
-    let revision = store.routes().await.ok()??;
-    let mut hasher = DefaultHasher::new();
-    (revision.revision, &revision.table).hash(&mut hasher);
-    Some(hasher.finish())
 }
 
 /// How reading the stored table went.

@@ -7,6 +7,7 @@ pub mod answer;
 pub mod credentials;
 pub mod doubts;
 pub mod edits;
+pub mod evidence;
 pub mod explain;
 pub mod inquiry;
 pub mod log;

@@ -53,6 +53,15 @@ impl Revision {
     }
 }
 
+/// By what it is seen that another routing table may be in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoutesMark {
+    /// The one in force.
+    pub revision: u64,
+    /// How often any revision was written, by us or by hand.
+    pub written: u64,
+}
+
 /// How a new revision comes to count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Conditions {

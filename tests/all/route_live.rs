@@ -107,9 +107,14 @@ fn a_broken_revision_leaves_the_last_good_one_in_force_with_an_alarm() {
         "{}",
         relay.log()
     );
-    let complaint = relay.fails(1, &["check"]);
-    for part in ["revision 3: line 1: ", "ilbud route revert 2"] {
-        assert!(complaint.contains(part), "{part}: {complaint}");
+    for command in [&["check"][..], &["route", "csv", "export", "rooms"]] {
+        let complaint = relay.fails(1, command);
+        for part in [
+            "revision 3: line 1: ",
+            "; put a good table in force with: ilbud route apply FILE, or ilbud route revert 2",
+        ] {
+            assert!(complaint.contains(part), "{part}: {complaint}");
+        }
     }
     assert!(relay.is_running());
     // What is explained is what the relay does.
@@ -165,6 +170,29 @@ fn what_is_no_text_at_all_is_no_table_either() {
             "all clear 2",
         ],
     );
+}
+
+#[test]
+fn what_a_hand_breaks_and_mends_is_seen_whatever_its_length_and_number() {
+    let relay = Setup::three_rooms().start();
+    let swap = |one: &str, other: &str| {
+        by_hand(
+            &relay,
+            &format!("UPDATE revision SET routes = replace(routes, '{one}', '{other}')"),
+        );
+    };
+    let expected = ["routes changed 1", "alarm 1", "all clear 1"];
+    wait_for(&relay, &expected[..1]);
+    swap("[[room]]", "[[roam]]");
+    let alarm = wait_for(&relay, &expected[..2]).remove(1);
+    let reason = alarm["reason"].as_str().unwrap();
+    assert!(reason.contains("unknown key \"roam\""), "{reason}");
+    swap("[[roam]]", "[[room]]");
+    wait_for(&relay, &expected);
+    carries_mail_by(&relay, 1);
+    // Not only for as long as there is an alarm.
+    swap("[[room]]", "[[roam]]");
+    wait_for(&relay, &[&expected[..], &["alarm 1"]].concat());
 }
 
 #[test]

@@ -1281,6 +1281,39 @@ async fn revisions_count_from_one_and_a_stale_one_is_refused() {
 }
 
 #[tokio::test]
+async fn another_table_in_force_is_seen_without_reading_it_also_where_a_hand_changed_it() {
+    let (store, folder) = store();
+    assert_eq!(store.routes_mark().await.unwrap(), None);
+    let put = async |text: &str, conditions| {
+        let made = store.replace_routes(revision(text), None, conditions).await;
+        made.unwrap()
+    };
+    let mark = async || store.routes_mark().await.unwrap().unwrap();
+    put("one", Conditions::default()).await;
+    let first = mark().await;
+    assert_eq!(first.revision, 1);
+    // Of other things it says nothing.
+    store.note(vec![refusal(3, "x@example.com")]).await.unwrap();
+    assert_eq!(mark().await, first);
+    put("two", Conditions::default()).await;
+    let second = mark().await;
+    assert_eq!(second.revision, 2);
+    let by_hand = rusqlite::Connection::open(folder.path().join("ilbud.db")).unwrap();
+    let mut seen = vec![first, second];
+    for sql in [
+        "UPDATE revision SET routes = 'owt' WHERE revision = 2",
+        "DELETE FROM revision WHERE revision = 2",
+        "INSERT INTO revision SELECT 2, at, by, reason, summary, routes FROM revision",
+        "INSERT OR REPLACE INTO revision SELECT 2, at, by, reason, summary, routes FROM revision WHERE revision = 1",
+    ] {
+        by_hand.execute_batch(sql).unwrap();
+        let mark = mark().await;
+        assert!(!seen.contains(&mark), "{sql}: {mark:?}");
+        seen.push(mark);
+    }
+}
+
+#[tokio::test]
 async fn mail_is_summed_up_by_who_wrote_to_whom() {
     let (store, _folder) = store();
     let nothing = Reference::from_number(0);

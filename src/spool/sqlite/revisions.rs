@@ -12,7 +12,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::write::insert_event;
 use crate::mail::{Reference, Timestamp};
 use crate::spool::revision::{
-    Approval, Chapter, Conditions, Decision, Revision, RevisionState, Unconfirmed,
+    Approval, Chapter, Conditions, Decision, Revision, RevisionState, RoutesMark, Unconfirmed,
 };
 use crate::spool::store::StoreError;
 
@@ -26,6 +26,21 @@ pub(super) fn in_force(connection: &Connection) -> Result<Option<Revision>, Stor
     Ok(connection
         .prepare_cached(IN_FORCE)?
         .query_row([], to_revision)
+        .optional()?)
+}
+
+/// Whoever writes a revision, by whatever program: triggers count it.
+pub(super) fn mark(connection: &Connection) -> Result<Option<RoutesMark>, StoreError> {
+    Ok(connection
+        .prepare_cached(
+            "SELECT revision, count FROM in_force, revision_written WHERE revision IS NOT NULL",
+        )?
+        .query_row([], |row| {
+            Ok(RoutesMark {
+                revision: row.get::<_, i64>(0)?.unsigned_abs(),
+                written: row.get::<_, i64>(1)?.unsigned_abs(),
+            })
+        })
         .optional()?)
 }
 

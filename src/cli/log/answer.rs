@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::{Failure, print};
+use crate::cli::{Failure, print};
 use crate::mail::{Language, Reference, Timestamp};
 use crate::ops::answer::Sheet;
 use crate::ops::inquiry;

@@ -1,4 +1,8 @@
-//! `ilbud log`: search, answer, show, tail.
+//! `ilbud log`: search, answer, show, tail, export, verify.
+
+mod answer;
+mod export;
+mod verify;
 
 use std::io;
 use std::net::IpAddr;
@@ -8,7 +12,8 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use super::{Failure, answer, print};
+use super::{Failure, print};
+use crate::config::Settings;
 use crate::mail::{Attachment, EventKind, Language, Reference, Timestamp};
 use crate::ops;
 use crate::spool::store::{LogRow, LoggedEvent, MessageRecord, Search, Store};
@@ -47,6 +52,20 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Write down what is to be taken along
+    Export(Box<export::Export>),
+    /// Whether the log is as it was written: find what was changed, removed or inserted
+    Verify(Box<verify::Terms>),
+}
+
+impl Command {
+    /// What needs neither store nor settings, done.
+    pub(super) fn without_store(&self) -> Option<Result<(), Failure>> {
+        match self {
+            Self::Verify(terms) => terms.without_store(),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -117,8 +136,9 @@ impl Terms {
 pub(super) async fn run(
     command: &Command,
     store: Arc<dyn Store>,
-    spoken: Language,
+    settings: Settings,
 ) -> Result<(), Failure> {
+    let spoken = settings.language;
     match command {
         Command::Search(terms) => search(&store, terms).await,
         Command::Answer {
@@ -128,6 +148,8 @@ pub(super) async fn run(
         } => answer::run(&store, *reference, language.unwrap_or(spoken), *json).await,
         Command::Show { reference, json } => show(&store, *reference, *json, spoken).await,
         Command::Tail { limit, json } => tail(&store, *limit, *json).await,
+        Command::Export(export) => export::run(&store, &settings, export).await,
+        Command::Verify(terms) => verify::run(&store, &settings, terms).await,
     }
 }
 
