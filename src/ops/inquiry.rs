@@ -4,13 +4,13 @@
 
 use std::sync::Arc;
 
-use super::answer::{self, Known, Sheet};
+use super::answer::{self, Known, Sheet, Trace};
 use crate::mail::{Language, Reference, Timestamp};
 use crate::policy::table::RoutingTable;
 use crate::spool::store::{LogRow, Search, Store, StoreError};
 
 /// Of a table's postmaster and relay the answer says nothing.
-pub async fn table(store: &Arc<dyn Store>) -> Result<RoutingTable, StoreError> {
+async fn table(store: &Arc<dyn Store>) -> Result<RoutingTable, StoreError> {
     let Some(revision) = store.routes().await? else {
         return Ok(RoutingTable::default());
     };
@@ -18,25 +18,27 @@ pub async fn table(store: &Arc<dyn Store>) -> Result<RoutingTable, StoreError> {
     Ok(parsed.map(|(table, _)| table).unwrap_or_default())
 }
 
-/// The answer; `None`: nothing is known of it.
+/// All that the log has of it.
+pub async fn trace(store: &Arc<dyn Store>, reference: Reference) -> Result<Trace, StoreError> {
+    Ok(Trace {
+        reference,
+        message: store.message(reference).await?,
+        attachments: store.attachments(reference).await?,
+        events: store.events(reference).await?,
+        refusals: refusals(store, reference).await?,
+    })
+}
+
+/// The answer; `None`: nothing is known of it. `shown`: whether subjects and names of attachments may be seen.
 pub async fn answer(
     store: &Arc<dyn Store>,
-    reference: Reference,
+    trace: &Trace,
     language: Language,
     shown: bool,
 ) -> Result<Option<Sheet>, StoreError> {
-    let events = store.events(reference).await?;
-    let message = store.message(reference).await?;
-    let attachments = store.attachments(reference).await?;
-    let refusals = refusals(store, reference).await?;
-    let table = table(store).await?;
     let known = Known {
-        reference,
-        message: message.as_ref(),
-        attachments: &attachments,
-        events: &events,
-        refusals: &refusals,
-        table: &table,
+        trace,
+        table: &table(store).await?,
         now: Timestamp::now(),
         zone: Timestamp::shown_here,
         shown,

@@ -66,7 +66,10 @@ fn what_was_delivered_is_told_in_one_sentence_in_the_language_of_the_settings() 
     assert_eq!(events, ["session", "accepted", "scanned", "delivered"]);
     holds(
         text(&told["timeline"][0], "text"),
-        &["Kom inn: fra 127.0.1.9; kalte seg ", "; uten kryptering"],
+        &[
+            "Kom inn: fra 127.0.1.9; presenterte seg som ",
+            "; uten kryptering",
+        ],
     );
     holds(
         text(&told["timeline"][1], "text"),
@@ -74,7 +77,7 @@ fn what_was_delivered_is_told_in_one_sentence_in_the_language_of_the_settings() 
     );
     holds(
         text(&told["timeline"][3], "text"),
-        &["forsøk 1; hos smtp://127.0.0.1:", "svar: 250 "],
+        &["forsøk 1; via smtp://127.0.0.1:", "svar: 250 "],
     );
     let english = relay.done(&["log", "answer", &reference, "--language", "en"]);
     assert!(english.starts_with("Delivered to Rom B at "), "{english}");

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use crate::cli::{Failure, print};
 use crate::mail::{Language, Reference, Timestamp};
-use crate::ops::answer::Sheet;
+use crate::ops::answer::{Sheet, Trace};
 use crate::ops::inquiry;
 use crate::spool::store::Store;
 
-/// Subjects and names of attachments are for whoever may run this command.
-const SHOWN: bool = true;
+/// Subjects and names of attachments are for whoever may run these commands.
+pub(super) const SHOWN: bool = true;
 
 /// `nb` or `en`, as in the settings.
 pub(super) fn language(word: &str) -> Result<Language, String> {
@@ -24,13 +24,13 @@ pub(super) fn language(word: &str) -> Result<Language, String> {
 /// The answer, or why there is none.
 pub(super) async fn of(
     store: &Arc<dyn Store>,
-    reference: Reference,
+    trace: &Trace,
     language: Language,
 ) -> Result<Sheet, Failure> {
-    match inquiry::answer(store, reference, language, SHOWN).await? {
+    match inquiry::answer(store, trace, language, SHOWN).await? {
         Some(sheet) => Ok(sheet),
         None => {
-            let idea = inquiry::unknown(store, reference, Timestamp::now()).await?;
+            let idea = inquiry::unknown(store, trace.reference, Timestamp::now()).await?;
             Err(Failure::new(idea))
         }
     }
@@ -42,7 +42,8 @@ pub(super) async fn run(
     language: Language,
     json: bool,
 ) -> Result<(), Failure> {
-    let sheet = of(store, reference, language).await?;
+    let trace = inquiry::trace(store, reference).await?;
+    let sheet = of(store, &trace, language).await?;
     if json {
         return Ok(print::json(&sheet)?);
     }

@@ -16,6 +16,7 @@ use super::{Failure, print};
 use crate::config::Settings;
 use crate::mail::{Attachment, EventKind, Language, Reference, Timestamp};
 use crate::ops;
+use crate::ops::answer::Trace;
 use crate::spool::store::{LogRow, LoggedEvent, MessageRecord, Search, Store};
 
 /// How often `tail` looks for new events.
@@ -215,35 +216,33 @@ async fn show(
     json: bool,
     spoken: Language,
 ) -> Result<(), Failure> {
-    let sheet = answer::of(store, reference, spoken).await?;
-    let events = store.events(reference).await?;
-    let message = store.message(reference).await?;
-    let attachments = store.attachments(reference).await?;
+    let trace = ops::inquiry::trace(store, reference).await?;
+    let sheet = answer::of(store, &trace, spoken).await?;
+    let trace = trace.veiled(answer::SHOWN);
     if json {
-        let mut attachments = Some(attachments);
-        return events.iter().try_for_each(|event| {
-            let words = [EventKind::Accepted.word(), EventKind::Refused.word()];
-            let is_first = words.contains(&event.event.as_str());
-            let attachments = attachments.take_if(|_| is_first).unwrap_or_default();
-            Ok(print::json(&with_attachments(
-                to_json(event),
-                &attachments,
-            ))?)
-        });
+        return print_events_as_json(&trace);
     }
     answer::print_head(&sheet)?;
     print::line(format_args!(""))?;
-    if let Some(message) = &message {
-        print_message(message)?;
-    }
-    attachments.iter().try_for_each(print_attachment)?;
-    if message.is_some() || !attachments.is_empty() {
+    trace.message.iter().try_for_each(print_message)?;
+    trace.attachments.iter().try_for_each(print_attachment)?;
+    if trace.message.is_some() || !trace.attachments.is_empty() {
         print::line(format_args!(""))?;
     }
-    for event in &events {
-        print_event(event, false)?;
-    }
-    Ok(())
+    Ok(trace
+        .events
+        .iter()
+        .try_for_each(|event| print_event(event, false))?)
+}
+
+fn print_events_as_json(trace: &Trace) -> Result<(), Failure> {
+    let first = [EventKind::Accepted.word(), EventKind::Refused.word()];
+    let mut attachments = Some(trace.attachments.as_slice());
+    trace.events.iter().try_for_each(|event| {
+        let is_first = first.contains(&event.event.as_str());
+        let attachments = attachments.take_if(|_| is_first).unwrap_or_default();
+        Ok(print::json(&with_attachments(to_json(event), attachments))?)
+    })
 }
 
 fn print_message(message: &MessageRecord) -> io::Result<()> {

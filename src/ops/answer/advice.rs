@@ -13,8 +13,8 @@ const MOST: usize = 8;
 
 impl Telling<'_> {
     pub(super) fn advice(&self) -> Vec<String> {
-        let lines = match self.known.message {
-            None if !self.known.refusals.is_empty() => self.after_a_refusal(),
+        let lines = match &self.trace.message {
+            None if !self.trace.refusals.is_empty() => self.after_a_refusal(),
             None => self.after_an_event(),
             Some(_) => self.of_all(),
         };
@@ -42,7 +42,7 @@ impl Telling<'_> {
 
     fn next_for(&self, case: &Case<'_>) -> Vec<String> {
         let advice = &self.words.advice;
-        let reference = self.known.reference;
+        let reference = self.trace.reference;
         let by = case.by().unwrap_or(self.words.sentences.somebody);
         let fixed = |line: &str| line.to_owned();
         match case.standing {
@@ -179,7 +179,7 @@ impl Telling<'_> {
 
     fn after_an_event(&self) -> Vec<String> {
         let advice = &self.words.advice;
-        let kind = self.known.events.last();
+        let kind = self.trace.events.last();
         let kind = kind.and_then(|it| it.event.parse().ok());
         let line = match kind {
             Some(EventKind::RoutesChanged) => Some(advice.routes_history),

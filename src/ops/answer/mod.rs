@@ -6,10 +6,13 @@
 //! log does not know nothing is said.
 
 mod advice;
+mod contents;
 mod en;
+mod happening;
 mod moment;
 mod nb;
 mod refusal;
+mod refused;
 mod sentence;
 mod standing;
 #[cfg(test)]
@@ -28,17 +31,43 @@ use standing::{Case, Standing};
 use veil::Veil;
 use words::Words;
 
-/// What the log knows of one reference, and what else an answer depends on.
+/// All that the log has of one reference.
+#[derive(Debug, Clone)]
+pub struct Trace {
+    pub reference: Reference,
+    pub message: Option<MessageRecord>,
+    /// Of the message, or of one that was refused; with what is inside of them.
+    pub attachments: Vec<Attachment>,
+    /// In order.
+    pub events: Vec<LoggedEvent>,
+    /// Refused attempts, in the order in which they were refused.
+    pub refusals: Vec<LogRow>,
+}
+
+impl Trace {
+    pub const fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.message.is_none() && self.refusals.is_empty()
+    }
+
+    fn subject(&self) -> Option<&str> {
+        match &self.message {
+            Some(message) => message.subject.as_deref(),
+            None => self.refusals.first()?.subject.as_deref(),
+        }
+    }
+
+    /// All that scans have found.
+    fn found(&self) -> impl Iterator<Item = &str> {
+        let events = self.events.iter().map(|it| &it.details);
+        let found = events.flat_map(|it| it.malware.iter().chain(&it.marks));
+        found.map(String::as_str)
+    }
+}
+
+/// What an answer depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct Known<'a> {
-    pub reference: Reference,
-    pub message: Option<&'a MessageRecord>,
-    /// Of the message, or of one that was refused; with what is inside of them.
-    pub attachments: &'a [Attachment],
-    /// In order.
-    pub events: &'a [LoggedEvent],
-    /// Refused attempts under this reference.
-    pub refusals: &'a [LogRow],
+    pub trace: &'a Trace,
     /// In force: the rooms' names and telephones.
     pub table: &'a RoutingTable,
     pub now: Timestamp,
@@ -85,7 +114,7 @@ fn joined<S: Serializer>(lines: &[String], serializer: S) -> Result<S::Ok, S::Er
 
 /// The answer in one language; `None`: the log knows nothing of it.
 pub fn sheet(known: &Known<'_>, language: Language) -> Option<Sheet> {
-    if known.events.is_empty() && known.message.is_none() && known.refusals.is_empty() {
+    if known.trace.is_empty() {
         return None;
     }
     let telling = Telling::new(known, language);
@@ -95,7 +124,7 @@ pub fn sheet(known: &Known<'_>, language: Language) -> Option<Sheet> {
         sentence: telling.of_one(case),
     });
     Some(Sheet {
-        reference: known.reference,
+        reference: known.trace.reference,
         about: telling.about(),
         sentence: telling.sentence(),
         advice: telling.advice(),
@@ -107,6 +136,7 @@ pub fn sheet(known: &Known<'_>, language: Language) -> Option<Sheet> {
 /// One answer while it is made.
 struct Telling<'a> {
     known: &'a Known<'a>,
+    trace: &'a Trace,
     language: Language,
     words: &'static Words,
     veil: Veil,
@@ -118,10 +148,11 @@ impl<'a> Telling<'a> {
     fn new(known: &'a Known<'a>, language: Language) -> Self {
         Self {
             known,
+            trace: known.trace,
             language,
             words: Words::of(language),
-            veil: Veil::new(known.shown, subject(known), known.attachments, found(known)),
-            cases: standing::cases(known),
+            veil: Veil::of(known.trace, known.shown),
+            cases: standing::cases(known.trace),
         }
     }
 
@@ -146,20 +177,7 @@ impl<'a> Telling<'a> {
 
     /// The relay wrote it itself.
     fn is_ours(&self) -> bool {
-        self.known.message.is_some_and(|it| it.client.is_empty())
-    }
-}
-
-/// All that scans have found.
-fn found<'a>(known: &Known<'a>) -> impl Iterator<Item = &'a str> {
-    let events = known.events.iter().map(|it| &it.details);
-    let found = events.flat_map(|it| it.malware.iter().chain(&it.marks));
-    found.map(String::as_str)
-}
-
-fn subject<'a>(known: &Known<'a>) -> Option<&'a str> {
-    match known.message {
-        Some(message) => message.subject.as_deref(),
-        None => known.refusals.first()?.subject.as_deref(),
+        let message = self.trace.message.as_ref();
+        message.is_some_and(|it| it.client.is_empty())
     }
 }

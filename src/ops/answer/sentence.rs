@@ -2,10 +2,9 @@
 
 use super::Telling;
 use super::standing::{Case, Standing, is};
-use super::words::{Kind, say};
+use super::words::{counted, ended, say};
 use crate::lifecycle::report::Why;
-use crate::mail::{Details, EventKind};
-use crate::spool::store::{LogRow, LoggedEvent};
+use crate::mail::EventKind;
 
 /// Of so many recipients to whom it was not delivered each is named.
 const NAMED: usize = 3;
@@ -14,14 +13,14 @@ impl Telling<'_> {
     /// Which message it is about.
     pub(super) fn about(&self) -> Option<String> {
         let sentences = &self.words.sentences;
-        let (from, at) = match (self.known.message, self.known.refusals.first()) {
+        let (from, at) = match (&self.trace.message, self.trace.refusals.first()) {
             (Some(_), _) if self.is_ours() => return None,
             (Some(message), _) => (self.sender(), message.accepted_at),
             (None, Some(row)) => (self.sender(), row.at),
             (None, None) => return None,
         };
         let when = self.when(at);
-        let subject = super::subject(self.known).map(str::trim);
+        let subject = self.trace.subject().map(str::trim);
         Some(match subject.filter(|it| !it.is_empty()) {
             Some(subject) => {
                 let subject = self.veil.name(subject);
@@ -32,15 +31,15 @@ impl Telling<'_> {
                     subject = subject
                 )
             }
-            None if self.known.message.is_none() => return None,
+            None if self.trace.message.is_none() => return None,
             None => say!(sentences.about, from = from, when = when),
         })
     }
 
     /// The room and the address, as far as they are known.
-    fn sender(&self) -> String {
-        let row = self.known.refusals.first();
-        let (address, room) = match (self.known.message, row) {
+    pub(super) fn sender(&self) -> String {
+        let row = self.trace.refusals.first();
+        let (address, room) = match (&self.trace.message, row) {
             (Some(it), _) => {
                 let room = it.sender_room.as_ref().map(ToString::to_string);
                 (it.sender.as_ref().map(ToString::to_string), room)
@@ -59,9 +58,9 @@ impl Telling<'_> {
     }
 
     pub(super) fn sentence(&self) -> String {
-        let kept = self.known.message.is_some();
+        let kept = self.trace.message.is_some();
         match self.cases.as_slice() {
-            _ if !kept && !self.known.refusals.is_empty() => self.refused(),
+            _ if !kept && !self.trace.refusals.is_empty() => self.refused(),
             [] => self.of_an_event(),
             [only] => self.of_our_own(&self.of_only(only)),
             several => self.of_our_own(&self.of_several(several)),
@@ -83,7 +82,7 @@ impl Telling<'_> {
 
     /// The message that a report of ours is about.
     pub(super) fn reported(&self) -> Option<&str> {
-        let mut events = self.known.events.iter();
+        let mut events = self.trace.events.iter();
         let accepted = events.find(|it| is(it, EventKind::Accepted))?;
         let reason = accepted.details.reason.as_deref()?;
         reason.split_whitespace().next().filter(|_| self.is_ours())
@@ -102,13 +101,16 @@ impl Telling<'_> {
         let there = cases.iter().filter(|it| it.is_delivered());
         let (n, all) = (there.clone().count(), cases.len());
         let rest: Vec<&Case<'_>> = cases.iter().filter(|it| !it.is_delivered()).collect();
-        let the_recipients = |n: usize| say!(sentences.the_recipients, n = n);
+        let every = match all {
+            2 => sentences.both.to_owned(),
+            n => say!(sentences.all, n = n),
+        };
         let head = match there.max_by_key(|it| it.at()) {
             Some(last) if rest.is_empty() => {
                 let (when, length) = (self.when(last.at()), self.after(last));
                 say!(
                     sentences.all_delivered,
-                    n = the_recipients(all),
+                    n = every,
                     when = when,
                     length = length
                 )
@@ -121,7 +123,7 @@ impl Telling<'_> {
                 let whom = self.named(&rest);
                 return ended(say!(
                     sentences.none_delivered,
-                    all = the_recipients(all),
+                    all = say!(sentences.the_recipients, n = all),
                     whom = whom
                 ));
             }
@@ -273,22 +275,9 @@ impl Telling<'_> {
 
     /// What the last scan that found something has found.
     fn found_at_last(&self) -> String {
-        let mut events = self.known.events.iter().rev();
+        let mut events = self.trace.events.iter().rev();
         let found = events.find(|it| !it.details.malware.is_empty());
         found.map_or_else(String::new, |it| self.found(&it.details.malware))
-    }
-
-    pub(super) fn found(&self, malware: &[String]) -> String {
-        let found: Vec<String> = malware.iter().map(|it| self.found_one(it)).collect();
-        found.join(", ")
-    }
-
-    /// In the words of this language: `Eicar i faktura.zip`.
-    pub(super) fn found_one(&self, found: &str) -> String {
-        match self.veil.found(found) {
-            (what, Some(file)) => say!(self.words.parts.within, what = what, file = file),
-            (what, None) => what,
-        }
     }
 
     /// How often it was tried.
@@ -296,63 +285,6 @@ impl Telling<'_> {
         let [once, often] = self.words.times;
         let attempts = usize::try_from(case.attempts()).unwrap_or(usize::MAX);
         counted([often, once, often], attempts)
-    }
-
-    /// Attachments, and whether they were scanned.
-    fn contents(&self) -> Option<String> {
-        if self.is_ours() {
-            return None;
-        }
-        let (sentences, words) = (&self.words.sentences, self.words);
-        let count = self.known.attachments.iter();
-        let count = count.filter(|it| it.within.is_none()).count();
-        let attachments = counted(words.attachments, count);
-        let mut scans = self.known.events.iter().rev();
-        let scan = scans.find(|it| is(it, EventKind::Scanned));
-        let waivers = self.cases.iter().filter_map(|it| it.waiting?.waiver);
-        let mut exceptions = waivers.clone().filter_map(|it| it.exception());
-        let details = scan.map(|it| &it.details);
-        let somebody = sentences.somebody;
-        let scanned_by = |it: Option<&Details>| {
-            let by = it.and_then(|it| it.by.clone());
-            by.unwrap_or_else(|| somebody.to_owned())
-        };
-        let mut parts = match (exceptions.next(), details) {
-            (Some(number), _) => vec![
-                say!(sentences.unscanned, attachments = attachments),
-                say!(
-                    sentences.under_exception,
-                    number = number,
-                    by = scanned_by(details)
-                ),
-            ],
-            (None, _) if waivers.clone().next().is_some() => {
-                let by = self.released_by();
-                vec![say!(
-                    sentences.not_clean,
-                    attachments = attachments,
-                    by = by
-                )]
-            }
-            (None, Some(it)) if it.verdict.as_deref() != Some("clean") => vec![attachments],
-            (None, Some(it)) if it.engines.is_empty() => {
-                vec![say!(sentences.by_rules, attachments = attachments)]
-            }
-            (None, Some(_)) => vec![counted(words.clean, count)],
-            (None, None) => vec![attachments],
-        };
-        if let Some(it) = details.filter(|it| !it.marks.is_empty()) {
-            parts.push(say!(sentences.marked, marks = self.found(&it.marks)));
-        }
-        Some(parts.join("; "))
-    }
-
-    /// Who let it out of quarantine.
-    fn released_by(&self) -> &str {
-        let mut events = self.known.events.iter().rev();
-        let released = events.find(|it| is(it, EventKind::Released));
-        let by = released.and_then(|it| it.details.by.as_deref());
-        by.unwrap_or(self.words.sentences.somebody)
     }
 
     /// Not delivered yet, and tried on.
@@ -462,187 +394,10 @@ impl Telling<'_> {
             name => name.to_owned(),
         }
     }
-
-    fn why_refused(&self, kind: Kind, event: Option<&LoggedEvent>) -> String {
-        let [why, _] = self.words.refusals.of(kind);
-        let malware = event.map(|it| it.details.malware.as_slice());
-        match malware.filter(|it| !it.is_empty()) {
-            Some(malware) => format!("{why}: {}", self.found(malware)),
-            None => why.to_owned(),
-        }
-    }
-
-    /// An attempt of which nothing was kept.
-    fn refused(&self) -> String {
-        let sentences = &self.words.sentences;
-        let Some((row, kind)) = self.main_refusal() else {
-            return String::new();
-        };
-        let event = self.event_of(row);
-        let (from, when) = (self.sender(), self.when(row.at));
-        let why = self.why_refused(kind, event);
-        let recipients = |n: usize| say!(sentences.recipients, n = n);
-        let client = row.user.as_deref().unwrap_or(&row.client);
-        let of_other_kinds = |it: &Case<'_>| it.standing != Standing::Refused(kind);
-        let said = match self.cases.as_slice() {
-            _ if row.count > 1 => {
-                let n = row.count;
-                say!(
-                    sentences.refused_many,
-                    client = client,
-                    n = n,
-                    when = when,
-                    why = why
-                )
-            }
-            several if several.iter().any(of_other_kinds) => {
-                let n = recipients(several.len());
-                return say!(sentences.refused_all, from = from, n = n, when = when);
-            }
-            [only] => {
-                let whom = &only.recipient;
-                say!(
-                    sentences.refused_to,
-                    from = from,
-                    whom = whom,
-                    when = when,
-                    why = why
-                )
-            }
-            [] if row.sender.is_some() => {
-                say!(sentences.refused_from, from = from, when = when, why = why)
-            }
-            [] => say!(
-                sentences.refused_client,
-                client = client,
-                when = when,
-                why = why
-            ),
-            several => {
-                let whom = recipients(several.len());
-                say!(
-                    sentences.refused_to,
-                    from = from,
-                    whom = whom,
-                    when = when,
-                    why = why
-                )
-            }
-        };
-        let details = event.map(|it| &it.details);
-        let rule = details
-            .and_then(|it| it.rule.as_deref())
-            .map(|it| self.veil.over(it));
-        let revision = details.and_then(|it| it.revision);
-        let rule = rule.map(|rule| match revision {
-            Some(revision) => say!(sentences.rule, rule = rule, revision = revision),
-            None => say!(sentences.bare_rule, rule = rule),
-        });
-        let reply = row.reply.as_deref().map(|it| self.veil.over(it));
-        let reply = reply.map(|it| say!(sentences.reply, reply = it));
-        [Some(said), rule, reply]
-            .into_iter()
-            .flatten()
-            .collect::<Vec<_>>()
-            .join(" ")
-    }
-
-    /// The refusal that says most, and its kind.
-    pub(super) fn main_refusal(&self) -> Option<(&LogRow, Kind)> {
-        let kind = |row: &LogRow| Kind::of(row.reply.as_deref().unwrap_or_default());
-        let rows = self.known.refusals.iter().map(|row| (row, kind(row)));
-        let mut telling = rows.clone().filter(|(_, kind)| !kind.only_follows());
-        telling.next().or_else(|| rows.clone().next())
-    }
-
-    fn event_of(&self, row: &LogRow) -> Option<&LoggedEvent> {
-        let mut events = self.known.events.iter();
-        let is_same =
-            |it: &&LoggedEvent| it.details.reply == row.reply && it.recipient == row.recipient;
-        events.find(is_same)
-    }
-
-    /// What the log has that is about no message: the table, a measure, an alarm.
-    fn of_an_event(&self) -> String {
-        let sentences = &self.words.sentences;
-        let Some(event) = self.known.events.last() else {
-            return String::new();
-        };
-        let details = &event.details;
-        let when = self.when(event.at);
-        let by = details.by.as_deref().unwrap_or(sentences.somebody);
-        let reason = details.reason.clone().unwrap_or_default();
-        let what = details.measure.clone().unwrap_or_default();
-        let until = || self.written(details.until.as_deref().unwrap_or_default());
-        let Some(kind) = event.event.parse().ok() else {
-            return say!(sentences.happened, what = event.event, when = when);
-        };
-        let said = match kind {
-            EventKind::RoutesChanged => {
-                let revision = details.revision.unwrap_or_default();
-                let said = say!(
-                    sentences.routes_changed,
-                    revision = revision,
-                    when = when,
-                    by = by
-                );
-                with_words(said, details.summary.as_deref())
-            }
-            EventKind::Alarm => say!(sentences.alarm, when = when, reason = reason),
-            EventKind::AllClear => say!(sentences.all_clear, when = when, reason = reason),
-            EventKind::MeasureOpened => {
-                say!(
-                    sentences.measure_opened,
-                    when = when,
-                    by = by,
-                    what = what,
-                    until = until()
-                )
-            }
-            EventKind::MeasureClosed => {
-                say!(sentences.measure_closed, when = when, by = by, what = what)
-            }
-            EventKind::ExceptionOpened => {
-                say!(
-                    sentences.exception_opened,
-                    when = when,
-                    by = by,
-                    until = until()
-                )
-            }
-            EventKind::ExceptionClosed => say!(sentences.exception_closed, when = when, by = by),
-            kind => {
-                let what = self.words.events.of(kind);
-                say!(sentences.happened, what = what, when = when)
-            }
-        };
-        ended(said)
-    }
-}
-
-/// None, one, several.
-fn counted([none, one, several]: [&'static str; 3], n: usize) -> String {
-    match n {
-        0 => say!(none, n = n),
-        1 => say!(one, n = n),
-        _ => say!(several, n = n),
-    }
 }
 
 fn with(head: String, more: Option<&str>) -> String {
     more.map_or(head.clone(), |more| format!("{head}; {more}"))
-}
-
-fn with_words(head: String, words: Option<&str>) -> String {
-    words.map_or(head.clone(), |words| format!("{head}: {words}"))
-}
-
-/// With a full stop, unless it has one.
-fn ended(sentence: String) -> String {
-    match sentence.ends_with(['.', '!', '?']) {
-        true => sentence,
-        false => sentence + ".",
-    }
 }
 
 /// The first of several sentences, as the end of another.

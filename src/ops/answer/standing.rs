@@ -1,6 +1,6 @@
 //! How each recipient stands: what the log has of it, in one word that decides what is said.
 
-use super::Known;
+use super::Trace;
 use super::words::Kind;
 use crate::lifecycle;
 use crate::mail::{Details, EventKind, State, Timestamp};
@@ -57,12 +57,12 @@ pub(super) struct Case<'a> {
     pub events: Vec<&'a LoggedEvent>,
 }
 
-pub(super) fn cases<'a>(known: &Known<'a>) -> Vec<Case<'a>> {
-    let kept = known.message.into_iter().flat_map(|it| &it.recipients);
-    let kept = kept.map(|it| Case::of(it, known.events));
-    let refused = known.refusals.iter();
-    let refused = refused.filter_map(|it| Case::refused(it, known.events));
-    let mut cases: Vec<Case<'a>> = kept.chain(refused).collect();
+pub(super) fn cases(trace: &Trace) -> Vec<Case<'_>> {
+    let kept = trace.message.iter().flat_map(|it| &it.recipients);
+    let kept = kept.map(|it| Case::of(it, &trace.events));
+    let refused = trace.refusals.iter();
+    let refused = refused.filter_map(|it| Case::refused(it, &trace.events));
+    let mut cases: Vec<Case<'_>> = kept.chain(refused).collect();
     let says_more =
         |it: &Case<'_>| !matches!(it.standing, Standing::Refused(kind) if kind.only_follows());
     if cases.iter().any(says_more) {

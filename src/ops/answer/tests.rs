@@ -223,6 +223,7 @@ impl Scene {
                 client: some("10.1.0.7"),
                 helo: some("ws1.oslo"),
                 user: some("amk-oslo-ws3"),
+                certificate: some("ws3.oslo.nodnett.test"),
                 size: Some(1234),
                 tls: some("TLSv1.3 TLS_AES_256_GCM_SHA384"),
                 ..Details::default()
@@ -297,15 +298,21 @@ impl Scene {
         self.then("13:02:09", EventKind::Refused, recipient, details)
     }
 
+    fn trace(&self) -> Trace {
+        let attachments = self.message.iter().flat_map(|it| &it.attachments);
+        Trace {
+            reference: REFERENCE.parse().unwrap(),
+            message: self.message.clone(),
+            attachments: attachments.cloned().collect(),
+            events: self.events.clone(),
+            refusals: self.refusals.clone(),
+        }
+    }
+
     fn told(&self, language: Language) -> Sheet {
         let (table, _) = RoutingTable::parse(&self.table, 12).unwrap();
-        let none = Vec::new();
         let known = Known {
-            reference: REFERENCE.parse().unwrap(),
-            message: self.message.as_ref(),
-            attachments: self.message.as_ref().map_or(&none, |it| &it.attachments),
-            events: &self.events,
-            refusals: &self.refusals,
+            trace: &self.trace(),
             table: &table,
             now: at(NOW),
             zone: winter,
@@ -1031,11 +1038,7 @@ fn a_masked_answer_names_no_file_and_no_subject() {
 fn nothing_known_is_no_answer() {
     let scene = Scene::empty("nothing");
     let known = Known {
-        reference: REFERENCE.parse().unwrap(),
-        message: None,
-        attachments: &[],
-        events: &scene.events,
-        refusals: &scene.refusals,
+        trace: &scene.trace(),
         table: &RoutingTable::default(),
         now: at(NOW),
         zone: winter,

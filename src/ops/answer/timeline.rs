@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::standing::is;
 use super::words::say;
 use super::{Entry, Telling};
-use crate::mail::{Details, EventKind, ScannedBy};
+use crate::mail::{Details, EventKind, Lapse, ScannedBy};
 use crate::spool::store::LoggedEvent;
 
 /// The word of the line that says who came with it.
@@ -14,7 +14,7 @@ const SESSION: &str = "session";
 impl Telling<'_> {
     pub(super) fn timeline(&self) -> Vec<Entry> {
         let mut entries = Vec::from_iter(self.session());
-        entries.extend(self.known.events.iter().map(|event| Entry {
+        entries.extend(self.trace.events.iter().map(|event| Entry {
             at: event.at,
             event: event.event.clone(),
             text: self.line(event),
@@ -25,11 +25,11 @@ impl Telling<'_> {
     /// Who came with it, and how.
     fn session(&self) -> Option<Entry> {
         let kinds = [EventKind::Accepted, EventKind::Refused];
-        let mut events = self.known.events.iter();
+        let mut events = self.trace.events.iter();
         let first = events.find(|it| kinds.iter().any(|kind| is(it, *kind)))?;
         let (details, parts) = (&first.details, &self.words.parts);
         let client = details.client.as_deref()?;
-        let user = details.user.as_deref();
+        let (user, certificate) = (details.user.as_deref(), details.certificate.as_deref());
         let tls = match details.tls.as_deref() {
             // Of a refused attempt it is not known.
             None if is(first, EventKind::Refused) => None,
@@ -43,6 +43,7 @@ impl Telling<'_> {
                 .map(|it| say!(parts.helo, helo = it)),
             tls,
             user.map(|it| say!(parts.user, user = it)),
+            certificate.map(|it| say!(parts.certificate, certificate = it)),
             details.size.map(|it| say!(parts.size, n = it)),
         ];
         Some(Entry {
@@ -62,7 +63,7 @@ impl Telling<'_> {
     fn line(&self, event: &LoggedEvent) -> String {
         let kind = event.event.parse::<EventKind>().ok();
         let head = kind.map_or(event.event.as_str(), |kind| self.words.events.of(kind));
-        let (parts, details) = (&self.words.parts, &event.details);
+        let (parts, details) = (&self.words.parts, &self.veil.details(&event.details));
         let recipient = event.recipient.as_deref();
         let recipient = recipient.map(|it| say!(parts.to, recipient = it));
         let mut said = Vec::from_iter(recipient);
@@ -84,7 +85,7 @@ impl Telling<'_> {
         let tls = details.tls.as_deref();
         let took = details.duration_ms.map(Duration::from_millis);
         let next = details.next_attempt_at.as_deref();
-        let reply = details.reply.as_deref().map(|it| self.veil.over(it));
+        let reply = details.reply.as_deref();
         [
             details.attempt.map(|it| say!(parts.attempt, n = it)),
             details.hop.as_deref().map(|it| say!(parts.hop, hop = it)),
@@ -100,9 +101,10 @@ impl Telling<'_> {
     /// By which rule of which table.
     fn decision(&self, details: &Details) -> impl Iterator<Item = String> {
         let parts = &self.words.parts;
-        let rule = details.rule.as_deref().map(|it| self.veil.over(it));
+        let rule = details.rule.as_deref();
         let group = details.group.as_deref();
-        let tolerated = (!details.tolerated.is_empty()).then(|| details.tolerated.join(", "));
+        let tolerated: Vec<&str> = details.tolerated.iter().map(|it| self.lapse(it)).collect();
+        let tolerated = (!tolerated.is_empty()).then(|| tolerated.join(", "));
         [
             group.map(|it| say!(parts.group, group = it)),
             rule.map(|it| say!(parts.rule, rule = it)),
@@ -117,6 +119,17 @@ impl Telling<'_> {
         ]
         .into_iter()
         .flatten()
+    }
+
+    /// What a stricter room would have refused.
+    fn lapse<'t>(&self, word: &'t str) -> &'t str {
+        let parts = &self.words.parts;
+        match Lapse::ALL.iter().find(|it| it.word() == word) {
+            Some(Lapse::MissingTls) => parts.plain,
+            Some(Lapse::BareNewlines) => parts.bare_newlines,
+            Some(Lapse::UnknownWorkstation) => parts.unknown_workstation,
+            None => word,
+        }
     }
 
     /// Each engine's part in a scan.
@@ -175,7 +188,7 @@ impl Telling<'_> {
     fn circumstances(&self, details: &Details) -> impl Iterator<Item = String> {
         let parts = &self.words.parts;
         let found = |them: &[String]| (!them.is_empty()).then(|| self.found(them));
-        let reason = details.reason.as_deref().map(|it| self.veil.over(it));
+        let reason = details.reason.as_deref();
         let engine = details
             .engine
             .as_deref()

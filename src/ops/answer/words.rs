@@ -28,6 +28,23 @@ macro_rules! say {
 }
 pub(super) use say;
 
+/// None, one, several.
+pub(super) fn counted([none, one, several]: [&'static str; 3], n: usize) -> String {
+    match n {
+        0 => say!(none, n = n),
+        1 => say!(one, n = n),
+        _ => say!(several, n = n),
+    }
+}
+
+/// With a full stop, unless it has one.
+pub(super) fn ended(sentence: String) -> String {
+    match sentence.ends_with(['.', '!', '?']) {
+        true => sentence,
+        false => sentence + ".",
+    }
+}
+
 macro_rules! phrases {
     ($(#[$doc:meta])* $group:ident { $($(#[$about:meta])* $name:ident $slots:literal,)* }) => {
         $(#[$doc])*
@@ -191,6 +208,8 @@ phrases! {
         reply "reply",
         recipients "n",
         /// All of them: "the 3 recipients".
+        both "",
+        all "n",
         the_recipients "n",
         routes_changed "revision when by",
         alarm "when reason",
@@ -244,6 +263,7 @@ phrases! {
         from "client",
         helo "helo",
         user "user",
+        certificate "certificate",
         tls "tls",
         plain "",
         size "n",
@@ -277,6 +297,8 @@ phrases! {
         deliver_by "when",
         require_tls "",
         tolerated "what",
+        bare_newlines "",
+        unknown_workstation "",
         more_files "n",
         /// What finds in the place of an engine.
         rules "",
