@@ -2,6 +2,7 @@
 
 mod answer;
 mod export;
+mod search_box;
 mod verify;
 
 use std::io;
@@ -71,7 +72,7 @@ impl Command {
 
 #[derive(Debug, Args)]
 pub(super) struct Terms {
-    /// Words that stand anywhere: reference, address, room, subject, Message-ID, reply
+    /// What the caller says: reference, address, room, status, "i går 14-15", file, fra:A til:B emne:T, other words
     words: Vec<String>,
     /// Sender, or part of it
     #[arg(long, value_name = "A")]
@@ -114,22 +115,55 @@ fn moment(text: &str) -> Result<Timestamp, ops::log::MomentFault> {
 }
 
 impl Terms {
-    fn search(&self) -> Search {
+    /// Whether anything but words narrows it.
+    fn has_flags(&self) -> bool {
+        let flags = [
+            self.sender.is_some(),
+            self.recipient.is_some(),
+            self.room.is_some(),
+            self.status.is_some(),
+            self.subject.is_some(),
+            self.attachment.is_some(),
+            self.message_id.is_some(),
+            self.client.is_some(),
+            self.since.is_some(),
+            self.until.is_some(),
+        ];
+        flags.contains(&true)
+    }
+
+    /// What the box says, and each field that is named with its flag.
+    fn with(&self, boxed: Search) -> Search {
+        let since = self.since.or(boxed.since);
         Search {
-            words: self.words.iter().map(|word| ops::log::bare(word)).collect(),
-            reference: None,
-            sender: self.sender.as_deref().map(ops::log::address),
-            recipient: self.recipient.as_deref().map(ops::log::address),
-            room: self.room.clone(),
-            status: self.status.clone(),
-            subject: self.subject.clone(),
-            attachment: self.attachment.clone(),
-            message_id: self.message_id.as_deref().map(ops::log::bare),
-            client: self.client.map(|client| client.to_string()),
-            since: self.since,
-            not_below: self.since.map(ops::log::first_reference),
-            until: self.until,
+            sender: self
+                .sender
+                .as_deref()
+                .map(ops::log::address)
+                .or(boxed.sender),
+            recipient: self
+                .recipient
+                .as_deref()
+                .map(ops::log::address)
+                .or(boxed.recipient),
+            room: self.room.clone().or(boxed.room),
+            status: self.status.clone().or(boxed.status),
+            subject: self.subject.clone().or(boxed.subject),
+            attachment: self.attachment.clone().or(boxed.attachment),
+            message_id: self
+                .message_id
+                .as_deref()
+                .map(ops::log::bare)
+                .or(boxed.message_id),
+            client: self
+                .client
+                .map(|client| client.to_string())
+                .or(boxed.client),
+            since,
+            not_below: since.map(ops::log::first_reference),
+            until: self.until.or(boxed.until),
             limit: self.limit,
+            ..boxed
         }
     }
 }
@@ -141,7 +175,7 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let spoken = settings.language;
     match command {
-        Command::Search(terms) => search(&store, terms).await,
+        Command::Search(terms) => search(&store, terms, spoken).await,
         Command::Answer {
             reference,
             language,
@@ -154,8 +188,9 @@ pub(super) async fn run(
     }
 }
 
-async fn search(store: &Arc<dyn Store>, terms: &Terms) -> Result<(), Failure> {
-    let rows = store.search(terms.search()).await?;
+async fn search(store: &Arc<dyn Store>, terms: &Terms, language: Language) -> Result<(), Failure> {
+    let found = search_box::found(store, terms, language).await?;
+    let rows = &found.rows;
     if let Some(room) = terms.room.as_deref().filter(|_| rows.is_empty()) {
         // It may be a room of the past, so this is no more than a hint.
         if let Some(missing) = ops::routes::missing_room(store, room).await? {
@@ -165,10 +200,24 @@ async fn search(store: &Arc<dyn Store>, terms: &Terms) -> Result<(), Failure> {
     if terms.json {
         return Ok(rows.iter().try_for_each(print::json)?);
     }
+    if let Some(readings) = &found.readings {
+        print::line(format_args!("{}\n", print::harmless(readings)))?;
+    }
     if rows.is_empty() {
         print::line(format_args!("Nothing was found."))?;
         return Ok(());
     }
+    print_rows(rows)?;
+    if let Some(only) = found.only() {
+        let trace = ops::inquiry::trace(store, only).await?;
+        let sheet = answer::of(store, &trace, language).await?;
+        print::line(format_args!(""))?;
+        answer::say(&sheet.sentence)?;
+    }
+    Ok(())
+}
+
+fn print_rows(rows: &[LogRow]) -> io::Result<()> {
     let heads = [
         "ref",
         "at",
@@ -178,10 +227,7 @@ async fn search(store: &Arc<dyn Store>, terms: &Terms) -> Result<(), Failure> {
         "subject",
         "reply",
     ];
-    Ok(print::table(
-        &heads,
-        &rows.iter().map(row).collect::<Vec<_>>(),
-    )?)
+    print::table(&heads, &rows.iter().map(row).collect::<Vec<_>>())
 }
 
 fn row(row: &LogRow) -> Vec<String> {

@@ -97,7 +97,12 @@ impl Zone {
         let [begin, end] = [civil(first, begin), civil(last, end)];
         let since = self.edge(begin, true);
         let until = self.edge(end, false);
-        let is_in_gap = |it| matches!(self.0.to_ambiguous_timestamp(it).offset(), AmbiguousOffset::Gap { .. });
+        let is_in_gap = |it| {
+            matches!(
+                self.0.to_ambiguous_timestamp(it).offset(),
+                AmbiguousOffset::Gap { .. }
+            )
+        };
         let is_within = begin.date() == end.date() && is_in_gap(begin);
         let last = end.saturating_sub(jiff::Span::new().seconds(1));
         match since < until && !(is_within && is_in_gap(last)) {
@@ -146,12 +151,32 @@ mod tests {
         let day = |text: (i16, i8, i8)| Day::new(text.0, text.1, text.2).unwrap();
         let hour = 3_600;
         for (date, begin, end, expected) in [
-            ((2026, 11, 22), 14 * hour, 15 * hour, Some(("13:00:00.000", "13:59:59.999"))),
-            ((2026, 10, 25), 2 * hour, 3 * hour, Some(("00:00:00.000", "01:59:59.999"))),
-            ((2026, 10, 25), 9_000, 9_060, Some(("00:30:00.000", "01:30:59.999"))),
+            (
+                (2026, 11, 22),
+                14 * hour,
+                15 * hour,
+                Some(("13:00:00.000", "13:59:59.999")),
+            ),
+            (
+                (2026, 10, 25),
+                2 * hour,
+                3 * hour,
+                Some(("00:00:00.000", "01:59:59.999")),
+            ),
+            (
+                (2026, 10, 25),
+                9_000,
+                9_060,
+                Some(("00:30:00.000", "01:30:59.999")),
+            ),
             ((2026, 3, 29), 2 * hour, 3 * hour, None),
             ((2026, 3, 29), 9_000, 9_060, None),
-            ((2026, 3, 29), hour, 3 * hour, Some(("00:00:00.000", "00:59:59.999"))),
+            (
+                (2026, 3, 29),
+                hour,
+                3 * hour,
+                Some(("00:00:00.000", "00:59:59.999")),
+            ),
         ] {
             let day = day(date);
             let found = zone.between((day, begin), (day, end)).ok();

@@ -28,8 +28,20 @@ struct Point {
 
 /// Before a clock that is not exact.
 const ABOUT: &[&str] = &[
-    "ca", "ca.", "cirka", "circa", "omtrent", "omkring", "rundt", "about", "around", "approx",
-    "approx.", "approximately", "roughly", "~",
+    "ca",
+    "ca.",
+    "cirka",
+    "circa",
+    "omtrent",
+    "omkring",
+    "rundt",
+    "about",
+    "around",
+    "approx",
+    "approx.",
+    "approximately",
+    "roughly",
+    "~",
 ];
 /// Before a clock.
 const MARKERS: &[&str] = &["kl", "kl.", "klokka", "klokken", "at", "ved", "klokkeslett"];
@@ -70,7 +82,10 @@ fn about(words: &[&str]) -> Option<(usize, Stretch)> {
 fn alone(words: &[&str], is_marked: bool) -> Option<(usize, Stretch)> {
     let word = words.first()?;
     // 14-tiden: about two in the afternoon.
-    if let Some(hour) = word.strip_suffix("-tiden").or_else(|| word.strip_suffix("-tida")) {
+    if let Some(hour) = word
+        .strip_suffix("-tiden")
+        .or_else(|| word.strip_suffix("-tida"))
+    {
         return point(hour, None).map(|(point, _)| (1, point.about()));
     }
     let (point, used) = point(word, words.get(1).copied())?;
@@ -159,7 +174,11 @@ fn numbers(digits: &str) -> Option<(Clock, Option<Clock>, Option<Clock>)> {
     let below = |text: &str| number(text).filter(|it| text.len() == 2 && *it < 60);
     if digits.len() == 4 && digits.bytes().all(|it| it.is_ascii_digit()) {
         let (hour, minute) = digits.split_at(2);
-        return Some((number(hour).filter(|it| *it <= 24)?, Some(below(minute)?), None));
+        return Some((
+            number(hour).filter(|it| *it <= 24)?,
+            Some(below(minute)?),
+            None,
+        ));
     }
     let mut parts = digits.split([':', '.']);
     let hour = number(parts.next()?).filter(|it| *it <= 24)?;
@@ -205,7 +224,8 @@ impl Point {
     /// `2-3pm` is in the afternoon both times; `23-01` ends the day after.
     fn until(self, end: Self) -> Stretch {
         let half = DAY / 2;
-        let begin = match self.is_open && !end.is_open && end.at >= half && self.at + half < end.at {
+        let begin = match self.is_open && !end.is_open && end.at >= half && self.at + half < end.at
+        {
             true => self.at + half,
             false => self.at,
         };

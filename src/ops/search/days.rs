@@ -175,7 +175,10 @@ fn week(words: &[&str], today: Day) -> Option<(usize, Days)> {
     let [name, number, ..] = words else {
         return None;
     };
-    let number: i8 = number.parse().ok().filter(|_| ["uke", "week"].contains(name))?;
+    let number: i8 = number
+        .parse()
+        .ok()
+        .filter(|_| ["uke", "week"].contains(name))?;
     let years = (0..8).map(|back| today.year().saturating_sub(back));
     let mut weeks = years.filter_map(|year| Day::of_week(year, number));
     let first = weeks.find(|it| *it <= today)?;
@@ -198,7 +201,11 @@ fn in_one(word: &str, today: Day) -> Option<Day> {
     };
     let small = |text: &str| i8::try_from(number(text).filter(|_| text.len() <= 2)?).ok();
     if let [year, month, day] = *word.split('-').collect::<Vec<_>>().as_slice() {
-        return Day::new(number(year).filter(|_| year.len() == 4)?, small(month)?, small(day)?);
+        return Day::new(
+            number(year).filter(|_| year.len() == 4)?,
+            small(month)?,
+            small(day)?,
+        );
     }
     let is_ended = word.ends_with('.');
     let parts: Vec<&str> = word.trim_end_matches('.').split(['.', '/']).collect();
@@ -231,8 +238,12 @@ fn in_words(words: &[&str], today: Day) -> Option<(usize, Day)> {
     };
     let day = |text: &str| {
         let ends = [".", "st", "nd", "rd", "th"];
-        let digits = ends.iter().find_map(|it| text.strip_suffix(it)).unwrap_or(text);
-        let is_day = (1..=2).contains(&digits.len()) && digits.bytes().all(|it| it.is_ascii_digit());
+        let digits = ends
+            .iter()
+            .find_map(|it| text.strip_suffix(it))
+            .unwrap_or(text);
+        let is_day =
+            (1..=2).contains(&digits.len()) && digits.bytes().all(|it| it.is_ascii_digit());
         digits.parse::<i8>().ok().filter(|_| is_day)
     };
     let (month, day) = match (month(second), month(first)) {

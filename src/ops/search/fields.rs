@@ -57,7 +57,9 @@ impl Field {
 }
 
 /// What mail programs write before a subject, and addresses of pages: nobody meant a field.
-const NO_FIELDS: &[&str] = &["re", "sv", "vs", "fw", "fwd", "http", "https", "smtp", "mailto", "urn"];
+const NO_FIELDS: &[&str] = &[
+    "re", "sv", "vs", "fw", "fwd", "http", "https", "smtp", "mailto", "urn",
+];
 
 /// The field that was probably meant: `frra:` is `fra:`.
 pub(super) fn nearest_field(written: &str) -> Option<(&str, &'static str)> {

@@ -18,7 +18,7 @@ mod token;
 use std::fmt;
 
 use crate::mail::timestamp::Zone;
-use crate::mail::{Language, Timestamp};
+use crate::mail::{Language, Reference, Timestamp};
 use crate::policy::table::RoutingTable;
 use crate::spool::store::Search;
 
@@ -57,6 +57,30 @@ impl fmt::Display for Unclear {
 }
 
 impl std::error::Error for Unclear {}
+
+/// Which letters of a reference that nobody knows were taken for others, to make one that is known of it.
+pub fn taken_as(written: Reference, meant: Reference, language: Language) -> String {
+    said::reference(language, meant, &written.to_string())
+}
+
+/// All readings in a line, as they stand above what was found.
+pub fn told(readings: &[String], language: Language) -> String {
+    let head = language.choose("Tolket som", "Taken as");
+    format!("{head}: {}", readings.join("; "))
+}
+
+/// That only the words found anything.
+pub fn told_as_words(readings: &[String], language: Language) -> String {
+    let readings = readings.join("; ");
+    match language {
+        Language::Nb => {
+            format!("ingenting ble funnet tolket som: {readings}; dette har ordene slik de står")
+        }
+        Language::En => {
+            format!("nothing was found taken as: {readings}; this has the words as they stand")
+        }
+    }
+}
 
 /// Words beyond so many say no more.
 const MOST: usize = 40;

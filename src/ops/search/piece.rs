@@ -89,7 +89,13 @@ impl<'a> Reader<'a> {
         let token = self.tokens.get(at).map_or("", |it| it.text.as_str());
         let words: Vec<&'a str> = self.plain.iter().skip(at).map(String::as_str).collect();
         if let Some((used, reference)) = self.reference(at) {
-            let written: Vec<&str> = self.tokens.iter().skip(at).take(used).map(|it| it.text.as_str()).collect();
+            let written: Vec<&str> = self
+                .tokens
+                .iter()
+                .skip(at)
+                .take(used)
+                .map(|it| it.text.as_str())
+                .collect();
             let reading = said::reference(self.desk.language, reference, &written.concat());
             return Ok(self.take(used, reading, |it| it.reference = Some(reference)));
         }
@@ -117,7 +123,9 @@ impl<'a> Reader<'a> {
             }));
         }
         match fields::nearest_field(token) {
-            Some((written, near)) => Err(Unclear(said::no_field(self.desk.language, written, near))),
+            Some((written, near)) => {
+                Err(Unclear(said::no_field(self.desk.language, written, near)))
+            }
             None => Ok(self.word(token)),
         }
     }
@@ -180,7 +188,10 @@ impl<'a> Reader<'a> {
             "til" | "to" => Field::Recipient,
             _ => return None,
         };
-        let token = self.tokens.get(at + 1).filter(|it| it.kind == Kind::Plain)?;
+        let token = self
+            .tokens
+            .get(at + 1)
+            .filter(|it| it.kind == Kind::Plain)?;
         let following: Vec<&str> = self.plain.iter().skip(at + 1).map(String::as_str).collect();
         let (used, value) = match self.named_room(&following) {
             Some((used, room)) => (used, domain(room)?),
@@ -210,11 +221,12 @@ impl<'a> Reader<'a> {
         let longest = words.len().min(6);
         (1..=longest).rev().find_map(|used| {
             let phrase = words.get(..used)?.join(" ");
-            Some((used, self.room(&phrase)?))
+            Some((used, self.room(&phrase, SHORTEST)?))
         })
     }
 
-    fn room(&self, written: &str) -> Option<&'a Room> {
+    /// `shortest`: letters of a part of a name that is taken for all of it.
+    fn room(&self, written: &str, shortest: usize) -> Option<&'a Room> {
         let rooms = || self.desk.table.rooms();
         let is_whole = |it: &&Room| {
             it.name.to_lowercase() == written || it.id.to_string().to_lowercase() == written
@@ -227,7 +239,7 @@ impl<'a> Reader<'a> {
             name.contains(&format!(" {written} "))
         };
         let mut with_part = rooms().filter(has_part);
-        let found = with_part.next().filter(|_| written.chars().count() >= 3)?;
+        let found = with_part.next().filter(|_| written.chars().count() >= shortest)?;
         with_part.next().is_none().then_some(found)
     }
 
@@ -242,7 +254,7 @@ impl<'a> Reader<'a> {
         let reading = said::field(language, field, value);
         match field {
             Field::Sender | Field::Recipient => {
-                let room = self.room(&lower).and_then(domain);
+                let room = self.room(&lower, SHORTEST).and_then(domain);
                 let value = room.unwrap_or_else(|| log::address(&log::bare(value)));
                 let reading = said::field(language, field, &value);
                 self.take(1, reading, |it| match field {
@@ -251,7 +263,7 @@ impl<'a> Reader<'a> {
                 });
             }
             Field::Room => {
-                let known = self.room(&lower);
+                let known = self.room(&lower, 1);
                 let reading = known.map_or(reading, |it| room_said(self.desk, it));
                 let id = known.map_or(lower, |it| it.id.to_string());
                 self.take(1, reading, |it| it.room = Some(id));
@@ -260,15 +272,23 @@ impl<'a> Reader<'a> {
                 let words: Vec<&str> = lower.split_whitespace().collect();
                 let found = fields::status(&words).filter(|(used, _)| *used == words.len());
                 let near = || fields::nearest_status(&lower);
-                let (_, status) = found.ok_or_else(|| Unclear(said::no_status(language, value, near())))?;
+                let (_, status) =
+                    found.ok_or_else(|| Unclear(said::no_status(language, value, near())))?;
                 self.status(1, status);
             }
             Field::Client => {
-                let client: IpAddr = value.parse().map_err(|_| missing(["en adresse som 10.1.0.7", "an address such as 10.1.0.7"]))?;
-                self.take(1, reading, |it| it.client = Some(client.to_canonical().to_string()));
+                let client: IpAddr = value.parse().map_err(|_| {
+                    missing(["en adresse som 10.1.0.7", "an address such as 10.1.0.7"])
+                })?;
+                self.take(1, reading, |it| {
+                    it.client = Some(client.to_canonical().to_string())
+                });
             }
             Field::Reference => {
-                let wanted = ["tolv tegn som K7F3-2QXM-9A1B", "twelve characters such as K7F3-2QXM-9A1B"];
+                let wanted = [
+                    "tolv tegn som K7F3-2QXM-9A1B",
+                    "twelve characters such as K7F3-2QXM-9A1B",
+                ];
                 let reference: Reference = value.parse().map_err(|_| missing(wanted))?;
                 let reading = said::reference(language, reference, value);
                 self.take(1, reading, |it| it.reference = Some(reference));
@@ -290,6 +310,9 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 }
+
+/// Letters of a part of a room's name, where nobody has said that it is one.
+const SHORTEST: usize = 3;
 
 /// 2020 began: no reference is older.
 const BEGINNING: Timestamp = Timestamp::from_millis(1_577_836_800_000);
@@ -319,10 +342,11 @@ fn domain(room: &Room) -> Option<String> {
 
 /// Names of files that people send, by their ends.
 const ENDS: &[&str] = &[
-    "7z", "bmp", "bz2", "cab", "csv", "dcm", "doc", "docm", "docx", "dotm", "eml", "exe", "gif", "gz", "heic",
-    "hl7", "htm", "html", "ics", "iso", "jar", "jpeg", "jpg", "js", "json", "lnk", "mov", "mp3", "mp4", "msg",
-    "odp", "ods", "odt", "pdf", "png", "pps", "ppt", "pptm", "pptx", "ps1", "rar", "rtf", "scr", "svg", "tar",
-    "tif", "tiff", "txt", "vbs", "vcf", "wav", "xls", "xlsb", "xlsm", "xlsx", "xml", "zip",
+    "7z", "bmp", "bz2", "cab", "csv", "dcm", "doc", "docm", "docx", "dotm", "eml", "exe", "gif",
+    "gz", "heic", "hl7", "htm", "html", "ics", "iso", "jar", "jpeg", "jpg", "js", "json", "lnk",
+    "mov", "mp3", "mp4", "msg", "odp", "ods", "odt", "pdf", "png", "pps", "ppt", "pptm", "pptx",
+    "ps1", "rar", "rtf", "scr", "svg", "tar", "tif", "tiff", "txt", "vbs", "vcf", "wav", "xls",
+    "xlsb", "xlsm", "xlsx", "xml", "zip",
 ];
 
 /// What its form alone says: a client's address, the SHA-256 or the name of a file.

@@ -46,7 +46,11 @@ fn between((first, begin): (Day, Clock), (last, end): (Day, Clock), desk: Desk<'
     let is_whole = (begin, end) == (0, 0);
     let and = language.choose("og", "and");
     if is_whole && last == first.plus(1) {
-        return format!("{} {}", language.choose("hele dagen", "all day"), day(first, desk));
+        return format!(
+            "{} {}",
+            language.choose("hele dagen", "all day"),
+            day(first, desk)
+        );
     }
     if is_whole {
         let (first, last) = (day(first, desk), day(last.plus(-1), desk));
@@ -56,13 +60,28 @@ fn between((first, begin): (Day, Clock), (last, end): (Day, Clock), desk: Desk<'
         };
     }
     let between = language.choose("mellom", "between");
-    let twice = match [(first, begin), (last, end)].iter().any(|it| desk.zone.is_twice(it.0, it.1)) {
-        true => language.choose(" (begge gangene klokka viser det)", " (both times that clocks show it)"),
+    let twice = match [(first, begin), (last, end)]
+        .iter()
+        .any(|it| desk.zone.is_twice(it.0, it.1))
+    {
+        true => language.choose(
+            " (begge gangene klokka viser det)",
+            " (both times that clocks show it)",
+        ),
         false => "",
     };
     match (last == first, end == 0 && last == first.plus(1)) {
-        (true, _) => format!("{between} {} {and} {} {}{twice}", clock(begin), clock(end), day(first, desk)),
-        (_, true) => format!("{between} {} {and} 24:00 {}{twice}", clock(begin), day(first, desk)),
+        (true, _) => format!(
+            "{between} {} {and} {} {}{twice}",
+            clock(begin),
+            clock(end),
+            day(first, desk)
+        ),
+        (_, true) => format!(
+            "{between} {} {and} 24:00 {}{twice}",
+            clock(begin),
+            day(first, desk)
+        ),
         _ => {
             let (first, last) = (moment((first, begin), desk), moment((last, end), desk));
             format!("{between} {first} {and} {last}{twice}")
@@ -96,7 +115,10 @@ fn day(day: Day, desk: Desk<'_>) -> String {
 
 fn date(day: Day, language: Language, has_year: bool) -> String {
     let place = usize::try_from(day.month()).unwrap_or_default();
-    let [nb, en] = MONTHS.get(place.saturating_sub(1)).copied().unwrap_or_default();
+    let [nb, en] = MONTHS
+        .get(place.saturating_sub(1))
+        .copied()
+        .unwrap_or_default();
     let number = day.day();
     let date = match language {
         Language::Nb => format!("{number}. {nb}"),
@@ -108,7 +130,11 @@ fn date(day: Day, language: Language, has_year: bool) -> String {
     }
 }
 
-pub(super) fn never_was(language: Language, (on, begin): (Day, Clock), (_, end): (Day, Clock)) -> String {
+pub(super) fn never_was(
+    language: Language,
+    (on, begin): (Day, Clock),
+    (_, end): (Day, Clock),
+) -> String {
     let (begin, end) = (clock(begin % DAY), clock(end % DAY));
     let day = date(on, language, true);
     match language {
@@ -122,10 +148,17 @@ pub(super) fn never_was(language: Language, (on, begin): (Day, Clock), (_, end):
 }
 
 pub(super) fn contradiction(desk: Desk<'_>, since: Timestamp, until: Timestamp) -> String {
-    let (since, until) = (moment(desk.zone.shown(since), desk), moment(desk.zone.shown(until), desk));
+    let (since, until) = (
+        moment(desk.zone.shown(since), desk),
+        moment(desk.zone.shown(until), desk),
+    );
     match desk.language {
-        Language::Nb => format!("tidene utelukker hverandre: etter {since}, og før {until}; skriv bare den ene"),
-        Language::En => format!("the times exclude each other: after {since}, and before {until}; write one of them"),
+        Language::Nb => {
+            format!("tidene utelukker hverandre: etter {since}, og før {until}; skriv bare den ene")
+        }
+        Language::En => format!(
+            "the times exclude each other: after {since}, and before {until}; write one of them"
+        ),
     }
 }
 
@@ -208,7 +241,10 @@ pub(super) fn words(language: Language, words: &[String]) -> String {
     let listed = listed.join(", ");
     match words.len() {
         1 => format!("{listed} {}", language.choose("hvor som helst", "anywhere")),
-        _ => format!("{listed} {}", language.choose("hvor som helst, alle sammen", "anywhere, all of them")),
+        _ => format!(
+            "{listed} {}",
+            language.choose("hvor som helst, alle sammen", "anywhere, all of them")
+        ),
     }
 }
 
@@ -229,9 +265,13 @@ pub(super) fn no_status(language: Language, written: &str, near: Option<&str>) -
         "unscanned, queued, deferred, held, quarantined, delivered, failed, cancelled, refused",
     );
     match (language, near) {
-        (Language::Nb, Some(near)) => format!("ingen status heter «{written}»: mente du {near}? Det finnes {known}"),
+        (Language::Nb, Some(near)) => {
+            format!("ingen status heter «{written}»: mente du {near}? Det finnes {known}")
+        }
         (Language::Nb, None) => format!("ingen status heter «{written}»; det finnes {known}"),
-        (Language::En, Some(near)) => format!("no status is called \"{written}\": did you mean {near}? There are {known}"),
+        (Language::En, Some(near)) => {
+            format!("no status is called \"{written}\": did you mean {near}? There are {known}")
+        }
         (Language::En, None) => format!("no status is called \"{written}\"; there are {known}"),
     }
 }

@@ -278,7 +278,9 @@ const OF_LATE: &[&str] = &["siste", "last", "past"];
 /// `siste 2 timer`, `de siste 30 min`, `last hour`
 fn of_late(words: &[&str], now: Timestamp) -> Option<(usize, Piece)> {
     let (first, rest) = words.split_first()?;
-    if ["de", "det", "den", "the"].contains(first) && rest.first().is_some_and(|it| OF_LATE.contains(it)) {
+    if ["de", "det", "den", "the"].contains(first)
+        && rest.first().is_some_and(|it| OF_LATE.contains(it))
+    {
         return of_late(rest, now).map(|(used, it)| (used + 1, it));
     }
     let is_week_of_calendar = *first == "last" && rest.first() == Some(&"week");

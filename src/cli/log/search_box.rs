@@ -1,0 +1,95 @@
+//! What `ilbud log search` was given as words, searched for as it is understood.
+
+use std::sync::Arc;
+
+use super::Terms;
+use crate::cli::{Failure, print};
+use crate::mail::timestamp::Zone;
+use crate::mail::{Language, Reference, Timestamp};
+use crate::ops::inquiry;
+use crate::ops::search::{self, Desk, Understood};
+use crate::spool::store::{LogRow, Search, Store};
+
+/// What was found, and how the words were taken.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub rows: Vec<LogRow>,
+    pub readings: Option<String>,
+    /// The newest of all were asked for, and nothing else.
+    is_all: bool,
+}
+
+impl Found {
+    /// The one message that all of it is about.
+    pub(super) fn only(&self) -> Option<Reference> {
+        let first = self.rows.first()?.reference;
+        let is_one = self.rows.iter().all(|it| it.reference == first);
+        (is_one && !self.is_all).then_some(first)
+    }
+}
+
+pub(super) async fn found(
+    store: &Arc<dyn Store>,
+    terms: &Terms,
+    language: Language,
+) -> Result<Found, Failure> {
+    let text = terms.words.join(" ");
+    let table = match text.is_empty() {
+        true => Default::default(),
+        false => inquiry::table(store).await?,
+    };
+    let desk = Desk {
+        now: Timestamp::now(),
+        zone: &Zone::here(),
+        language,
+        table: &table,
+    };
+    let understood = search::understand(&text, desk).map_err(Failure::new)?;
+    let mut readings = understood.readings.clone();
+    let mut rows = store.search(terms.with(understood.search.clone())).await?;
+    if rows.is_empty() {
+        rows = otherwise(store, terms, &understood, &mut readings, language).await?;
+    }
+    let readings = (!readings.is_empty()).then(|| search::told(&readings, language));
+    Ok(Found {
+        rows,
+        readings,
+        is_all: text.is_empty() && !terms.has_flags(),
+    })
+}
+
+/// Where nothing was found: a reference that is nearly the same, or the words as they stand. Whoever reads
+/// the rows with a program gets no other message than was asked for.
+async fn otherwise(
+    store: &Arc<dyn Store>,
+    terms: &Terms,
+    understood: &Understood,
+    readings: &mut Vec<String>,
+    language: Language,
+) -> Result<Vec<LogRow>, Failure> {
+    if let Some(words) = &understood.as_words {
+        let rows = store.search(terms.with(words.clone())).await?;
+        if !rows.is_empty() {
+            print::complaint(&search::told_as_words(readings, language));
+            readings.clear();
+            return Ok(rows);
+        }
+    }
+    if !readings.is_empty() {
+        print::complaint(&search::told(readings, language));
+    }
+    let Some(written) = understood.search.reference else {
+        return Ok(Vec::new());
+    };
+    let near = inquiry::near(store, written).await?;
+    let ([meant], false) = (near.as_slice(), terms.json) else {
+        print::complaint(&inquiry::unknown(store, written, Timestamp::now()).await?);
+        return Ok(Vec::new());
+    };
+    *readings = vec![search::taken_as(written, *meant, language)];
+    let search = Search {
+        reference: Some(*meant),
+        ..understood.search.clone()
+    };
+    Ok(store.search(terms.with(search)).await?)
+}
