@@ -64,7 +64,8 @@ const NO_FIELDS: &[&str] = &[
 /// The field that was probably meant: `frra:` is `fra:`.
 pub(super) fn nearest_field(written: &str) -> Option<(&str, &'static str)> {
     let (name, value) = written.split_once(':')?;
-    let is_a_name = name.chars().count() > 2 && name.chars().all(|c| c.is_alphabetic() || c == '-');
+    // Shorter ones are near to anything: tel: is a telephone.
+    let is_a_name = name.chars().count() > 3 && name.chars().all(|c| c.is_alphabetic() || c == '-');
     let lower = name.to_lowercase();
     if !is_a_name || value.starts_with("//") || NO_FIELDS.contains(&lower.as_str()) {
         return None;

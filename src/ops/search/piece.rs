@@ -168,7 +168,7 @@ impl<'a> Reader<'a> {
             if let Ok(reference) = written.parse::<Reference>() {
                 let is_shaped = token.text.matches('-').count() == 2 && used == 0;
                 let has_digit = written.bytes().any(|it| it.is_ascii_digit());
-                let is_meant = is_shaped && has_digit || has_digit && self.is_possible(reference);
+                let is_meant = has_digit && (is_shaped || self.is_possible(reference));
                 return is_meant.then_some((used + 1, reference));
             }
         }
@@ -239,7 +239,9 @@ impl<'a> Reader<'a> {
             name.contains(&format!(" {written} "))
         };
         let mut with_part = rooms().filter(has_part);
-        let found = with_part.next().filter(|_| written.chars().count() >= shortest)?;
+        let found = with_part
+            .next()
+            .filter(|_| written.chars().count() >= shortest)?;
         with_part.next().is_none().then_some(found)
     }
 

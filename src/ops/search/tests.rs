@@ -208,6 +208,7 @@ fn what_a_piece_is_taken_for() {
             ("SV: epikrise", "sv: epikrise"),
             ("http://x.test", "http://x.test"),
             ("a:b", "a:b"),
+            ("tel:123", "tel:123"),
             ("urgent:ja", "urgent:ja"),
         ],
     );
