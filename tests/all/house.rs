@@ -76,6 +76,7 @@ const PURE: &[&str] = &[
     "policy",
     "lifecycle",
     "delivery::outcome",
+    "ops::answer",
 ];
 
 const IMPURE: &[&str] = &[

@@ -1,5 +1,6 @@
-//! `ilbud log`: search, show, tail, export, verify.
+//! `ilbud log`: search, answer, show, tail, export, verify.
 
+mod answer;
 mod export;
 mod verify;
 
@@ -13,8 +14,9 @@ use serde_json::Value;
 
 use super::{Failure, print};
 use crate::config::Settings;
-use crate::mail::{Attachment, EventKind, Reference, Timestamp};
+use crate::mail::{Attachment, EventKind, Language, Reference, Timestamp};
 use crate::ops;
+use crate::ops::answer::Trace;
 use crate::spool::store::{LogRow, LoggedEvent, MessageRecord, Search, Store};
 
 /// How often `tail` looks for new events.
@@ -26,6 +28,16 @@ const PORTION: usize = 1000;
 pub(super) enum Command {
     /// Find messages and refusals, newest first
     Search(Box<Terms>),
+    /// Did they get it? One sentence to read out, what to do next, and what happened
+    Answer {
+        #[arg(value_name = "REF", value_parser = ops::log::reference)]
+        reference: Reference,
+        /// nb or en; otherwise as the settings say
+        #[arg(long, value_name = "nb|en", value_parser = answer::language)]
+        language: Option<Language>,
+        #[arg(long)]
+        json: bool,
+    },
     /// Everything that happened to one message
     Show {
         #[arg(value_name = "REF", value_parser = ops::log::reference)]
@@ -127,9 +139,15 @@ pub(super) async fn run(
     store: Arc<dyn Store>,
     settings: Settings,
 ) -> Result<(), Failure> {
+    let spoken = settings.language;
     match command {
         Command::Search(terms) => search(&store, terms).await,
-        Command::Show { reference, json } => show(&store, *reference, *json).await,
+        Command::Answer {
+            reference,
+            language,
+            json,
+        } => answer::run(&store, *reference, language.unwrap_or(spoken), *json).await,
+        Command::Show { reference, json } => show(&store, *reference, *json, spoken).await,
         Command::Tail { limit, json } => tail(&store, *limit, *json).await,
         Command::Export(export) => export::run(&store, &settings, export).await,
         Command::Verify(terms) => verify::run(&store, &settings, terms).await,
@@ -192,36 +210,39 @@ fn sender(row: &LogRow) -> String {
     }
 }
 
-async fn show(store: &Arc<dyn Store>, reference: Reference, json: bool) -> Result<(), Failure> {
-    let events = store.events(reference).await?;
-    if events.is_empty() {
-        return Err(Failure::new(format!("nothing is known of {reference}")));
-    }
-    let message = store.message(reference).await?;
-    let attachments = store.attachments(reference).await?;
+async fn show(
+    store: &Arc<dyn Store>,
+    reference: Reference,
+    json: bool,
+    spoken: Language,
+) -> Result<(), Failure> {
+    let trace = ops::inquiry::trace(store, reference).await?;
+    let sheet = answer::of(store, &trace, spoken).await?;
+    let trace = trace.veiled(answer::SHOWN);
     if json {
-        let mut attachments = Some(attachments);
-        return events.iter().try_for_each(|event| {
-            let words = [EventKind::Accepted.word(), EventKind::Refused.word()];
-            let is_first = words.contains(&event.event.as_str());
-            let attachments = attachments.take_if(|_| is_first).unwrap_or_default();
-            Ok(print::json(&with_attachments(
-                to_json(event),
-                &attachments,
-            ))?)
-        });
+        return print_events_as_json(&trace);
     }
-    if let Some(message) = &message {
-        print_message(message)?;
-    }
-    attachments.iter().try_for_each(print_attachment)?;
-    if message.is_some() || !attachments.is_empty() {
+    answer::print_head(&sheet)?;
+    print::line(format_args!(""))?;
+    trace.message.iter().try_for_each(print_message)?;
+    trace.attachments.iter().try_for_each(print_attachment)?;
+    if trace.message.is_some() || !trace.attachments.is_empty() {
         print::line(format_args!(""))?;
     }
-    for event in &events {
-        print_event(event, false)?;
-    }
-    Ok(())
+    Ok(trace
+        .events
+        .iter()
+        .try_for_each(|event| print_event(event, false))?)
+}
+
+fn print_events_as_json(trace: &Trace) -> Result<(), Failure> {
+    let first = [EventKind::Accepted.word(), EventKind::Refused.word()];
+    let mut attachments = Some(trace.attachments.as_slice());
+    trace.events.iter().try_for_each(|event| {
+        let is_first = first.contains(&event.event.as_str());
+        let attachments = attachments.take_if(|_| is_first).unwrap_or_default();
+        Ok(print::json(&with_attachments(to_json(event), attachments))?)
+    })
 }
 
 fn print_message(message: &MessageRecord) -> io::Result<()> {
