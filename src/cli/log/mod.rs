@@ -1,5 +1,6 @@
-//! `ilbud log`: search, show, tail, export, verify.
+//! `ilbud log`: search, show, tail, access, export, verify.
 
+mod access;
 mod export;
 mod verify;
 
@@ -11,10 +12,12 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
+use super::reading::Reader;
 use super::{Failure, print};
 use crate::config::Settings;
 use crate::mail::{Attachment, EventKind, Reference, Timestamp};
 use crate::ops;
+use crate::ops::privacy::Veils;
 use crate::spool::store::{LogRow, LoggedEvent, MessageRecord, Search, Store};
 
 /// How often `tail` looks for new events.
@@ -30,6 +33,8 @@ pub(super) enum Command {
     Show {
         #[arg(value_name = "REF", value_parser = ops::log::reference)]
         reference: Reference,
+        #[command(flatten)]
+        why: Why,
         #[arg(long)]
         json: bool,
     },
@@ -38,9 +43,13 @@ pub(super) enum Command {
         /// Start with this many of the newest
         #[arg(long, value_name = "N", default_value_t = 10)]
         limit: u64,
+        #[command(flatten)]
+        why: Why,
         #[arg(long)]
         json: bool,
     },
+    /// Who has read the log, what, and why; newest first
+    Access(access::Terms),
     /// Write down what is to be taken along
     Export(Box<export::Export>),
     /// Whether the log is as it was written: find what was changed, removed or inserted
@@ -55,6 +64,14 @@ impl Command {
             _ => None,
         }
     }
+}
+
+/// Why somebody is to see what is masked.
+#[derive(Debug, Args)]
+pub(super) struct Why {
+    /// Show subjects and names of attachments, and say why: it is logged
+    #[arg(long, value_name = "TEXT", value_parser = ops::reason::parse)]
+    reason: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -93,6 +110,8 @@ pub(super) struct Terms {
     /// At most so many rows
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: usize,
+    #[command(flatten)]
+    why: Why,
     #[arg(long)]
     json: bool,
 }
@@ -120,6 +139,27 @@ impl Terms {
             limit: self.limit,
         }
     }
+
+    /// As it was typed; moments as they were understood.
+    fn asked(&self) -> String {
+        let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
+        let moment = |it: Option<Timestamp>| it.map(|it| it.to_string());
+        ops::privacy::access::typed(
+            &words,
+            &[
+                ("sender", self.sender.clone()),
+                ("recipient", self.recipient.clone()),
+                ("room", self.room.clone()),
+                ("status", self.status.clone()),
+                ("subject", self.subject.clone()),
+                ("attachment", self.attachment.clone()),
+                ("message-id", self.message_id.clone()),
+                ("client", self.client.map(|it| it.to_string())),
+                ("since", moment(self.since)),
+                ("until", moment(self.until)),
+            ],
+        )
+    }
 }
 
 pub(super) async fn run(
@@ -127,29 +167,53 @@ pub(super) async fn run(
     store: Arc<dyn Store>,
     settings: Settings,
 ) -> Result<(), Failure> {
+    let mask = settings.privacy.mask;
+    let reader = |command, query, why: &Why, json| {
+        Reader::new(&store, mask, json, command, query, why.reason.as_deref())
+    };
     match command {
-        Command::Search(terms) => search(&store, terms).await,
-        Command::Show { reference, json } => show(&store, *reference, *json).await,
-        Command::Tail { limit, json } => tail(&store, *limit, *json).await,
+        Command::Search(terms) => {
+            let reader = reader("log search", terms.asked(), &terms.why, terms.json);
+            search(&store, terms, &reader).await
+        }
+        Command::Show {
+            reference,
+            why,
+            json,
+        } => {
+            let reader = reader("log show", reference.to_string(), why, *json);
+            show(&store, *reference, *json, &reader).await
+        }
+        Command::Tail { limit, why, json } => {
+            let reader = reader("log tail", String::new(), why, *json);
+            tail(&store, *limit, *json, &reader).await
+        }
+        Command::Access(terms) => access::run(&store, terms).await,
         Command::Export(export) => export::run(&store, &settings, export).await,
         Command::Verify(terms) => verify::run(&store, &settings, terms).await,
     }
 }
 
-async fn search(store: &Arc<dyn Store>, terms: &Terms) -> Result<(), Failure> {
+async fn search(store: &Arc<dyn Store>, terms: &Terms, reader: &Reader) -> Result<(), Failure> {
     let rows = store.search(terms.search()).await?;
+    let veils = reader.of_rows(&rows).await?;
+    let shown = reader.show(rows.len(), || print_rows(&rows, &veils, terms.json));
+    shown.await?;
     if let Some(room) = terms.room.as_deref().filter(|_| rows.is_empty()) {
         // It may be a room of the past, so this is no more than a hint.
         if let Some(missing) = ops::routes::missing_room(store, room).await? {
             print::complaint(&format!("hint: {missing}"));
         }
     }
-    if terms.json {
-        return Ok(rows.iter().try_for_each(print::json)?);
+    Ok(())
+}
+
+fn print_rows(rows: &[LogRow], veils: &Veils, json: bool) -> Result<(), Failure> {
+    if json {
+        return Ok(rows.iter().try_for_each(|it| print::json(&veils.row(it)))?);
     }
     if rows.is_empty() {
-        print::line(format_args!("Nothing was found."))?;
-        return Ok(());
+        return Ok(print::line(format_args!("Nothing was found."))?);
     }
     let heads = [
         "ref",
@@ -160,10 +224,8 @@ async fn search(store: &Arc<dyn Store>, terms: &Terms) -> Result<(), Failure> {
         "subject",
         "reply",
     ];
-    Ok(print::table(
-        &heads,
-        &rows.iter().map(row).collect::<Vec<_>>(),
-    )?)
+    let rows: Vec<_> = rows.iter().map(|it| row(&veils.row(it))).collect();
+    Ok(print::table(&heads, &rows)?)
 }
 
 fn row(row: &LogRow) -> Vec<String> {
@@ -192,36 +254,59 @@ fn sender(row: &LogRow) -> String {
     }
 }
 
-async fn show(store: &Arc<dyn Store>, reference: Reference, json: bool) -> Result<(), Failure> {
+async fn show(
+    store: &Arc<dyn Store>,
+    reference: Reference,
+    json: bool,
+    reader: &Reader,
+) -> Result<(), Failure> {
     let events = store.events(reference).await?;
     if events.is_empty() {
-        return Err(Failure::new(format!("nothing is known of {reference}")));
+        let unknown = || Err(Failure::new(format!("nothing is known of {reference}")));
+        return reader.show(0, unknown).await;
     }
-    let message = store.message(reference).await?;
+    let veils = reader.of_events(&events).await?;
+    let veil = veils.veil(reference);
+    let events: Vec<LoggedEvent> = events.iter().map(|it| veils.event(it)).collect();
+    let mut message = store.message(reference).await?;
+    if let Some(message) = &mut message {
+        message.subject = message.subject.as_deref().map(|it| veil.name(it));
+    }
     let attachments = store.attachments(reference).await?;
-    if json {
-        let mut attachments = Some(attachments);
-        return events.iter().try_for_each(|event| {
-            let words = [EventKind::Accepted.word(), EventKind::Refused.word()];
-            let is_first = words.contains(&event.event.as_str());
-            let attachments = attachments.take_if(|_| is_first).unwrap_or_default();
-            Ok(print::json(&with_attachments(
-                to_json(event),
-                &attachments,
-            ))?)
-        });
-    }
-    if let Some(message) = &message {
+    let attachments: Vec<_> = attachments.iter().map(|it| veil.attachment(it)).collect();
+    let shown = reader.show(events.len(), || match json {
+        true => print_json(&events, attachments),
+        false => Ok(print_story(message.as_ref(), &attachments, &events)?),
+    });
+    shown.await
+}
+
+fn print_json(events: &[LoggedEvent], attachments: Vec<Attachment>) -> Result<(), Failure> {
+    let mut attachments = Some(attachments);
+    events.iter().try_for_each(|event| {
+        let words = [EventKind::Accepted.word(), EventKind::Refused.word()];
+        let is_first = words.contains(&event.event.as_str());
+        let attachments = attachments.take_if(|_| is_first).unwrap_or_default();
+        Ok(print::json(&with_attachments(
+            to_json(event),
+            &attachments,
+        ))?)
+    })
+}
+
+fn print_story(
+    message: Option<&MessageRecord>,
+    attachments: &[Attachment],
+    events: &[LoggedEvent],
+) -> io::Result<()> {
+    if let Some(message) = message {
         print_message(message)?;
     }
     attachments.iter().try_for_each(print_attachment)?;
     if message.is_some() || !attachments.is_empty() {
         print::line(format_args!(""))?;
     }
-    for event in &events {
-        print_event(event, false)?;
-    }
-    Ok(())
+    events.iter().try_for_each(|it| print_event(it, false))
 }
 
 fn print_message(message: &MessageRecord) -> io::Result<()> {
@@ -328,15 +413,23 @@ fn print_event(event: &LoggedEvent, with_reference: bool) -> io::Result<()> {
     Ok(())
 }
 
-async fn tail(store: &Arc<dyn Store>, limit: u64, json: bool) -> Result<(), Failure> {
+/// That it is read is noted once, at its start.
+async fn tail(
+    store: &Arc<dyn Store>,
+    limit: u64,
+    json: bool,
+    reader: &Reader,
+) -> Result<(), Failure> {
     let mut last = store.last_event().await?.saturating_sub(limit);
+    reader.announce().await?;
     loop {
         let events = store.events_after(last, PORTION).await?;
+        let veils = reader.of_events(&events).await?;
         for event in &events {
-            if json {
-                print::json(&to_json(event))?;
-            } else {
-                print_event(event, true)?;
+            let shown = veils.event(event);
+            match json {
+                true => print::json(&to_json(&shown))?,
+                false => print_event(&shown, true)?,
             }
             last = event.sequence;
         }
