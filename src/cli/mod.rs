@@ -14,6 +14,7 @@ mod outbreak;
 mod print;
 mod quarantine;
 mod queue;
+mod reading;
 mod route;
 mod scan;
 mod serve;
@@ -201,18 +202,18 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             Some(outcome) => outcome,
             None => on_store(config, |store, settings| log::run(command, store, settings)),
         },
-        Command::Queue(command) => {
-            on_store(config, async |store, _| queue::run(command, store).await)
-        }
+        Command::Queue(command) => on_store(config, async |store, settings| {
+            queue::run(command, store, settings).await
+        }),
         Command::Quarantine(command) => on_store(config, async |store, settings| {
             quarantine::run(command, store, settings).await
         }),
         Command::Scan(command) => on_store(config, async |store, settings| {
             scan::run(command, store, settings).await
         }),
-        Command::Outbreak(command) => {
-            on_store(config, async |store, _| outbreak::run(command, store).await)
-        }
+        Command::Outbreak(command) => on_store(config, async |store, settings| {
+            outbreak::run(command, store, settings).await
+        }),
         Command::Workstation(command) => on_store(config, async |store, _| {
             workstation::run(command, store).await
         }),

@@ -14,6 +14,7 @@ pub mod log;
 pub mod measures;
 pub mod outbreak;
 pub mod plan;
+pub mod privacy;
 pub mod quarantine;
 pub mod queue;
 pub mod reason;

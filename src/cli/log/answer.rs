@@ -3,17 +3,32 @@
 use std::io;
 use std::sync::Arc;
 
+use clap::Args;
+
+use super::Why;
+use crate::cli::reading::Reader;
 use crate::cli::{Failure, print};
 use crate::mail::{Language, Reference, Timestamp};
+use crate::ops;
 use crate::ops::answer::{Sheet, Trace};
 use crate::ops::inquiry;
 use crate::spool::store::Store;
 
-/// Subjects and names of attachments are for whoever may run these commands.
-pub(super) const SHOWN: bool = true;
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Question {
+    #[arg(value_name = "REF", value_parser = ops::log::reference)]
+    pub(super) reference: Reference,
+    /// nb or en; otherwise as the settings say
+    #[arg(long, value_name = "nb|en", value_parser = language)]
+    language: Option<Language>,
+    #[command(flatten)]
+    pub(super) why: Why,
+    #[arg(long)]
+    pub(super) json: bool,
+}
 
 /// `nb` or `en`, as in the settings.
-pub(super) fn language(word: &str) -> Result<Language, String> {
+fn language(word: &str) -> Result<Language, String> {
     match word {
         "nb" => Ok(Language::Nb),
         "en" => Ok(Language::En),
@@ -26,8 +41,9 @@ pub(super) async fn of(
     store: &Arc<dyn Store>,
     trace: &Trace,
     language: Language,
+    reader: &Reader,
 ) -> Result<Sheet, Failure> {
-    match inquiry::answer(store, trace, language, SHOWN).await? {
+    match inquiry::answer(store, trace, language, reader.is_shown()).await? {
         Some(sheet) => Ok(sheet),
         None => {
             let idea = inquiry::unknown(store, trace.reference, Timestamp::now()).await?;
@@ -36,18 +52,28 @@ pub(super) async fn of(
     }
 }
 
+/// `spoken`: the language of the settings.
 pub(super) async fn run(
     store: &Arc<dyn Store>,
-    reference: Reference,
-    language: Language,
-    json: bool,
+    question: &Question,
+    spoken: Language,
+    reader: &Reader,
 ) -> Result<(), Failure> {
-    let trace = inquiry::trace(store, reference).await?;
-    let sheet = of(store, &trace, language).await?;
-    if json {
-        return Ok(print::json(&sheet)?);
-    }
-    print_head(&sheet)?;
+    let trace = inquiry::trace(store, question.reference).await?;
+    let language = question.language.unwrap_or(spoken);
+    let sheet = match of(store, &trace, language, reader).await {
+        Ok(sheet) => sheet,
+        Err(unknown) => return reader.show(0, || Err(unknown)).await,
+    };
+    let shown = reader.show(sheet.timeline.len(), || match question.json {
+        true => Ok(print::json(&sheet)?),
+        false => Ok(print_sheet(&sheet)?),
+    });
+    shown.await
+}
+
+fn print_sheet(sheet: &Sheet) -> io::Result<()> {
+    print_head(sheet)?;
     if sheet.recipients.len() > 1 {
         blank()?;
         for it in &sheet.recipients {

@@ -1,5 +1,6 @@
-//! `ilbud log`: search, answer, show, tail, export, verify.
+//! `ilbud log`: search, answer, show, tail, access, export, verify.
 
+mod access;
 mod answer;
 mod export;
 mod search_box;
@@ -13,12 +14,15 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
+use super::reading::Reader;
 use super::{Failure, print};
 use crate::config::Settings;
 use crate::mail::{Attachment, EventKind, Language, Reference, Timestamp};
 use crate::ops;
-use crate::ops::answer::Trace;
+use crate::ops::answer::{Sheet, Trace};
+use crate::ops::privacy::Veils;
 use crate::spool::store::{LogRow, LoggedEvent, MessageRecord, Search, Store};
+use search_box::Found;
 
 /// How often `tail` looks for new events.
 const LOOK: Duration = Duration::from_millis(200);
@@ -30,19 +34,13 @@ pub(super) enum Command {
     /// Find messages and refusals, newest first
     Search(Box<Terms>),
     /// Did they get it? One sentence to read out, what to do next, and what happened
-    Answer {
-        #[arg(value_name = "REF", value_parser = ops::log::reference)]
-        reference: Reference,
-        /// nb or en; otherwise as the settings say
-        #[arg(long, value_name = "nb|en", value_parser = answer::language)]
-        language: Option<Language>,
-        #[arg(long)]
-        json: bool,
-    },
+    Answer(answer::Question),
     /// Everything that happened to one message
     Show {
         #[arg(value_name = "REF", value_parser = ops::log::reference)]
         reference: Reference,
+        #[command(flatten)]
+        why: Why,
         #[arg(long)]
         json: bool,
     },
@@ -51,9 +49,13 @@ pub(super) enum Command {
         /// Start with this many of the newest
         #[arg(long, value_name = "N", default_value_t = 10)]
         limit: u64,
+        #[command(flatten)]
+        why: Why,
         #[arg(long)]
         json: bool,
     },
+    /// Who has read the log, what, and why; newest first
+    Access(access::Terms),
     /// Write down what is to be taken along
     Export(Box<export::Export>),
     /// Whether the log is as it was written: find what was changed, removed or inserted
@@ -68,6 +70,14 @@ impl Command {
             _ => None,
         }
     }
+}
+
+/// Why somebody is to see what is masked.
+#[derive(Debug, Args)]
+pub(super) struct Why {
+    /// Show subjects and names of attachments, and say why: it is logged
+    #[arg(long, value_name = "TEXT", value_parser = ops::reason::parse)]
+    reason: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -106,6 +116,8 @@ pub(super) struct Terms {
     /// At most so many rows
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: usize,
+    #[command(flatten)]
+    why: Why,
     #[arg(long)]
     json: bool,
 }
@@ -166,6 +178,27 @@ impl Terms {
             ..boxed
         }
     }
+
+    /// As it was typed; moments as they were understood.
+    fn asked(&self) -> String {
+        let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
+        let moment = |it: Option<Timestamp>| it.map(|it| it.to_string());
+        ops::privacy::access::typed(
+            &words,
+            &[
+                ("sender", self.sender.clone()),
+                ("recipient", self.recipient.clone()),
+                ("room", self.room.clone()),
+                ("status", self.status.clone()),
+                ("subject", self.subject.clone()),
+                ("attachment", self.attachment.clone()),
+                ("message-id", self.message_id.clone()),
+                ("client", self.client.map(|it| it.to_string())),
+                ("since", moment(self.since)),
+                ("until", moment(self.until)),
+            ],
+        )
+    }
 }
 
 pub(super) async fn run(
@@ -173,51 +206,86 @@ pub(super) async fn run(
     store: Arc<dyn Store>,
     settings: Settings,
 ) -> Result<(), Failure> {
+    let mask = settings.privacy.mask;
     let spoken = settings.language;
+    let reader = |command, query, why: &Why, json| {
+        Reader::new(&store, mask, json, command, query, why.reason.as_deref())
+    };
     match command {
-        Command::Search(terms) => search(&store, terms, spoken).await,
-        Command::Answer {
+        Command::Search(terms) => {
+            let reader = reader("log search", terms.asked(), &terms.why, terms.json);
+            search(&store, terms, spoken, &reader).await
+        }
+        Command::Answer(question) => {
+            let query = question.reference.to_string();
+            let reader = reader("log answer", query, &question.why, question.json);
+            answer::run(&store, question, spoken, &reader).await
+        }
+        Command::Show {
             reference,
-            language,
+            why,
             json,
-        } => answer::run(&store, *reference, language.unwrap_or(spoken), *json).await,
-        Command::Show { reference, json } => show(&store, *reference, *json, spoken).await,
-        Command::Tail { limit, json } => tail(&store, *limit, *json).await,
+        } => {
+            let reader = reader("log show", reference.to_string(), why, *json);
+            show(&store, *reference, *json, spoken, &reader).await
+        }
+        Command::Tail { limit, why, json } => {
+            let reader = reader("log tail", String::new(), why, *json);
+            tail(&store, *limit, *json, &reader).await
+        }
+        Command::Access(terms) => access::run(&store, terms).await,
         Command::Export(export) => export::run(&store, &settings, export).await,
         Command::Verify(terms) => verify::run(&store, &settings, terms).await,
     }
 }
 
-async fn search(store: &Arc<dyn Store>, terms: &Terms, language: Language) -> Result<(), Failure> {
+async fn search(
+    store: &Arc<dyn Store>,
+    terms: &Terms,
+    language: Language,
+    reader: &Reader,
+) -> Result<(), Failure> {
     let found = search_box::found(store, terms, language).await?;
     let rows = &found.rows;
+    let veils = reader.of_rows(rows).await?;
+    let sentence = match found.only().filter(|_| !terms.json) {
+        Some(only) => {
+            let trace = ops::inquiry::trace(store, only).await?;
+            Some(answer::of(store, &trace, language, reader).await?.sentence)
+        }
+        None => None,
+    };
+    let shown = reader.show(rows.len(), || match terms.json {
+        true => Ok(rows.iter().try_for_each(|it| print::json(&veils.row(it)))?),
+        false => Ok(print_found(&found, &veils, sentence.as_deref())?),
+    });
+    shown.await?;
     if let Some(room) = terms.room.as_deref().filter(|_| rows.is_empty()) {
         // It may be a room of the past, so this is no more than a hint.
         if let Some(missing) = ops::routes::missing_room(store, room).await? {
             print::complaint(&format!("hint: {missing}"));
         }
     }
-    if terms.json {
-        return Ok(rows.iter().try_for_each(print::json)?);
-    }
+    Ok(())
+}
+
+/// `sentence`: what became of the one message that was found.
+fn print_found(found: &Found, veils: &Veils, sentence: Option<&str>) -> io::Result<()> {
     if let Some(readings) = &found.readings {
         print::line(format_args!("{}\n", print::harmless(readings)))?;
     }
-    if rows.is_empty() {
-        print::line(format_args!("Nothing was found."))?;
-        return Ok(());
+    match found.rows.is_empty() {
+        true => print::line(format_args!("Nothing was found."))?,
+        false => print_rows(&found.rows, veils)?,
     }
-    print_rows(rows)?;
-    if let Some(only) = found.only() {
-        let trace = ops::inquiry::trace(store, only).await?;
-        let sheet = answer::of(store, &trace, language).await?;
+    if let Some(sentence) = sentence {
         print::line(format_args!(""))?;
-        answer::say(&sheet.sentence)?;
+        answer::say(sentence)?;
     }
     Ok(())
 }
 
-fn print_rows(rows: &[LogRow]) -> io::Result<()> {
+fn print_rows(rows: &[LogRow], veils: &Veils) -> io::Result<()> {
     let heads = [
         "ref",
         "at",
@@ -227,7 +295,8 @@ fn print_rows(rows: &[LogRow]) -> io::Result<()> {
         "subject",
         "reply",
     ];
-    print::table(&heads, &rows.iter().map(row).collect::<Vec<_>>())
+    let rows: Vec<_> = rows.iter().map(|it| row(&veils.row(it))).collect();
+    print::table(&heads, &rows)
 }
 
 fn row(row: &LogRow) -> Vec<String> {
@@ -261,24 +330,19 @@ async fn show(
     reference: Reference,
     json: bool,
     spoken: Language,
+    reader: &Reader,
 ) -> Result<(), Failure> {
     let trace = ops::inquiry::trace(store, reference).await?;
-    let sheet = answer::of(store, &trace, spoken).await?;
-    let trace = trace.veiled(answer::SHOWN);
-    if json {
-        return print_events_as_json(&trace);
-    }
-    answer::print_head(&sheet)?;
-    print::line(format_args!(""))?;
-    trace.message.iter().try_for_each(print_message)?;
-    trace.attachments.iter().try_for_each(print_attachment)?;
-    if trace.message.is_some() || !trace.attachments.is_empty() {
-        print::line(format_args!(""))?;
-    }
-    Ok(trace
-        .events
-        .iter()
-        .try_for_each(|event| print_event(event, false))?)
+    let sheet = match answer::of(store, &trace, spoken, reader).await {
+        Ok(sheet) => sheet,
+        Err(unknown) => return reader.show(0, || Err(unknown)).await,
+    };
+    let trace = trace.veiled(reader.is_shown());
+    let shown = reader.show(trace.events.len(), || match json {
+        true => print_events_as_json(&trace),
+        false => Ok(print_story(&sheet, &trace)?),
+    });
+    shown.await
 }
 
 fn print_events_as_json(trace: &Trace) -> Result<(), Failure> {
@@ -289,6 +353,18 @@ fn print_events_as_json(trace: &Trace) -> Result<(), Failure> {
         let attachments = attachments.take_if(|_| is_first).unwrap_or_default();
         Ok(print::json(&with_attachments(to_json(event), attachments))?)
     })
+}
+
+fn print_story(sheet: &Sheet, trace: &Trace) -> io::Result<()> {
+    answer::print_head(sheet)?;
+    print::line(format_args!(""))?;
+    trace.message.iter().try_for_each(print_message)?;
+    trace.attachments.iter().try_for_each(print_attachment)?;
+    if trace.message.is_some() || !trace.attachments.is_empty() {
+        print::line(format_args!(""))?;
+    }
+    let events = &trace.events;
+    events.iter().try_for_each(|it| print_event(it, false))
 }
 
 fn print_message(message: &MessageRecord) -> io::Result<()> {
@@ -395,15 +471,23 @@ fn print_event(event: &LoggedEvent, with_reference: bool) -> io::Result<()> {
     Ok(())
 }
 
-async fn tail(store: &Arc<dyn Store>, limit: u64, json: bool) -> Result<(), Failure> {
+/// That it is read is noted once, at its start.
+async fn tail(
+    store: &Arc<dyn Store>,
+    limit: u64,
+    json: bool,
+    reader: &Reader,
+) -> Result<(), Failure> {
     let mut last = store.last_event().await?.saturating_sub(limit);
+    reader.announce().await?;
     loop {
         let events = store.events_after(last, PORTION).await?;
+        let veils = reader.of_events(&events).await?;
         for event in &events {
-            if json {
-                print::json(&to_json(event))?;
-            } else {
-                print_event(event, true)?;
+            let shown = veils.event(event);
+            match json {
+                true => print::json(&to_json(&shown))?,
+                false => print_event(&shown, true)?,
             }
             last = event.sequence;
         }

@@ -118,6 +118,8 @@ pub(super) const WORDS: Words = Words {
         both: "both recipients",
         all: "all {n} recipients",
         the_recipients: "{n} recipients",
+        log_read: "The log was read {when} by {by}: {what}",
+        log_retention: "What was old left the log {when}: {what}",
         routes_changed: "Routing table {revision} came in force {when}, by {by}",
         alarm: "Alarm {when}: {reason}",
         all_clear: "The alarm was over {when}: {reason}",
@@ -342,6 +344,8 @@ pub(super) const WORDS: Words = Words {
         exception_opened: "Exception opened",
         exception_closed: "Exception ended",
         routes_changed: "New routing table",
+        log_read: "Log read",
+        log_retention: "What was old left the log",
     },
     parts: Parts {
         from: "from {client}",

@@ -30,6 +30,20 @@ impl Telling<'_> {
                 );
                 with_words(said, details.summary.as_deref())
             }
+            EventKind::LogRead => {
+                let words = [&details.command, &details.query].map(Option::as_deref);
+                let what: Vec<&str> = words.into_iter().flatten().collect();
+                say!(
+                    sentences.log_read,
+                    when = when,
+                    by = by,
+                    what = what.join(" ")
+                )
+            }
+            EventKind::LogRetention => {
+                let what = details.summary.as_deref().unwrap_or_default();
+                say!(sentences.log_retention, when = when, what = what)
+            }
             EventKind::Alarm => say!(sentences.alarm, when = when, reason = reason),
             EventKind::AllClear => say!(sentences.all_clear, when = when, reason = reason),
             EventKind::MeasureOpened => {

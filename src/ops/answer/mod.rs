@@ -18,17 +18,15 @@ mod standing;
 #[cfg(test)]
 mod tests;
 mod timeline;
-mod veil;
 mod words;
 
 use serde::{Serialize, Serializer};
 
-use crate::mail::{Attachment, Language, Reference, RoomId, Shown, Timestamp};
+use crate::mail::{Attachment, Language, Reference, RoomId, Shown, Timestamp, Veil};
 use crate::policy::table::RoutingTable;
 use crate::spool::store::{LogRow, LoggedEvent, MessageRecord};
 
 use standing::{Case, Standing};
-use veil::Veil;
 use words::Words;
 
 /// All that the log has of one reference.
@@ -61,6 +59,33 @@ impl Trace {
         let events = self.events.iter().map(|it| &it.details);
         let found = events.flat_map(|it| it.malware.iter().chain(&it.marks));
         found.map(String::as_str)
+    }
+}
+
+/// What is seen of it.
+impl Trace {
+    fn veil(&self, shown: bool) -> Veil {
+        Veil::new(shown, self.subject(), &self.attachments, self.found())
+    }
+
+    /// As it may be seen. `shown`: whether subjects and names of attachments may be.
+    #[must_use]
+    pub fn veiled(mut self, shown: bool) -> Self {
+        let veil = self.veil(shown);
+        let seen = |them: &[Attachment]| them.iter().map(|it| veil.attachment(it)).collect();
+        if let Some(message) = &mut self.message {
+            message.subject = message.subject.as_deref().map(|it| veil.name(it));
+            message.attachments = seen(&message.attachments);
+        }
+        self.attachments = seen(&self.attachments);
+        for event in &mut self.events {
+            event.details = veil.details(&event.details);
+        }
+        for row in &mut self.refusals {
+            row.subject = row.subject.as_deref().map(|it| veil.name(it));
+            row.reply = row.reply.as_deref().map(|it| veil.over(it));
+        }
+        self
     }
 }
 
@@ -151,7 +176,7 @@ impl<'a> Telling<'a> {
             trace: known.trace,
             language,
             words: Words::of(language),
-            veil: Veil::of(known.trace, known.shown),
+            veil: known.trace.veil(known.shown),
             cases: standing::cases(known.trace),
         }
     }

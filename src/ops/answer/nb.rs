@@ -106,6 +106,8 @@ pub(super) const WORDS: Words = Words {
         both: "begge mottakerne",
         all: "alle {n} mottakerne",
         the_recipients: "{n} mottakerne",
+        log_read: "Loggen ble lest {when} av {by}: {what}",
+        log_retention: "Gammelt ble fjernet fra loggen {when}: {what}",
         routes_changed: "Rutetabell {revision} ble tatt i bruk {when} av {by}",
         alarm: "Alarm {when}: {reason}",
         all_clear: "Alarmen var over {when}: {reason}",
@@ -327,6 +329,8 @@ pub(super) const WORDS: Words = Words {
         exception_opened: "Unntak åpnet",
         exception_closed: "Unntak avsluttet",
         routes_changed: "Ny rutetabell",
+        log_read: "Loggen lest",
+        log_retention: "Gammelt fjernet fra loggen",
     },
     parts: Parts {
         from: "fra {client}",

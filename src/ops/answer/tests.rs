@@ -906,6 +906,23 @@ fn of_no_message() -> Vec<Scene> {
         ),
         one("exception closed", EventKind::ExceptionClosed, exception),
         one("viewed", EventKind::Viewed, by("kari", "")),
+        one(
+            "log read",
+            EventKind::LogRead,
+            Details {
+                command: some("log search"),
+                query: some("hamar --since 2h"),
+                ..by("kari", "")
+            },
+        ),
+        one(
+            "log retention",
+            EventKind::LogRetention,
+            Details {
+                summary: some("12 rows pseudonymised"),
+                ..by_nobody("")
+            },
+        ),
     ]
 }
 
@@ -937,7 +954,10 @@ fn everything() -> Scene {
     let mut scene = Scene::to_hamar("everything that can happen", State::Delivered);
     for kind in EventKind::ALL {
         let details = match kind {
-            EventKind::Accepted | EventKind::RoutesChanged => continue,
+            EventKind::Accepted
+            | EventKind::RoutesChanged
+            | EventKind::LogRead
+            | EventKind::LogRetention => continue,
             EventKind::Refused => Details {
                 malware: vec!["Eicar in epikrise.pdf".to_owned()],
                 ..ruled("scan: clamd found Eicar in epikrise.pdf")

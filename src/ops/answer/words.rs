@@ -212,6 +212,8 @@ phrases! {
         all "n",
         the_recipients "n",
         routes_changed "revision when by",
+        log_read "when by what",
+        log_retention "when what",
         alarm "when reason",
         all_clear "when reason",
         measure_opened "when by what until",
@@ -420,6 +422,8 @@ events! {
     ExceptionOpened exception_opened,
     ExceptionClosed exception_closed,
     RoutesChanged routes_changed,
+    LogRead log_read,
+    LogRetention log_retention,
 }
 
 #[cfg(test)]
