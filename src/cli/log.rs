@@ -97,7 +97,8 @@ impl Terms {
             message_id: self.message_id.as_deref().map(ops::log::bare),
             client: self.client.map(|client| client.to_string()),
             since: self.since,
-            not_below: self.since.map(ops::log::first_reference),
+            not_below: None,
+            before: None,
             until: self.until,
             limit: self.limit,
         }

@@ -7,6 +7,7 @@
 //! a [`Receipt`] has no other maker.
 
 mod duplicates;
+mod findable;
 mod refusals;
 pub mod revision;
 mod sightings;

@@ -509,10 +509,21 @@ pub struct Search {
     pub message_id: Option<String>,
     pub client: Option<String>,
     pub since: Option<Timestamp>,
-    /// Nothing with a smaller reference is meant: spares the reader what is older than `since`.
+    /// Nothing with a smaller reference is meant: for a look at what is new, past the search index.
     pub not_below: Option<Reference>,
     pub until: Option<Timestamp>,
+    /// Only what comes behind it.
+    pub before: Option<Cursor>,
     pub limit: usize,
+}
+
+/// A row of the log, by its place in the order in which rows are found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    pub at: Timestamp,
+    pub reference: Reference,
+    /// Of the recipient; below zero: of the refusal.
+    pub place: i64,
 }
 
 /// A row of the log: a message's recipient, or a refusal. Field names are the contract's.

@@ -8,6 +8,7 @@
 mod credentials;
 mod disk;
 mod engines;
+mod index;
 mod members;
 mod outbreak;
 mod read;
@@ -39,6 +40,7 @@ use crate::credential::Verifiers;
 use crate::mail::measure::{Closing, Measure};
 use crate::mail::{Attachment, Content, Event, Reference, Refusal, RoomId, Sighting, Timestamp};
 use crate::spool::revision::{Chapter, Conditions, Decision, Revision, RoutesMark, Unconfirmed};
+use index::Index;
 use writer::Writer;
 
 /// Numbered migrations; `user_version` says how many the file has had.
@@ -67,6 +69,8 @@ const LOG_OCTETS: i64 = 64 << 20;
 /// `auto_vacuum`: free pages are given back when asked to.
 const INCREMENTAL: i64 = 2;
 const STATEMENTS: usize = 64;
+/// How often the search index looks for what is new.
+const LOOK: Duration = Duration::from_millis(200);
 /// Readers kept open between questions.
 const IDLE_READERS: usize = 4;
 
@@ -83,6 +87,7 @@ pub struct Sqlite {
     path: PathBuf,
     writer: Writer,
     readers: Arc<Readers>,
+    index: Arc<Index>,
     keep_bodies: bool,
     foreign: watch::Receiver<u64>,
 }
@@ -117,9 +122,32 @@ impl Sqlite {
                 path: settings.path.clone(),
                 idle: Mutex::default(),
             }),
+            index: Arc::new(Index::beside(&settings.path)),
             keep_bodies: !settings.keep_bodies.is_zero(),
             foreign,
         })
+    }
+
+    /// Keeps the search index behind the log by no more than a moment, for as long as the store is there.
+    pub fn follow(self: &Arc<Self>) -> Result<(), StoreError> {
+        let (readers, index) = (Arc::clone(&self.readers), Arc::downgrade(&self.index));
+        std::thread::Builder::new()
+            .name("log-index".to_owned())
+            .spawn(move || {
+                while let Some(index) = index.upgrade() {
+                    let more = readers.ask(|store| index.follow(store));
+                    let more = more.unwrap_or_else(|fault| {
+                        tracing::warn!(%fault, "the search index is not filled");
+                        false
+                    });
+                    drop(index);
+                    if !more {
+                        std::thread::sleep(LOOK);
+                    }
+                }
+            })
+            .map_err(|fault| StoreError::Down(format!("no thread for the search index: {fault}")))?;
+        Ok(())
     }
 
     /// Makes this process the one relay on the store at `path`.
@@ -297,7 +325,12 @@ impl Store for Sqlite {
     }
 
     fn search(&self, search: Search) -> Pending<Vec<LogRow>> {
-        self.read(move |connection| read::search(connection, &search))
+        let index = Arc::clone(&self.index);
+        self.read(move |connection| match search.not_below {
+            // Of late, whatever is in it: that is quicker in the store itself.
+            Some(_) => read::search(connection, &search),
+            None => index.search(connection, &search),
+        })
     }
 
     fn pairs(&self, since: Timestamp, not_below: Reference, limit: usize) -> Pending<Vec<Pair>> {

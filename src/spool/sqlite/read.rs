@@ -790,7 +790,13 @@ fn rows_of_log(
     let mut rows = statement.query(params_from_iter(values))?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        found.push(LogRow {
+        found.push(to_log_row(row)?);
+    }
+    Ok(found)
+}
+
+fn to_log_row(row: &Row<'_>) -> Result<LogRow, StoreError> {
+    Ok(LogRow {
             reference: to_reference(row, 0)?,
             at: Timestamp::from_millis(row.get(1)?),
             status: row.get(2)?,
@@ -806,10 +812,68 @@ fn rows_of_log(
             reply: row.get(11)?,
             count: row.get::<_, i64>(12)?.unsigned_abs(),
             exception: to_waiver(row.get(14)?).and_then(Waiver::exception),
-        });
+    })
+}
+
+/// The columns of a [`LogRow`] of a recipient, and its place.
+const OF_RECIPIENT: &str =
+    "SELECT m.reference, m.accepted_at, r.state, coalesce(m.sender, ''), m.sender_room, r.address, r.room,
+         m.subject, m.size, m.message_id, m.client, r.last_reply, 1, NULL, r.waiver, r.number
+     FROM message m CROSS JOIN recipient r ON r.reference = m.reference";
+/// The same of a refusal.
+const OF_REFUSAL: &str =
+    "SELECT reference, at, 'refused', sender, sender_room, recipient, recipient_room,
+         subject, size, message_id, client, reply, count, user, NULL, -1 - id
+     FROM refusal";
+
+/// All rows of the log under a reference, each with its place: that of the recipient, or below zero.
+pub(super) fn rows_of(
+    connection: &Connection,
+    reference: Reference,
+) -> Result<Vec<(i64, LogRow)>, StoreError> {
+    let number = reference.number() as i64;
+    let mut found = Vec::new();
+    for sql in [
+        format!("{OF_RECIPIENT} WHERE m.reference = ?1"),
+        format!("{OF_REFUSAL} WHERE reference = ?1"),
+    ] {
+        let mut statement = connection.prepare_cached(&sql)?;
+        let mut rows = statement.query([number])?;
+        while let Some(row) = rows.next()? {
+            found.push((row.get(15)?, to_log_row(row)?));
+        }
     }
     Ok(found)
 }
+
+/// One of them.
+pub(super) fn row_at(
+    connection: &Connection,
+    reference: Reference,
+    place: i64,
+) -> Result<Option<LogRow>, StoreError> {
+    let sql = match place < 0 {
+        true => format!("{OF_REFUSAL} WHERE reference = ?1 AND id = -1 - ?2"),
+        false => format!("{OF_RECIPIENT} WHERE m.reference = ?1 AND r.number = ?2"),
+    };
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query([reference.number() as i64, place])?;
+    rows.next()?.map(to_log_row).transpose()
+}
+
+/// What waits in a state, the newest first.
+pub(super) fn waiting_in(
+    connection: &Connection,
+    state: &str,
+) -> Result<Vec<(i64, i64)>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT reference, number FROM recipient INDEXED BY recipient_waiting
+         WHERE finished_at IS NULL AND state = ?1 ORDER BY reference DESC, number DESC",
+    )?;
+    let found = statement.query_map([state], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    Ok(found.collect::<Result<_, _>>()?)
+}
+
 
 /// One pass over what was accepted since then; which group a recipient was reached through is in its
 /// event alone.
