@@ -20,6 +20,7 @@ use crate::lifecycle::retry::Schedule;
 use crate::limits::{self, FailedLoginSettings, Rate, RateSettings};
 use crate::mail::{Address, Domain, Language};
 use crate::ops::doubts::Surroundings;
+use crate::ops::evidence;
 use crate::policy::table::RoutingTable;
 use crate::smtp::patience;
 use crate::smtp::server::{ListenerSettings, ListenerTls};
@@ -35,6 +36,8 @@ pub struct Settings {
     /// Whom `<postmaster>` stands for.
     pub postmaster: Option<Address>,
     pub store: sqlite::Settings,
+    /// How the log is signed.
+    pub log: evidence::Settings,
     pub listeners: Vec<ListenerSettings>,
     pub tls: Option<tls::Settings>,
     pub limits: limits::Settings,
@@ -119,6 +122,7 @@ fn settings(mut root: Table<'_>, _: &Mistakes) -> Option<Settings> {
         .unwrap_or_default();
     let postmaster = root.take("postmaster").and_then(|it| it.parse(postmaster));
     let store = root.require("store").and_then(Value::table).and_then(store);
+    let log = root.table("log").map(log).unwrap_or_default();
     let tls = root.table("tls").and_then(tls);
     let unsaid = if tls.is_some() {
         ListenerTls::StartTls
@@ -148,11 +152,13 @@ fn settings(mut root: Table<'_>, _: &Mistakes) -> Option<Settings> {
             ));
         }
     }
+    let store = store?;
     Some(Settings {
         hostname: hostname?,
         language,
         postmaster,
-        store: store?,
+        log: log.beside(&store.path),
+        store,
         listeners,
         tls,
         limits,
@@ -185,6 +191,32 @@ fn store(mut table: Table<'_>) -> Option<sqlite::Settings> {
         path: path?,
         keep_bodies,
     })
+}
+
+/// What is said of the log.
+#[derive(Debug, Default)]
+struct SaidLog {
+    sign_every: Option<Duration>,
+    key: Option<PathBuf>,
+}
+
+impl SaidLog {
+    /// The rest goes by where the store is.
+    fn beside(self, store: &Path) -> evidence::Settings {
+        let unsaid = evidence::Settings::beside(store);
+        evidence::Settings {
+            sign_every: self.sign_every.unwrap_or(unsaid.sign_every),
+            key: self.key.unwrap_or(unsaid.key),
+            heads: unsaid.heads,
+        }
+    }
+}
+
+fn log(mut table: Table<'_>) -> SaidLog {
+    SaidLog {
+        sign_every: table.take("sign_every").and_then(Value::positive_duration),
+        key: table.take("key").and_then(Value::filled).map(PathBuf::from),
+    }
 }
 
 fn store_path(url: &str) -> Result<PathBuf, &'static str> {
@@ -586,6 +618,7 @@ address = "127.0.0.1:2525"
         let rate = |text: &str| Some(text.parse().unwrap());
         assert_eq!(shipped.language, bare.language);
         assert_eq!(shipped.store, bare.store);
+        assert_eq!(shipped.log, bare.log);
         assert_eq!(shipped.scan, bare.scan);
         assert_eq!(shipped.delivery, bare.delivery);
         assert_eq!(shipped.resolver, bare.resolver);
@@ -644,6 +677,8 @@ address = "127.0.0.1:2525"
             ("[limits.byte_rates]\nroom = \"5/min\"", "line 11: \"room\": a rate of bytes is written like \"200 MiB/min\": a size from 1 KiB to 100 GiB, then /s, /min or /h"),
             ("[limits.recipient_rates]\nrooms = \"5/min\"", "line 11: unknown key \"rooms\" in [limits.recipient_rates]; did you mean \"room\"?"),
             ("[limits]\nurgent_reserve = \"120%\"", "line 11: \"urgent_reserve\": must be a part of the rate, from \"0%\" to \"100%\""),
+            ("[log]\nsign_evry = \"1m\"", "line 11: unknown key \"sign_evry\" in [log]; did you mean \"sign_every\"?"),
+            ("[log]\nsign_every = \"0s\"", "line 11: \"sign_every\": must be more than nothing"),
             ("[delivery]\nretry = []", "line 11: \"retry\": must name at least one wait, such as [\"5s\", \"1m\"]"),
             ("[delivery]\nwarn_after = \"0s\"", "line 11: \"warn_after\": must be more than nothing"),
             ("[delivery.timeouts]\nfinaldot = \"1m\"", "line 11: unknown key \"finaldot\" in [delivery.timeouts]; did you mean \"final_dot\"?"),

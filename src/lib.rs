@@ -56,6 +56,7 @@ pub mod policy;
 
 pub mod credential;
 pub mod document;
+pub mod evidence;
 pub mod mail;
 pub mod nearest;
 pub mod pattern;

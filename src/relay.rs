@@ -25,7 +25,7 @@ use crate::mail::{Reference, StationKind, Timestamp};
 use crate::ops::measures::follow_measures;
 use crate::ops::route_alarm::RouteAlarm;
 use crate::ops::second_look::{self, TakenBack};
-use crate::ops::{self, routes};
+use crate::ops::{self, evidence, routes};
 use crate::policy::table::RoutingTable;
 use crate::queue;
 use crate::scan::measures::Measures;
@@ -77,6 +77,7 @@ pub struct Relay {
     caller: Caller,
     last: Option<Reference>,
     supervisor: Supervisor,
+    signer: Arc<evidence::Signer>,
 }
 
 impl Relay {
@@ -116,6 +117,8 @@ impl Relay {
             .last_reference()
             .await
             .map_err(|fault| Fault(fault.to_string()))?;
+        let signer = evidence::Signer::new(Arc::clone(&store), &settings.log)
+            .map_err(|fault| Fault(fault.to_string()))?;
         let (spool, feed) = Spool::new(store, last, settings.limits.memory, WINDOW);
         spool.remember_recent().await;
         spool.say_nothing_before(settings.schedule().first_word(&table));
@@ -138,6 +141,7 @@ impl Relay {
             caller,
             last,
             supervisor: Supervisor::of_environment(),
+            signer: Arc::new(signer),
         })
     }
 
@@ -179,6 +183,10 @@ impl Relay {
             self.settings.clone(),
         ));
         background.spawn(tidy(self.spool.clone(), self.settings.store.keep_bodies));
+        background.spawn(evidence::sign_at_intervals(
+            Arc::clone(&self.signer),
+            self.settings.log.clone(),
+        ));
         let certificates = self.tls.as_ref().map(tls::Reloading::subscribe);
         if let Some(tls) = self.tls {
             background.spawn(tls.watch_files(LOOK_AT_CERTIFICATES));
@@ -257,6 +265,7 @@ impl Relay {
         let last_works = async {
             while foreground.join_next().await.is_some() {}
             self.spool.flush_refusals().await;
+            self.signer.sign_and_tell().await;
             // What is lost comes again with the next message.
             let _ = self.spool.flush_sightings().await;
         };

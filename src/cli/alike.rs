@@ -37,6 +37,11 @@ pub(super) fn few(lines: Vec<String>) -> Vec<String> {
     few
 }
 
+/// The same, or all of the lines for whom wants each.
+pub(super) fn few_unless(all: bool, lines: Vec<String>) -> Vec<String> {
+    if all { lines } else { few(lines) }
+}
+
 /// What is the same in all lines of a kind.
 fn kind(line: &str) -> u64 {
     let mut hasher = DefaultHasher::new();

@@ -34,11 +34,7 @@ pub(super) fn run(config: &Path, all: bool) -> Result<(), Failure> {
         }
     }
     let warnings = std::mem::take(&mut findings.warnings);
-    let warnings = match all {
-        true => warnings,
-        false => alike::few(warnings),
-    };
-    for warning in warnings {
+    for warning in alike::few_unless(all, warnings) {
         print::complaint(&format!("warning: {warning}"));
     }
     if !findings.mistakes.is_empty() {
@@ -113,9 +109,7 @@ async fn check_store(config: &Path, settings: &Settings, findings: &mut Findings
             }
         }
         Err(fault) => {
-            let good = routes::readable(&store).await.ok().flatten();
-            let remedy = good.map(|it| routes::remedy(it.table.revision()));
-            let remedy = remedy.unwrap_or_else(|| routes::NONE_READABLE.to_owned());
+            let remedy = routes::find_remedy(&store).await;
             findings.mistakes.push(format!("{fault}; {remedy}"));
         }
     }

@@ -113,17 +113,6 @@ impl Failure {
 }
 
 impl Failure {
-    /// The same, where each line that begins with a row is of this file.
-    fn of_file(self, file: &Path) -> Self {
-        let of_file = |line: String| match line.starts_with("row ") {
-            true => format!("{}: {line}", file.display()),
-            false => line,
-        };
-        Self {
-            lines: self.lines.into_iter().map(of_file).collect(),
-        }
-    }
-
     /// A routing table that was not applied: every mistake in it, with its `source` where the lines are of
     /// one that somebody has seen, or the store's trouble.
     fn of_table(source: &str, refused: Refused) -> Self {
@@ -135,11 +124,9 @@ impl Failure {
         match refused {
             Refused::Faults(faults) => Self::of(lines(faults)),
             Refused::Strict(warnings) => {
-                let others = warnings.others.into_iter();
                 let last = "nothing was changed: with --strict a warning is a mistake";
-                let found = lines(warnings.of_table).chain(others);
                 Self::of(
-                    alike::few(found.collect())
+                    alike::few(warnings.lines(source))
                         .into_iter()
                         .chain([last.to_owned()]),
                 )
@@ -208,7 +195,10 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Route(command) => on_store(config, |store, settings| {
             route::run(command, store, settings)
         }),
-        Command::Log(command) => on_store(config, |store, _| log::run(command, store)),
+        Command::Log(command) => match command.without_store() {
+            Some(outcome) => outcome,
+            None => on_store(config, |store, settings| log::run(command, store, settings)),
+        },
         Command::Queue(command) => {
             on_store(config, async |store, _| queue::run(command, store).await)
         }

@@ -206,9 +206,7 @@ async fn import_routes(
     let outcome = routes::apply(store, proposal, &settings.surroundings(), Timestamp::now())
         .await
         .map_err(|refused| Failure::of_table(&file.display().to_string(), refused))?;
-    let of_table = outcome.warnings.of_table.iter();
-    let of_table = of_table.map(|it| format!("{}: {it}", file.display()));
-    for warning in alike::few(of_table.chain(outcome.warnings.others).collect()) {
+    for warning in alike::few(outcome.warnings.lines(&file.display().to_string())) {
         tracing::warn!("{warning}");
     }
     tell(format_args!(

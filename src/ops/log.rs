@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::document::duration;
 use crate::mail::{Address, Domain, LocalFault, Reference, State, Timestamp};
 
 /// A status to search for: a recipient's state, or `refused`.
@@ -55,7 +56,7 @@ pub fn first_reference(since: Timestamp) -> Reference {
 /// A moment as people type it: RFC 3339, `2026-11-22 14:00` or `2026-11-22` in local time, or how
 /// long ago it was: `30m`, `2h`, `7d`.
 pub fn moment(text: &str, now: Timestamp) -> Result<Timestamp, MomentFault> {
-    if let Some(length) = length(text) {
+    if let Some(length) = duration(text) {
         return Ok(now.before(length));
     }
     text.parse()
@@ -64,22 +65,6 @@ pub fn moment(text: &str, now: Timestamp) -> Result<Timestamp, MomentFault> {
             LocalFault::Unread => MomentFault::Unread(text.to_owned()),
             fault => MomentFault::Local(fault),
         })
-}
-
-/// `90s`, `30m`, `2h`, `7d`.
-fn length(text: &str) -> Option<Duration> {
-    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let seconds = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        _ => return None,
-    };
-    number
-        .parse::<u32>()
-        .ok()
-        .map(|number| Duration::from_secs(u64::from(number) * seconds))
 }
 
 /// The text names no moment, or more than one.
@@ -119,6 +104,7 @@ mod tests {
         for (typed, meant) in [
             ("2h", "2026-11-22T10:00:00Z"),
             ("90s", "2026-11-22T11:58:30Z"),
+            ("30 min", "2026-11-22T11:30:00Z"),
             ("1d", "2026-11-21T12:00:00Z"),
             ("2026-11-22T11:00:00+01:00", "2026-11-22T10:00:00Z"),
         ] {

@@ -6,6 +6,7 @@
 pub mod credentials;
 pub mod doubts;
 pub mod edits;
+pub mod evidence;
 pub mod explain;
 pub mod log;
 pub mod measures;

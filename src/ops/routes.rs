@@ -91,6 +91,15 @@ impl Warnings {
         self
     }
 
+    /// A line for each, with `source` before those of its entries, unless that is empty.
+    pub fn lines(&self, source: &str) -> Vec<String> {
+        let of_table = self.of_table.iter().map(|it| match source {
+            "" => it.to_string(),
+            source => format!("{source}: {it}"),
+        });
+        of_table.chain(self.others.iter().cloned()).collect()
+    }
+
     /// Whether it is well enough for who is `strict`.
     pub(super) fn check(self, strict: bool) -> Result<Self, Refused> {
         let is_well = self.of_table.is_empty() && self.others.is_empty();
@@ -496,4 +505,13 @@ pub const NONE_READABLE: &str =
 /// What is to be done about a table in force that cannot be read, while revision `good` can.
 pub fn remedy(good: u64) -> String {
     format!("put a good table in force with: ilbud route apply FILE, or ilbud route revert {good}")
+}
+
+/// The same, where it is not known yet whether any revision can be read.
+pub async fn find_remedy(store: &Arc<dyn Store>) -> String {
+    let good = readable(store).await.ok().flatten();
+    good.map_or_else(
+        || NONE_READABLE.to_owned(),
+        |it| remedy(it.table.revision()),
+    )
 }

@@ -24,7 +24,7 @@ pub(super) struct At<T> {
 
 /// Where the entries of a table stand in the text that it was read from.
 #[derive(Debug, Default)]
-pub(super) struct Places {
+pub(super) struct EntryLines {
     pub rooms: HashMap<RoomId, usize>,
     pub gateways: HashMap<String, usize>,
     /// Of each room, in the order of its redirects.
@@ -109,7 +109,10 @@ fn has_senders(room: &Room) -> bool {
 fn others(room: &Room) -> Option<Vec<&RoomId>> {
     match &room.accepts_from {
         AcceptsFrom::Any => None,
-        AcceptsFrom::Rooms(rooms) => Some(rooms.iter().filter(|it| **it != room.id).collect()),
+        AcceptsFrom::Rooms(rooms) => {
+            let others = rooms.listed().iter().filter(|it| **it != room.id);
+            Some(others.collect())
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use crate::mail::{Address, RoomId, Timestamp};
 
 use super::export;
 use super::table::Source;
-pub use places::{Place, Places};
+pub use places::{Place, PlaceByLine};
 
 /// Between the name of a table and a key in it: `strictness.missing_tls`.
 const DOT: char = '.';

@@ -385,7 +385,7 @@ fn room(room: &Room) -> Entry {
     }
     let accepts_from = match &room.accepts_from {
         AcceptsFrom::Any => one(quoted("any")),
-        AcceptsFrom::Rooms(rooms) => list(rooms.iter().map(ToString::to_string)),
+        AcceptsFrom::Rooms(rooms) => list(rooms.listed().iter().map(ToString::to_string)),
     };
     line(&mut out, "accepts_from", accepts_from);
     for (key, time) in [

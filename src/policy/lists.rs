@@ -8,13 +8,13 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::document::{Fault, quoted};
-use crate::mail::{RoomId, Rule};
+use crate::mail::RoomId;
 use crate::nearest::nearest;
 use crate::spreadsheet::{Row, Sheet};
 
-use super::edit::{self, Draft, Entry, Place, Places, Said};
+use super::edit::{self, Draft, Entry, Place, PlaceByLine, Said};
+use super::keys::{self, Key, Shape};
 use super::next_hop::SCHEMES;
-use super::strictness::Strictness;
 use super::table::{NextHop, RoutingTable, Source};
 
 /// Between the items of one cell, as an export writes them.
@@ -30,48 +30,6 @@ const ROOM: &str = "room";
 pub enum List {
     Rooms,
     Workstations,
-}
-
-/// How the cells of a column are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shape {
-    Text,
-    Flag,
-    Number,
-    /// Names, which no comma is part of.
-    Names,
-    /// What a comma or a space may be part of.
-    Hops,
-    AnyOrNames,
-}
-
-/// The keys of a room that a list may have a column for, in the order of an export.
-fn room_columns() -> Vec<(String, Shape)> {
-    let plain = [
-        (ID, Shape::Text),
-        ("name", Shape::Text),
-        ("kind", Shape::Text),
-        ("phone", Shape::Text),
-        ("disabled", Shape::Flag),
-        ("domains", Shape::Names),
-        ("next_hops", Shape::Hops),
-        ("recipients", Shape::Names),
-        ("accepts_from", Shape::AnyOrNames),
-        ("warn_after", Shape::Text),
-        ("give_up_after", Shape::Text),
-        ("priority_ceiling", Shape::Number),
-    ];
-    let plain = plain.map(|(key, shape)| (key.to_owned(), shape));
-    let measures = Strictness::default().entries();
-    let measures = measures.map(|(key, _)| format!("strictness.{key}"));
-    let rules = Rule::ALL.iter().map(|rule| rule.word());
-    let scan = ["on_failure"].into_iter().chain(rules);
-    let scan = scan.map(|key| format!("scan.{key}"));
-    let tables = measures.into_iter().chain(scan);
-    plain
-        .into_iter()
-        .chain(tables.map(|key| (key, Shape::Text)))
-        .collect()
 }
 
 /// Those without which an export would say nothing of a room.
@@ -101,9 +59,9 @@ pub fn export(list: List, table: &RoutingTable, toml: &str) -> Result<Exported, 
 
 fn export_rooms(toml: &str) -> Result<Exported, Vec<Fault>> {
     let mut draft = Draft::of(toml)?;
-    let columns = room_columns();
+    let columns = keys::of_room();
     let row = |room: Entry<'_>| -> Vec<String> {
-        let cell = |(key, shape): &(String, Shape)| cell(&room, key, *shape);
+        let cell = |it: &Key| cell(&room, &it.name, it.shape);
         columns.iter().map(cell).collect()
     };
     let rows: Vec<Vec<String>> = draft.rooms().map(row).collect();
@@ -113,10 +71,10 @@ fn export_rooms(toml: &str) -> Result<Exported, Vec<Fault>> {
     };
     let kept: Vec<usize> = (0..)
         .zip(&columns)
-        .filter(|(at, (key, _))| ALWAYS.contains(&key.as_str()) || is_said(*at))
+        .filter(|(at, key)| ALWAYS.contains(&key.name.as_str()) || is_said(*at))
         .map(|(at, _)| at)
         .collect();
-    let heads = columns.iter().map(|(key, _)| key.clone()).collect();
+    let heads = columns.iter().map(|it| it.name.clone()).collect();
     let of_kept = |all: Vec<String>| -> Vec<String> {
         let kept = kept.iter().filter_map(|at| all.get(*at).cloned());
         kept.collect()
@@ -163,6 +121,8 @@ fn export_workstations(table: &RoutingTable) -> Exported {
 #[derive(Debug, Clone)]
 pub struct Import {
     pub list: List,
+    /// What it came from, as the person who has it calls it.
+    pub file: String,
     pub sheet: Sheet,
     /// Columns that are none of ours.
     pub ignored: Vec<String>,
@@ -178,10 +138,18 @@ impl Import {
             List::Rooms => self.rooms(draft),
             List::Workstations => self.workstations(draft, table),
         };
+        let of_file = |it: Fault| Fault {
+            text: self.of_file(&it.text),
+            ..it
+        };
         match faults.is_empty() {
             true => Ok(()),
-            false => Err(faults),
+            false => Err(faults.into_iter().map(of_file).collect()),
         }
+    }
+
+    fn of_file(&self, text: &str) -> String {
+        format!("{}: {text}", self.file)
     }
 
     /// Why a list without rows takes the place of nothing: it is rather the wrong file.
@@ -198,14 +166,14 @@ impl Import {
 
     /// What the table says of its text, told by rows and columns.
     pub fn tell(&self, toml: &str, faults: Vec<Fault>) -> Vec<Fault> {
-        let places = Places::of(toml);
+        let places = PlaceByLine::of(toml);
         let tell = |fault: Fault| {
             let place = fault.line.and_then(|line| places.at(line));
             let of_row = place.and_then(|it| self.row_of(it));
             let key = place.and_then(|it| it.key.as_deref());
             let told = without_line(&fault.text, key.unwrap_or_default());
             let text = match (of_row, place) {
-                (Some(of_row), _) => format!("{of_row}: {told}"),
+                (Some(of_row), _) => self.of_file(&format!("{of_row}: {told}")),
                 (None, Some(place)) if !place.is_named_in(&told) => {
                     format!("{} {}: {told}", place.kind, place.name)
                 }
@@ -271,7 +239,9 @@ impl Import {
     }
 
     fn rooms(&self, draft: &mut Draft) -> Vec<Fault> {
-        let (columns, mut faults) = self.columns(&room_columns());
+        let known = keys::of_room().into_iter();
+        let known: Vec<(String, Shape)> = known.map(|it| (it.name, it.shape)).collect();
+        let (columns, mut faults) = self.columns(&known);
         let Some(ids) = self.column(ID) else {
             faults.push(missing(ID));
             return faults;

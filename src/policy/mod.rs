@@ -10,6 +10,7 @@ pub mod difference;
 pub mod edit;
 mod export;
 mod graph;
+pub mod keys;
 pub mod lists;
 mod next_hop;
 mod read;

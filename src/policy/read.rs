@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 pub(super) use self::sources::source;
-use super::checks::{At, Places};
+use super::checks::{At, EntryLines};
 use super::comments::{self, Comments};
 use super::export::Kind;
 use super::sources::{Source, Sources};
@@ -98,19 +98,19 @@ impl Draft {
         rooms
     }
 
-    fn places(&self) -> Places {
-        let mut places = Places::default();
+    fn entry_lines(&self) -> EntryLines {
+        let mut lines = EntryLines::default();
         for At { line, value } in &self.rooms {
-            places.rooms.insert(value.id.clone(), *line);
+            lines.rooms.insert(value.id.clone(), *line);
         }
         for At { line, value } in &self.gateways {
-            places.gateways.entry(value.name.clone()).or_insert(*line);
+            lines.gateways.entry(value.name.clone()).or_insert(*line);
         }
         for At { line, value } in &self.redirects {
-            let of_room = places.redirects.entry(value.room.clone());
+            let of_room = lines.redirects.entry(value.room.clone());
             of_room.or_default().push(*line);
         }
-        places
+        lines
     }
 
     /// Each entry's kind, its place in the file and its name, in the order of an export.
@@ -142,7 +142,7 @@ impl Draft {
     fn finish(mut self, revision: u64, toml: &str) -> (RoutingTable, Vec<Fault>) {
         self.warnings.sort_by_key(|it| it.line);
         let domains = self.rooms_by_domain();
-        let places = self.places();
+        let entry_lines = self.entry_lines();
         let groups = self.expanded_groups();
         let comments = self.comments(toml);
         let mut gateways: Vec<Arc<Gateway>> =
@@ -165,7 +165,7 @@ impl Draft {
             redirects,
             sources: self.sources,
             comments,
-            places,
+            entry_lines,
             postmaster: None,
             relay: None,
         };

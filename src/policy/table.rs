@@ -15,7 +15,7 @@ use crate::mail::{
 };
 use crate::nearest::nearest;
 
-use super::checks::Places;
+use super::checks::EntryLines;
 use super::comments::Comments;
 use super::sources::Sources;
 
@@ -37,7 +37,7 @@ pub struct RoutingTable {
     pub(super) sources: Sources,
     pub(super) comments: Comments,
     /// In the text that it was read from.
-    pub(super) places: Places,
+    pub(super) entry_lines: EntryLines,
     pub(super) postmaster: Option<Address>,
     pub(super) relay: Option<Domain>,
 }
@@ -98,7 +98,15 @@ pub struct Mailboxes {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AcceptsFrom {
     Any,
-    Rooms(Vec<RoomId>),
+    Rooms(Rooms),
+}
+
+/// Rooms that somebody has listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rooms {
+    /// As written.
+    listed: Vec<RoomId>,
+    known: HashSet<RoomId>,
 }
 
 /// One address for several mailboxes. Wins over a mailbox of the same address.
@@ -194,24 +202,48 @@ impl Room {
     }
 }
 
+impl Rooms {
+    pub(super) fn new(listed: Vec<RoomId>) -> Self {
+        Self {
+            known: listed.iter().cloned().collect(),
+            listed,
+        }
+    }
+
+    pub fn listed(&self) -> &[RoomId] {
+        &self.listed
+    }
+
+    pub fn contain(&self, room: &RoomId) -> bool {
+        self.known.contains(room)
+    }
+}
+
 impl AcceptsFrom {
     pub fn allows(&self, room: &RoomId) -> bool {
         match self {
             Self::Any => true,
-            Self::Rooms(rooms) => rooms.contains(room),
+            Self::Rooms(rooms) => rooms.contain(room),
         }
     }
 }
+
+/// Of so many rooms a rule names each one: it stands in every row of the log.
+const NAMED: usize = 20;
 
 /// As it is put into a rule: `any`, `amk-oslo, amk-bergen`.
 impl fmt::Display for AcceptsFrom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Any => f.write_str("any"),
-            Self::Rooms(rooms) if rooms.is_empty() => f.write_str("no room"),
+            Self::Rooms(rooms) if rooms.listed.is_empty() => f.write_str("no room"),
             Self::Rooms(rooms) => {
-                let rooms: Vec<&str> = rooms.iter().map(RoomId::as_str).collect();
-                f.write_str(&rooms.join(", "))
+                let named = rooms.listed.iter().take(NAMED).map(RoomId::as_str);
+                f.write_str(&named.collect::<Vec<_>>().join(", "))?;
+                match rooms.listed.len().saturating_sub(NAMED) {
+                    0 => Ok(()),
+                    more => write!(f, " and {more} more"),
+                }
             }
         }
     }
@@ -286,7 +318,7 @@ impl RoutingTable {
             text: format!("{it}: this time is over; the line can be taken out"),
         };
         let redirects = self.redirects.iter().flat_map(|(room, redirects)| {
-            let lines = self.places.redirects.get(room);
+            let lines = self.entry_lines.redirects.get(room);
             let line = move |place| lines.and_then(|it: &Vec<_>| it.get(place)).copied();
             let redirects = redirects.iter().enumerate();
             redirects.map(move |(place, it)| (line(place), it))
@@ -296,12 +328,12 @@ impl RoutingTable {
 
     /// The line of a room in the text that the table was read from.
     pub fn line_of(&self, room: &RoomId) -> Option<usize> {
-        self.places.rooms.get(room).copied()
+        self.entry_lines.rooms.get(room).copied()
     }
 
     /// The line of the first gateway of this name.
     pub fn line_of_gateway(&self, name: &str) -> Option<usize> {
-        self.places.gateways.get(name).copied()
+        self.entry_lines.gateways.get(name).copied()
     }
 
     pub fn room(&self, id: &RoomId) -> Option<&Room> {
@@ -343,11 +375,6 @@ impl RoutingTable {
     /// By room, and then as written.
     pub fn redirects(&self) -> impl Iterator<Item = &Redirect> {
         self.redirects.values().flatten()
-    }
-
-    /// The redirect of `room` that is open at `now`: the first one as written.
-    pub fn redirect(&self, room: &RoomId, now: Timestamp) -> Option<&Redirect> {
-        self.redirects_of(room).iter().find(|it| it.is_open(now))
     }
 
     /// All redirects of `room`, as written.

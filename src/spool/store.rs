@@ -15,11 +15,12 @@ use bytes::Bytes;
 
 use super::revision::{Chapter, Conditions, Decision, Revision, RoutesMark, Unconfirmed};
 use crate::credential::Verifiers;
+use crate::evidence::{Digest, Head, Start, walk};
 use crate::mail::event::State;
 use crate::mail::measure::{Closing, Measure};
 use crate::mail::{
-    Address, Attachment, Content, Details, Event, Facts, Lapse, Priority, Reference, Refusal,
-    RoomId, Sighting, Station, Terms, Timestamp, Waiver, Wishes,
+    Address, Attachment, Content, Details, Event, EventKind, Facts, Lapse, Priority, Reference,
+    Refusal, RoomId, Sighting, Station, Terms, Timestamp, Waiver, Wishes,
 };
 
 /// What a verb gives: a future that owns all it needs.
@@ -564,6 +565,22 @@ pub struct LoggedEvent {
     pub details: Details,
 }
 
+/// Rows of the log from before its chain began: how many there were then, and how many there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unchained {
+    pub then: u64,
+    pub now: u64,
+}
+
+/// A recipient's state, and what happened to it and to its message as a whole, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecipientState {
+    pub id: RecipientId,
+    pub address: String,
+    pub state: String,
+    pub events: Vec<EventKind>,
+}
+
 /// What is kept of a message when its bytes may be gone.
 #[derive(Debug, Clone)]
 pub struct MessageRecord {
@@ -802,6 +819,42 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn events_after(&self, sequence: u64, limit: usize) -> Pending<Vec<LoggedEvent>>;
     /// The sequence of the newest event, 0 when there is none.
     fn last_event(&self) -> Pending<u64>;
+    /// Where the chain of the log begins.
+    fn log_start(&self) -> Pending<Start>;
+    /// Counts them.
+    fn unchained(&self) -> Pending<Unchained>;
+    /// Rows of the log's chain committed after `after`, oldest first, with what they commit to.
+    fn log_rows(&self, after: u64, limit: usize) -> Pending<Vec<walk::Row>>;
+    /// Those of one message or refusal, all of them.
+    fn log_rows_of(&self, reference: Reference) -> Pending<Vec<walk::Row>>;
+    /// Rows committed after `after` with their digests, oldest first.
+    fn log_digests(&self, after: u64, limit: usize) -> Pending<Vec<(u64, Option<Digest>)>>;
+    /// Signed heads after this one with their numbers, as they were written.
+    fn heads(&self, after: u64, limit: usize) -> Pending<Vec<(u64, String)>>;
+    fn last_head(&self) -> Pending<Option<(u64, String)>>;
+    /// The first head that covers this row or one after it.
+    fn head_over(&self, sequence: u64) -> Pending<Option<String>>;
+    /// `Conflict` when it does not come next.
+    fn add_head(&self, head: Head) -> Pending<()>;
+    /// Recipients after `after`, in the order of their keys.
+    fn recipient_states(
+        &self,
+        after: Option<RecipientId>,
+        limit: usize,
+    ) -> Pending<Vec<RecipientState>>;
+    /// Of `limit` refusals after `after` those of which the log says nothing, and the last one that was looked
+    /// at; `None`: there were none.
+    fn unexplained_refusals(
+        &self,
+        after: u64,
+        limit: usize,
+    ) -> Pending<(Option<u64>, Vec<Reference>)>;
+    /// Masks fields of a row of the log for good, by the names under which the row commits to them
+    /// (`details.reply`, `message.subject`, `attachment.0.name` …). The chain holds. `Conflict` when the row is
+    /// not as it was written.
+    fn mask(&self, sequence: u64, fields: Vec<String>) -> Pending<()>;
+    /// Deletes a row of the log for good; its hash stays, and the chain holds. `Conflict` likewise.
+    fn purge_row(&self, sequence: u64) -> Pending<()>;
     /// The first `limit` of those waiting recipients, in this order.
     fn waiting_ids(
         &self,

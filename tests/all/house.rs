@@ -43,7 +43,13 @@ const LAYERS: &[(&str, &[&str])] = &[
     ),
     (
         "words",
-        &["mail", "credential", "spool::store", "spool::Receipt"],
+        &[
+            "mail",
+            "credential",
+            "evidence",
+            "spool::store",
+            "spool::Receipt",
+        ],
     ),
 ];
 
@@ -51,6 +57,7 @@ const LAYERS: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &[
     "mail",
     "credential",
+    "evidence",
     "smtp::auth",
     "smtp::command",
     "smtp::data",
@@ -96,6 +103,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("hickory_resolver", &["delivery::resolve"]),
     ("mail_builder", &["lifecycle::report"]),
     ("argon2", &["credential"]),
+    // In `tls` that is what rustls calls its own part of it.
+    ("aws_lc_rs", &["evidence::key", "tls"]),
     ("hmac", &["credential"]),
     ("pbkdf2", &["credential"]),
     ("stringprep", &["credential"]),

@@ -59,6 +59,7 @@ mod lifetime;
 mod limits;
 mod live_redirects;
 mod lmtp;
+mod log_evidence;
 mod logins;
 mod members;
 mod names;

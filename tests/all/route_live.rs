@@ -107,9 +107,14 @@ fn a_broken_revision_leaves_the_last_good_one_in_force_with_an_alarm() {
         "{}",
         relay.log()
     );
-    let complaint = relay.fails(1, &["check"]);
-    for part in ["revision 3: line 1: ", "ilbud route revert 2"] {
-        assert!(complaint.contains(part), "{part}: {complaint}");
+    for command in [&["check"][..], &["route", "csv", "export", "rooms"]] {
+        let complaint = relay.fails(1, command);
+        for part in [
+            "revision 3: line 1: ",
+            "; put a good table in force with: ilbud route apply FILE, or ilbud route revert 2",
+        ] {
+            assert!(complaint.contains(part), "{part}: {complaint}");
+        }
     }
     assert!(relay.is_running());
     // What is explained is what the relay does.

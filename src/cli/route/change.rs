@@ -66,7 +66,7 @@ pub(super) async fn apply_file(
     let toml = read(file)?;
     let exposed = exposed_table(file, &toml).into_iter().collect();
     let source = file.display().to_string();
-    put_warned(store, &source, (toml, exposed), change, settings).await
+    put(store, &source, (toml, exposed), change, settings).await
 }
 
 /// Puts the table of an old revision in force again.
@@ -81,29 +81,13 @@ pub(super) async fn revert(
     change
         .reason
         .get_or_insert_with(|| format!("back to revision {number}"));
-    put(
-        store,
-        &format!("revision {number}"),
-        old.table,
-        &change,
-        settings,
-    )
-    .await
+    let source = format!("revision {number}");
+    put(store, &source, (old.table, Vec::new()), &change, settings).await
 }
 
-/// Puts a table in force as the options say, and tells what came of it. `source`: where its lines are.
+/// Puts a table in force as the options say, and tells what came of it. `source`: where its lines are; with
+/// the table comes what is worth knowing of it already.
 pub(super) async fn put(
-    store: &Arc<dyn Store>,
-    source: &str,
-    toml: String,
-    change: &Change,
-    settings: &Settings,
-) -> Result<(), Failure> {
-    put_warned(store, source, (toml, Vec::new()), change, settings).await
-}
-
-/// The same, where there is something to warn of already.
-async fn put_warned(
     store: &Arc<dyn Store>,
     source: &str,
     (toml, warnings): (String, Vec<String>),
@@ -117,7 +101,7 @@ async fn put_warned(
     let outcome = routes::apply(store, proposal, &settings.surroundings(), Timestamp::now())
         .await
         .map_err(|refused| Failure::of_table(source, refused))?;
-    warn(source, &outcome.warnings);
+    warn(source, &outcome.warnings, false);
     tell(&outcome, change.json)
 }
 
@@ -174,23 +158,11 @@ pub(super) fn tell_opened(opening: &Opening, now: Timestamp, is_open: bool) -> R
     Ok(print::line(format_args!("{}", print::harmless(&line)))?)
 }
 
-pub(super) fn warn(source: &str, warnings: &Warnings) {
-    alike::few(warning_lines(source, warnings))
+/// `all`: however many are alike.
+pub(super) fn warn(source: &str, warnings: &Warnings, all: bool) {
+    alike::few_unless(all, warnings.lines(source))
         .into_iter()
         .for_each(complain);
-}
-
-/// All of them, however many are alike.
-pub(super) fn warn_of_each(source: &str, warnings: &Warnings) {
-    warning_lines(source, warnings)
-        .into_iter()
-        .for_each(complain);
-}
-
-fn warning_lines(source: &str, warnings: &Warnings) -> Vec<String> {
-    let of_table = warnings.of_table.iter();
-    let of_table = of_table.map(|it| format!("{source}: {it}"));
-    of_table.chain(warnings.others.iter().cloned()).collect()
 }
 
 fn complain(warning: String) {

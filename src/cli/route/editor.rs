@@ -208,7 +208,8 @@ impl Desk<'_> {
 
     async fn apply(&self, toml: String) -> Result<(), Failure> {
         let source = self.source();
-        let put = change::put(self.store, &source, toml, &self.change, self.settings);
+        let new = (toml, Vec::new());
+        let put = change::put(self.store, &source, new, &self.change, self.settings);
         match put.await {
             Ok(()) => self.sheet.throw_away(),
             // It is in force, and nobody reads of it.

@@ -82,6 +82,7 @@ pub(super) async fn run(
         } => {
             let import = Import {
                 list: list.list(),
+                file: file.display().to_string(),
                 sheet: sheet(file)?,
                 ignored: ignore.clone(),
                 is_whole: *replace,
@@ -91,28 +92,31 @@ pub(super) async fn run(
                 edit: Edit::Import(import),
                 how,
             };
-            let done = edits::run(store, order, settings).await;
-            done.map_err(|failure| failure.of_file(file))
+            edits::run(store, order, settings).await
         }
     }
 }
 
 async fn export(store: &Arc<dyn Store>, list: List, separator: Separator) -> Result<(), Failure> {
-    let found = routes::current(store).await.map_err(unreadable)?;
+    let found = match routes::current(store).await {
+        Ok(found) => found,
+        Err(fault) => return Err(unreadable(store, fault).await),
+    };
     let (revision, table) = found.ok_or_else(none_yet)?;
     let (heads, rows) = lists::export(list, &table, &revision.table).map_err(Failure::of)?;
     let heads: Vec<&str> = heads.iter().map(String::as_str).collect();
     Ok(print::csv(separator, &heads, rows.into_iter())?)
 }
 
-fn unreadable(fault: StoreError) -> Failure {
-    let is_corrupt = matches!(fault, StoreError::Corrupt(_));
-    let mut failure = Failure::from(fault);
-    if is_corrupt {
-        let advice = "repair the table with ilbud route edit, or go back with ilbud route revert";
-        failure.lines.push(advice.to_owned());
+/// A table that cannot be read is no list.
+async fn unreadable(store: &Arc<dyn Store>, fault: StoreError) -> Failure {
+    match fault {
+        StoreError::Corrupt(_) => {
+            let remedy = routes::find_remedy(store).await;
+            Failure::new(format!("{fault}; {remedy}"))
+        }
+        fault => fault.into(),
     }
-    failure
 }
 
 fn sheet(file: &Path) -> Result<Sheet, Failure> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::change::{warn, warn_of_each, warn_of_edit};
+use super::change::{warn, warn_of_edit};
 use super::history::{as_json, differences};
 use super::read;
 use crate::cli::{Failure, exposed_table, print};
@@ -62,8 +62,7 @@ impl Subject<'_> {
 
     fn warn(&self, warnings: Warnings) {
         match &self.edit {
-            None if self.all => warn_of_each(&self.source, &warnings),
-            None => warn(&self.source, &warnings),
+            None => warn(&self.source, &warnings, self.all),
             Some((edit, known)) => warn_of_edit(&edit.news(&self.toml, warnings, known)),
         }
     }

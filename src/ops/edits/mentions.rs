@@ -57,7 +57,7 @@ fn is_in(room: &Room, address: &Address) -> bool {
 }
 
 fn names(list: &AcceptsFrom, id: &RoomId) -> bool {
-    matches!(list, AcceptsFrom::Rooms(rooms) if rooms.contains(id))
+    matches!(list, AcceptsFrom::Rooms(rooms) if rooms.contain(id))
 }
 
 pub(super) fn take_out_room(draft: &mut Draft, room: &Room) {

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use serde::Serialize;
 
-use super::{Decision, Refused, ask, holder_of, refused, route, sender, takes};
+use super::{Decision, Refused, ask, destination, holder_of, refused, route, sender, takes};
 use crate::credential;
 use crate::mail::{
     Address, AddressFault, Certificate, Login, Origin, Peer, Protocol, Recipient, Reply, RoomId,
@@ -257,22 +257,20 @@ impl Question<'_> {
 
     /// The redirects that were looked at on the way from `room` to where its mail goes.
     fn follow(&self, room: &RoomId, steps: &mut Vec<Step>) {
-        let mut via = room;
-        // A sound table has no circle, so no more steps than rooms.
-        for _ in self.table.rooms() {
-            let open = self.table.redirect(via, self.now);
-            let closed = self.table.redirects_of(via).iter();
-            let closed = closed.take_while(|it| open.is_none_or(|open| !std::ptr::eq(open, *it)));
-            steps.extend(closed.map(|it| Step::passed("route", not_open(it, self.now))));
-            let Some(open) = open else { break };
-            via = &open.to;
-            steps.push(Step::decided("route", open));
+        let mut goes_elsewhere = false;
+        let tried = |it: &Redirect, is_open: bool| {
+            goes_elsewhere |= is_open;
+            steps.push(match is_open {
+                true => Step::decided("route", it),
+                false => Step::passed("route", not_open(it, self.now)),
+            });
+        };
+        if let Some(room) = self.table.room(room) {
+            destination(room, self.table, self.now, tried);
         }
-        if via == room {
-            steps.push(Step::decided(
-                "route",
-                format!("room \"{room}\" has these next hops"),
-            ));
+        if !goes_elsewhere {
+            let rule = format!("room \"{room}\" has these next hops");
+            steps.push(Step::decided("route", rule));
         }
     }
 

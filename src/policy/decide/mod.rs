@@ -466,7 +466,8 @@ fn accepts(origin: &Origin, room: &Room) -> Result<(), String> {
 /// A disabled room takes no mail, whoever sends it, nor does one that is redirected to such.
 fn takes(room: &Room, table: &RoutingTable, now: Timestamp) -> Result<(), String> {
     let mut rules = Vec::new();
-    match destination(room, table, now, |it| rules.push(it.to_string())) {
+    let tried = |it: &Redirect, is_open: bool| rules.extend(is_open.then(|| it.to_string()));
+    match destination(room, table, now, tried) {
         Some(end) if end.is_disabled => {
             rules.push(format!("room \"{}\" is disabled", end.id));
             Err(rules.join("; "))
@@ -475,21 +476,25 @@ fn takes(room: &Room, table: &RoutingTable, now: Timestamp) -> Result<(), String
     }
 }
 
-/// The room whose next hops get the mail for `room`, along each redirect that is open.
+/// The room whose next hops get the mail for `room`, along each redirect that is open: of several of a room
+/// the first one as written. `tried` hears of each that is looked at, and whether it is open.
 fn destination<'t>(
     room: &'t Room,
     table: &'t RoutingTable,
     now: Timestamp,
-    mut along: impl FnMut(&'t Redirect),
+    mut tried: impl FnMut(&'t Redirect, bool),
 ) -> Option<&'t Room> {
     let mut via = room;
     // A sound table has no circle, so no more steps than rooms.
     for _ in table.rooms() {
-        let Some(redirect) = table.redirect(&via.id, now) else {
-            break;
-        };
-        via = table.room(&redirect.to)?;
-        along(redirect);
+        let mut redirects = table.redirects_of(&via.id).iter();
+        let open = redirects.find(|it| {
+            let is_open = it.is_open(now);
+            tried(it, is_open);
+            is_open
+        });
+        let Some(open) = open else { break };
+        via = table.room(&open.to)?;
     }
     Some(via)
 }
@@ -622,8 +627,8 @@ fn may_write_as(
 /// Where mail for `room` goes now. `None`: the room is no longer in the table.
 pub fn route(room: &RoomId, table: &RoutingTable, now: Timestamp) -> Option<Route> {
     let mut rules = Vec::new();
-    let along = |it: &Redirect| rules.push(it.to_string());
-    let via = destination(table.room(room)?, table, now, along)?;
+    let tried = |it: &Redirect, is_open: bool| rules.extend(is_open.then(|| it.to_string()));
+    let via = destination(table.room(room)?, table, now, tried)?;
     if via.is_disabled {
         rules.push(format!("room \"{}\" is disabled", via.id));
     }

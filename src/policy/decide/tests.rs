@@ -771,3 +771,37 @@ fn an_explanation_decides_as_the_dialogue_does() {
         }
     }
 }
+
+#[test]
+fn a_room_may_accept_from_thousands_and_its_rule_names_the_first_of_them() {
+    let room = |id: &str, extra: &str| {
+        format!(
+            "[[room]]\nid = \"{id}\"\nname = \"{id}\"\ndomains = [\"{id}.test\"]\nnext_hops = [\"maildir:x\"]\n{extra}"
+        )
+    };
+    let ids: Vec<String> = (0..2000).rev().map(|n| format!("r{n}")).collect();
+    let listed = format!("accepts_from = [\"{}\"]\n", ids.join("\", \""));
+    let others: String = ids.iter().map(|id| room(id, "")).collect();
+    let toml = room("a", &listed) + &room("b", "") + &others;
+    let table = RoutingTable::parse(&toml, 1).unwrap().0;
+    assert!(table.export().contains(&listed), "as written");
+    let first: Vec<String> = ids.iter().take(20).cloned().collect();
+    let first = first.join(", ");
+    let ask = |from: &str| {
+        let origin = Origin::Room(RoomId::new(from));
+        decide(&origin, None, "x@a.test", &table, Timestamp::from_millis(0))
+    };
+    for from in ["r0", "r1999"] {
+        let Decision::Accept(accepted) = ask(from) else {
+            panic!("{from}");
+        };
+        let rule =
+            format!("room \"a\" accepts from {first} and 1980 more; recipients are not limited");
+        assert_eq!(accepted.recipients.first().unwrap().rule, rule);
+    }
+    let Decision::Refuse(refused) = ask("b") else {
+        panic!("b");
+    };
+    let rule = format!("room \"a\" accepts from {first} and 1980 more, not from \"b\"");
+    assert_eq!(refused.rule, rule);
+}

@@ -25,9 +25,9 @@ impl Place {
 
 /// Every place of a text, by line.
 #[derive(Debug)]
-pub struct Places(Vec<(usize, Place)>);
+pub struct PlaceByLine(Vec<(usize, Place)>);
 
-impl Places {
+impl PlaceByLine {
     /// None in what is no TOML.
     pub fn of(toml: &str) -> Self {
         let Ok(document) = Document::parse(toml) else {
@@ -108,7 +108,7 @@ mod tests {
         let toml = "# Head.\n[[room]]\nid = \"a\"\nnext_hops = [\n  \"x\",\n]\n[room.strictness]\n\
             missing_tls = \"off\"\n[[room.workstation]]\nnetwork = \"10.0.0.0/8\"\n\n[[group]]\n\
             address = \"g@b\"\nmembers = []\n";
-        let places = Places::of(toml);
+        let places = PlaceByLine::of(toml);
         let told = |line| {
             places.at(line).map_or_else(String::new, |it| {
                 let parts = [it.key.as_deref(), it.workstation.as_deref()];
@@ -133,6 +133,6 @@ mod tests {
         ] {
             assert_eq!(told(line), expected, "line {line}");
         }
-        assert_eq!(Places::of("[[room]\n").at(1), None);
+        assert_eq!(PlaceByLine::of("[[room]\n").at(1), None);
     }
 }

@@ -41,6 +41,7 @@ fn table(toml: &str) -> RoutingTable {
 fn import(list: List, csv: &str) -> Import {
     Import {
         list,
+        file: "list.csv".to_owned(),
         sheet: spreadsheet::read(csv.as_bytes()).unwrap(),
         ignored: Vec::new(),
         is_whole: false,
@@ -184,52 +185,52 @@ fn each_mistake_is_told_with_its_row() {
         (
             List::Rooms,
             "name\nx\n",
-            vec!["row 1: there is no column \"id\""],
+            vec!["list.csv: row 1: there is no column \"id\""],
         ),
         (
             List::Rooms,
             "id,nmae,Name,name,colour\na,,,,\n",
             vec![
-                "row 1: column \"nmae\" is unknown; did you mean \"name\"? Leave it out with --ignore \"nmae\"",
-                "row 1: there are two columns \"name\"",
-                "row 1: column \"colour\" is unknown. Leave it out with --ignore \"colour\"",
+                "list.csv: row 1: column \"nmae\" is unknown; did you mean \"name\"? Leave it out with --ignore \"nmae\"",
+                "list.csv: row 1: there are two columns \"name\"",
+                "list.csv: row 1: column \"colour\" is unknown. Leave it out with --ignore \"colour\"",
             ],
         ),
         (
             List::Rooms,
             "id,priority_ceiling,disabled\na,high,maybe\n,1,\na,,\n",
             vec![
-                "row 2: column priority_ceiling: \"high\" is no whole number",
-                "row 2: column disabled: \"maybe\" is neither \"true\" nor \"false\"",
-                "row 3: write the id of the room",
-                "row 4: room \"a\" is in row 2 already",
+                "list.csv: row 2: column priority_ceiling: \"high\" is no whole number",
+                "list.csv: row 2: column disabled: \"maybe\" is neither \"true\" nor \"false\"",
+                "list.csv: row 3: write the id of the room",
+                "list.csv: row 4: room \"a\" is in row 2 already",
             ],
         ),
         (
             List::Rooms,
             "id,name,domains,next_hops,kind\n\nc,C,b.test,ftp://x,amk\nd,,d.test,maildir:d,ambulanse\n",
             vec![
-                "row 3 (c), column domains: domain \"b.test\" already belongs to room \"b\"; it can have only one",
+                "list.csv: row 3 (c), column domains: domain \"b.test\" already belongs to room \"b\"; it can have only one",
             ],
         ),
         (
             List::Workstations,
             "room,network\nx,10.0.0.0/8\na,10.0.0\na,\n,10.0.0.0/8\n",
             vec![
-                "row 2: there is no room \"x\"",
-                "row 3: column network: \"10.0.0\" is no network; write for example \"10.1.0.0/24\" or \"10.1.0.7\"",
-                "row 4: write exactly one of network, certificate, user",
-                "row 5: write the id of the room",
+                "list.csv: row 2: there is no room \"x\"",
+                "list.csv: row 3: column network: \"10.0.0\" is no network; write for example \"10.1.0.0/24\" or \"10.1.0.7\"",
+                "list.csv: row 4: write exactly one of network, certificate, user",
+                "list.csv: row 5: write the id of the room",
             ],
         ),
         (
             List::Workstations,
             "rom,nett\na,1\n",
             vec![
-                "row 1: column \"rom\" is unknown; did you mean \"room\"? Leave it out with --ignore \"rom\"",
-                "row 1: column \"nett\" is unknown. Leave it out with --ignore \"nett\"",
-                "row 1: there is no column \"room\"",
-                "row 1: there has to be a column network or certificate or user",
+                "list.csv: row 1: column \"rom\" is unknown; did you mean \"room\"? Leave it out with --ignore \"rom\"",
+                "list.csv: row 1: column \"nett\" is unknown. Leave it out with --ignore \"nett\"",
+                "list.csv: row 1: there is no column \"room\"",
+                "list.csv: row 1: there has to be a column network or certificate or user",
             ],
         ),
     ] {
@@ -248,7 +249,7 @@ fn a_column_that_is_not_ours_is_ignored_when_it_is_said() {
     list.ignored = vec!["adresse".to_owned(), "by".to_owned()];
     assert_eq!(
         made(&list).unwrap_err(),
-        ["there is no column \"by\" to ignore"]
+        ["list.csv: there is no column \"by\" to ignore"]
     );
 }
 
@@ -258,7 +259,7 @@ fn what_is_wrong_is_told_by_the_name_where_it_is_in_no_row() {
     list.is_whole = true;
     // Room a accepts from b, which would be gone.
     let faults = made(&list).unwrap_err();
-    assert_eq!(faults, ["row 2 (a): unknown room \"b\""]);
+    assert_eq!(faults, ["list.csv: row 2 (a): unknown room \"b\""]);
     // Of rooms that are in no list, nothing but the name is known.
     let list = import(List::Workstations, "room,user\nb,b1\n");
     let fault = Fault {

@@ -11,7 +11,7 @@ use crate::policy::checks::{self, At};
 use crate::policy::next_hop::NextHop;
 use crate::policy::sources::Source;
 use crate::policy::strictness::{Measure, Strictness};
-use crate::policy::table::{AcceptsFrom, Mailboxes, Room, RoomKind, RoomScan};
+use crate::policy::table::{AcceptsFrom, Mailboxes, Room, RoomKind, RoomScan, Rooms};
 
 /// A name in an SMTP reply and in a folder's name: longer is nobody's wish.
 const ID_LENGTH: usize = 64;
@@ -228,7 +228,7 @@ impl Draft {
         for item in value.list()? {
             rooms.extend(self.mention(item));
         }
-        Some(AcceptsFrom::Rooms(rooms))
+        Some(AcceptsFrom::Rooms(Rooms::new(rooms)))
     }
 }
 

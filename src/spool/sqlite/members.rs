@@ -1,5 +1,7 @@
 //! What is inside of attachments, as SQL.
 
+use std::ops::Range;
+
 use rusqlite::{Connection, params};
 
 use super::super::store::StoreError;
@@ -7,21 +9,22 @@ use super::read::file_type;
 use super::write::number;
 use crate::mail::{Attachment, Reference};
 
-/// Those that are not there yet. Attachments themselves are left alone.
+/// Those that are not there yet; gives their numbers. Attachments themselves are left alone.
 pub(super) fn add(
     connection: &Connection,
     reference: Reference,
     files: &[Attachment],
-) -> Result<(), StoreError> {
+) -> Result<Range<usize>, StoreError> {
     let mut insert = connection.prepare_cached(
         "INSERT INTO member (reference, number, within, name, size, sha256, kind)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
     )?;
     let mut members = files.iter().filter(|it| it.within.is_some()).peekable();
     if members.peek().is_none() {
-        return Ok(());
+        return Ok(0..0);
     }
     let known = of(connection, reference)?;
+    let mut end = known.len();
     for (place, file) in (known.len()..).zip(members.filter(|it| !known.contains(it))) {
         insert.execute(params![
             number(reference),
@@ -32,8 +35,9 @@ pub(super) fn add(
             file.sha256,
             file.kind.word(),
         ])?;
+        end = place + 1;
     }
-    Ok(())
+    Ok(known.len()..end)
 }
 
 pub(super) fn of(

@@ -5,6 +5,7 @@
 //! it is said. It decides nothing about mail. It fails as one of the five [`StoreError`]s, and it
 //! recovers by itself: a connection that went bad is opened anew.
 
+mod chain;
 mod credentials;
 mod disk;
 mod engines;
@@ -32,11 +33,12 @@ use tokio::sync::watch;
 
 use super::store::{
     Applied, CaughtMessage, Change, Credential, EngineRow, Hunt, Known, LogRow, LoggedEvent,
-    MessageRecord, NewMessage, Pair, Pending, Portion, RecipientId, ScanQueue, ScanRow, Search,
-    Shift, Standing, Store, StoreError, Trace, Waiting, WaitingFilter, WaitingGroup, WaitingOrder,
-    Workstation,
+    MessageRecord, NewMessage, Pair, Pending, Portion, RecipientId, RecipientState, ScanQueue,
+    ScanRow, Search, Shift, Standing, Store, StoreError, Trace, Unchained, Waiting, WaitingFilter,
+    WaitingGroup, WaitingOrder, Workstation,
 };
 use crate::credential::Verifiers;
+use crate::evidence::{Digest, Head, Start, walk};
 use crate::mail::measure::{Closing, Measure};
 use crate::mail::{Attachment, Content, Event, Reference, Refusal, RoomId, Sighting, Timestamp};
 use crate::spool::revision::{Chapter, Conditions, Decision, Revision, RoutesMark, Unconfirmed};
@@ -59,6 +61,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../schema/sqlite/012_checks.sql"),
     include_str!("../schema/sqlite/013_change.sql"),
     include_str!("../schema/sqlite/014_written.sql"),
+    include_str!("../schema/sqlite/015_chain.sql"),
 ];
 /// How long a change waits for another process that holds the file.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -347,6 +350,71 @@ impl Store for Sqlite {
 
     fn last_event(&self) -> Pending<u64> {
         self.read(read::last_event)
+    }
+
+    fn log_start(&self) -> Pending<Start> {
+        self.read(chain::start)
+    }
+
+    fn unchained(&self) -> Pending<Unchained> {
+        self.read(chain::unchained)
+    }
+
+    fn log_rows(&self, after: u64, limit: usize) -> Pending<Vec<walk::Row>> {
+        self.read(move |connection| chain::rows(connection, after, limit))
+    }
+
+    fn log_rows_of(&self, reference: Reference) -> Pending<Vec<walk::Row>> {
+        self.read(move |connection| chain::rows_of(connection, reference))
+    }
+
+    fn log_digests(&self, after: u64, limit: usize) -> Pending<Vec<(u64, Option<Digest>)>> {
+        self.read(move |connection| chain::digests(connection, after, limit))
+    }
+
+    fn heads(&self, after: u64, limit: usize) -> Pending<Vec<(u64, String)>> {
+        self.read(move |connection| chain::heads(connection, after, limit))
+    }
+
+    fn last_head(&self) -> Pending<Option<(u64, String)>> {
+        self.read(chain::last_head)
+    }
+
+    fn head_over(&self, sequence: u64) -> Pending<Option<String>> {
+        self.read(move |connection| chain::head_over(connection, sequence))
+    }
+
+    fn add_head(&self, head: Head) -> Pending<()> {
+        self.writer
+            .submit(move |connection| chain::add_head(connection, &head))
+    }
+
+    fn recipient_states(
+        &self,
+        after: Option<RecipientId>,
+        limit: usize,
+    ) -> Pending<Vec<RecipientState>> {
+        self.read(move |connection| chain::recipient_states(connection, after, limit))
+    }
+
+    fn unexplained_refusals(
+        &self,
+        after: u64,
+        limit: usize,
+    ) -> Pending<(Option<u64>, Vec<Reference>)> {
+        self.read(move |connection| chain::unexplained_refusals(connection, after, limit))
+    }
+
+    fn mask(&self, sequence: u64, fields: Vec<String>) -> Pending<()> {
+        self.writer.submit(move |connection| {
+            chain::blind(connection, sequence, &fields)?;
+            chain::erase(connection, sequence, &fields)
+        })
+    }
+
+    fn purge_row(&self, sequence: u64) -> Pending<()> {
+        self.writer
+            .submit(move |connection| chain::purge(connection, sequence))
     }
 
     fn waiting_ids(

@@ -1,7 +1,7 @@
 //! The verbs that change the store, as SQL. Each runs inside a savepoint of the writer's.
 
 use std::collections::{BTreeSet, HashMap};
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -10,12 +10,13 @@ use super::super::store::{
     Applied, Change, Clearance, NewMessage, NewRecipient, NextLook, Portion, RecipientChange,
     RecipientId, Shift, StoreError, Waiting,
 };
+use super::chain::{self, NewRow};
 use super::read::{self, WaitingLane};
 use super::{members, scans};
 use crate::mail::event::State;
 use crate::mail::{
-    Address, Attachment, ByMode, DeliverBy, Event, Reference, Refusal, Return, RoomId, Timestamp,
-    Waiver,
+    Address, Attachment, ByMode, DeliverBy, Event, EventKind, Reference, Refusal, Return, RoomId,
+    Timestamp, Waiver,
 };
 
 /// Free pages worth giving back to the file system, and how many at a time (4 KiB each).
@@ -40,15 +41,29 @@ pub(super) fn accept(connection: &Connection, message: &NewMessage) -> Result<()
     if let Some(scan) = message.scan {
         scans::insert(connection, message.reference, scan)?;
     }
-    insert_attachments(connection, message.reference, &message.facts.attachments)?;
-    message
-        .left_out
-        .iter()
-        .try_for_each(|row| insert_refusal(connection, row))?;
-    message
-        .events
-        .iter()
-        .try_for_each(|event| insert_event(connection, event))
+    let members = insert_attachments(connection, message.reference, &message.facts.attachments)?;
+    let mut covers = Some(covers("message attachments", &members));
+    let mut left_out = message.left_out.iter();
+    for event in &message.events {
+        let refusal = match event.kind {
+            EventKind::LeftOut => left_out.next(),
+            _ => None,
+        };
+        let covers = match refusal {
+            Some(refusal) => Some(format!("refusal:{}", insert_refusal(connection, refusal)?)),
+            None => covers.take_if(|_| event.reference == message.reference),
+        };
+        insert_covering(connection, event, covers.as_deref())?;
+    }
+    left_out.try_for_each(|row| insert_refusal(connection, row).map(drop))
+}
+
+/// What a row of the log speaks for, with members that came beside it.
+fn covers(what: &str, members: &Range<usize>) -> String {
+    match members.is_empty() {
+        true => what.to_owned(),
+        false => format!("{what} members:{}-{}", members.start, members.end),
+    }
 }
 
 fn insert_message(connection: &Connection, message: &NewMessage) -> Result<(), StoreError> {
@@ -140,7 +155,7 @@ fn insert_attachments(
     connection: &Connection,
     reference: Reference,
     attachments: &[Attachment],
-) -> Result<(), StoreError> {
+) -> Result<Range<usize>, StoreError> {
     let own = attachments.iter().filter(|it| it.within.is_none());
     for (place, attachment) in own.enumerate() {
         connection
@@ -161,20 +176,26 @@ fn insert_attachments(
 }
 
 pub(super) fn insert_event(connection: &Connection, event: &Event) -> Result<(), StoreError> {
+    insert_covering(connection, event, None)
+}
+
+fn insert_covering(
+    connection: &Connection,
+    event: &Event,
+    covers: Option<&str>,
+) -> Result<(), StoreError> {
     let details = serde_json::to_string(&event.details)
         .map_err(|fault| StoreError::Corrupt(fault.to_string()))?;
-    connection
-        .prepare_cached(
-            "INSERT INTO event (reference, at, kind, recipient, details) VALUES (?1, ?2, ?3, ?4, ?5)",
-        )?
-        .execute(params![
-            number(event.reference),
-            event.at.as_millis(),
-            event.kind.word(),
-            event.recipient.as_ref().map(Address::to_string),
-            details,
-        ])?;
-    Ok(())
+    let recipient = event.recipient.as_ref().map(Address::to_string);
+    let row = NewRow {
+        reference: number(event.reference),
+        at: event.at.as_millis(),
+        kind: event.kind.word(),
+        recipient: recipient.as_deref(),
+        details: &details,
+        covers,
+    };
+    chain::append(connection, &row)
 }
 
 pub(super) fn apply(
@@ -228,8 +249,10 @@ pub(super) fn apply(
         // Somebody may have been faster with all of its recipients.
         scans::let_out(connection, caught.reference)?;
     }
+    let mut inside = Vec::new();
     for (reference, files) in &change.inside {
-        members::add(connection, *reference, files)?;
+        let members = members::add(connection, *reference, files)?;
+        inside.push((*reference, members));
     }
     for reference in finished {
         // What was caught is not kept as other bodies are.
@@ -245,7 +268,13 @@ pub(super) fn apply(
         .into_iter()
         .chain(steps)
         .chain(of_one)
-        .try_for_each(|event| insert_event(connection, event))?;
+        .try_for_each(|event| {
+            let mut found = inside.iter_mut();
+            let found = found.find(|(of, members)| *of == event.reference && !members.is_empty());
+            let members = found.map(|(_, members)| std::mem::take(members));
+            let covers = members.map(|it| format!("members:{}-{}", it.start, it.end));
+            insert_covering(connection, event, covers.as_deref())
+        })?;
     change
         .messages
         .iter()
@@ -409,18 +438,23 @@ fn delete_finished_content(
 pub(super) fn note(connection: &Connection, refusals: &[Refusal]) -> Result<(), StoreError> {
     let mut last: Option<&Refusal> = None;
     for refusal in refusals {
-        insert_refusal(connection, refusal)?;
-        insert_refused_event(connection, refusal)?;
+        let mut speaks_for = format!("refusal:{}", insert_refusal(connection, refusal)?);
         // The rows of one message share its attachments.
         if !last.is_some_and(|it| Arc::ptr_eq(&it.attachments, &refusal.attachments)) {
-            insert_attachments(connection, refusal.reference, &refusal.attachments)?;
+            let (reference, files) = (refusal.reference, &refusal.attachments);
+            let members = insert_attachments(connection, reference, files)?;
+            if !files.is_empty() {
+                speaks_for = covers(&format!("{speaks_for} attachments"), &members);
+            }
         }
+        insert_refused_event(connection, refusal, &speaks_for)?;
         last = Some(refusal);
     }
     Ok(())
 }
 
-fn insert_refusal(connection: &Connection, refusal: &Refusal) -> Result<(), StoreError> {
+/// Gives the number that it has.
+fn insert_refusal(connection: &Connection, refusal: &Refusal) -> Result<i64, StoreError> {
     connection
         .prepare_cached(
             "INSERT INTO refusal (reference, at, client, sender, sender_room, recipient,
@@ -442,25 +476,26 @@ fn insert_refusal(connection: &Connection, refusal: &Refusal) -> Result<(), Stor
             refusal.count as i64,
             refusal.user,
         ])?;
-    Ok(())
+    Ok(connection.last_insert_rowid())
 }
 
 /// Unlike other events, a refusal's recipient need not be an address at all.
-fn insert_refused_event(connection: &Connection, refusal: &Refusal) -> Result<(), StoreError> {
+fn insert_refused_event(
+    connection: &Connection,
+    refusal: &Refusal,
+    covers: &str,
+) -> Result<(), StoreError> {
     let details = serde_json::to_string(&refusal.details())
         .map_err(|fault| StoreError::Corrupt(fault.to_string()))?;
-    connection
-        .prepare_cached(
-            "INSERT INTO event (reference, at, kind, recipient, details)
-                 VALUES (?1, ?2, 'refused', ?3, ?4)",
-        )?
-        .execute(params![
-            number(refusal.reference),
-            refusal.at.as_millis(),
-            refusal.recipient,
-            details
-        ])?;
-    Ok(())
+    let row = NewRow {
+        reference: number(refusal.reference),
+        at: refusal.at.as_millis(),
+        kind: EventKind::Refused.word(),
+        recipient: refusal.recipient.as_deref(),
+        details: &details,
+        covers: Some(covers),
+    };
+    chain::append(connection, &row)
 }
 
 pub(super) fn take_due(

@@ -5,10 +5,11 @@ use std::borrow::Cow;
 use clap::{ArgGroup, Args, Subcommand};
 
 use super::{How, Order, room};
-use crate::mail::{RoomId, Rule};
+use crate::mail::RoomId;
 use crate::nearest::nearest;
 use crate::ops::edits::{self, Edit, Keys};
 use crate::policy::edit::Said;
+use crate::policy::keys;
 
 #[derive(Debug, Subcommand)]
 pub(in crate::cli) enum Room {
@@ -97,22 +98,7 @@ pub(in crate::cli) struct SetRoom {
 
 /// A key that a room may do without.
 fn unsettable(typed: &str) -> Result<String, String> {
-    const KEYS: [&str; 12] = [
-        "kind",
-        "phone",
-        "recipients",
-        "accepts_from",
-        "warn_after",
-        "give_up_after",
-        "priority_ceiling",
-        "strictness",
-        "strictness.bare_newlines",
-        "strictness.missing_tls",
-        "strictness.unknown_workstations",
-        "scan",
-    ];
-    let scan = scan_keys().map(|key| format!("scan.{key}"));
-    let keys: Vec<String> = KEYS.map(str::to_owned).into_iter().chain(scan).collect();
+    let keys = keys::unsettable();
     if keys.iter().any(|it| it == typed) {
         return Ok(typed.to_owned());
     }
@@ -123,27 +109,20 @@ fn unsettable(typed: &str) -> Result<String, String> {
     })
 }
 
-/// What a room may say of the scan of its mail.
-fn scan_keys() -> impl Iterator<Item = &'static str> {
-    ["on_failure"]
-        .into_iter()
-        .chain(Rule::ALL.iter().map(|it| it.word()))
-}
-
 /// `macros=refuse`: a key, and what it is to say.
 fn scan(typed: &str) -> Result<(String, String), String> {
     let Some((key, word)) = typed.split_once('=') else {
         return Err("write for example macros=refuse or on_failure=reject".to_owned());
     };
     let (key, word) = (key.trim(), word.trim());
-    if scan_keys().any(|it| it == key) {
+    if keys::of_scan().any(|it| it == key) {
         return Ok((format!("scan.{key}"), word.to_owned()));
     }
-    Err(match nearest(key, scan_keys()) {
+    Err(match nearest(key, keys::of_scan()) {
         Some(near) => format!("no rule is called {key:?}; did you mean {near}?"),
         None => format!(
             "write one of: {}",
-            scan_keys().collect::<Vec<_>>().join(", ")
+            keys::of_scan().collect::<Vec<_>>().join(", ")
         ),
     })
 }
@@ -329,5 +308,36 @@ impl Workstation {
         };
         let edit = make(it.room.clone(), it.sources.workstations());
         Order::new(edit, &it.how)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_of_a_room_has_its_option_and_one_is_enough_for_set() {
+        let command = SetRoom::augment_args(clap::Command::new("set"));
+        let mut groups = command.get_groups();
+        let enough = groups.find(|it| it.get_id() == "anything");
+        let enough: Vec<&str> = enough
+            .iter()
+            .flat_map(|it| it.get_args())
+            .map(clap::Id::as_str)
+            .collect();
+        for key in keys::of_room() {
+            let option = match key.name.split_once('.') {
+                Some(("scan", _)) => "scan",
+                Some((_, within)) => within,
+                None => &key.name,
+            };
+            // A room keeps its id, and is disabled and enabled by commands of their own.
+            if ["id", "disabled"].contains(&option) {
+                continue;
+            }
+            let mut options = command.get_arguments();
+            assert!(options.any(|it| it.get_id() == option), "{option}");
+            assert!(enough.contains(&option), "{option}");
+        }
     }
 }

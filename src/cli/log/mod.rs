@@ -1,4 +1,7 @@
-//! `ilbud log`: search, show, tail.
+//! `ilbud log`: search, show, tail, export, verify.
+
+mod export;
+mod verify;
 
 use std::io;
 use std::net::IpAddr;
@@ -9,6 +12,7 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::{Failure, print};
+use crate::config::Settings;
 use crate::mail::{Attachment, EventKind, Reference, Timestamp};
 use crate::ops;
 use crate::spool::store::{LogRow, LoggedEvent, MessageRecord, Search, Store};
@@ -37,6 +41,20 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Write down what is to be taken along
+    Export(Box<export::Export>),
+    /// Whether the log is as it was written: find what was changed, removed or inserted
+    Verify(Box<verify::Terms>),
+}
+
+impl Command {
+    /// What needs neither store nor settings, done.
+    pub(super) fn without_store(&self) -> Option<Result<(), Failure>> {
+        match self {
+            Self::Verify(terms) => terms.without_store(),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -105,11 +123,17 @@ impl Terms {
     }
 }
 
-pub(super) async fn run(command: &Command, store: Arc<dyn Store>) -> Result<(), Failure> {
+pub(super) async fn run(
+    command: &Command,
+    store: Arc<dyn Store>,
+    settings: Settings,
+) -> Result<(), Failure> {
     match command {
         Command::Search(terms) => search(&store, terms).await,
         Command::Show { reference, json } => show(&store, *reference, *json).await,
         Command::Tail { limit, json } => tail(&store, *limit, *json).await,
+        Command::Export(export) => export::run(&store, &settings, export).await,
+        Command::Verify(terms) => verify::run(&store, &settings, terms).await,
     }
 }
 

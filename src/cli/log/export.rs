@@ -1,0 +1,49 @@
+//! `ilbud log export`: what is taken along.
+
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::super::{Failure, print};
+use crate::config::Settings;
+use crate::mail::{Reference, Timestamp};
+use crate::ops;
+use crate::spool::store::Store;
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Export {
+    /// A proof of what the log says of this message or refusal, to be checked anywhere with log verify --proof
+    #[arg(long, value_name = "REF", value_parser = ops::log::reference)]
+    case: Reference,
+    /// Where it is written; left out: stdout
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+pub(super) async fn run(
+    store: &Arc<dyn Store>,
+    settings: &Settings,
+    export: &Export,
+) -> Result<(), Failure> {
+    let now = Timestamp::now();
+    let proof = ops::evidence::case(store, &settings.log, export.case, now)
+        .await
+        .map_err(Failure::new)?;
+    let Some(file) = &export.output else {
+        return Ok(print::text(&proof.text())?);
+    };
+    let write = || {
+        let mut options = std::fs::OpenOptions::new();
+        let mut out = options
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(file)?;
+        out.write_all(proof.text().as_bytes())
+    };
+    write().map_err(|fault: std::io::Error| Failure::new(format!("{}: {fault}", file.display())))
+}
