@@ -76,6 +76,7 @@ const PURE: &[&str] = &[
     "policy",
     "lifecycle",
     "delivery::outcome",
+    "spool::findable",
 ];
 
 const IMPURE: &[&str] = &[

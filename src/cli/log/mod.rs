@@ -15,7 +15,7 @@ use super::{Failure, print};
 use crate::config::Settings;
 use crate::mail::{Attachment, EventKind, Reference, Timestamp};
 use crate::ops;
-use crate::spool::store::{LogRow, LoggedEvent, MessageRecord, Search, Store};
+use crate::spool::store::{Cursor, LogRow, LoggedEvent, MessageRecord, Search, Store};
 
 /// How often `tail` looks for new events.
 const LOOK: Duration = Duration::from_millis(200);
@@ -67,6 +67,9 @@ pub(super) struct Terms {
     /// Recipient, or part of it
     #[arg(long, value_name = "A")]
     recipient: Option<String>,
+    /// Sender or recipient, or part of either
+    #[arg(long, value_name = "A")]
+    address: Option<String>,
     /// Sent from or to this room
     #[arg(long, value_name = "ID")]
     room: Option<String>,
@@ -84,6 +87,9 @@ pub(super) struct Terms {
     /// The client's address
     #[arg(long, value_name = "IP")]
     client: Option<IpAddr>,
+    /// What the next hop answered, or why it was refused: words of it, as they stand there
+    #[arg(long, value_name = "T")]
+    reply: Option<String>,
     /// Not before: 2h (ago), 2026-11-22, "2026-11-22 14:00", RFC 3339
     #[arg(long, value_name = "T", value_parser = moment)]
     since: Option<Timestamp>,
@@ -93,6 +99,9 @@ pub(super) struct Terms {
     /// At most so many rows
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: usize,
+    /// The next page: only what comes behind this row, by the cursor that a search has told
+    #[arg(long, value_name = "CURSOR")]
+    before: Option<Cursor>,
     #[arg(long)]
     json: bool,
 }
@@ -108,16 +117,17 @@ impl Terms {
             reference: None,
             sender: self.sender.as_deref().map(ops::log::address),
             recipient: self.recipient.as_deref().map(ops::log::address),
+            address: self.address.as_deref().map(ops::log::address),
             room: self.room.clone(),
             status: self.status.clone(),
             subject: self.subject.clone(),
             attachment: self.attachment.clone(),
             message_id: self.message_id.as_deref().map(ops::log::bare),
             client: self.client.map(|client| client.to_string()),
+            reply: self.reply.clone(),
             since: self.since,
-            not_below: None,
-            before: None,
             until: self.until,
+            before: self.before,
             limit: self.limit,
         }
     }
@@ -146,7 +156,10 @@ async fn search(store: &Arc<dyn Store>, terms: &Terms) -> Result<(), Failure> {
         }
     }
     if terms.json {
-        return Ok(rows.iter().try_for_each(print::json)?);
+        return Ok(rows
+            .iter()
+            .map(Listed::of)
+            .try_for_each(|it| print::json(&it))?);
     }
     if rows.is_empty() {
         print::line(format_args!("Nothing was found."))?;
@@ -161,10 +174,28 @@ async fn search(store: &Arc<dyn Store>, terms: &Terms) -> Result<(), Failure> {
         "subject",
         "reply",
     ];
-    Ok(print::table(
-        &heads,
-        &rows.iter().map(row).collect::<Vec<_>>(),
-    )?)
+    print::table(&heads, &rows.iter().map(row).collect::<Vec<_>>())?;
+    // A page that is not full is the last one.
+    if let Some(last) = rows.last().filter(|_| rows.len() == terms.limit) {
+        let cursor = last.cursor();
+        print::line(format_args!("more: add --before {cursor}"))?;
+    }
+    Ok(())
+}
+
+/// A row for scripts, with where the next page begins behind it.
+#[derive(serde::Serialize)]
+struct Listed<'a> {
+    #[serde(flatten)]
+    row: &'a LogRow,
+    cursor: String,
+}
+
+impl<'a> Listed<'a> {
+    fn of(row: &'a LogRow) -> Self {
+        let cursor = row.cursor().to_string();
+        Self { row, cursor }
+    }
 }
 
 fn row(row: &LogRow) -> Vec<String> {

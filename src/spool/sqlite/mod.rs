@@ -33,9 +33,9 @@ use tokio::sync::watch;
 
 use super::store::{
     Applied, CaughtMessage, Change, Credential, EngineRow, Hunt, Known, LogRow, LoggedEvent,
-    MessageRecord, NewMessage, Pair, Pending, Portion, RecipientId, RecipientState, ScanQueue,
-    ScanRow, Search, Shift, Standing, Store, StoreError, Trace, Unchained, Waiting, WaitingFilter,
-    WaitingGroup, WaitingOrder, Workstation,
+    MessageRecord, NewMessage, Pair, Pending, Portion, Recent, RecipientId, RecipientState,
+    ScanQueue, ScanRow, Search, Shift, Standing, Store, StoreError, Trace, Unchained, Waiting,
+    WaitingFilter, WaitingGroup, WaitingOrder, Workstation,
 };
 use crate::credential::Verifiers;
 use crate::evidence::{Digest, Head, Start, walk};
@@ -72,8 +72,6 @@ const LOG_OCTETS: i64 = 64 << 20;
 /// `auto_vacuum`: free pages are given back when asked to.
 const INCREMENTAL: i64 = 2;
 const STATEMENTS: usize = 64;
-/// How often the search index looks for what is new.
-const LOOK: Duration = Duration::from_millis(200);
 /// Readers kept open between questions.
 const IDLE_READERS: usize = 4;
 
@@ -131,26 +129,21 @@ impl Sqlite {
         })
     }
 
-    /// Keeps the search index behind the log by no more than a moment, for as long as the store is there.
-    pub fn follow(self: &Arc<Self>) -> Result<(), StoreError> {
-        let (readers, index) = (Arc::clone(&self.readers), Arc::downgrade(&self.index));
+    /// Fills the search index behind the log, for as long as the store is there. For the one relay on it.
+    pub fn follow(&self) -> Result<(), StoreError> {
+        let (index, readers) = (Arc::downgrade(&self.index), Arc::clone(&self.readers));
         std::thread::Builder::new()
             .name("log-index".to_owned())
-            .spawn(move || {
-                while let Some(index) = index.upgrade() {
-                    let more = readers.ask(|store| index.follow(store));
-                    let more = more.unwrap_or_else(|fault| {
-                        tracing::warn!(%fault, "the search index is not filled");
-                        false
-                    });
-                    drop(index);
-                    if !more {
-                        std::thread::sleep(LOOK);
-                    }
-                }
-            })
-            .map_err(|fault| StoreError::Down(format!("no thread for the search index: {fault}")))?;
+            .spawn(move || index::follow(&index, &readers))
+            .map_err(|fault| {
+                StoreError::Down(format!("no thread for the search index: {fault}"))
+            })?;
         Ok(())
+    }
+
+    /// Fills the search index now, until it knows all that is there. Not beside a relay.
+    pub fn fill_index(&self) -> Result<(), StoreError> {
+        index::fill(&self.index, &self.readers)
     }
 
     /// Makes this process the one relay on the store at `path`.
@@ -329,11 +322,16 @@ impl Store for Sqlite {
 
     fn search(&self, search: Search) -> Pending<Vec<LogRow>> {
         let index = Arc::clone(&self.index);
-        self.read(move |connection| match search.not_below {
-            // Of late, whatever is in it: that is quicker in the store itself.
-            Some(_) => read::search(connection, &search),
-            None => index.search(connection, &search),
-        })
+        self.read(move |connection| index.search(connection, &search))
+    }
+
+    fn recent(&self, recent: Recent) -> Pending<Vec<LogRow>> {
+        self.read(move |connection| read::recent(connection, &recent))
+    }
+
+    fn forget(&self, times: RangeInclusive<Timestamp>) -> Pending<()> {
+        let index = Arc::clone(&self.index);
+        self.read(move |_| index.forget(times.start().as_millis(), times.end().as_millis()))
     }
 
     fn pairs(&self, since: Timestamp, not_below: Reference, limit: usize) -> Pending<Vec<Pair>> {

@@ -1,174 +1,277 @@
 //! Finds rows of the log, newest first, a page at a time.
 //!
-//! The index names rows that may be meant, the newest first; each is then read from the store and looked at,
-//! so that a row is found as it is now. What the index does not know yet is looked at as well. A wish that
-//! far too many words would meet is left to that look; should it be met too rarely, the index is asked for
-//! all of these words after all.
+//! The index names rows that may be meant, volume by volume, the newest first; each is then read from the store
+//! and looked at, so that a row is found as it is now. What the index does not know is looked at as well: what
+//! has happened since, and what was not filled in yet, which without an index is everything.
 
-use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
-use super::super::super::findable::{Atom, How, Kind, Role, Wanted, Way, Wish};
-use super::fill::{SPILL, last_known};
-use super::{SLOT_BITS, first_id, read, tokens};
-use crate::mail::Reference;
-use crate::spool::store::{LogRow, Search, StoreError};
+use super::super::super::findable::Wish;
+use super::ask::{Asked, Question};
+use super::volume::{self, SPILL, Volume, first_id, millis_of, sql};
+use super::{Trouble, fill, read};
+use crate::mail::{Reference, Timestamp};
+use crate::spool::store::{Cursor, LogRow, Search, StoreError};
 
 /// Words that one part may mean before they are too many to ask for.
 const MANY: usize = 200;
 /// Rows that are looked at before the index is asked for all words after all.
-const ENOUGH: usize = 20_000;
+const ENOUGH: usize = 2_000;
 /// Rows that the index names at a time: first, and at most.
 const FIRST: usize = 128;
 const MOST: usize = 4_096;
+/// Events that the index may be behind. An index that is further behind is not used.
+const BEHIND: usize = 100_000;
+/// So much later than others with greater references may a row be, at most: a session does not last so long,
+/// and clocks are not so wrong.
+const ASTRAY: i64 = 86_400_000;
 /// States in which a recipient waits, of which the store has an index.
 const WAITING: [&str; 5] = ["unscanned", "queued", "deferred", "held", "quarantined"];
+/// So many that wait are looked at one by one.
+const FEW: usize = 5_000;
 
 pub(super) fn search(
     store: &Connection,
-    index: &Connection,
+    index: Option<&Connection>,
     search: &Search,
-) -> Result<Vec<LogRow>, StoreError> {
-    // The index is looked at first, so that the store knows at least as much.
-    let _of_index = index.unchecked_transaction()?;
-    let known = last_known(index)?;
-    let _of_store = store.unchecked_transaction()?;
-    let wanted = Wanted::of(search);
-    let mut late = late(store, known)?;
-    late.extend(wanted.wishes.iter().filter_map(|it| it.reference).map(number));
-    late.extend(search.reference.map(number));
-    let mut page = Page {
-        store,
-        search,
-        wanted: &wanted,
-        reads_files: search.attachment.is_some() || !search.words.is_empty(),
-        rows: Vec::new(),
+) -> Result<Vec<LogRow>, Trouble> {
+    let mut page = Page::new(store, search);
+    if let Some(reference) = search.reference {
+        page.look_at_all(reference)?;
+        return Ok(page.finish());
+    }
+    if let Some(few) = waiting(store, search)? {
+        for (reference, place) in few {
+            page.look_at_one(reference, place)?;
+        }
+        return Ok(page.finish());
+    }
+    let known = match index {
+        Some(index) => Known::of(store, index)?,
+        None => None,
     };
-    for reference in &late {
-        page.look_at_all(*reference)?;
+    if let (Some(index), Some(known)) = (index, &known) {
+        page.look_at_late(known)?;
+        for volume in &known.volumes {
+            Shelf {
+                index,
+                known,
+                volume: *volume,
+            }
+            .look_through(&mut page)?;
+        }
     }
-    if search.reference.is_none() {
-        Candidates { index, late: &late }.look_through(&mut page)?;
-    }
+    page.look_at_rest(known.map_or(i64::MAX, |it| it.below))?;
     Ok(page.finish())
 }
 
-fn number(reference: Reference) -> i64 {
-    reference.number().cast_signed()
+/// The recipients in the state that is meant, where few wait in it.
+fn waiting(
+    store: &Connection,
+    search: &Search,
+) -> Result<Option<Vec<(Reference, i64)>>, StoreError> {
+    let state = search.status.as_deref().filter(|it| WAITING.contains(it));
+    let Some(state) = state else {
+        return Ok(None);
+    };
+    let few = read::waiting_in(store, state, FEW + 1)?;
+    Ok(Some(few).filter(|it| it.len() <= FEW))
 }
 
-/// Messages and refusals of which the index does not know all.
-fn late(store: &Connection, known: i64) -> Result<BTreeSet<i64>, StoreError> {
-    let mut statement =
-        store.prepare_cached("SELECT DISTINCT reference FROM event WHERE sequence > ?1")?;
-    let late = statement.query_map([known], |row| row.get(0))?;
-    Ok(late.collect::<Result<_, _>>()?)
+/// What an index knows.
+struct Known<'a> {
+    /// Messages and refusals of which something has happened since.
+    late: BTreeSet<Reference>,
+    below: i64,
+    volumes: Vec<Volume>,
+    /// All that the index says is of one moment, before that of the store.
+    _moment: rusqlite::Transaction<'a>,
 }
 
-/// What has been found.
+impl<'a> Known<'a> {
+    /// `None`: too little.
+    fn of(store: &Connection, index: &'a Connection) -> Result<Option<Self>, Trouble> {
+        let moment = index.unchecked_transaction()?;
+        let Some(position) = fill::position(&moment)? else {
+            return Ok(None);
+        };
+        let volumes = volume::all(&moment)?;
+        let behind = position.behind(store, BEHIND + 1)?;
+        if BEHIND < behind.len() {
+            return Ok(None);
+        }
+        let late = behind
+            .iter()
+            .map(|it| Reference::from_number(it.reference.unsigned_abs()));
+        Ok(Some(Self {
+            late: late.collect(),
+            below: position.below,
+            volumes,
+            _moment: moment,
+        }))
+    }
+}
+
+/// What has been found, in its order.
 struct Page<'a> {
     store: &'a Connection,
     search: &'a Search,
-    wanted: &'a Wanted,
-    reads_files: bool,
-    rows: Vec<(i64, LogRow)>,
+    wishes: Vec<Wish>,
+    asks_for_files: bool,
+    rows: BTreeMap<Cursor, LogRow>,
 }
 
-impl Page<'_> {
-    fn look_at_all(&mut self, reference: i64) -> Result<(), StoreError> {
-        for (place, row) in read::rows_of(self.store, to_reference(reference))? {
-            self.look_at(place, row)?;
+impl<'a> Page<'a> {
+    fn new(store: &'a Connection, search: &'a Search) -> Self {
+        let wishes = Wish::all(search);
+        Self {
+            store,
+            search,
+            asks_for_files: wishes.iter().any(Wish::asks_for_files),
+            wishes,
+            rows: BTreeMap::new(),
         }
-        Ok(())
     }
 
-    fn look_at(&mut self, place: i64, row: LogRow) -> Result<(), StoreError> {
-        if !self.is_plainly_meant(place, &row) {
+    fn look_at_all(&mut self, reference: Reference) -> Result<Timestamp, StoreError> {
+        let mut newest = Timestamp::from_millis(i64::MIN);
+        for row in read::rows_of(self.store, reference)? {
+            newest = newest.max(row.at);
+            self.look_at(row)?;
+        }
+        Ok(newest)
+    }
+
+    fn look_at_one(&mut self, reference: Reference, place: i64) -> Result<(), StoreError> {
+        match read::row_at(self.store, reference, place)? {
+            Some(row) => self.look_at(row),
+            None => Ok(()),
+        }
+    }
+
+    fn look_at(&mut self, row: LogRow) -> Result<(), StoreError> {
+        if !self.is_in_range(&row) {
             return Ok(());
         }
-        let files = match self.reads_files {
+        let files = match self.asks_for_files {
             true => read::files_of(self.store, row.reference)?,
             false => Vec::new(),
         };
-        if self.wanted.is_met_by(&row, &files) {
-            self.rows.push((place, row));
+        if self.wishes.iter().all(|it| it.is_met_by(&row, &files)) {
+            self.rows.insert(row.cursor(), row);
+            if self.search.limit < self.rows.len() {
+                self.rows.pop_first();
+            }
         }
         Ok(())
     }
 
-    fn is_plainly_meant(&self, place: i64, row: &LogRow) -> bool {
+    fn is_in_range(&self, row: &LogRow) -> bool {
         let search = self.search;
         search.since.is_none_or(|it| it <= row.at)
             && search.until.is_none_or(|it| row.at <= it)
             && search.reference.is_none_or(|it| it == row.reference)
-            && search.status.as_ref().is_none_or(|it| *it == row.status)
-            && search.before.is_none_or(|it| (row.at, row.reference, place) < (it.at, it.reference, it.place))
+            && search.before.is_none_or(|it| row.cursor() < it)
     }
 
-    /// Whether what is of that millisecond, or older, can no longer be on it.
-    fn is_full_at(&self, millis: i64) -> bool {
-        let oldest = self.rows.iter().map(|(_, row)| row.at.as_millis()).min();
-        self.search.limit <= self.rows.len() && oldest.is_some_and(|it| millis + SPILL < it)
+    /// A row that is older than that can be on the page no more.
+    fn oldest_millis(&self) -> i64 {
+        let since = self.search.since.map_or(0, Timestamp::as_millis);
+        let last = self.rows.first_key_value();
+        let last = last.filter(|_| self.search.limit <= self.rows.len());
+        last.map_or(since, |(it, _)| it.at.as_millis().max(since))
     }
 
-    fn finish(mut self) -> Vec<LogRow> {
-        self.rows.sort_by_key(|(place, row)| Reverse((row.at, row.reference, *place)));
-        self.rows.dedup_by_key(|(place, row)| (row.reference, *place));
-        self.rows.truncate(self.search.limit);
-        self.rows.into_iter().map(|(_, row)| row).collect()
+    fn look_at_late(&mut self, known: &Known<'_>) -> Result<(), StoreError> {
+        let named: Vec<Reference> = self.wishes.iter().filter_map(Wish::reference).collect();
+        for reference in known.late.iter().copied().chain(named) {
+            self.look_at_all(reference)?;
+        }
+        Ok(())
     }
-}
 
-fn to_reference(number: i64) -> Reference {
-    Reference::from_number(number.unsigned_abs())
-}
-
-/// Rows that may be meant.
-struct Candidates<'a> {
-    index: &'a Connection,
-    /// These were looked at already.
-    late: &'a BTreeSet<i64>,
-}
-
-impl Candidates<'_> {
-    fn look_through(&self, page: &mut Page<'_>) -> Result<(), StoreError> {
-        match self.expression(page.wanted, MANY)? {
-            Asked::Nothing => Ok(()),
-            Asked::Everything if let Some(state) = waiting(page.search) => self.look_at_waiting(page, state),
-            asked => {
-                let is_partial = asked.is_partial();
-                if self.go(page, asked.text(), is_partial)? {
-                    return Ok(());
-                }
-                match self.expression(page.wanted, usize::MAX)? {
-                    Asked::Nothing => Ok(()),
-                    asked => self.go(page, asked.text(), false).map(|_| ()),
-                }
+    /// What is below a reference, all of it, until nothing older can be meant.
+    fn look_at_rest(&mut self, mut below: i64) -> Result<(), StoreError> {
+        while below > 0 {
+            let references = read::references_below(self.store, below, MOST)?;
+            let mut newest = Timestamp::from_millis(i64::MIN);
+            for reference in &references {
+                newest = newest.max(self.look_at_all(*reference)?);
+            }
+            below = references.last().map_or(0, |it| it.number().cast_signed());
+            if newest.as_millis().saturating_add(ASTRAY) < self.oldest_millis() {
+                return Ok(());
             }
         }
+        Ok(())
+    }
+
+    fn finish(self) -> Vec<LogRow> {
+        self.rows.into_values().rev().collect()
+    }
+}
+
+/// A volume that is looked through.
+struct Shelf<'a> {
+    index: &'a Connection,
+    known: &'a Known<'a>,
+    volume: Volume,
+}
+
+impl Shelf<'_> {
+    fn look_through(&self, page: &mut Page<'_>) -> Result<(), Trouble> {
+        if volume::end(self.volume.number) < page.oldest_millis() || self.is_newer(page.search) {
+            return Ok(());
+        }
+        let question = |many| Question {
+            index: self.index,
+            volume: self.volume.number,
+            many,
+        };
+        let asked = match self.volume.refill {
+            Some(_) => return self.go(page, None, false).map(drop),
+            None => question(MANY).about(&page.wishes)?,
+        };
+        if matches!(asked, Asked::Nothing) || self.go(page, asked.text(), asked.is_partial())? {
+            return Ok(());
+        }
+        match question(usize::MAX).about(&page.wishes)? {
+            Asked::Nothing => Ok(()),
+            asked => self.go(page, asked.text(), false).map(drop),
+        }
+    }
+
+    fn is_newer(&self, search: &Search) -> bool {
+        volume::of(newest_millis(search)) < self.volume.number
     }
 
     /// Looks at the rows that an expression names, the newest first. `false`: gave up, having found too
     /// little in too much.
-    fn go(&self, page: &mut Page<'_>, expression: Option<&str>, may_give_up: bool) -> Result<bool, StoreError> {
-        let search = page.search;
-        let lowest = search.since.map_or(0, |it| first_id(it.as_millis()));
-        let newest = [search.until, search.before.map(|it| it.at)].into_iter().flatten().min();
-        let mut below = newest.map_or(i64::MAX, |it| first_id(it.as_millis() + SPILL));
+    fn go(
+        &self,
+        page: &mut Page<'_>,
+        expression: Option<&str>,
+        may_give_up: bool,
+    ) -> Result<bool, Trouble> {
+        let lowest = page.search.since.map_or(0, |it| first_id(it.as_millis()));
+        let mut below = first_id(newest_millis(page.search).saturating_add(SPILL));
         let (mut portion, mut seen) = (FIRST, 0);
         loop {
-            let ids = self.ids(expression, below, lowest, portion)?;
-            for id in &ids {
-                if page.is_full_at(id >> SLOT_BITS) {
+            let entries = self.entries(expression, below, lowest, portion)?;
+            for &(id, reference, place) in &entries {
+                if millis_of(id).saturating_add(SPILL) < page.oldest_millis() {
                     return Ok(true);
                 }
-                self.look_at(page, *id)?;
+                let reference = Reference::from_number(reference.unsigned_abs());
+                if !self.known.late.contains(&reference) {
+                    page.look_at_one(reference, place)?;
+                }
             }
-            seen += ids.len();
-            match ids.last() {
-                Some(last) if ids.len() == portion => below = *last,
+            seen += entries.len();
+            match entries.last() {
+                Some((last, ..)) if entries.len() == portion => below = *last,
                 _ => return Ok(true),
             }
             if may_give_up && ENOUGH < seen {
@@ -178,216 +281,44 @@ impl Candidates<'_> {
         }
     }
 
-    fn ids(&self, expression: Option<&str>, below: i64, lowest: i64, limit: usize) -> Result<Vec<i64>, StoreError> {
+    /// Id, reference and place.
+    fn entries(
+        &self,
+        expression: Option<&str>,
+        below: i64,
+        lowest: i64,
+        limit: usize,
+    ) -> rusqlite::Result<Vec<(i64, i64, i64)>> {
         let limit = limit as i64;
-        let to_id = |row: &rusqlite::Row<'_>| row.get(0);
-        Ok(match expression {
-            Some(expression) => self
-                .index
-                .prepare_cached(
-                    "SELECT rowid FROM doc WHERE doc MATCH ?1 AND rowid < ?2 AND rowid >= ?3
-                     ORDER BY rowid DESC LIMIT ?4",
-                )?
-                .query_map(params![expression, below, lowest, limit], to_id)?
-                .collect::<Result<_, _>>()?,
-            None => self
-                .index
-                .prepare_cached(
-                    "SELECT id FROM entry WHERE id < ?1 AND id >= ?2 ORDER BY id DESC LIMIT ?3",
-                )?
-                .query_map([below, lowest, limit], to_id)?
-                .collect::<Result<_, _>>()?,
-        })
-    }
-
-    fn look_at(&self, page: &mut Page<'_>, id: i64) -> Result<(), StoreError> {
-        let entry = self
+        let to_entry = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+        let statement = match expression {
+            Some(_) => {
+                "SELECT e.id, e.reference, e.place FROM doc_# d CROSS JOIN entry_# e ON e.id = d.rowid
+                 WHERE d.doc_# MATCH ?4 AND d.rowid < ?1 AND d.rowid >= ?2
+                 ORDER BY d.rowid DESC LIMIT ?3"
+            }
+            None => {
+                "SELECT id, reference, place FROM entry_# WHERE id < ?1 AND id >= ?2
+                 ORDER BY id DESC LIMIT ?3"
+            }
+        };
+        let mut statement = self
             .index
-            .prepare_cached("SELECT reference, place FROM entry WHERE id = ?1")?
-            .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))
-            .optional()?;
-        let Some((reference, place)) = entry.filter(|(reference, _)| !self.late.contains(reference)) else {
-            return Ok(());
-        };
-        match read::row_at(page.store, to_reference(reference), place)? {
-            Some(row) => page.look_at(place, row),
-            None => Ok(()),
+            .prepare_cached(&sql(statement, self.volume.number))?;
+        match expression {
+            Some(expression) => statement
+                .query_map(params![below, lowest, limit, expression], to_entry)?
+                .collect(),
+            None => statement
+                .query_map([below, lowest, limit], to_entry)?
+                .collect(),
         }
-    }
-
-    /// From the store's own index of what waits.
-    fn look_at_waiting(&self, page: &mut Page<'_>, state: &str) -> Result<(), StoreError> {
-        for (reference, place) in read::waiting_in(page.store, state)? {
-            let row = match self.late.contains(&reference) {
-                true => None,
-                false => read::row_at(page.store, to_reference(reference), place)?,
-            };
-            if let Some(row) = row {
-                if page.is_full_at(row.at.as_millis()) {
-                    return Ok(());
-                }
-                page.look_at(place, row)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// What the index is asked for; a part may mean that `many` words.
-    fn expression(&self, wanted: &Wanted, many: usize) -> Result<Asked, StoreError> {
-        let (mut all, mut is_partial) = (Vec::new(), false);
-        for wish in &wanted.wishes {
-            match self.wish(wish, many)? {
-                Asked::Nothing => return Ok(Asked::Nothing),
-                Asked::Everything => is_partial = true,
-                Asked::Part(text) => {
-                    is_partial = true;
-                    all.push(text);
-                }
-                Asked::Whole(text) => all.push(text),
-            }
-        }
-        Ok(match (all.is_empty(), is_partial) {
-            (true, _) => Asked::Everything,
-            (_, true) => Asked::Part(all.join(" AND ")),
-            (_, false) => Asked::Whole(all.join(" AND ")),
-        })
-    }
-
-    fn wish(&self, wish: &Wish, many: usize) -> Result<Asked, StoreError> {
-        let (mut any, mut is_partial) = (Vec::new(), false);
-        for way in &wish.ways {
-            match self.way(way, many)? {
-                Asked::Nothing => (),
-                Asked::Everything => return Ok(Asked::Everything),
-                Asked::Part(text) => {
-                    is_partial = true;
-                    any.push(text);
-                }
-                Asked::Whole(text) => any.push(text),
-            }
-        }
-        let text = format!("({})", any.join(" OR "));
-        Ok(match (any.is_empty(), is_partial) {
-            (true, _) => Asked::Nothing,
-            (_, true) => Asked::Part(text),
-            (_, false) => Asked::Whole(text),
-        })
-    }
-
-    fn way(&self, way: &Way, many: usize) -> Result<Asked, StoreError> {
-        let (mut all, mut is_partial) = (Vec::new(), false);
-        for atom in way {
-            match self.tokens(atom, many)? {
-                None => is_partial = true,
-                Some(tokens) if tokens.is_empty() => return Ok(Asked::Nothing),
-                Some(tokens) => all.push(format!("({})", tokens.join(" OR "))),
-            }
-        }
-        let text = format!("({})", all.join(" AND "));
-        Ok(match (all.is_empty(), is_partial) {
-            (true, _) => Asked::Everything,
-            (_, true) => Asked::Part(text),
-            (_, false) => Asked::Whole(text),
-        })
-    }
-
-    /// What an atom is written as; `None`: as too much.
-    fn tokens(&self, atom: &Atom, many: usize) -> Result<Option<Vec<String>>, StoreError> {
-        if atom.how == How::Whole {
-            return self.whole(atom).map(Some);
-        }
-        let Some(terms) = self.terms(atom, many)? else {
-            return Ok(None);
-        };
-        let plain = terms.iter().flat_map(|(id, roles)| {
-            let of_term = atom.roles.iter().filter(move |it| it.bit() & roles != 0);
-            of_term.map(move |role| tokens::plain(*role, *id))
-        });
-        let mut found: Vec<String> = plain.collect();
-        if atom.how == How::Part && atom.text.bytes().all(|it| it.is_ascii_alphanumeric()) {
-            let odd = atom.roles.iter().filter(|it| has_odd(**it));
-            found.extend(odd.map(|role| tokens::odd(*role, &atom.text) + "*"));
-        }
-        Ok(Some(found))
-    }
-
-    fn whole(&self, atom: &Atom) -> Result<Vec<String>, StoreError> {
-        let mut found: Vec<String> = atom.roles.iter().map(|it| tokens::whole(*it, &atom.text)).collect();
-        if let Some((id, roles)) = tokens::find(self.index, &atom.text)? {
-            let plain = atom.roles.iter().filter(|it| it.bit() & roles != 0);
-            found.extend(plain.map(|role| tokens::plain(*role, id)));
-        }
-        Ok(found)
-    }
-
-    /// The plain terms that are meant, with their roles; `None`: too many.
-    fn terms(&self, atom: &Atom, many: usize) -> Result<Option<Vec<(i64, i64)>>, StoreError> {
-        let sought = trigrams(&atom.text);
-        if sought.is_none() && many < usize::MAX {
-            return Ok(None);
-        }
-        let all = atom.roles.iter().fold(0, |all, role| all | role.bit());
-        let sql = match sought {
-            Some(_) => "SELECT t.id, t.roles, t.text FROM part p CROSS JOIN term t ON t.id = p.rowid WHERE p.text MATCH ?1",
-            None => "SELECT t.id, t.roles, t.text FROM term t WHERE ?1 = ''",
-        };
-        let mut statement = self.index.prepare_cached(sql)?;
-        let mut rows = statement.query([sought.unwrap_or_default()])?;
-        let mut found = Vec::new();
-        while let Some(row) = rows.next()? {
-            let (id, roles): (i64, i64) = (row.get(0)?, row.get(1)?);
-            let text = row.get_ref(2)?.as_str().map_err(rusqlite::Error::from)?;
-            if roles & all != 0 && atom.means(Kind::Plain, text) {
-                found.push((id, roles));
-            }
-            if many < found.len() {
-                return Ok(None);
-            }
-        }
-        Ok(Some(found))
     }
 }
 
-/// The state that a search is for, where a recipient waits in it.
-fn waiting(search: &Search) -> Option<&str> {
-    search.status.as_deref().filter(|it| WAITING.contains(it))
-}
-
-const fn has_odd(role: Role) -> bool {
-    matches!(role, Role::Subject | Role::Attachment | Role::Reply)
-}
-
-/// Each three letters in a row of a text, as a question for `part`; `None` where it has fewer.
-fn trigrams(text: &str) -> Option<String> {
-    let letters: Vec<char> = text.chars().collect();
-    let quoted = |three: &[char]| {
-        let three: String = three.iter().collect();
-        format!("\"{}\"", three.replace('"', "\"\""))
-    };
-    let all: BTreeSet<String> = letters.windows(3).map(quoted).collect();
-    (!all.is_empty()).then(|| all.into_iter().collect::<Vec<_>>().join(" AND "))
-}
-
-/// What the index is asked for.
-enum Asked {
-    /// No row can be meant.
-    Nothing,
-    /// It cannot tell: every row may be.
-    Everything,
-    /// It can tell of some of what is wanted.
-    Part(String),
-    Whole(String),
-}
-
-impl Asked {
-    fn text(&self) -> Option<&str> {
-        match self {
-            Self::Part(text) | Self::Whole(text) => Some(text),
-            Self::Nothing | Self::Everything => None,
-        }
-    }
-
-    const fn is_partial(&self) -> bool {
-        matches!(self, Self::Part(_) | Self::Everything)
-    }
+/// Nothing younger is meant.
+fn newest_millis(search: &Search) -> i64 {
+    let bounds = [search.until, search.before.map(|it| it.at)];
+    let newest = bounds.into_iter().flatten().min();
+    newest.map_or(i64::MAX >> 12, Timestamp::as_millis)
 }
