@@ -60,6 +60,7 @@ mod limits;
 mod live_redirects;
 mod lmtp;
 mod log_evidence;
+mod log_index;
 mod logins;
 mod members;
 mod names;
