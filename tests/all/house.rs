@@ -77,6 +77,7 @@ const PURE: &[&str] = &[
     "lifecycle",
     "delivery::outcome",
     "ops::answer",
+    "spool::findable",
 ];
 
 const IMPURE: &[&str] = &[

@@ -61,6 +61,7 @@ mod live_redirects;
 mod lmtp;
 mod log_answer;
 mod log_evidence;
+mod log_index;
 mod log_privacy;
 mod logins;
 mod members;

@@ -20,7 +20,7 @@ use crate::mail::{Attachment, EventKind, Language, Reference, Timestamp};
 use crate::ops;
 use crate::ops::answer::{Sheet, Trace};
 use crate::ops::privacy::Veils;
-use crate::spool::store::{LogRow, LoggedEvent, MessageRecord, Search, Store};
+use crate::spool::store::{Cursor, LogRow, LoggedEvent, MessageRecord, Search, Store};
 
 /// How often `tail` looks for new events.
 const LOOK: Duration = Duration::from_millis(200);
@@ -88,6 +88,9 @@ pub(super) struct Terms {
     /// Recipient, or part of it
     #[arg(long, value_name = "A")]
     recipient: Option<String>,
+    /// Sender or recipient, or part of either
+    #[arg(long, value_name = "A")]
+    address: Option<String>,
     /// Sent from or to this room
     #[arg(long, value_name = "ID")]
     room: Option<String>,
@@ -105,6 +108,9 @@ pub(super) struct Terms {
     /// The client's address
     #[arg(long, value_name = "IP")]
     client: Option<IpAddr>,
+    /// What the next hop answered, or why it was refused: words of it, as they stand there
+    #[arg(long, value_name = "T")]
+    reply: Option<String>,
     /// Not before: 2h (ago), 2026-11-22, "2026-11-22 14:00", RFC 3339
     #[arg(long, value_name = "T", value_parser = moment)]
     since: Option<Timestamp>,
@@ -114,6 +120,9 @@ pub(super) struct Terms {
     /// At most so many rows
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: usize,
+    /// The next page: only what comes behind this row, by the cursor that a search has told
+    #[arg(long, value_name = "CURSOR")]
+    before: Option<Cursor>,
     #[command(flatten)]
     why: Why,
     #[arg(long)]
@@ -131,15 +140,17 @@ impl Terms {
             reference: None,
             sender: self.sender.as_deref().map(ops::log::address),
             recipient: self.recipient.as_deref().map(ops::log::address),
+            address: self.address.as_deref().map(ops::log::address),
             room: self.room.clone(),
             status: self.status.clone(),
             subject: self.subject.clone(),
             attachment: self.attachment.clone(),
             message_id: self.message_id.as_deref().map(ops::log::bare),
             client: self.client.map(|client| client.to_string()),
+            reply: self.reply.clone(),
             since: self.since,
-            not_below: self.since.map(ops::log::first_reference),
             until: self.until,
+            before: self.before,
             limit: self.limit,
         }
     }
@@ -153,12 +164,15 @@ impl Terms {
             &[
                 ("sender", self.sender.clone()),
                 ("recipient", self.recipient.clone()),
+                ("address", self.address.clone()),
                 ("room", self.room.clone()),
                 ("status", self.status.clone()),
                 ("subject", self.subject.clone()),
                 ("attachment", self.attachment.clone()),
                 ("message-id", self.message_id.clone()),
                 ("client", self.client.map(|it| it.to_string())),
+                ("reply", self.reply.clone()),
+                ("before", self.before.map(|it| it.to_string())),
                 ("since", moment(self.since)),
                 ("until", moment(self.until)),
             ],
@@ -207,7 +221,7 @@ pub(super) async fn run(
 async fn search(store: &Arc<dyn Store>, terms: &Terms, reader: &Reader) -> Result<(), Failure> {
     let rows = store.search(terms.search()).await?;
     let veils = reader.of_rows(&rows).await?;
-    let shown = reader.show(rows.len(), || print_rows(&rows, &veils, terms.json));
+    let shown = reader.show(rows.len(), || print_rows(&rows, &veils, terms));
     shown.await?;
     if let Some(room) = terms.room.as_deref().filter(|_| rows.is_empty()) {
         // It may be a room of the past, so this is no more than a hint.
@@ -218,9 +232,11 @@ async fn search(store: &Arc<dyn Store>, terms: &Terms, reader: &Reader) -> Resul
     Ok(())
 }
 
-fn print_rows(rows: &[LogRow], veils: &Veils, json: bool) -> Result<(), Failure> {
-    if json {
-        return Ok(rows.iter().try_for_each(|it| print::json(&veils.row(it)))?);
+fn print_rows(rows: &[LogRow], veils: &Veils, terms: &Terms) -> Result<(), Failure> {
+    let rows: Vec<LogRow> = rows.iter().map(|it| veils.row(it)).collect();
+    if terms.json {
+        let mut listed = rows.iter().map(Listed::of);
+        return Ok(listed.try_for_each(|it| print::json(&it))?);
     }
     if rows.is_empty() {
         return Ok(print::line(format_args!("Nothing was found."))?);
@@ -234,8 +250,28 @@ fn print_rows(rows: &[LogRow], veils: &Veils, json: bool) -> Result<(), Failure>
         "subject",
         "reply",
     ];
-    let rows: Vec<_> = rows.iter().map(|it| row(&veils.row(it))).collect();
-    Ok(print::table(&heads, &rows)?)
+    print::table(&heads, &rows.iter().map(row).collect::<Vec<_>>())?;
+    // A page that is not full is the last one.
+    if let Some(last) = rows.last().filter(|_| rows.len() == terms.limit) {
+        let cursor = last.cursor();
+        print::line(format_args!("more: add --before {cursor}"))?;
+    }
+    Ok(())
+}
+
+/// A row for scripts, with where the next page begins behind it.
+#[derive(serde::Serialize)]
+struct Listed<'a> {
+    #[serde(flatten)]
+    row: &'a LogRow,
+    cursor: String,
+}
+
+impl<'a> Listed<'a> {
+    fn of(row: &'a LogRow) -> Self {
+        let cursor = row.cursor().to_string();
+        Self { row, cursor }
+    }
 }
 
 fn row(row: &LogRow) -> Vec<String> {
