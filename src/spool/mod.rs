@@ -7,6 +7,7 @@
 //! a [`Receipt`] has no other maker.
 
 mod duplicates;
+mod findable;
 mod refusals;
 pub mod revision;
 mod sightings;
@@ -31,7 +32,7 @@ use duplicates::{Duplicates, Key, Seen};
 use refusals::Refusals;
 use sightings::Sightings;
 use store::{
-    Applied, Change, LogRow, NewMessage, RecipientId, Search, Store, StoreError, Told, Waiting,
+    Applied, Change, LogRow, NewMessage, Recent, RecipientId, Store, StoreError, Told, Waiting,
 };
 
 /// A message just kept, with its bytes still in memory.
@@ -378,14 +379,13 @@ impl Spool {
         let mut first = Reference::first_at(since.before(TRANSACTION));
         let mut rows = Vec::new();
         for state in RECENT_STATES {
-            let search = Search {
-                status: Some(state.word().to_owned()),
-                since: Some(since),
-                not_below: Some(first),
+            let recent = Recent {
+                state,
+                since,
+                not_below: first,
                 limit: RECENT,
-                ..Search::default()
             };
-            rows.extend(self.shared.store.search(search).await?);
+            rows.extend(self.shared.store.recent(recent).await?);
             rows.sort_by_key(|row| Reverse(row.reference));
             if let Some(last) = rows.get(RECENT - 1) {
                 first = last.reference;

@@ -4,11 +4,13 @@
 //! errors are five words. A backend decides nothing: what may become of a message is decided in
 //! `lifecycle`, and a verb either happens whole or not at all.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::ops::RangeInclusive;
 use std::pin::Pin;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -499,23 +501,87 @@ pub struct WaitingGroup {
 /// A search in the delivery log. All given conditions hold together.
 #[derive(Debug, Clone, Default)]
 pub struct Search {
-    /// Each must be found in the reference, an address, a room, the subject, Message-ID or reply.
+    /// Each must be found in the reference, an address, a room, the user, the client, the subject, an
+    /// attachment, the Message-ID or the reply.
     pub words: Vec<String>,
     pub reference: Option<Reference>,
     pub sender: Option<String>,
     pub recipient: Option<String>,
+    /// The one or the other.
+    pub address: Option<String>,
     pub room: Option<String>,
     /// A state, or `refused`.
     pub status: Option<String>,
+    /// Each word of it.
     pub subject: Option<String>,
     pub attachment: Option<String>,
     pub message_id: Option<String>,
     pub client: Option<String>,
+    /// The last answer of a next hop, or the reason of a refusal.
+    pub reply: Option<String>,
     pub since: Option<Timestamp>,
-    /// Nothing with a smaller reference is meant: spares the reader what is older than `since`.
-    pub not_below: Option<Reference>,
     pub until: Option<Timestamp>,
+    /// Only what comes behind it.
+    pub before: Option<Cursor>,
     pub limit: usize,
+}
+
+/// Recipients to look for that were accepted of late.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recent {
+    pub state: State,
+    pub since: Timestamp,
+    /// Nothing with a smaller reference is meant: spares the reader what is older.
+    pub not_below: Reference,
+    pub limit: usize,
+}
+
+/// A row of the log, by its place in the order in which rows are found: the newest first, recipients of one
+/// message as they were named. What is found first is greater. As text it is opaque to whoever passes it on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    pub at: Timestamp,
+    pub reference: Reference,
+    pub place: i64,
+}
+
+impl Ord for Cursor {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let older = (self.at, self.reference).cmp(&(other.at, other.reference));
+        older.then(other.place.cmp(&self.place))
+    }
+}
+
+impl PartialOrd for Cursor {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (at, place) = (self.at.as_millis(), self.place);
+        write!(f, "{}.{at}.{place}", self.reference)
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let read = || {
+            let (reference, rest) = text.trim().split_once('.')?;
+            let (at, place) = rest.split_once('.')?;
+            Some(Self {
+                at: Timestamp::from_millis(at.parse().ok()?),
+                reference: reference.parse().ok()?,
+                place: place.parse().ok()?,
+            })
+        };
+        read().ok_or_else(|| {
+            format!("{text:?} is no cursor: take one as log search wrote it, from its last line or from a row of --json")
+        })
+    }
 }
 
 /// A row of the log: a message's recipient, or a refusal. Field names are the contract's.
@@ -541,6 +607,19 @@ pub struct LogRow {
     pub count: u64,
     /// The exception under which it goes out, or went, unscanned.
     pub exception: Option<u64>,
+    /// Of the recipient in its message; below zero: of the refusal among all.
+    #[serde(skip)]
+    pub place: i64,
+}
+
+impl LogRow {
+    pub const fn cursor(&self) -> Cursor {
+        Cursor {
+            at: self.at,
+            reference: self.reference,
+            place: self.place,
+        }
+    }
 }
 
 /// What is hidden of a message or refusal from whoever gives no reason.
@@ -816,7 +895,13 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// The first `octets` of a message.
     fn beginning(&self, reference: Reference, octets: usize) -> Pending<Option<Content>>;
     fn message(&self, reference: Reference) -> Pending<Option<MessageRecord>>;
+    /// Rows of the log, the newest first, all that are meant up to the limit: also those that were written
+    /// a moment ago.
     fn search(&self, search: Search) -> Pending<Vec<LogRow>>;
+    fn recent(&self, recent: Recent) -> Pending<Vec<LogRow>>;
+    /// What the rows of that time are found by is forgotten, and read anew from what is left of them: for when
+    /// they were masked or purged.
+    fn forget(&self, times: RangeInclusive<Timestamp>) -> Pending<()>;
     fn events(&self, reference: Reference) -> Pending<Vec<LoggedEvent>>;
     /// Who wrote to whom since then, in messages that were accepted, summed up; at most `limit` pairs,
     /// those that wrote last first. Nothing with a smaller reference is meant.

@@ -78,6 +78,7 @@ const PURE: &[&str] = &[
     "delivery::outcome",
     "ops::answer",
     "ops::search",
+    "spool::findable",
 ];
 
 const IMPURE: &[&str] = &[

@@ -62,6 +62,7 @@ mod lmtp;
 mod log_answer;
 mod log_box;
 mod log_evidence;
+mod log_index;
 mod log_privacy;
 mod logins;
 mod members;

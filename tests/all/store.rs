@@ -945,12 +945,24 @@ fn refusal(number: u64, recipient: &str) -> Refusal {
     }
 }
 
+/// Searches go through what the backend keeps to be quick, or past it: they find the same.
 #[tokio::test]
 async fn the_log_is_searched_by_everything_a_caller_may_say() {
-    let (store, _folder) = store();
-    store.accept(message(1, &["b"])).await.unwrap();
-    store.accept(message(2, &["c"])).await.unwrap();
-    store.note(vec![refusal(3, "x@example.com")]).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings {
+        path: folder.path().join("ilbud.db"),
+        keep_bodies: Duration::ZERO,
+    };
+    let quick = Sqlite::open(&settings).unwrap();
+    quick.accept(message(1, &["b"])).await.unwrap();
+    quick.accept(message(2, &["c"])).await.unwrap();
+    quick.note(vec![refusal(3, "x@example.com")]).await.unwrap();
+    found_by_everything(&quick).await;
+    quick.fill_index().unwrap();
+    found_by_everything(&quick).await;
+}
+
+async fn found_by_everything(store: &dyn Store) {
     let found = async |search: Search| {
         let rows = store.search(search).await.unwrap();
         rows.iter()
@@ -1046,6 +1058,22 @@ async fn the_log_is_searched_by_everything_a_caller_may_say() {
         })
         .await,
         [2]
+    );
+    assert_eq!(
+        found(Search {
+            address: text("vakt@c"),
+            ..search()
+        })
+        .await,
+        [2]
+    );
+    assert_eq!(
+        found(Search {
+            reply: text("5.7.1 No"),
+            ..search()
+        })
+        .await,
+        [3]
     );
     assert_eq!(
         found(Search {

@@ -20,8 +20,7 @@ use crate::config::Settings;
 use crate::mail::{Attachment, EventKind, Language, Reference, Timestamp};
 use crate::ops;
 use crate::ops::answer::{Sheet, Trace};
-use crate::ops::privacy::Veils;
-use crate::spool::store::{LogRow, LoggedEvent, MessageRecord, Search, Store};
+use crate::spool::store::{Cursor, LogRow, LoggedEvent, MessageRecord, Search, Store};
 use search_box::Found;
 
 /// How often `tail` looks for new events.
@@ -90,6 +89,9 @@ pub(super) struct Terms {
     /// Recipient, or part of it
     #[arg(long, value_name = "A")]
     recipient: Option<String>,
+    /// Sender or recipient, or part of either
+    #[arg(long, value_name = "A")]
+    address: Option<String>,
     /// Sent from or to this room
     #[arg(long, value_name = "ID")]
     room: Option<String>,
@@ -107,6 +109,9 @@ pub(super) struct Terms {
     /// The client's address
     #[arg(long, value_name = "IP")]
     client: Option<IpAddr>,
+    /// What the next hop answered, or why it was refused: words of it, as they stand there
+    #[arg(long, value_name = "T")]
+    reply: Option<String>,
     /// Not before: 2h (ago), 2026-11-22, "2026-11-22 14:00", RFC 3339
     #[arg(long, value_name = "T", value_parser = moment)]
     since: Option<Timestamp>,
@@ -116,6 +121,9 @@ pub(super) struct Terms {
     /// At most so many rows
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: usize,
+    /// The next page: only what comes behind this row, by the cursor that a search has told
+    #[arg(long, value_name = "CURSOR")]
+    before: Option<Cursor>,
     #[command(flatten)]
     why: Why,
     #[arg(long)]
@@ -132,12 +140,14 @@ impl Terms {
         let flags = [
             self.sender.is_some(),
             self.recipient.is_some(),
+            self.address.is_some(),
             self.room.is_some(),
             self.status.is_some(),
             self.subject.is_some(),
             self.attachment.is_some(),
             self.message_id.is_some(),
             self.client.is_some(),
+            self.reply.is_some(),
             self.since.is_some(),
             self.until.is_some(),
         ];
@@ -146,34 +156,23 @@ impl Terms {
 
     /// What the box says, and each field that is named with its flag.
     fn with(&self, boxed: Search) -> Search {
-        let since = self.since.or(boxed.since);
+        let address = |it: &Option<String>| it.as_deref().map(ops::log::address);
+        let message_id = self.message_id.as_deref().map(ops::log::bare);
+        let client = self.client.map(|client| client.to_string());
         Search {
-            sender: self
-                .sender
-                .as_deref()
-                .map(ops::log::address)
-                .or(boxed.sender),
-            recipient: self
-                .recipient
-                .as_deref()
-                .map(ops::log::address)
-                .or(boxed.recipient),
+            sender: address(&self.sender).or(boxed.sender),
+            recipient: address(&self.recipient).or(boxed.recipient),
+            address: address(&self.address).or(boxed.address),
             room: self.room.clone().or(boxed.room),
             status: self.status.clone().or(boxed.status),
             subject: self.subject.clone().or(boxed.subject),
             attachment: self.attachment.clone().or(boxed.attachment),
-            message_id: self
-                .message_id
-                .as_deref()
-                .map(ops::log::bare)
-                .or(boxed.message_id),
-            client: self
-                .client
-                .map(|client| client.to_string())
-                .or(boxed.client),
-            since,
-            not_below: since.map(ops::log::first_reference),
+            message_id: message_id.or(boxed.message_id),
+            client: client.or(boxed.client),
+            reply: self.reply.clone().or(boxed.reply),
+            since: self.since.or(boxed.since),
             until: self.until.or(boxed.until),
+            before: self.before,
             limit: self.limit,
             ..boxed
         }
@@ -188,12 +187,15 @@ impl Terms {
             &[
                 ("sender", self.sender.clone()),
                 ("recipient", self.recipient.clone()),
+                ("address", self.address.clone()),
                 ("room", self.room.clone()),
                 ("status", self.status.clone()),
                 ("subject", self.subject.clone()),
                 ("attachment", self.attachment.clone()),
                 ("message-id", self.message_id.clone()),
                 ("client", self.client.map(|it| it.to_string())),
+                ("reply", self.reply.clone()),
+                ("before", self.before.map(|it| it.to_string())),
                 ("since", moment(self.since)),
                 ("until", moment(self.until)),
             ],
@@ -245,22 +247,22 @@ async fn search(
     language: Language,
     reader: &Reader,
 ) -> Result<(), Failure> {
-    let found = search_box::found(store, terms, language).await?;
-    let rows = &found.rows;
-    let veils = reader.of_rows(rows).await?;
-    let sentence = match found.only().filter(|_| !terms.json) {
+    let mut found = search_box::found(store, terms, language).await?;
+    let veils = reader.of_rows(&found.rows).await?;
+    let sentence = match found.only(terms) {
         Some(only) => {
             let trace = ops::inquiry::trace(store, only).await?;
             Some(answer::of(store, &trace, language, reader).await?.sentence)
         }
         None => None,
     };
-    let shown = reader.show(rows.len(), || match terms.json {
-        true => Ok(rows.iter().try_for_each(|it| print::json(&veils.row(it)))?),
-        false => Ok(print_found(&found, &veils, sentence.as_deref())?),
+    found.rows = found.rows.iter().map(|it| veils.row(it)).collect();
+    let shown = reader.show(found.rows.len(), || match terms.json {
+        true => Ok(print_listed(&found.rows)?),
+        false => Ok(print_found(&found, sentence.as_deref(), terms.limit)?),
     });
     shown.await?;
-    if let Some(room) = terms.room.as_deref().filter(|_| rows.is_empty()) {
+    if let Some(room) = terms.room.as_deref().filter(|_| found.rows.is_empty()) {
         // It may be a room of the past, so this is no more than a hint.
         if let Some(missing) = ops::routes::missing_room(store, room).await? {
             print::complaint(&format!("hint: {missing}"));
@@ -269,14 +271,19 @@ async fn search(
     Ok(())
 }
 
+fn print_listed(rows: &[LogRow]) -> io::Result<()> {
+    let mut listed = rows.iter().map(Listed::of);
+    listed.try_for_each(|it| print::json(&it))
+}
+
 /// `sentence`: what became of the one message that was found.
-fn print_found(found: &Found, veils: &Veils, sentence: Option<&str>) -> io::Result<()> {
+fn print_found(found: &Found, sentence: Option<&str>, limit: usize) -> io::Result<()> {
     if let Some(readings) = &found.readings {
         print::line(format_args!("{}\n", print::harmless(readings)))?;
     }
     match found.rows.is_empty() {
         true => print::line(format_args!("Nothing was found."))?,
-        false => print_rows(&found.rows, veils)?,
+        false => print_rows(&found.rows, limit)?,
     }
     if let Some(sentence) = sentence {
         print::line(format_args!(""))?;
@@ -285,7 +292,7 @@ fn print_found(found: &Found, veils: &Veils, sentence: Option<&str>) -> io::Resu
     Ok(())
 }
 
-fn print_rows(rows: &[LogRow], veils: &Veils) -> io::Result<()> {
+fn print_rows(rows: &[LogRow], limit: usize) -> io::Result<()> {
     let heads = [
         "ref",
         "at",
@@ -295,8 +302,28 @@ fn print_rows(rows: &[LogRow], veils: &Veils) -> io::Result<()> {
         "subject",
         "reply",
     ];
-    let rows: Vec<_> = rows.iter().map(|it| row(&veils.row(it))).collect();
-    print::table(&heads, &rows)
+    print::table(&heads, &rows.iter().map(row).collect::<Vec<_>>())?;
+    // A page that is not full is the last one.
+    if let Some(last) = rows.last().filter(|_| rows.len() == limit) {
+        let cursor = last.cursor();
+        print::line(format_args!("more: add --before {cursor}"))?;
+    }
+    Ok(())
+}
+
+/// A row for scripts, with where the next page begins behind it.
+#[derive(serde::Serialize)]
+struct Listed<'a> {
+    #[serde(flatten)]
+    row: &'a LogRow,
+    cursor: String,
+}
+
+impl<'a> Listed<'a> {
+    fn of(row: &'a LogRow) -> Self {
+        let cursor = row.cursor().to_string();
+        Self { row, cursor }
+    }
 }
 
 fn row(row: &LogRow) -> Vec<String> {

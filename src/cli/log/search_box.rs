@@ -20,11 +20,12 @@ pub(super) struct Found {
 }
 
 impl Found {
-    /// The one message that all of it is about.
-    pub(super) fn only(&self) -> Option<Reference> {
+    /// The one message that all of it is about, where a person is to be told of it.
+    pub(super) fn only(&self, terms: &Terms) -> Option<Reference> {
         let first = self.rows.first()?.reference;
         let is_one = self.rows.iter().all(|it| it.reference == first);
-        (is_one && !self.is_all).then_some(first)
+        let is_page = terms.before.is_some() || self.rows.len() >= terms.limit;
+        (is_one && !is_page && !self.is_all && !terms.json).then_some(first)
     }
 }
 

@@ -54,10 +54,7 @@ impl<'a> Reader<'a> {
             let used = match token.kind {
                 Kind::Plain => self.plain(at)?,
                 Kind::Exact => self.word(&token.text),
-                Kind::Of(field) => {
-                    self.field(field, &token.text)?;
-                    1
-                }
+                Kind::Of(field) => self.field(field, &token.text)?,
             };
             for token in self.tokens.iter().skip(at).take(used) {
                 self.bare.push(word(&token.text));
@@ -66,7 +63,6 @@ impl<'a> Reader<'a> {
         }
         let bounds = times::bounds(&self.times, self.desk)?;
         (self.search.since, self.search.until) = (bounds.since, bounds.until);
-        self.search.not_below = bounds.since.map(log::first_reference);
         self.readings.extend(said::bounds(bounds, self.desk));
         if !self.search.words.is_empty() {
             let words = said::words(self.desk.language, &self.search.words);
@@ -104,18 +100,18 @@ impl<'a> Reader<'a> {
             self.is_more_than_words = true;
             return Ok(used);
         }
-        if let Some((used, status)) = fields::status(&words) {
+        let status = fields::status(&words).filter(|_| self.search.status.is_none());
+        if let Some((used, status)) = status {
             return Ok(self.status(used, status));
         }
         if let Some(used) = self.direction(at) {
             return Ok(used);
         }
         if let Some((used, room)) = self.room_by_name(&words) {
-            let reading = room_said(self.desk, room);
-            let id = room.id.to_string();
-            return Ok(self.take(used, reading, |it| it.room = Some(id)));
+            return Ok(self.in_room(room, used));
         }
-        if let Some((field, value)) = of_its_form(token) {
+        let form = of_its_form(token).filter(|(field, _)| !self.has(*field));
+        if let Some((field, value)) = form {
             let reading = said::field(self.desk.language, field, &value);
             return Ok(self.take(1, reading, |it| match field {
                 Field::Client => it.client = Some(value),
@@ -127,6 +123,14 @@ impl<'a> Reader<'a> {
                 Err(Unclear(said::no_field(self.desk.language, written, near)))
             }
             None => Ok(self.word(token)),
+        }
+    }
+
+    /// Of what there can be but one, a second is a word.
+    const fn has(&self, field: Field) -> bool {
+        match field {
+            Field::Client => self.search.client.is_some(),
+            _ => self.search.attachment.is_some(),
         }
     }
 
@@ -184,25 +188,48 @@ impl<'a> Reader<'a> {
     /// `fra vakt@hamar`, `til Legevakt Hamar`
     fn direction(&mut self, at: usize) -> Option<usize> {
         let field = match self.plain.get(at)?.as_str() {
-            "fra" | "from" => Field::Sender,
-            "til" | "to" => Field::Recipient,
+            "fra" | "from" if self.search.sender.is_none() => Field::Sender,
+            "til" | "to" if self.search.recipient.is_none() => Field::Recipient,
             _ => return None,
         };
-        let token = self
-            .tokens
-            .get(at + 1)
-            .filter(|it| it.kind == Kind::Plain)?;
-        let following: Vec<&str> = self.plain.iter().skip(at + 1).map(String::as_str).collect();
-        let (used, value) = match self.named_room(&following) {
-            Some((used, room)) => (used, domain(room)?),
-            None if token.text.contains('@') => (1, log::address(&log::bare(&token.text))),
-            None => return None,
+        let token = self.tokens.get(at + 1)?;
+        let lower = token.text.to_lowercase();
+        let following: Vec<&str> = match token.kind {
+            Kind::Plain => self.plain.iter().skip(at + 1).map(String::as_str).collect(),
+            Kind::Exact => vec![&lower],
+            Kind::Of(_) => return None,
         };
+        if let Some((used, room)) = self.named_room(&following) {
+            let written = following.get(..used)?.join(" ");
+            return Some(self.end_in(field, room, &written, used + 1));
+        }
+        let value = Some(&token.text).filter(|it| it.contains('@'))?;
+        Some(self.end(field, log::address(&log::bare(value)), 2))
+    }
+
+    /// Sender or recipient.
+    fn end(&mut self, field: Field, value: String, used: usize) -> usize {
         let reading = said::field(self.desk.language, field, &value);
-        Some(self.take(used + 1, reading, |it| match field {
+        self.take(used, reading, |it| match field {
             Field::Sender => it.sender = Some(value),
             _ => it.recipient = Some(value),
-        }))
+        })
+    }
+
+    /// The same, of a room. Where no one text stands in all of its addresses, what was written, if it can
+    /// stand in one; or the room at either end.
+    fn end_in(&mut self, field: Field, room: &Room, written: &str, used: usize) -> usize {
+        match domain(room) {
+            Some(domain) => self.end(field, domain, used),
+            None if written.contains(' ') => self.in_room(room, used),
+            None => self.end(field, written.to_owned(), used),
+        }
+    }
+
+    fn in_room(&mut self, room: &Room, used: usize) -> usize {
+        let reading = room_said(self.desk, room);
+        let id = room.id.to_string();
+        self.take(used, reading, |it| it.room = Some(id))
     }
 
     /// A room by a name that does not stand in its id: words would not find it.
@@ -245,71 +272,52 @@ impl<'a> Reader<'a> {
         with_part.next().is_none().then_some(found)
     }
 
-    fn field(&mut self, field: Field, value: &str) -> Result<(), Unclear> {
+    /// One token, which names what it is.
+    fn field(&mut self, field: Field, value: &str) -> Result<usize, Unclear> {
         let language = self.desk.language;
-        let missing = |wanted| Unclear(said::no_value(language, field, value, wanted));
+        let wrong = |wanted| Unclear(said::no_value(language, field, value, wanted));
         if value.is_empty() {
-            return Err(missing(["det som skal finnes", "what is to be found"]));
+            return Err(wrong(["det som skal finnes", "what is to be found"]));
         }
-        let lower = value.to_lowercase();
-        let owned = value.to_owned();
+        let (lower, owned) = (value.to_lowercase(), value.to_owned());
         let reading = said::field(language, field, value);
-        match field {
-            Field::Sender | Field::Recipient => {
-                let room = self.room(&lower, SHORTEST).and_then(domain);
-                let value = room.unwrap_or_else(|| log::address(&log::bare(value)));
-                let reading = said::field(language, field, &value);
-                self.take(1, reading, |it| match field {
-                    Field::Sender => it.sender = Some(value),
-                    _ => it.recipient = Some(value),
-                });
-            }
-            Field::Room => {
-                let known = self.room(&lower, 1);
-                let reading = known.map_or(reading, |it| room_said(self.desk, it));
-                let id = known.map_or(lower, |it| it.id.to_string());
-                self.take(1, reading, |it| it.room = Some(id));
-            }
+        Ok(match field {
+            Field::Sender | Field::Recipient => match self.room(&lower, SHORTEST) {
+                Some(room) => self.end_in(field, room, &lower, 1),
+                None => self.end(field, log::address(&log::bare(value)), 1),
+            },
+            Field::Room => match self.room(&lower, 1) {
+                Some(room) => self.in_room(room, 1),
+                None => self.take(1, reading, |it| it.room = Some(lower)),
+            },
             Field::Status => {
                 let words: Vec<&str> = lower.split_whitespace().collect();
                 let found = fields::status(&words).filter(|(used, _)| *used == words.len());
                 let near = || fields::nearest_status(&lower);
-                let (_, status) =
-                    found.ok_or_else(|| Unclear(said::no_status(language, value, near())))?;
-                self.status(1, status);
+                let unknown = || Unclear(said::no_status(language, value, near()));
+                let (_, status) = found.ok_or_else(unknown)?;
+                self.status(1, status)
             }
             Field::Client => {
-                let client: IpAddr = value.parse().map_err(|_| {
-                    missing(["en adresse som 10.1.0.7", "an address such as 10.1.0.7"])
-                })?;
-                self.take(1, reading, |it| {
-                    it.client = Some(client.to_canonical().to_string())
-                });
+                let wanted = ["en adresse som 10.1.0.7", "an address such as 10.1.0.7"];
+                let client: IpAddr = value.parse().map_err(|_| wrong(wanted))?;
+                let client = client.to_canonical().to_string();
+                self.take(1, reading, |it| it.client = Some(client))
             }
             Field::Reference => {
                 let wanted = [
                     "tolv tegn som K7F3-2QXM-9A1B",
                     "twelve characters such as K7F3-2QXM-9A1B",
                 ];
-                let reference: Reference = value.parse().map_err(|_| missing(wanted))?;
+                let reference: Reference = value.parse().map_err(|_| wrong(wanted))?;
                 let reading = said::reference(language, reference, value);
-                self.take(1, reading, |it| it.reference = Some(reference));
+                self.take(1, reading, |it| it.reference = Some(reference))
             }
-            Field::Subject => {
-                self.take(1, reading, |it| it.subject = Some(owned));
-            }
-            Field::Attachment => {
-                self.take(1, reading, |it| it.attachment = Some(owned));
-            }
-            Field::MessageId => {
-                self.take(1, reading, |it| it.message_id = Some(log::bare(value)));
-            }
-            // What was said stands in a column that words look into.
-            Field::Reply => {
-                self.take(1, reading, |it| it.words.push(word(value)));
-            }
-        }
-        Ok(())
+            Field::Subject => self.take(1, reading, |it| it.subject = Some(owned)),
+            Field::Attachment => self.take(1, reading, |it| it.attachment = Some(owned)),
+            Field::MessageId => self.take(1, reading, |it| it.message_id = Some(log::bare(value))),
+            Field::Reply => self.take(1, reading, |it| it.reply = Some(owned)),
+        })
     }
 }
 

@@ -68,6 +68,7 @@ fn told(understood: &Understood) -> String {
         ("file", search.attachment.clone()),
         ("id", search.message_id.clone()),
         ("ip", search.client.clone()),
+        ("reply", search.reply.clone()),
         ("since", search.since.map(|it| shown(it, 0))),
         ("until", search.until.map(|it| shown(it, 1))),
     ];
@@ -145,6 +146,15 @@ fn what_a_piece_is_taken_for() {
                 "from=@hamar.nodnett.test to=vakt@lv-0501.nodnett.test",
             ),
             ("fra Ola", "fra ola"),
+            ("fra \"AMK Oslo\"", "room=amk-oslo"),
+            ("fra oslo", "from=oslo"),
+            ("til \"Legevakt Hamar\" x", "x to=@hamar.nodnett.test"),
+            ("til a@b.test til c@b.test", "til c@b.test to=a@b.test"),
+            ("levert avvist", "avvist status=delivered"),
+            (
+                "a.pdf b.pdf 10.1.0.7 10.1.0.8",
+                "b.pdf 10.1.0.8 file=a.pdf ip=10.1.0.7",
+            ),
             // Statuses.
             ("levert", "status=delivered"),
             ("Delivered hamar", "hamar status=delivered"),
@@ -202,7 +212,7 @@ fn what_a_piece_is_taken_for() {
             ("status:levert", "status=delivered"),
             ("status: \"i kø\"", "status=queued"),
             ("klient:10.1.0.7", "ip=10.1.0.7"),
-            ("svar:greylisted", "greylisted"),
+            ("svar:greylisted", "reply=greylisted"),
             ("message-id:<a@b>", "id=a@b"),
             // Not everything with a colon is a field.
             ("SV: epikrise", "sv: epikrise"),

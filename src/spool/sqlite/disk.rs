@@ -62,6 +62,13 @@ impl Disk {
     }
 }
 
+impl Disk {
+    /// Whether what can be made anew may take some more: not near to where mail is refused.
+    pub(super) fn has_room_for_more(&self) -> bool {
+        self.look().is_none_or(|it| !it.is_short())
+    }
+}
+
 impl Space {
     /// How long the write-ahead log may get, in pages. In steps, so that it changes seldom.
     pub(super) fn log_pages(&self) -> u64 {

@@ -9,6 +9,7 @@ mod chain;
 mod credentials;
 mod disk;
 mod engines;
+mod index;
 mod members;
 mod outbreak;
 mod read;
@@ -32,7 +33,7 @@ use tokio::sync::watch;
 
 use super::store::{
     Applied, CaughtMessage, Change, Credential, EngineRow, Hunt, Known, LogRow, LoggedEvent,
-    MessageRecord, Names, NewMessage, Pair, Pending, Portion, RecipientId, RecipientState,
+    MessageRecord, Names, NewMessage, Pair, Pending, Portion, Recent, RecipientId, RecipientState,
     ScanQueue, ScanRow, Search, Shift, Standing, Store, StoreError, Trace, Unchained, Waiting,
     WaitingFilter, WaitingGroup, WaitingOrder, Window, Workstation,
 };
@@ -43,6 +44,7 @@ use crate::mail::{
     Attachment, Content, Details, Event, EventKind, Reference, Refusal, RoomId, Sighting, Timestamp,
 };
 use crate::spool::revision::{Chapter, Conditions, Decision, Revision, RoutesMark, Unconfirmed};
+use index::Index;
 use writer::Writer;
 
 /// Numbered migrations; `user_version` says how many the file has had.
@@ -89,6 +91,7 @@ pub struct Sqlite {
     path: PathBuf,
     writer: Writer,
     readers: Arc<Readers>,
+    index: Arc<Index>,
     keep_bodies: bool,
     foreign: watch::Receiver<u64>,
 }
@@ -123,9 +126,27 @@ impl Sqlite {
                 path: settings.path.clone(),
                 idle: Mutex::default(),
             }),
+            index: Arc::new(Index::beside(&settings.path)),
             keep_bodies: !settings.keep_bodies.is_zero(),
             foreign,
         })
+    }
+
+    /// Fills the search index behind the log, for as long as the store is there. For the one relay on it.
+    pub fn follow(&self) -> Result<(), StoreError> {
+        let (index, readers) = (Arc::downgrade(&self.index), Arc::clone(&self.readers));
+        std::thread::Builder::new()
+            .name("log-index".to_owned())
+            .spawn(move || index::follow(&index, &readers))
+            .map_err(|fault| {
+                StoreError::Down(format!("no thread for the search index: {fault}"))
+            })?;
+        Ok(())
+    }
+
+    /// Fills the search index now, until it knows all that is there. Not beside a relay.
+    pub fn fill_index(&self) -> Result<(), StoreError> {
+        index::fill(&self.index, &self.readers)
     }
 
     /// Makes this process the one relay on the store at `path`.
@@ -303,7 +324,17 @@ impl Store for Sqlite {
     }
 
     fn search(&self, search: Search) -> Pending<Vec<LogRow>> {
-        self.read(move |connection| read::search(connection, &search))
+        let index = Arc::clone(&self.index);
+        self.read(move |connection| index.search(connection, &search))
+    }
+
+    fn recent(&self, recent: Recent) -> Pending<Vec<LogRow>> {
+        self.read(move |connection| read::recent(connection, &recent))
+    }
+
+    fn forget(&self, times: RangeInclusive<Timestamp>) -> Pending<()> {
+        let index = Arc::clone(&self.index);
+        self.read(move |_| index.forget(times.start().as_millis(), times.end().as_millis()))
     }
 
     fn pairs(&self, since: Timestamp, not_below: Reference, limit: usize) -> Pending<Vec<Pair>> {

@@ -7,7 +7,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, MAIN_DB, OptionalExtension, Row, params, params_from_iter};
 
 use super::super::store::{
-    LogRow, LoggedEvent, MessageRecord, Names, OfLate, Pair, RecipientId, Search, StoreError, Told,
+    LogRow, LoggedEvent, MessageRecord, Names, OfLate, Pair, Recent, RecipientId, StoreError, Told,
     Waiting, WaitingFilter, WaitingGroup, WaitingOrder, Window,
 };
 use super::members;
@@ -579,100 +579,24 @@ fn word<T: FromStr>(row: &Row<'_>, column: usize) -> Result<Option<T>, StoreErro
         .transpose()
 }
 
-/// Both halves of the log, newest first: recipients of messages, and refusals.
-pub(super) fn search(connection: &Connection, search: &Search) -> Result<Vec<LogRow>, StoreError> {
+/// Recipients in that state, newest first, past the search index: of late, that is quicker.
+pub(super) fn recent(connection: &Connection, recent: &Recent) -> Result<Vec<LogRow>, StoreError> {
+    let sql = format!(
+        "{OF_RECIPIENT} WHERE r.state = ?1 AND m.accepted_at >= ?2 AND m.reference >= ?3
+         ORDER BY m.reference DESC LIMIT ?4"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params![
+        recent.state.word(),
+        recent.since.as_millis(),
+        recent.not_below.number() as i64,
+        recent.limit as i64
+    ])?;
     let mut found = Vec::new();
-    if search.status.as_deref() != Some("refused") {
-        found.extend(search_recipients(connection, search)?);
+    while let Some(row) = rows.next()? {
+        found.push(to_log_row(row)?);
     }
-    if search
-        .status
-        .as_deref()
-        .is_none_or(|status| status == "refused")
-    {
-        found.extend(search_refusals(connection, search)?);
-    }
-    found.sort_by_key(|row| std::cmp::Reverse((row.at, row.reference)));
-    found.truncate(search.limit);
     Ok(found)
-}
-
-fn search_recipients(connection: &Connection, search: &Search) -> Result<Vec<LogRow>, StoreError> {
-    let mut terms = Conditions::default();
-    terms.common(
-        search,
-        &Columns {
-            reference: "m.reference",
-            at: "m.accepted_at",
-            sender: "m.sender",
-            sender_room: "m.sender_room",
-            recipient: "r.address",
-            recipient_room: "r.room",
-            subject: "m.subject",
-            message_id: "m.message_id",
-            client: "m.client",
-            user: "NULL",
-            reply: "r.last_reply",
-        },
-    );
-    if let Some(status) = &search.status {
-        terms.push("r.state = ?", Value::Text(status.clone()));
-    }
-    terms.values.push(Value::Integer(search.limit as i64));
-    let sql = format!(
-        "SELECT m.reference, m.accepted_at, r.state, coalesce(m.sender, ''), m.sender_room, r.address, r.room,
-             m.subject, m.size, m.message_id, m.client, r.last_reply, 1, NULL, r.waiver
-         FROM message m CROSS JOIN recipient r ON r.reference = m.reference
-         {} ORDER BY m.reference DESC LIMIT ?",
-        terms.condition()
-    );
-    rows_of_log(connection, &sql, terms.values)
-}
-
-fn search_refusals(connection: &Connection, search: &Search) -> Result<Vec<LogRow>, StoreError> {
-    let mut terms = Conditions::default();
-    terms.common(
-        search,
-        &Columns {
-            reference: "refusal.reference",
-            at: "at",
-            sender: "sender",
-            sender_room: "sender_room",
-            recipient: "recipient",
-            recipient_room: "recipient_room",
-            subject: "subject",
-            message_id: "message_id",
-            client: "client",
-            user: "user",
-            reply: "reply",
-        },
-    );
-    terms.values.push(Value::Integer(search.limit as i64));
-    let sql = format!(
-        "SELECT reference, at, 'refused', sender, sender_room, recipient, recipient_room,
-             subject, size, message_id, client, reply, count, user, NULL
-         FROM refusal {} ORDER BY id DESC LIMIT ?",
-        terms.condition()
-    );
-    rows_of_log(connection, &sql, terms.values)
-}
-
-/// How people write the null sender, which the log keeps as nothing.
-const NULL_SENDER: &str = "<>";
-
-/// The names that one half of the log has for what a search asks for.
-struct Columns {
-    reference: &'static str,
-    at: &'static str,
-    sender: &'static str,
-    sender_room: &'static str,
-    recipient: &'static str,
-    recipient_room: &'static str,
-    subject: &'static str,
-    message_id: &'static str,
-    client: &'static str,
-    user: &'static str,
-    reply: &'static str,
 }
 
 /// Conditions and the values for their places.
@@ -688,93 +612,6 @@ impl Conditions {
         self.values.push(value);
     }
 
-    fn common(&mut self, search: &Search, columns: &Columns) {
-        if let Some(reference) = search.reference {
-            let value = Value::Integer(reference.number() as i64);
-            self.push(format!("{} = ?", columns.reference), value);
-        }
-        if let Some(first) = search.not_below {
-            let value = Value::Integer(first.number() as i64);
-            self.push(format!("{} >= ?", columns.reference), value);
-        }
-        if search.sender.as_deref() == Some(NULL_SENDER) {
-            self.conditions
-                .push(format!("coalesce({}, '') = ''", columns.sender));
-        }
-        let sender = search.sender.clone().filter(|it| it != NULL_SENDER);
-        for (column, sought) in [
-            (columns.sender, &sender),
-            (columns.recipient, &search.recipient),
-            (columns.subject, &search.subject),
-            (columns.message_id, &search.message_id),
-        ] {
-            if let Some(sought) = sought {
-                self.push(format!("holds({column}, ?)"), lower(sought));
-            }
-        }
-        if let Some(client) = &search.client {
-            self.push(
-                format!("{} = ?", columns.client),
-                Value::Text(client.clone()),
-            );
-        }
-        if let Some(room) = &search.room {
-            let either = format!("? IN ({}, {})", columns.sender_room, columns.recipient_room);
-            self.push(either, Value::Text(room.clone()));
-        }
-        if let Some(since) = search.since {
-            self.push(
-                format!("{} >= ?", columns.at),
-                Value::Integer(since.as_millis()),
-            );
-        }
-        if let Some(until) = search.until {
-            self.push(
-                format!("{} <= ?", columns.at),
-                Value::Integer(until.as_millis()),
-            );
-        }
-        if let Some(attachment) = &search.attachment {
-            let condition = format!(
-                "(EXISTS (SELECT 1 FROM attachment a WHERE a.reference = {0}
-                     AND (holds(a.name, ?) OR a.sha256 = ?))
-                 OR EXISTS (SELECT 1 FROM member i WHERE i.reference = {0}
-                     AND (holds(i.name, ?) OR i.sha256 = ?)))",
-                columns.reference
-            );
-            self.push(condition, lower(attachment));
-            self.values
-                .extend([lower(attachment), lower(attachment), lower(attachment)]);
-        }
-        for word in &search.words {
-            self.word(word, columns);
-        }
-    }
-
-    /// A word may stand anywhere that a person might have read it; a whole reference is one too.
-    fn word(&mut self, word: &str, columns: &Columns) {
-        let everywhere = [
-            columns.sender,
-            columns.sender_room,
-            columns.recipient,
-            columns.recipient_room,
-            columns.subject,
-            columns.message_id,
-            columns.client,
-            columns.user,
-            columns.reply,
-        ];
-        let places = everywhere
-            .map(|column| format!("coalesce({column}, '')"))
-            .join(" || ' ' || ");
-        let reference = word
-            .parse::<Reference>()
-            .map_or(-1, |it| it.number() as i64);
-        let condition = format!("({} = ? OR holds({places}, ?))", columns.reference);
-        self.push(condition, Value::Integer(reference));
-        self.values.push(lower(word));
-    }
-
     fn condition(&self) -> String {
         if self.conditions.is_empty() {
             String::new()
@@ -788,34 +625,147 @@ fn lower(text: &str) -> Value {
     Value::Text(text.to_lowercase())
 }
 
-fn rows_of_log(
+fn to_log_row(row: &Row<'_>) -> Result<LogRow, StoreError> {
+    Ok(LogRow {
+        reference: to_reference(row, 0)?,
+        at: Timestamp::from_millis(row.get(1)?),
+        status: row.get(2)?,
+        sender: row.get(3)?,
+        sender_room: row.get(4)?,
+        recipient: row.get(5)?,
+        recipient_room: row.get(6)?,
+        subject: row.get(7)?,
+        size: row.get::<_, Option<i64>>(8)?.map(i64::unsigned_abs),
+        message_id: row.get(9)?,
+        client: row.get(10)?,
+        user: row.get(13)?,
+        reply: row.get(11)?,
+        count: row.get::<_, i64>(12)?.unsigned_abs(),
+        exception: to_waiver(row.get(14)?).and_then(Waiver::exception),
+        place: row.get(15)?,
+    })
+}
+
+/// The columns of a [`LogRow`] of a recipient, and its place.
+const OF_RECIPIENT: &str =
+    "SELECT m.reference, m.accepted_at, r.state, coalesce(m.sender, ''), m.sender_room, r.address, r.room,
+         m.subject, m.size, m.message_id, m.client, r.last_reply, 1, NULL, r.waiver, r.number
+     FROM message m CROSS JOIN recipient r ON r.reference = m.reference";
+/// The same of a refusal.
+const OF_REFUSAL: &str =
+    "SELECT reference, at, 'refused', sender, sender_room, recipient, recipient_room,
+         subject, size, message_id, client, reply, count, user, NULL, -1 - id
+     FROM refusal";
+
+/// All rows of the log under a reference.
+pub(super) fn rows_of(
     connection: &Connection,
-    sql: &str,
-    values: Vec<Value>,
+    reference: Reference,
 ) -> Result<Vec<LogRow>, StoreError> {
-    let mut statement = connection.prepare_cached(sql)?;
-    let mut rows = statement.query(params_from_iter(values))?;
+    let number = reference.number() as i64;
     let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        found.push(LogRow {
-            reference: to_reference(row, 0)?,
-            at: Timestamp::from_millis(row.get(1)?),
-            status: row.get(2)?,
-            sender: row.get(3)?,
-            sender_room: row.get(4)?,
-            recipient: row.get(5)?,
-            recipient_room: row.get(6)?,
-            subject: row.get(7)?,
-            size: row.get::<_, Option<i64>>(8)?.map(i64::unsigned_abs),
-            message_id: row.get(9)?,
-            client: row.get(10)?,
-            user: row.get(13)?,
-            reply: row.get(11)?,
-            count: row.get::<_, i64>(12)?.unsigned_abs(),
-            exception: to_waiver(row.get(14)?).and_then(Waiver::exception),
-        });
+    for sql in [
+        format!("{OF_RECIPIENT} WHERE m.reference = ?1"),
+        format!("{OF_REFUSAL} WHERE reference = ?1"),
+    ] {
+        let mut statement = connection.prepare_cached(&sql)?;
+        let mut rows = statement.query([number])?;
+        while let Some(row) = rows.next()? {
+            found.push(to_log_row(row)?);
+        }
     }
     Ok(found)
+}
+
+/// One of them.
+pub(super) fn row_at(
+    connection: &Connection,
+    reference: Reference,
+    place: i64,
+) -> Result<Option<LogRow>, StoreError> {
+    let sql = match place < 0 {
+        true => format!("{OF_REFUSAL} WHERE reference = ?1 AND id = -1 - ?2"),
+        false => format!("{OF_RECIPIENT} WHERE m.reference = ?1 AND r.number = ?2"),
+    };
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query([reference.number() as i64, place])?;
+    rows.next()?.map(to_log_row).transpose()
+}
+
+/// What waits in a state.
+pub(super) fn waiting_in(
+    connection: &Connection,
+    state: &str,
+    limit: usize,
+) -> Result<Vec<(Reference, i64)>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT reference, number FROM recipient INDEXED BY recipient_waiting
+         WHERE finished_at IS NULL AND state = ?1 LIMIT ?2",
+    )?;
+    let mut rows = statement.query(params![state, limit as i64])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push((to_reference(row, 0)?, row.get(1)?));
+    }
+    Ok(found)
+}
+
+/// References of messages and refusals below that one, the greatest first.
+pub(super) fn references_below(
+    connection: &Connection,
+    below: i64,
+    limit: usize,
+) -> Result<Vec<Reference>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT reference FROM message WHERE reference < ?1
+         UNION SELECT reference FROM refusal WHERE reference < ?1
+         ORDER BY 1 DESC LIMIT ?2",
+    )?;
+    let mut rows = statement.query([below, limit as i64])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(to_reference(row, 0)?);
+    }
+    Ok(found)
+}
+
+/// An event, by its place in the order of commit, its reference and its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct EventMark {
+    pub(super) sequence: i64,
+    pub(super) reference: i64,
+    pub(super) at: i64,
+}
+
+fn to_mark(row: &Row<'_>) -> rusqlite::Result<EventMark> {
+    Ok(EventMark {
+        sequence: row.get(0)?,
+        reference: row.get(1)?,
+        at: row.get(2)?,
+    })
+}
+
+pub(super) fn mark_of(
+    connection: &Connection,
+    sequence: i64,
+) -> Result<Option<EventMark>, StoreError> {
+    Ok(connection
+        .prepare_cached("SELECT sequence, reference, at FROM event WHERE sequence = ?1")?
+        .query_row([sequence], to_mark)
+        .optional()?)
+}
+
+/// Events behind that one, in the order of commit.
+pub(super) fn marks_after(
+    connection: &Connection,
+    sequence: i64,
+    limit: usize,
+) -> Result<Vec<EventMark>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT sequence, reference, at FROM event WHERE sequence > ?1 ORDER BY sequence LIMIT ?2",
+    )?;
+    let marks = statement.query_map([sequence, limit as i64], to_mark)?;
+    Ok(marks.collect::<Result<_, _>>()?)
 }
 
 /// One pass over what was accepted since then; which group a recipient was reached through is in its

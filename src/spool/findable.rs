@@ -1,0 +1,486 @@
+//! By which words a row of the log is found, what a search wants, and whether a row has it.
+//!
+//! A row has [`Term`]s: parts of addresses, rooms, words of its subject, and so on, each in a [`Role`]. A
+//! search is [`Wish`]es, all of which a row must meet; each can be put as [`Way`]s to ask an index of terms,
+//! which may name rows too many but never too few, and [`Wish::is_met_by`] has the last word on each. Pure:
+//! looks at nothing but what it is given, and cannot fail.
+
+use super::store::{LogRow, Search};
+use crate::mail::{Attachment, Reference};
+
+/// Words of one text by which it is found, and attachments of one message.
+const WORDS: usize = 64;
+/// Letters of a word by which it is found.
+const LETTERS: usize = 64;
+/// Letters of an address, or of another name.
+const NAME: usize = 320;
+/// A word with a digit and so many letters is a number of some kind: each stands in one row or few.
+const NUMBER: usize = 4;
+
+/// Where a term stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Role {
+    SenderLocal,
+    SenderDomain,
+    RecipientLocal,
+    RecipientDomain,
+    SenderRoom,
+    RecipientRoom,
+    Subject,
+    Attachment,
+    Sha256,
+    Reply,
+    User,
+    Client,
+    MessageId,
+    Status,
+    /// Nowhere: the row has more than it is found by, and is looked at whatever is sought.
+    More,
+}
+
+impl Role {
+    /// The letter by which an index knows it.
+    pub(super) const fn letter(self) -> char {
+        match self {
+            Self::SenderLocal => 'a',
+            Self::SenderDomain => 'b',
+            Self::RecipientLocal => 'c',
+            Self::RecipientDomain => 'd',
+            Self::SenderRoom => 'e',
+            Self::RecipientRoom => 'f',
+            Self::Subject => 's',
+            Self::Attachment => 'n',
+            Self::Sha256 => 'k',
+            Self::Reply => 'p',
+            Self::User => 'u',
+            Self::Client => 'i',
+            Self::MessageId => 'm',
+            Self::Status => 'z',
+            Self::More => 'w',
+        }
+    }
+
+    /// A place among others, for a set of roles in one number.
+    pub(super) const fn bit(self) -> i64 {
+        1 << self as i64
+    }
+
+    /// Whether odd terms stand there.
+    pub(super) const fn has_odd(self) -> bool {
+        matches!(self, Self::Subject | Self::Attachment | Self::Reply)
+    }
+}
+
+/// How a term is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) enum Kind {
+    /// By any part of it.
+    Plain,
+    /// A number, or a name that a machine gave: by how it begins.
+    Odd,
+    /// As a whole.
+    Whole,
+}
+
+/// Something by which a row is found, in lower case.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct Term {
+    pub(super) role: Role,
+    pub(super) kind: Kind,
+    pub(super) text: String,
+}
+
+/// The terms of a row, each once.
+pub(super) fn terms(row: &LogRow, files: &[Attachment]) -> Vec<Term> {
+    let mut terms = Terms::default();
+    terms.address(
+        row.sender.as_deref().unwrap_or_default(),
+        Role::SenderLocal,
+        Role::SenderDomain,
+    );
+    if let Some(recipient) = &row.recipient {
+        terms.address(recipient, Role::RecipientLocal, Role::RecipientDomain);
+    }
+    for (role, name) in [
+        (Role::SenderRoom, row.sender_room.as_deref()),
+        (Role::RecipientRoom, row.recipient_room.as_deref()),
+        (Role::User, row.user.as_deref()),
+        (Role::Client, Some(row.client.as_str())),
+    ] {
+        terms.name(role, name.unwrap_or_default());
+    }
+    terms.words(Role::Subject, row.subject.as_deref().unwrap_or_default());
+    terms.words(Role::Reply, &reply(row));
+    for file in files.iter().take(WORDS) {
+        terms.words(Role::Attachment, &file.name);
+        if let Some(sha256) = &file.sha256 {
+            terms.add(Role::Sha256, Kind::Whole, sha256, LETTERS);
+        }
+    }
+    if let Some(id) = &row.message_id {
+        terms.add(Role::MessageId, Kind::Odd, bare(id), LETTERS);
+    }
+    if RARE.contains(&row.status.as_str()) {
+        terms.add(Role::Status, Kind::Whole, &row.status, LETTERS);
+    }
+    terms.more |= WORDS < files.len();
+    terms.finish()
+}
+
+#[derive(Default)]
+struct Terms {
+    found: Vec<Term>,
+    /// Something was left out.
+    more: bool,
+}
+
+impl Terms {
+    fn add(&mut self, role: Role, kind: Kind, text: &str, letters: usize) {
+        let text = lower(text, letters);
+        self.found.push(Term { role, kind, text });
+    }
+
+    fn name(&mut self, role: Role, name: &str) {
+        self.more |= name.chars().nth(NAME).is_some();
+        if !name.is_empty() {
+            self.add(role, Kind::Plain, name, NAME);
+        }
+    }
+
+    /// The null sender is found as a whole, as nothing.
+    fn address(&mut self, text: &str, local: Role, domain: Role) {
+        if text.is_empty() {
+            return self.add(local, Kind::Whole, "", 0);
+        }
+        let (mailbox, host) = text.rsplit_once('@').unwrap_or((text, ""));
+        self.name(local, mailbox);
+        self.name(domain, host);
+    }
+
+    fn words(&mut self, role: Role, text: &str) {
+        for (number, word) in words(text).enumerate() {
+            self.more |= number == WORDS || word.chars().nth(LETTERS).is_some();
+            if number == WORDS {
+                return;
+            }
+            let kind = if is_odd(word) { Kind::Odd } else { Kind::Plain };
+            self.add(role, kind, word, LETTERS);
+        }
+    }
+
+    fn finish(mut self) -> Vec<Term> {
+        if self.more {
+            self.add(Role::More, Kind::Whole, "", 0);
+        }
+        self.found.sort();
+        self.found.dedup();
+        self.found
+    }
+}
+
+fn lower(text: &str, letters: usize) -> String {
+    let letters = text.chars().take(letters);
+    letters.flat_map(char::to_lowercase).collect()
+}
+
+fn is_odd(word: &str) -> bool {
+    NUMBER <= word.len() && word.is_ascii() && word.bytes().any(|it| it.is_ascii_digit())
+}
+
+/// Runs of letters and digits.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    let words = text.split(|c: char| !c.is_alphanumeric());
+    words.filter(|it| !it.is_empty())
+}
+
+/// Without the row's own reference, by which it is found anyhow.
+fn reply(row: &LogRow) -> String {
+    let reply = row.reply.as_deref().unwrap_or_default();
+    reply.replace(&row.reference.to_string(), "")
+}
+
+fn bare(text: &str) -> &str {
+    let text = text.trim();
+    let inner = text.strip_prefix('<').and_then(|it| it.strip_suffix('>'));
+    inner.filter(|it| !it.is_empty()).unwrap_or(text)
+}
+
+/// One thing about a term, in any of these roles.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Atom {
+    pub(super) roles: &'static [Role],
+    pub(super) how: How,
+    pub(super) text: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum How {
+    /// The term has this in it, or, where it is odd, begins with it.
+    Part,
+    /// A plain term ends so.
+    Ends,
+    /// A plain term begins so.
+    Begins,
+    /// An odd term begins so.
+    Opens,
+    Whole,
+}
+
+impl Atom {
+    fn of(roles: &'static [Role], how: How, text: &str) -> Self {
+        let text = lower(text, NAME);
+        Self { roles, how, text }
+    }
+
+    /// Whether a plain term is meant, whatever its role.
+    pub(super) fn means(&self, text: &str) -> bool {
+        match self.how {
+            How::Part => text.contains(&self.text),
+            How::Ends => text.ends_with(&self.text),
+            How::Begins => text.starts_with(&self.text),
+            How::Whole => text == self.text,
+            How::Opens => false,
+        }
+    }
+}
+
+/// One way to meet a wish: all of these. Without any: every row may meet it.
+pub(super) type Way = Vec<Atom>;
+
+/// One thing that a search wants of a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Wish {
+    what: What,
+    /// In lower case.
+    text: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum What {
+    Anywhere,
+    Sender,
+    Recipient,
+    Address,
+    Room,
+    Subject,
+    Attachment,
+    MessageId,
+    Client,
+    Reply,
+    Status,
+}
+
+const SENDER: &[Role] = &[Role::SenderLocal, Role::SenderDomain];
+const RECIPIENT: &[Role] = &[Role::RecipientLocal, Role::RecipientDomain];
+const ROOMS: &[Role] = &[Role::SenderRoom, Role::RecipientRoom];
+/// What is found by any part of it.
+const NAMES: &[Role] = &[
+    Role::SenderLocal,
+    Role::SenderDomain,
+    Role::RecipientLocal,
+    Role::RecipientDomain,
+    Role::SenderRoom,
+    Role::RecipientRoom,
+    Role::User,
+    Role::Client,
+];
+/// As few rows end so, compared with all, that an index helps.
+const RARE: [&str; 3] = ["failed", "cancelled", "refused"];
+/// How people write the null sender, which the log keeps as nothing.
+const NULL_SENDER: &str = "<>";
+
+impl Wish {
+    /// All that a search wants but its reference, times and place.
+    pub(super) fn all(search: &Search) -> Vec<Self> {
+        let anywhere = search.words.iter().map(|it| (What::Anywhere, Some(it)));
+        let fields = [
+            (What::Sender, &search.sender),
+            (What::Recipient, &search.recipient),
+            (What::Address, &search.address),
+            (What::Room, &search.room),
+            (What::Subject, &search.subject),
+            (What::Attachment, &search.attachment),
+            (What::MessageId, &search.message_id),
+            (What::Client, &search.client),
+            (What::Reply, &search.reply),
+            (What::Status, &search.status),
+        ];
+        let fields = fields.into_iter().map(|(what, text)| (what, text.as_ref()));
+        let wish = |(what, text): (What, Option<&String>)| {
+            let text = bare(text?).to_lowercase();
+            Some(Self { what, text })
+        };
+        anywhere.chain(fields).filter_map(wish).collect()
+    }
+
+    /// A reference is a word too.
+    pub(super) fn reference(&self) -> Option<Reference> {
+        let text = Some(&self.text).filter(|_| self.what == What::Anywhere);
+        text.and_then(|it| it.parse().ok())
+    }
+
+    /// Whether the files of a message must be known to tell whether a row of it is meant.
+    pub(super) fn asks_for_files(&self) -> bool {
+        matches!(self.what, What::Anywhere | What::Attachment)
+    }
+
+    pub(super) fn is_met_by(&self, row: &LogRow, files: &[Attachment]) -> bool {
+        let text = self.text.as_str();
+        let is_room =
+            |room: &Option<String>| room.as_ref().is_some_and(|it| it.to_lowercase() == text);
+        let client = row.client.to_lowercase();
+        match self.what {
+            What::Sender => is_sender(row, text),
+            What::Recipient => holds(row.recipient.as_deref(), text),
+            What::Address => is_sender(row, text) || holds(row.recipient.as_deref(), text),
+            What::Room => is_room(&row.sender_room) || is_room(&row.recipient_room),
+            What::Subject => has_words(row.subject.as_deref().unwrap_or_default(), text),
+            What::Attachment => files.iter().any(|it| is_file(it, text)),
+            What::MessageId => is_message_id(row, text),
+            What::Client => client == text,
+            What::Reply => is_reply(row, text),
+            What::Status => row.status == text,
+            What::Anywhere => self.is_anywhere(row, files),
+        }
+    }
+
+    fn is_anywhere(&self, row: &LogRow, files: &[Attachment]) -> bool {
+        let text = self.text.as_str();
+        let rooms = [&row.sender_room, &row.recipient_room, &row.user];
+        self.reference() == Some(row.reference)
+            || is_sender(row, text)
+            || holds(row.recipient.as_deref(), text)
+            || rooms.into_iter().any(|it| holds(it.as_deref(), text))
+            || holds(Some(&row.client), text)
+            || has_phrase(row.subject.as_deref().unwrap_or_default(), text)
+            || is_message_id(row, text)
+            || is_reply(row, text)
+            || files.iter().any(|it| is_file(it, text))
+    }
+
+    /// How an index is asked for it; any of these will do.
+    pub(super) fn ways(&self) -> Vec<Way> {
+        let text = self.text.as_str();
+        match self.what {
+            What::Sender => sender_ways(text),
+            What::Recipient => address_ways(text, RECIPIENT),
+            What::Address => [sender_ways(text), address_ways(text, RECIPIENT)].concat(),
+            What::Room => vec![vec![Atom::of(ROOMS, How::Whole, text)]],
+            What::Subject => written(&[Role::Subject], text),
+            What::Attachment => file_ways(text),
+            What::MessageId => message_id_ways(text),
+            What::Client => vec![vec![Atom::of(&[Role::Client], How::Whole, text)]],
+            What::Reply => written(&[Role::Reply], text),
+            What::Status if RARE.contains(&text) => {
+                vec![vec![Atom::of(&[Role::Status], How::Whole, text)]]
+            }
+            What::Status => vec![Vec::new()],
+            What::Anywhere => [
+                vec![vec![Atom::of(NAMES, How::Part, text)]],
+                sender_ways(text),
+                address_ways(text, RECIPIENT),
+                written(&[Role::Subject], text),
+                message_id_ways(text),
+                written(&[Role::Reply], text),
+                file_ways(text),
+            ]
+            .concat(),
+        }
+    }
+}
+
+fn holds(text: Option<&str>, sought: &str) -> bool {
+    text.is_some_and(|it| it.to_lowercase().contains(sought))
+}
+
+fn is_sender(row: &LogRow, sought: &str) -> bool {
+    match sought {
+        NULL_SENDER | "" => row.sender.as_deref().unwrap_or_default().is_empty(),
+        _ => holds(row.sender.as_deref(), sought),
+    }
+}
+
+/// By all of it, or by how it begins.
+fn is_message_id(row: &LogRow, sought: &str) -> bool {
+    let id = bare(row.message_id.as_deref().unwrap_or_default()).to_lowercase();
+    !sought.is_empty() && id.starts_with(sought)
+}
+
+fn is_reply(row: &LogRow, sought: &str) -> bool {
+    let reply = reply(row);
+    holds(Some(&reply), sought) && has_words(&reply, sought)
+}
+
+fn is_file(file: &Attachment, sought: &str) -> bool {
+    file.sha256.as_deref() == Some(sought)
+        || holds(Some(&file.name), sought) && has_words(&file.name, sought)
+}
+
+/// Each word that is sought is part of some word; of an odd one, its beginning.
+fn has_words(text: &str, sought: &str) -> bool {
+    let text = text.to_lowercase();
+    let is_there = |sought: &str| {
+        words(&text).any(|word| match is_odd(word) {
+            true => word.starts_with(sought),
+            false => word.contains(sought),
+        })
+    };
+    words(sought).next().is_some() && words(sought).all(is_there)
+}
+
+/// The same; several words stand together as they are sought.
+fn has_phrase(text: &str, sought: &str) -> bool {
+    let is_one = !sought.contains(char::is_whitespace);
+    has_words(text, sought) && (is_one || holds(Some(text), sought))
+}
+
+fn sender_ways(text: &str) -> Vec<Way> {
+    match text {
+        NULL_SENDER | "" => vec![vec![Atom::of(&[Role::SenderLocal], How::Whole, "")]],
+        _ => address_ways(text, SENDER),
+    }
+}
+
+/// Part of a mailbox or of a domain; what stands before an `@` ends a mailbox, and what stands behind it
+/// begins a domain. A mailbox in quotes may have one in it.
+fn address_ways(text: &str, roles: &'static [Role]) -> Vec<Way> {
+    let (local, domain) = match roles.first() {
+        Some(Role::SenderLocal) => (&[Role::SenderLocal], &[Role::SenderDomain]),
+        _ => (&[Role::RecipientLocal], &[Role::RecipientDomain]),
+    };
+    let mut ways = vec![vec![Atom::of(roles, How::Part, text)]];
+    if let Some((mailbox, host)) = text.rsplit_once('@') {
+        let ends = (!mailbox.is_empty()).then(|| Atom::of(local, How::Ends, mailbox));
+        let begins = (!host.is_empty()).then(|| Atom::of(domain, How::Begins, host));
+        ways.push(ends.into_iter().chain(begins).collect());
+    }
+    ways
+}
+
+/// Each word of it in some word of the text.
+fn written(roles: &'static [Role], text: &str) -> Vec<Way> {
+    let cut = |word| Atom {
+        text: lower(word, LETTERS),
+        ..Atom::of(roles, How::Part, word)
+    };
+    let way: Way = words(text).map(cut).collect();
+    if way.is_empty() {
+        Vec::new()
+    } else {
+        vec![way]
+    }
+}
+
+fn file_ways(text: &str) -> Vec<Way> {
+    let mut ways = written(&[Role::Attachment], text);
+    ways.push(vec![Atom::of(&[Role::Sha256], How::Whole, text)]);
+    ways
+}
+
+fn message_id_ways(text: &str) -> Vec<Way> {
+    let text = lower(text, LETTERS);
+    match text.is_empty() {
+        true => Vec::new(),
+        false => vec![vec![Atom::of(&[Role::MessageId], How::Opens, &text)]],
+    }
+}
