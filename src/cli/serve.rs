@@ -119,7 +119,10 @@ fn make_certificates(settings: &Settings) -> Result<(), Failure> {
 async fn serve(config: &Path, settings: Settings) -> Result<(), Failure> {
     let _lock = Sqlite::lock(&settings.store.path)?;
     let is_new = !settings.store.path.exists();
-    let store: Arc<dyn Store> = Arc::new(Sqlite::open(&settings.store)?);
+    let store: Arc<dyn Store> = Arc::new(Sqlite::open_with(
+        &settings.store,
+        settings.privacy.discretion(),
+    )?);
     if is_new {
         tell(format_args!(
             "made {} (the store)",

@@ -551,11 +551,70 @@ pub struct Names {
     pub files: Vec<Attachment>,
 }
 
+/// What is old, and how much of it at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Aging {
+    /// What came before this is pseudonymised, and what came before that is purged.
+    pub pseudonymise_before: Option<Timestamp>,
+    pub purge_before: Option<Timestamp>,
+    pub now: Timestamp,
+    /// Messages and refusals.
+    pub limit: usize,
+}
+
+/// What came of a portion.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Aged {
+    /// Messages and refusals.
+    pub references: u64,
+    /// Rows.
+    pub masked: u64,
+    pub purged: u64,
+    /// Rows that somebody has changed: they were left as they are.
+    pub not_as_written: Vec<u64>,
+    pub is_more: bool,
+}
+
+/// What is to go: messages and refusals, and rows. Field names are those of `--json`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct AgingPlan {
+    pub pseudonymise: u64,
+    pub pseudonymise_rows: u64,
+    pub purge: u64,
+    pub purge_rows: u64,
+    /// Old as they are, they wait, are held, or lie in quarantine.
+    pub left: u64,
+}
+
+/// A message or refusal of which something was masked, or of which nothing is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Forgotten {
+    pub number: u64,
+    pub reference: Reference,
+    pub is_purged: bool,
+}
+
 /// From one moment to another, each included; left out: there is no end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Window {
     pub since: Option<Timestamp>,
     pub until: Option<Timestamp>,
+}
+
+/// Where a row of the log stands, the oldest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    pub reference: Reference,
+    pub kind: Half,
+    /// Of the recipient in its message, or of the refusal.
+    pub number: i64,
+}
+
+/// Of which half of the log a row is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Half {
+    Recipients,
+    Refusals,
 }
 
 /// An event as stored, with its place in the order of commit.
@@ -817,6 +876,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn beginning(&self, reference: Reference, octets: usize) -> Pending<Option<Content>>;
     fn message(&self, reference: Reference) -> Pending<Option<MessageRecord>>;
     fn search(&self, search: Search) -> Pending<Vec<LogRow>>;
+    /// The same from the oldest on, after this row: for a log of any length, a portion at a time.
+    fn log_page(&self, search: Search, after: Option<Place>) -> Pending<Vec<(Place, LogRow)>>;
     fn events(&self, reference: Reference) -> Pending<Vec<LoggedEvent>>;
     /// Who wrote to whom since then, in messages that were accepted, summed up; at most `limit` pairs,
     /// those that wrote last first. Nothing with a smaller reference is meant.
@@ -872,6 +933,26 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn mask(&self, sequence: u64, fields: Vec<String>) -> Pending<()>;
     /// Deletes a row of the log for good; its hash stays, and the chain holds. `Conflict` likewise.
     fn purge_row(&self, sequence: u64) -> Pending<()>;
+    /// Makes the log forget a portion of what is old. Never what waits, is held, or lies in quarantine.
+    fn age(&self, aging: Aging) -> Pending<Aged>;
+    /// What that would come to.
+    fn aging_plan(&self, aging: Aging) -> Pending<AgingPlan>;
+    /// Says in the log what was done since it was last said, if anything was; how many rows were masked and
+    /// purged.
+    fn tell_aging(&self, at: Timestamp) -> Pending<(u64, u64)>;
+    /// Rows masked and purged, as the log says.
+    fn accounted_aging(&self) -> Pending<(u64, u64)>;
+    /// When the log was last made to forget, and when the newest row of mail was written.
+    fn aging_clocks(&self) -> Pending<(Option<Timestamp>, Option<Timestamp>)>;
+    fn aging_looked_at(&self, now: Timestamp) -> Pending<()>;
+    /// Pseudonyms so far are nobody's any more: the same address gets another one from now on.
+    fn forget_pseudonyms(&self) -> Pending<()>;
+    /// What was forgotten, after this number, in order: whoever has made an index of the log forgets it too.
+    fn forgotten(&self, after: u64, limit: usize) -> Pending<Vec<Forgotten>>;
+    /// Overwrites a portion of what was deleted; whether there may be more.
+    fn scrub(&self) -> Pending<bool>;
+    /// Nothing deleted is left in files beside the store; `false`: somebody is in the way.
+    fn fold(&self) -> Pending<bool>;
     /// The first `limit` of those waiting recipients, in this order.
     fn waiting_ids(
         &self,

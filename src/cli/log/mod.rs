@@ -2,6 +2,9 @@
 
 mod access;
 mod export;
+mod progress;
+mod retention;
+mod rows;
 mod verify;
 
 use std::io;
@@ -15,7 +18,7 @@ use serde_json::Value;
 use super::reading::Reader;
 use super::{Failure, print};
 use crate::config::Settings;
-use crate::mail::{Attachment, EventKind, Reference, Timestamp};
+use crate::mail::{Attachment, EventKind, Reference, Timestamp, veil};
 use crate::ops;
 use crate::ops::privacy::Veils;
 use crate::spool::store::{LogRow, LoggedEvent, MessageRecord, Search, Store};
@@ -50,6 +53,8 @@ pub(super) enum Command {
     },
     /// Who has read the log, what, and why; newest first
     Access(access::Terms),
+    /// Forget what is older than the settings say, now; the running relay does so by itself
+    Retention(retention::Terms),
     /// Write down what is to be taken along
     Export(Box<export::Export>),
     /// Whether the log is as it was written: find what was changed, removed or inserted
@@ -76,6 +81,20 @@ pub(super) struct Why {
 
 #[derive(Debug, Args)]
 pub(super) struct Terms {
+    #[command(flatten)]
+    asked: Asked,
+    /// At most so many rows
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    limit: usize,
+    #[command(flatten)]
+    why: Why,
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is sought.
+#[derive(Debug, Args)]
+pub(super) struct Asked {
     /// Words that stand anywhere: reference, address, room, subject, Message-ID, reply
     words: Vec<String>,
     /// Sender, or part of it
@@ -107,21 +126,14 @@ pub(super) struct Terms {
     /// Not after
     #[arg(long, value_name = "T", value_parser = moment)]
     until: Option<Timestamp>,
-    /// At most so many rows
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    limit: usize,
-    #[command(flatten)]
-    why: Why,
-    #[arg(long)]
-    json: bool,
 }
 
 fn moment(text: &str) -> Result<Timestamp, ops::log::MomentFault> {
     ops::log::moment(text, Timestamp::now())
 }
 
-impl Terms {
-    fn search(&self) -> Search {
+impl Asked {
+    fn search(&self, limit: usize) -> Search {
         Search {
             words: self.words.iter().map(|word| ops::log::bare(word)).collect(),
             reference: None,
@@ -136,12 +148,17 @@ impl Terms {
             since: self.since,
             not_below: self.since.map(ops::log::first_reference),
             until: self.until,
-            limit: self.limit,
+            limit,
         }
     }
 
-    /// As it was typed; moments as they were understood.
-    fn asked(&self) -> String {
+    /// As it was typed; moments as they were understood. Where no subjects are kept, those that are sought are not
+    /// either.
+    fn typed(&self, keep_subjects: bool) -> String {
+        let kept = |it: &Option<String>| match keep_subjects {
+            true => it.clone(),
+            false => it.as_ref().map(|_| veil::MASK.to_owned()),
+        };
         let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
         let moment = |it: Option<Timestamp>| it.map(|it| it.to_string());
         ops::privacy::access::typed(
@@ -151,8 +168,8 @@ impl Terms {
                 ("recipient", self.recipient.clone()),
                 ("room", self.room.clone()),
                 ("status", self.status.clone()),
-                ("subject", self.subject.clone()),
-                ("attachment", self.attachment.clone()),
+                ("subject", kept(&self.subject)),
+                ("attachment", kept(&self.attachment)),
                 ("message-id", self.message_id.clone()),
                 ("client", self.client.map(|it| it.to_string())),
                 ("since", moment(self.since)),
@@ -173,7 +190,12 @@ pub(super) async fn run(
     };
     match command {
         Command::Search(terms) => {
-            let reader = reader("log search", terms.asked(), &terms.why, terms.json);
+            let reader = reader(
+                "log search",
+                terms.asked.typed(settings.privacy.keep_subjects),
+                &terms.why,
+                terms.json,
+            );
             search(&store, terms, &reader).await
         }
         Command::Show {
@@ -189,17 +211,20 @@ pub(super) async fn run(
             tail(&store, *limit, *json, &reader).await
         }
         Command::Access(terms) => access::run(&store, terms).await,
+        Command::Retention(terms) => {
+            retention::run(&store, &settings.privacy.retention, terms).await
+        }
         Command::Export(export) => export::run(&store, &settings, export).await,
         Command::Verify(terms) => verify::run(&store, &settings, terms).await,
     }
 }
 
 async fn search(store: &Arc<dyn Store>, terms: &Terms, reader: &Reader) -> Result<(), Failure> {
-    let rows = store.search(terms.search()).await?;
+    let rows = store.search(terms.asked.search(terms.limit)).await?;
     let veils = reader.of_rows(&rows).await?;
     let shown = reader.show(rows.len(), || print_rows(&rows, &veils, terms.json));
     shown.await?;
-    if let Some(room) = terms.room.as_deref().filter(|_| rows.is_empty()) {
+    if let Some(room) = terms.asked.room.as_deref().filter(|_| rows.is_empty()) {
         // It may be a room of the past, so this is no more than a hint.
         if let Some(missing) = ops::routes::missing_room(store, room).await? {
             print::complaint(&format!("hint: {missing}"));

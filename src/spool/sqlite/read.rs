@@ -1,5 +1,6 @@
 //! The verbs that only read, as SQL. Each runs on a reader's own connection.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::str::FromStr;
 
@@ -7,8 +8,8 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, MAIN_DB, OptionalExtension, Row, params, params_from_iter};
 
 use super::super::store::{
-    LogRow, LoggedEvent, MessageRecord, Names, OfLate, Pair, RecipientId, Search, StoreError, Told,
-    Waiting, WaitingFilter, WaitingGroup, WaitingOrder, Window,
+    Half, LogRow, LoggedEvent, MessageRecord, Names, OfLate, Pair, Place, RecipientId, Search,
+    StoreError, Told, Waiting, WaitingFilter, WaitingGroup, WaitingOrder, Window,
 };
 use super::members;
 use crate::mail::{
@@ -598,6 +599,26 @@ pub(super) fn search(connection: &Connection, search: &Search) -> Result<Vec<Log
 }
 
 fn search_recipients(connection: &Connection, search: &Search) -> Result<Vec<LogRow>, StoreError> {
+    let mut terms = of_recipients(search);
+    terms.values.push(Value::Integer(search.limit as i64));
+    let sql = format!(
+        "{RECIPIENTS} {} ORDER BY m.reference DESC LIMIT ?",
+        terms.condition()
+    );
+    rows_of_log(connection, &sql, terms.values)
+}
+
+/// The columns of a [`LogRow`], and the number by which it has its place.
+const RECIPIENTS: &str =
+    "SELECT m.reference, m.accepted_at, r.state, coalesce(m.sender, ''), m.sender_room, r.address, r.room,
+         m.subject, m.size, m.message_id, m.client, r.last_reply, 1, NULL, r.waiver, r.number
+     FROM message m CROSS JOIN recipient r ON r.reference = m.reference";
+const REFUSALS: &str =
+    "SELECT reference, at, 'refused', sender, sender_room, recipient, recipient_room,
+         subject, size, message_id, client, reply, count, user, NULL, id
+     FROM refusal";
+
+fn of_recipients(search: &Search) -> Conditions {
     let mut terms = Conditions::default();
     terms.common(
         search,
@@ -618,18 +639,17 @@ fn search_recipients(connection: &Connection, search: &Search) -> Result<Vec<Log
     if let Some(status) = &search.status {
         terms.push("r.state = ?", Value::Text(status.clone()));
     }
-    terms.values.push(Value::Integer(search.limit as i64));
-    let sql = format!(
-        "SELECT m.reference, m.accepted_at, r.state, coalesce(m.sender, ''), m.sender_room, r.address, r.room,
-             m.subject, m.size, m.message_id, m.client, r.last_reply, 1, NULL, r.waiver
-         FROM message m CROSS JOIN recipient r ON r.reference = m.reference
-         {} ORDER BY m.reference DESC LIMIT ?",
-        terms.condition()
-    );
-    rows_of_log(connection, &sql, terms.values)
+    terms
 }
 
 fn search_refusals(connection: &Connection, search: &Search) -> Result<Vec<LogRow>, StoreError> {
+    let mut terms = of_refusals(search);
+    terms.values.push(Value::Integer(search.limit as i64));
+    let sql = format!("{REFUSALS} {} ORDER BY id DESC LIMIT ?", terms.condition());
+    rows_of_log(connection, &sql, terms.values)
+}
+
+fn of_refusals(search: &Search) -> Conditions {
     let mut terms = Conditions::default();
     terms.common(
         search,
@@ -647,14 +667,57 @@ fn search_refusals(connection: &Connection, search: &Search) -> Result<Vec<LogRo
             reply: "reply",
         },
     );
-    terms.values.push(Value::Integer(search.limit as i64));
-    let sql = format!(
-        "SELECT reference, at, 'refused', sender, sender_room, recipient, recipient_room,
-             subject, size, message_id, client, reply, count, user, NULL
-         FROM refusal {} ORDER BY id DESC LIMIT ?",
-        terms.condition()
-    );
-    rows_of_log(connection, &sql, terms.values)
+    terms
+}
+
+/// Rows of both halves after this one, the oldest first.
+pub(super) fn log_page(
+    connection: &Connection,
+    search: &Search,
+    after: Option<Place>,
+) -> Result<Vec<(Place, LogRow)>, StoreError> {
+    let mut found = Vec::new();
+    let status = search.status.as_deref();
+    let halves = [
+        (Half::Recipients, status != Some("refused")),
+        (Half::Refusals, status.is_none_or(|it| it == "refused")),
+    ];
+    for (kind, _) in halves.into_iter().filter(|it| it.1) {
+        let (what, mut terms, reference, number) = match kind {
+            Half::Recipients => (RECIPIENTS, of_recipients(search), "m.reference", "r.number"),
+            Half::Refusals => (REFUSALS, of_refusals(search), "reference", "id"),
+        };
+        if let Some(after) = after {
+            // Of the same reference the recipients come first.
+            let last = match kind.cmp(&after.kind) {
+                Ordering::Less => i64::MAX,
+                Ordering::Equal => after.number,
+                Ordering::Greater => -1,
+            };
+            let first = Value::Integer(after.reference.number() as i64);
+            terms.push(format!("{reference} >= ?"), first.clone());
+            terms.push(format!("({reference}, {number}) > (?, ?)"), first);
+            terms.values.push(Value::Integer(last));
+        }
+        terms.values.push(Value::Integer(search.limit as i64));
+        let sql = format!(
+            "{what} {} ORDER BY {reference}, {number} LIMIT ?",
+            terms.condition()
+        );
+        let mut statement = connection.prepare_cached(&sql)?;
+        let mut rows = statement.query(params_from_iter(terms.values))?;
+        while let Some(row) = rows.next()? {
+            let place = Place {
+                reference: to_reference(row, 0)?,
+                kind,
+                number: row.get(15)?,
+            };
+            found.push((place, to_log_row(row)?));
+        }
+    }
+    found.sort_by_key(|it| it.0);
+    found.truncate(search.limit);
+    Ok(found)
 }
 
 /// How people write the null sender, which the log keeps as nothing.
@@ -797,25 +860,29 @@ fn rows_of_log(
     let mut rows = statement.query(params_from_iter(values))?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
-        found.push(LogRow {
-            reference: to_reference(row, 0)?,
-            at: Timestamp::from_millis(row.get(1)?),
-            status: row.get(2)?,
-            sender: row.get(3)?,
-            sender_room: row.get(4)?,
-            recipient: row.get(5)?,
-            recipient_room: row.get(6)?,
-            subject: row.get(7)?,
-            size: row.get::<_, Option<i64>>(8)?.map(i64::unsigned_abs),
-            message_id: row.get(9)?,
-            client: row.get(10)?,
-            user: row.get(13)?,
-            reply: row.get(11)?,
-            count: row.get::<_, i64>(12)?.unsigned_abs(),
-            exception: to_waiver(row.get(14)?).and_then(Waiver::exception),
-        });
+        found.push(to_log_row(row)?);
     }
     Ok(found)
+}
+
+fn to_log_row(row: &Row<'_>) -> Result<LogRow, StoreError> {
+    Ok(LogRow {
+        reference: to_reference(row, 0)?,
+        at: Timestamp::from_millis(row.get(1)?),
+        status: row.get(2)?,
+        sender: row.get(3)?,
+        sender_room: row.get(4)?,
+        recipient: row.get(5)?,
+        recipient_room: row.get(6)?,
+        subject: row.get(7)?,
+        size: row.get::<_, Option<i64>>(8)?.map(i64::unsigned_abs),
+        message_id: row.get(9)?,
+        client: row.get(10)?,
+        user: row.get(13)?,
+        reply: row.get(11)?,
+        count: row.get::<_, i64>(12)?.unsigned_abs(),
+        exception: to_waiver(row.get(14)?).and_then(Waiver::exception),
+    })
 }
 
 /// One pass over what was accepted since then; which group a recipient was reached through is in its
@@ -918,11 +985,14 @@ fn read_events(
     Ok(found)
 }
 
+/// Those that were purged count.
 pub(super) fn last_event(connection: &Connection) -> Result<u64, StoreError> {
-    let last: i64 =
-        connection.query_row("SELECT coalesce(max(sequence), 0) FROM event", [], |row| {
-            row.get(0)
-        })?;
+    let last: i64 = connection.query_row(
+        "SELECT max((SELECT coalesce(max(sequence), 0) FROM event),
+             (SELECT coalesce(max(sequence), 0) FROM blinded))",
+        [],
+        |row| row.get(0),
+    )?;
     Ok(last.unsigned_abs())
 }
 
