@@ -151,6 +151,9 @@ pub struct Details {
     /// As whom the client had logged in, or tried to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
+    /// The certificate that the client had shown, and why it proves nothing where it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
     /// Where no message remembers it: the sender of a refused attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sender: Option<String>,

@@ -38,7 +38,7 @@ pub use reference::{Reference, ReferenceFault, References};
 pub use reply::{Answer, Reply};
 pub use sighting::{Lapse, Lapses, Sighting, Station, StationKind};
 pub use terms::{ByMode, DeliverBy, Notify, Priority, Return, Terms, Wishes};
-pub use timestamp::{LocalFault, Timestamp};
+pub use timestamp::{LocalFault, Shown, Timestamp};
 pub use veil::Veil;
 pub use verdict::{
     Action, Actions, EngineReport, Finding, Identity, Inspection, Malware, OnFailure, Rule,

@@ -76,6 +76,7 @@ const PURE: &[&str] = &[
     "policy",
     "lifecycle",
     "delivery::outcome",
+    "ops::answer",
 ];
 
 const IMPURE: &[&str] = &[
@@ -130,6 +131,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("toml_parser", &["policy::comments"]),
     ("prefix_trie", &["policy::sources"]),
     ("clap", &["cli", "main"]),
+    ("mimalloc", &["main"]),
     ("nix", &["cli::operator"]),
     ("rcgen", &["cli::development"]),
     ("rustls_native_certs", &["tls::next_hops"]),

@@ -282,6 +282,19 @@ fn a_changed_row_is_named_with_its_field() {
 }
 
 #[test]
+fn more_findings_than_anybody_reads_are_counted() {
+    let log = Log::new();
+    let heads = log.relay.path("ilbud.db-heads");
+    let mut text = fs::read(&heads).unwrap();
+    text.extend("not a head\n".repeat(1200).into_bytes());
+    fs::write(&heads, text).unwrap();
+    let found = log.findings(&[]);
+    assert_eq!(found.len(), 1001);
+    assert_eq!(found[1000], "… and 200 more findings");
+    assert_eq!(summary(&log.relay)["findings"], 1200);
+}
+
+#[test]
 fn rows_removed_inserted_and_reordered_are_told_apart() {
     let log = Log::new();
     let m = &log.message;

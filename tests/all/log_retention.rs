@@ -202,6 +202,11 @@ fn what_is_old_is_pseudonymised_and_then_purged_and_the_chain_holds() {
             assert_eq!(row[field], Value::Null, "{row}");
         }
         names.insert(name);
+        let answer = relay.done(&["log", "answer", reference]);
+        assert!(
+            answer.contains("masked-") && !answer.contains("vakt@"),
+            "{answer}"
+        );
         let story = relay.rows(&["log", "show", reference]);
         assert_eq!(story.len(), rows_before);
         assert!(!Value::from(story).to_string().contains("127.0.1.9"));
@@ -240,10 +245,8 @@ fn what_is_old_is_pseudonymised_and_then_purged_and_the_chain_holds() {
     assert_eq!(left, [old.held.clone(), old.caught.clone()].into());
     for reference in old.delivered.iter().chain([&old.refused]) {
         let complaint = relay.fails(1, &["log", "show", reference]);
-        assert_eq!(
-            complaint,
-            format!("ilbud: nothing is known of {reference}\n")
-        );
+        let expected = format!("ilbud: nothing is known of {reference}");
+        assert!(complaint.starts_with(&expected), "{complaint}");
     }
     // What was held and caught is as it was, and may go when it is over.
     relay.done(&["quarantine", "delete", &old.caught]);

@@ -59,6 +59,7 @@ mod lifetime;
 mod limits;
 mod live_redirects;
 mod lmtp;
+mod log_answer;
 mod log_evidence;
 mod log_export;
 mod log_hostile;

@@ -1,6 +1,7 @@
-//! `ilbud log`: search, show, tail, access, export, verify.
+//! `ilbud log`: search, answer, show, tail, access, export, verify.
 
 mod access;
+mod answer;
 mod export;
 mod progress;
 mod retention;
@@ -18,8 +19,9 @@ use serde_json::Value;
 use super::reading::Reader;
 use super::{Failure, print};
 use crate::config::Settings;
-use crate::mail::{Attachment, EventKind, Reference, Timestamp, veil};
+use crate::mail::{Attachment, EventKind, Language, Reference, Timestamp, veil};
 use crate::ops;
+use crate::ops::answer::{Sheet, Trace};
 use crate::ops::privacy::Veils;
 use crate::spool::store::{LogRow, LoggedEvent, MessageRecord, Search, Store};
 
@@ -32,6 +34,8 @@ const PORTION: usize = 1000;
 pub(super) enum Command {
     /// Find messages and refusals, newest first
     Search(Box<Terms>),
+    /// Did they get it? One sentence to read out, what to do next, and what happened
+    Answer(answer::Question),
     /// Everything that happened to one message
     Show {
         #[arg(value_name = "REF", value_parser = ops::log::reference)]
@@ -185,6 +189,7 @@ pub(super) async fn run(
     settings: Settings,
 ) -> Result<(), Failure> {
     let mask = settings.privacy.mask;
+    let spoken = settings.language;
     let reader = |command, query, why: &Why, json| {
         Reader::new(&store, mask, json, command, query, why.reason.as_deref())
     };
@@ -198,13 +203,18 @@ pub(super) async fn run(
             );
             search(&store, terms, &reader).await
         }
+        Command::Answer(question) => {
+            let query = question.reference.to_string();
+            let reader = reader("log answer", query, &question.why, question.json);
+            answer::run(&store, question, spoken, &reader).await
+        }
         Command::Show {
             reference,
             why,
             json,
         } => {
             let reader = reader("log show", reference.to_string(), why, *json);
-            show(&store, *reference, *json, &reader).await
+            show(&store, *reference, *json, spoken, &reader).await
         }
         Command::Tail { limit, why, json } => {
             let reader = reader("log tail", String::new(), why, *json);
@@ -283,54 +293,41 @@ async fn show(
     store: &Arc<dyn Store>,
     reference: Reference,
     json: bool,
+    spoken: Language,
     reader: &Reader,
 ) -> Result<(), Failure> {
-    let events = store.events(reference).await?;
-    if events.is_empty() {
-        let unknown = || Err(Failure::new(format!("nothing is known of {reference}")));
-        return reader.show(0, unknown).await;
-    }
-    let veils = reader.of_events(&events).await?;
-    let veil = veils.veil(reference);
-    let events: Vec<LoggedEvent> = events.iter().map(|it| veils.event(it)).collect();
-    let mut message = store.message(reference).await?;
-    if let Some(message) = &mut message {
-        message.subject = message.subject.as_deref().map(|it| veil.name(it));
-    }
-    let attachments = store.attachments(reference).await?;
-    let attachments: Vec<_> = attachments.iter().map(|it| veil.attachment(it)).collect();
-    let shown = reader.show(events.len(), || match json {
-        true => print_json(&events, attachments),
-        false => Ok(print_story(message.as_ref(), &attachments, &events)?),
+    let trace = ops::inquiry::trace(store, reference).await?;
+    let sheet = match answer::of(store, &trace, spoken, reader).await {
+        Ok(sheet) => sheet,
+        Err(unknown) => return reader.show(0, || Err(unknown)).await,
+    };
+    let trace = trace.veiled(reader.is_shown());
+    let shown = reader.show(trace.events.len(), || match json {
+        true => print_events_as_json(&trace),
+        false => Ok(print_story(&sheet, &trace)?),
     });
     shown.await
 }
 
-fn print_json(events: &[LoggedEvent], attachments: Vec<Attachment>) -> Result<(), Failure> {
-    let mut attachments = Some(attachments);
-    events.iter().try_for_each(|event| {
-        let words = [EventKind::Accepted.word(), EventKind::Refused.word()];
-        let is_first = words.contains(&event.event.as_str());
+fn print_events_as_json(trace: &Trace) -> Result<(), Failure> {
+    let first = [EventKind::Accepted.word(), EventKind::Refused.word()];
+    let mut attachments = Some(trace.attachments.as_slice());
+    trace.events.iter().try_for_each(|event| {
+        let is_first = first.contains(&event.event.as_str());
         let attachments = attachments.take_if(|_| is_first).unwrap_or_default();
-        Ok(print::json(&with_attachments(
-            to_json(event),
-            &attachments,
-        ))?)
+        Ok(print::json(&with_attachments(to_json(event), attachments))?)
     })
 }
 
-fn print_story(
-    message: Option<&MessageRecord>,
-    attachments: &[Attachment],
-    events: &[LoggedEvent],
-) -> io::Result<()> {
-    if let Some(message) = message {
-        print_message(message)?;
-    }
-    attachments.iter().try_for_each(print_attachment)?;
-    if message.is_some() || !attachments.is_empty() {
+fn print_story(sheet: &Sheet, trace: &Trace) -> io::Result<()> {
+    answer::print_head(sheet)?;
+    print::line(format_args!(""))?;
+    trace.message.iter().try_for_each(print_message)?;
+    trace.attachments.iter().try_for_each(print_attachment)?;
+    if trace.message.is_some() || !trace.attachments.is_empty() {
         print::line(format_args!(""))?;
     }
+    let events = &trace.events;
     events.iter().try_for_each(|it| print_event(it, false))
 }
 
