@@ -3,6 +3,9 @@
 mod access;
 mod answer;
 mod export;
+mod progress;
+mod retention;
+mod rows;
 mod verify;
 
 use std::io;
@@ -16,7 +19,7 @@ use serde_json::Value;
 use super::reading::Reader;
 use super::{Failure, print};
 use crate::config::Settings;
-use crate::mail::{Attachment, EventKind, Language, Reference, Timestamp};
+use crate::mail::{Attachment, EventKind, Language, Reference, Timestamp, veil};
 use crate::ops;
 use crate::ops::answer::{Sheet, Trace};
 use crate::ops::privacy::Veils;
@@ -54,6 +57,8 @@ pub(super) enum Command {
     },
     /// Who has read the log, what, and why; newest first
     Access(access::Terms),
+    /// Forget what is older than the settings say, now; the running relay does so by itself
+    Retention(retention::Terms),
     /// Write down what is to be taken along
     Export(Box<export::Export>),
     /// Whether the log is as it was written: find what was changed, removed or inserted
@@ -80,6 +85,23 @@ pub(super) struct Why {
 
 #[derive(Debug, Args)]
 pub(super) struct Terms {
+    #[command(flatten)]
+    asked: Asked,
+    /// At most so many rows
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    limit: usize,
+    /// The next page: only what comes behind this row, by the cursor that a search has told
+    #[arg(long, value_name = "CURSOR")]
+    before: Option<Cursor>,
+    #[command(flatten)]
+    why: Why,
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is sought.
+#[derive(Debug, Args)]
+pub(super) struct Asked {
     /// Words that stand anywhere: reference, address, room, subject, Message-ID, reply
     words: Vec<String>,
     /// Sender, or part of it
@@ -117,24 +139,14 @@ pub(super) struct Terms {
     /// Not after
     #[arg(long, value_name = "T", value_parser = moment)]
     until: Option<Timestamp>,
-    /// At most so many rows
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    limit: usize,
-    /// The next page: only what comes behind this row, by the cursor that a search has told
-    #[arg(long, value_name = "CURSOR")]
-    before: Option<Cursor>,
-    #[command(flatten)]
-    why: Why,
-    #[arg(long)]
-    json: bool,
 }
 
 fn moment(text: &str) -> Result<Timestamp, ops::log::MomentFault> {
     ops::log::moment(text, Timestamp::now())
 }
 
-impl Terms {
-    fn search(&self) -> Search {
+impl Asked {
+    fn search(&self, limit: usize) -> Search {
         Search {
             words: self.words.iter().map(|word| ops::log::bare(word)).collect(),
             reference: None,
@@ -150,13 +162,18 @@ impl Terms {
             reply: self.reply.clone(),
             since: self.since,
             until: self.until,
-            before: self.before,
-            limit: self.limit,
+            before: None,
+            limit,
         }
     }
 
-    /// As it was typed; moments as they were understood.
-    fn asked(&self) -> String {
+    /// As it was typed; moments as they were understood. Where no subjects are kept, those that are sought are not
+    /// either.
+    fn typed(&self, keep_subjects: bool) -> String {
+        let kept = |it: &Option<String>| match keep_subjects {
+            true => it.clone(),
+            false => it.as_ref().map(|_| veil::MASK.to_owned()),
+        };
         let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
         let moment = |it: Option<Timestamp>| it.map(|it| it.to_string());
         ops::privacy::access::typed(
@@ -167,12 +184,11 @@ impl Terms {
                 ("address", self.address.clone()),
                 ("room", self.room.clone()),
                 ("status", self.status.clone()),
-                ("subject", self.subject.clone()),
-                ("attachment", self.attachment.clone()),
+                ("subject", kept(&self.subject)),
+                ("attachment", kept(&self.attachment)),
                 ("message-id", self.message_id.clone()),
                 ("client", self.client.map(|it| it.to_string())),
                 ("reply", self.reply.clone()),
-                ("before", self.before.map(|it| it.to_string())),
                 ("since", moment(self.since)),
                 ("until", moment(self.until)),
             ],
@@ -192,7 +208,12 @@ pub(super) async fn run(
     };
     match command {
         Command::Search(terms) => {
-            let reader = reader("log search", terms.asked(), &terms.why, terms.json);
+            let reader = reader(
+                "log search",
+                terms.asked.typed(settings.privacy.keep_subjects),
+                &terms.why,
+                terms.json,
+            );
             search(&store, terms, &reader).await
         }
         Command::Answer(question) => {
@@ -213,17 +234,24 @@ pub(super) async fn run(
             tail(&store, *limit, *json, &reader).await
         }
         Command::Access(terms) => access::run(&store, terms).await,
+        Command::Retention(terms) => {
+            retention::run(&store, &settings.privacy.retention, terms).await
+        }
         Command::Export(export) => export::run(&store, &settings, export).await,
         Command::Verify(terms) => verify::run(&store, &settings, terms).await,
     }
 }
 
 async fn search(store: &Arc<dyn Store>, terms: &Terms, reader: &Reader) -> Result<(), Failure> {
-    let rows = store.search(terms.search()).await?;
+    let wanted = Search {
+        before: terms.before,
+        ..terms.asked.search(terms.limit)
+    };
+    let rows = store.search(wanted).await?;
     let veils = reader.of_rows(&rows).await?;
     let shown = reader.show(rows.len(), || print_rows(&rows, &veils, terms));
     shown.await?;
-    if let Some(room) = terms.room.as_deref().filter(|_| rows.is_empty()) {
+    if let Some(room) = terms.asked.room.as_deref().filter(|_| rows.is_empty()) {
         // It may be a room of the past, so this is no more than a hint.
         if let Some(missing) = ops::routes::missing_room(store, room).await? {
             print::complaint(&format!("hint: {missing}"));
