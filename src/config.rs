@@ -21,7 +21,7 @@ use crate::limits::{self, FailedLoginSettings, Rate, RateSettings};
 use crate::mail::{Address, Domain, Language};
 use crate::ops::doubts::Surroundings;
 use crate::ops::evidence;
-use crate::ops::privacy::{self, Mask};
+use crate::ops::privacy::{self, Mask, Retention};
 use crate::policy::table::RoutingTable;
 use crate::smtp::patience;
 use crate::smtp::server::{ListenerSettings, ListenerTls};
@@ -227,8 +227,21 @@ fn log(mut table: Table<'_>) -> SaidLog {
 
 fn privacy(table: &mut Table<'_>) -> privacy::Settings {
     let mask = table.take("mask").and_then(|it| it.word(&Mask::WORDS));
+    let keep_subjects = table.take("keep_subjects").and_then(Value::boolean);
+    let mut age = |key| table.take(key).and_then(Value::positive_duration);
+    let retention = Retention {
+        pseudonymise_after: age("pseudonymise_after"),
+        purge_after: age("purge_after"),
+    };
+    if let (Some(first), Some(then)) = (retention.pseudonymise_after, retention.purge_after)
+        && then <= first
+    {
+        table.fault("purge_after must be longer than pseudonymise_after; leave the latter out to purge alone");
+    }
     privacy::Settings {
         mask: mask.unwrap_or_default(),
+        keep_subjects: keep_subjects.unwrap_or(true),
+        retention,
     }
 }
 
@@ -694,6 +707,8 @@ address = "127.0.0.1:2525"
             ("[log]\nsign_evry = \"1m\"", "line 11: unknown key \"sign_evry\" in [log]; did you mean \"sign_every\"?"),
             ("[log]\nsign_every = \"0s\"", "line 11: \"sign_every\": must be more than nothing"),
             ("[log]\nmask = \"some\"", "line 11: \"mask\": \"some\" is not known; it is one of people, all, none"),
+            ("[log]\npurge_after = \"0s\"", "line 11: \"purge_after\": must be more than nothing"),
+            ("[log]\npurge_after = \"1d\"\npseudonymise_after = \"24h\"", "line 10: purge_after must be longer than pseudonymise_after; leave the latter out to purge alone"),
             ("[delivery]\nretry = []", "line 11: \"retry\": must name at least one wait, such as [\"5s\", \"1m\"]"),
             ("[delivery]\nwarn_after = \"0s\"", "line 11: \"warn_after\": must be more than nothing"),
             ("[delivery.timeouts]\nfinaldot = \"1m\"", "line 11: unknown key \"finaldot\" in [delivery.timeouts]; did you mean \"final_dot\"?"),

@@ -427,6 +427,7 @@ pub fn duration(text: &str) -> Option<Duration> {
         "m" | "min" => 60_000,
         "h" => 3_600_000,
         "d" => 86_400_000,
+        "y" => 365 * 86_400_000,
         _ => return None,
     };
     number.checked_mul(millis).map(Duration::from_millis)

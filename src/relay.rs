@@ -23,6 +23,7 @@ use crate::delivery::ways::Ways;
 use crate::limits::{Acquaintances, Checks, Connections, FailedLogins, REMEMBERED, Rates};
 use crate::mail::{Reference, StationKind, Timestamp};
 use crate::ops::measures::follow_measures;
+use crate::ops::privacy::retention;
 use crate::ops::route_alarm::RouteAlarm;
 use crate::ops::second_look::{self, TakenBack};
 use crate::ops::{self, evidence, routes};
@@ -186,6 +187,10 @@ impl Relay {
         background.spawn(evidence::sign_at_intervals(
             Arc::clone(&self.signer),
             self.settings.log.clone(),
+        ));
+        background.spawn(retention::keep(
+            Arc::clone(self.spool.store()),
+            self.settings.privacy.retention,
         ));
         let certificates = self.tls.as_ref().map(tls::Reloading::subscribe);
         if let Some(tls) = self.tls {

@@ -217,17 +217,46 @@ pub fn write(
     out: impl Write,
     separator: Separator,
     heads: &[&str],
-    rows: impl Iterator<Item = Vec<String>>,
+    mut rows: impl Iterator<Item = Vec<String>>,
 ) -> io::Result<()> {
-    let mut out = WriterBuilder::new()
-        .delimiter(separator.byte())
-        .terminator(csv::Terminator::CRLF)
-        .from_writer(out);
-    out.write_record(heads)?;
-    for row in rows {
-        out.write_record(row.iter().map(|cell| as_text(cell)))?;
+    let mut sheet = Writing::begin(out, separator, heads)?;
+    rows.try_for_each(|row| sheet.row(&row))?;
+    sheet.end().map(drop)
+}
+
+/// A list that is written row by row, however long it gets.
+#[derive(Debug)]
+pub struct Writing<W: Write>(csv::Writer<W>);
+
+impl<W: Write> Writing<W> {
+    pub fn begin(out: W, separator: Separator, heads: &[&str]) -> io::Result<Self> {
+        let mut out = WriterBuilder::new()
+            .delimiter(separator.byte())
+            .terminator(csv::Terminator::CRLF)
+            .from_writer(out);
+        out.write_record(heads).map_err(trouble)?;
+        Ok(Self(out))
     }
-    out.flush()
+
+    pub fn row(&mut self, cells: &[String]) -> io::Result<()> {
+        let cells = cells.iter().map(|cell| as_text(cell));
+        self.0.write_record(cells).map_err(trouble)
+    }
+
+    /// All of it is written; gives back where to.
+    pub fn end(self) -> io::Result<W> {
+        self.0
+            .into_inner()
+            .map_err(|fault| io::Error::from(fault.error().kind()))
+    }
+}
+
+/// Nobody listening any more stays what it is.
+fn trouble(fault: csv::Error) -> io::Error {
+    match fault.into_kind() {
+        csv::ErrorKind::Io(fault) => fault,
+        other => io::Error::other(format!("{other:?}")),
+    }
 }
 
 /// What is written between the cells.

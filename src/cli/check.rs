@@ -51,6 +51,11 @@ fn check_parts(config: &Path, settings: &Settings, findings: &mut Findings) -> R
         .warnings
         .extend(is_root().then(|| AS_ROOT.to_owned()));
     findings.warnings.extend(settings.limits.doubts());
+    let retention = &settings.privacy.retention;
+    if retention.is_asked() {
+        let note = format!("{retention}: see ilbud log retention --plan");
+        findings.warnings.push(note);
+    }
     check_tls(settings, findings);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -87,10 +92,11 @@ fn check_tls(settings: &Settings, findings: &mut Findings) {
 }
 
 async fn check_store(config: &Path, settings: &Settings, findings: &mut Findings) {
-    let store: Arc<dyn Store> = match Sqlite::open(&settings.store) {
-        Ok(store) => Arc::new(store),
-        Err(fault) => return findings.mistakes.push(fault.to_string()),
-    };
+    let store: Arc<dyn Store> =
+        match Sqlite::open_with(&settings.store, settings.privacy.discretion()) {
+            Ok(store) => Arc::new(store),
+            Err(fault) => return findings.mistakes.push(fault.to_string()),
+        };
     match store.check().await {
         Ok(faults) => findings
             .mistakes

@@ -237,7 +237,10 @@ where
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let store: Arc<dyn Store> = Arc::new(Sqlite::open(&settings.store)?);
+        let store: Arc<dyn Store> = Arc::new(Sqlite::open_with(
+            &settings.store,
+            settings.privacy.discretion(),
+        )?);
         body(store, settings).await
     })
 }

@@ -8,12 +8,17 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use crate::mail::Timestamp;
+use crate::mail::reply::{harmless_json, is_harmful};
 use crate::spreadsheet::{self, Separator};
 
 /// One JSON object on a line of its own.
 pub(super) fn json(value: &impl serde::Serialize) -> io::Result<()> {
-    let line = serde_json::to_string(value)?;
-    writeln!(io::stdout().lock(), "{line}")
+    writeln!(io::stdout().lock(), "{}", as_json(value)?)
+}
+
+/// On one line, and harmless.
+pub(super) fn as_json(value: &impl serde::Serialize) -> io::Result<String> {
+    Ok(harmless_json(serde_json::to_string(value)?))
 }
 
 /// One line for people.
@@ -55,11 +60,9 @@ pub(super) fn text(text: &str) -> io::Result<()> {
 pub(super) fn harmless(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
-        let reorders = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        if c.is_control() || reorders {
-            safe.extend(c.escape_unicode());
-        } else {
-            safe.push(c);
+        match is_harmful(c) {
+            true => safe.extend(c.escape_unicode()),
+            false => safe.push(c),
         }
     }
     safe
@@ -164,5 +167,13 @@ mod tests {
             harmless("\x1b[2Jhei\u{202e}\r\nå"),
             "\\u{1b}[2Jhei\\u{202e}\\u{d}\\u{a}å"
         );
+        let text = "\x1b]52;c;x\x07\u{7f}\u{9b}2J\u{61c}\u{2066}å";
+        let line = as_json(&text).unwrap_or_default();
+        assert_eq!(
+            line,
+            "\"\\u001b]52;c;x\\u0007\\u007f\\u009b2J\\u061c\\u2066å\""
+        );
+        let read: Result<String, _> = serde_json::from_str(&line);
+        assert_eq!(read.ok().as_deref(), Some(text));
     }
 }

@@ -119,7 +119,7 @@ fn make_certificates(settings: &Settings) -> Result<(), Failure> {
 async fn serve(config: &Path, settings: Settings) -> Result<(), Failure> {
     let _lock = Sqlite::lock(&settings.store.path)?;
     let is_new = !settings.store.path.exists();
-    let store = Sqlite::open(&settings.store)?;
+    let store = Sqlite::open_with(&settings.store, settings.privacy.discretion())?;
     store.follow()?;
     let store: Arc<dyn Store> = Arc::new(store);
     if is_new {

@@ -6,6 +6,7 @@
 use bytes::{Buf, BytesMut};
 
 use crate::mail::Answer;
+use crate::mail::reply::is_harmful;
 
 /// The longest line that is still taken for SMTP; RFC 5321 §4.5.3.1.5 allows 512 octets.
 const LINE: usize = 4 * 1024;
@@ -131,13 +132,9 @@ fn shown(line: &[u8]) -> String {
 
 /// At most `length` characters, none of which moves a cursor or turns the writing direction.
 fn harmless(text: &str, length: usize) -> String {
-    let moves = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
     text.chars()
         .take(length)
-        .map(|c| if moves(c) { '\u{fffd}' } else { c })
+        .map(|c| if is_harmful(c) { '\u{fffd}' } else { c })
         .collect()
 }
 

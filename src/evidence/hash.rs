@@ -120,3 +120,8 @@ pub fn link(before: Digest, sequence: u64, row: Digest) -> Digest {
         .and(&row.0)
         .end()
 }
+
+/// By what somebody is known whose name was masked: without the key nobody finds out who it is.
+pub fn pseudonym(key: &[u8], name: &str) -> Digest {
+    Hasher::of("pseudonym").and(key).and(name.as_bytes()).end()
+}

@@ -19,7 +19,7 @@ pub mod tree;
 pub mod walk;
 
 pub use finding::Finding;
-pub use hash::{Digest, Start, link};
+pub use hash::{Digest, Start, link, pseudonym};
 pub use head::Head;
 pub use key::{PublicKey, SigningKey};
 pub use leaf::{Leaf, Salt, Seed};

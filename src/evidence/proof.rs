@@ -12,6 +12,7 @@ use super::head::Head;
 use super::key::PublicKey;
 use super::leaf::{Field, Leaf, Salt, row_hash, sorted};
 use super::tree;
+use crate::mail::reply::harmless_json;
 
 /// The number of this way of writing a proof.
 const VERSION: u32 = 1;
@@ -125,7 +126,7 @@ impl Proof {
 
     /// The file.
     pub fn text(&self) -> String {
-        let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
+        let mut text = harmless_json(serde_json::to_string_pretty(self).unwrap_or_default());
         text.push('\n');
         text
     }

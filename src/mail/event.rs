@@ -231,6 +231,11 @@ pub struct Details {
     /// How many rows there were.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rows: Option<u64>,
+    /// Rows that were pseudonymised since they were old, and those that were purged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub masked: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub purged: Option<u64>,
 }
 
 /// One engine's part in a scan: the receipt.

@@ -171,8 +171,29 @@ fn is_a_name(word: &str) -> bool {
             && bare.bytes().any(|octet| octet.is_ascii_alphabetic()))
 }
 
+/// Whether it could end a line, move a cursor, turn the reading direction, or is not seen at all. None of these is
+/// beyond U+FFFF.
+pub fn is_harmful(c: char) -> bool {
+    c.is_control() || is_invisible(c)
+}
+
+/// JSON of which nothing is harmful: what would be stands in strings alone, and is written as JSON can.
+pub fn harmless_json(json: String) -> String {
+    let moves = |c: char| c != '\n' && is_harmful(c);
+    if !json.chars().any(moves) {
+        return json;
+    }
+    let mut safe = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        match moves(c) {
+            true => drop(write!(safe, "\\u{:04x}", u32::from(c))),
+            false => safe.push(c),
+        }
+    }
+    safe
+}
+
 fn clean(text: &str) -> Cow<'_, str> {
-    let is_harmful = |c: char| c.is_control() || is_invisible(c);
     if text.chars().any(is_harmful) {
         Cow::Owned(text.replace(is_harmful, "?"))
     } else {
@@ -182,7 +203,7 @@ fn clean(text: &str) -> Cow<'_, str> {
 
 /// Line separators and marks that turn the reading direction.
 const fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
 }
 
 /// Rounded up, and never nothing.

@@ -53,6 +53,8 @@ impl Veil {
     pub fn over_words<'a>(words: impl Iterator<Item = &'a str>) -> Self {
         let mut hidden = Vec::new();
         for word in words {
+            // Of what is too long the beginning is known.
+            let word = word.trim_end_matches('…');
             hidden.push(folded(word));
             let quoted = format!("{word:?}");
             hidden.push(folded(quoted.trim_matches('"')));

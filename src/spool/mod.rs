@@ -13,6 +13,7 @@ pub mod revision;
 mod sightings;
 pub mod sqlite;
 pub mod store;
+mod unnamed;
 
 use std::cmp::Reverse;
 use std::fmt;

@@ -630,11 +630,62 @@ pub struct Names {
     pub files: Vec<Attachment>,
 }
 
+/// What is old, and how much of it at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Aging {
+    /// What came before this is pseudonymised, and what came before that is purged.
+    pub pseudonymise_before: Option<Timestamp>,
+    pub purge_before: Option<Timestamp>,
+    pub now: Timestamp,
+    /// Messages and refusals.
+    pub limit: usize,
+}
+
+/// What came of a portion.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Aged {
+    /// Messages and refusals.
+    pub references: u64,
+    /// Rows.
+    pub masked: u64,
+    pub purged: u64,
+    /// Rows that somebody has changed: they were left as they are.
+    pub not_as_written: Vec<u64>,
+    pub is_more: bool,
+}
+
+/// What is to go: messages and refusals, and rows. Field names are those of `--json`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
+pub struct AgingPlan {
+    pub pseudonymise: u64,
+    pub pseudonymise_rows: u64,
+    pub purge: u64,
+    pub purge_rows: u64,
+    /// Old as they are, they wait, are held, or lie in quarantine.
+    pub left: u64,
+}
+
+/// Times of whose rows something was masked or purged, for whoever has made something of them elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Forgotten {
+    /// All that was forgotten up to this one is among them.
+    pub number: u64,
+    pub times: Vec<RangeInclusive<Timestamp>>,
+}
+
 /// From one moment to another, each included; left out: there is no end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Window {
     pub since: Option<Timestamp>,
     pub until: Option<Timestamp>,
+}
+
+/// Rows from one place in the log to another, the oldest first.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LogPage {
+    pub rows: Vec<LogRow>,
+    /// Up to here it was looked at; `None`: up to the end.
+    pub reached: Option<Reference>,
 }
 
 /// An event as stored, with its place in the order of commit.
@@ -902,6 +953,9 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// What the rows of that time are found by is forgotten, and read anew from what is left of them: for when
     /// they were masked or purged.
     fn forget(&self, times: RangeInclusive<Timestamp>) -> Pending<()>;
+    /// The same rows from the oldest on, behind this reference, for a log of any length: those that are meant
+    /// among the next `limit` messages and refusals.
+    fn log_page(&self, search: Search, after: Option<Reference>) -> Pending<LogPage>;
     fn events(&self, reference: Reference) -> Pending<Vec<LoggedEvent>>;
     /// Who wrote to whom since then, in messages that were accepted, summed up; at most `limit` pairs,
     /// those that wrote last first. Nothing with a smaller reference is meant.
@@ -957,6 +1011,28 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn mask(&self, sequence: u64, fields: Vec<String>) -> Pending<()>;
     /// Deletes a row of the log for good; its hash stays, and the chain holds. `Conflict` likewise.
     fn purge_row(&self, sequence: u64) -> Pending<()>;
+    /// Makes the log forget a portion of what is old. Never what waits, is held, or lies in quarantine.
+    fn age(&self, aging: Aging) -> Pending<Aged>;
+    /// What that would come to.
+    fn aging_plan(&self, aging: Aging) -> Pending<AgingPlan>;
+    /// Says in the log what was done since it was last said, if anything was; how many rows were masked and
+    /// purged.
+    fn tell_aging(&self, at: Timestamp) -> Pending<(u64, u64)>;
+    /// Rows masked and purged, as the log says.
+    fn accounted_aging(&self) -> Pending<(u64, u64)>;
+    /// When the log was last made to forget, and when the newest row of mail was written.
+    fn aging_clocks(&self) -> Pending<(Option<Timestamp>, Option<Timestamp>)>;
+    fn aging_looked_at(&self, now: Timestamp) -> Pending<()>;
+    /// Pseudonyms so far are nobody's any more: the same address gets another one from now on.
+    fn forget_pseudonyms(&self) -> Pending<()>;
+    /// What the search index has to forget yet.
+    fn forgotten(&self) -> Pending<Forgotten>;
+    /// It has forgotten that.
+    fn forgot(&self, number: u64) -> Pending<()>;
+    /// Overwrites a portion of what was deleted; whether there may be more.
+    fn scrub(&self) -> Pending<bool>;
+    /// Nothing deleted is left in files beside the store; `false`: somebody is in the way.
+    fn fold(&self) -> Pending<bool>;
     /// The first `limit` of those waiting recipients, in this order.
     fn waiting_ids(
         &self,

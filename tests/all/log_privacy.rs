@@ -14,12 +14,12 @@ use crate::peer;
 use crate::relay::{Relay, Setup, column};
 use crate::wait;
 
-const SUBJECT: &str = "Epikrise Ola Nordmann";
-const FILE: &str = "ola-nordmann.txt";
+pub const SUBJECT: &str = "Epikrise Ola Nordmann";
+pub const FILE: &str = "ola-nordmann.txt";
 /// What is left of it.
 const MASK: &str = "•••";
 
-fn message(subject: &str, file: &str, content: &str) -> Vec<u8> {
+pub fn message(subject: &str, file: &str, content: &str) -> Vec<u8> {
     let id = next_id();
     format!(
         "From: {0}\r\nTo: {1}\r\nSubject: {subject}\r\nMessage-ID: <{id}@ws.test>\r\nMIME-Version: 1.0\r\n\
@@ -32,13 +32,13 @@ fn message(subject: &str, file: &str, content: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-fn send(relay: &Relay, message: &[u8]) -> String {
+pub fn send(relay: &Relay, message: &[u8]) -> String {
     let reply = relay.client("a").send(&vakt("a"), &[&vakt("b")], message);
     reply.reference()
 }
 
 /// Neither subject nor name of a file is in it, in whatever case.
-fn assert_masked(what: &str, text: &str) {
+pub fn assert_masked(what: &str, text: &str) {
     let lower = text.to_lowercase();
     for word in ["ola", "nordmann", "epikrise"] {
         assert!(!lower.contains(word), "{what} says {word}: {text}");

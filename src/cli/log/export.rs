@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::Why;
+use super::{Asked, Why, rows, search_box};
 use crate::cli::reading::Reader;
 use crate::cli::{Failure, print};
 use crate::config::Settings;
@@ -18,8 +18,16 @@ use crate::spool::store::Store;
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Export {
     /// A proof of what the log says of this message or refusal, to be checked anywhere with log verify --proof
-    #[arg(long, value_name = "REF", value_parser = ops::log::reference)]
-    case: Reference,
+    #[arg(long, value_name = "REF", value_parser = ops::log::reference, conflicts_with_all = ["csv", "json", "words"])]
+    case: Option<Reference>,
+    #[command(flatten)]
+    asked: Asked,
+    /// For a spreadsheet; this is what is written where nothing is said
+    #[arg(long, conflicts_with = "json")]
+    csv: bool,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
     /// Where it is written; left out: stdout
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -32,8 +40,30 @@ pub(super) async fn run(
     settings: &Settings,
     export: &Export,
 ) -> Result<(), Failure> {
+    match export.case {
+        Some(reference) => case(store, settings, reference, export).await,
+        None => {
+            let query = export.asked.typed(settings.privacy.keep_subjects);
+            let (mask, reason) = (settings.privacy.mask, export.why.reason.as_deref());
+            let reader = Reader::new(store, mask, true, "log export", query, reason);
+            let understood =
+                search_box::understood(store, &export.asked, settings.language).await?;
+            search_box::tell(&understood, settings.language);
+            let search = export.asked.with(understood.search, rows::PORTION);
+            let output = export.output.as_deref();
+            rows::export(store, search, export.json, output, &reader).await
+        }
+    }
+}
+
+async fn case(
+    store: &Arc<dyn Store>,
+    settings: &Settings,
+    reference: Reference,
+    export: &Export,
+) -> Result<(), Failure> {
     let (mask, reason) = (settings.privacy.mask, export.why.reason.as_deref());
-    let query = format!("--case {}", export.case);
+    let query = format!("--case {reference}");
     let reader = Reader::new(store, mask, true, "log export", query, reason);
     if !reader.is_shown() {
         return Err(Failure::new(
@@ -42,7 +72,7 @@ pub(super) async fn run(
     }
     reader.announce().await?;
     let now = Timestamp::now();
-    let proof = ops::evidence::case(store, &settings.log, export.case, now)
+    let proof = ops::evidence::case(store, &settings.log, reference, now)
         .await
         .map_err(Failure::new)?;
     let Some(file) = &export.output else {

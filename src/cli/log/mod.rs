@@ -3,6 +3,9 @@
 mod access;
 mod answer;
 mod export;
+mod progress;
+mod retention;
+mod rows;
 mod search_box;
 mod verify;
 
@@ -17,7 +20,7 @@ use serde_json::Value;
 use super::reading::Reader;
 use super::{Failure, print};
 use crate::config::Settings;
-use crate::mail::{Attachment, EventKind, Language, Reference, Timestamp};
+use crate::mail::{Attachment, EventKind, Language, Reference, Timestamp, veil};
 use crate::ops;
 use crate::ops::answer::{Sheet, Trace};
 use crate::spool::store::{Cursor, LogRow, LoggedEvent, MessageRecord, Search, Store};
@@ -55,6 +58,8 @@ pub(super) enum Command {
     },
     /// Who has read the log, what, and why; newest first
     Access(access::Terms),
+    /// Forget what is older than the settings say, now; the running relay does so by itself
+    Retention(retention::Terms),
     /// Write down what is to be taken along
     Export(Box<export::Export>),
     /// Whether the log is as it was written: find what was changed, removed or inserted
@@ -81,6 +86,23 @@ pub(super) struct Why {
 
 #[derive(Debug, Args)]
 pub(super) struct Terms {
+    #[command(flatten)]
+    asked: Asked,
+    /// At most so many rows
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    limit: usize,
+    /// The next page: only what comes behind this row, by the cursor that a search has told
+    #[arg(long, value_name = "CURSOR")]
+    before: Option<Cursor>,
+    #[command(flatten)]
+    why: Why,
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is sought.
+#[derive(Debug, Args)]
+pub(super) struct Asked {
     /// What the caller says: reference, address, room, status, "i går 14-15", file, fra:A til:B emne:T, other words
     words: Vec<String>,
     /// Sender, or part of it
@@ -118,23 +140,13 @@ pub(super) struct Terms {
     /// Not after
     #[arg(long, value_name = "T", value_parser = moment)]
     until: Option<Timestamp>,
-    /// At most so many rows
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    limit: usize,
-    /// The next page: only what comes behind this row, by the cursor that a search has told
-    #[arg(long, value_name = "CURSOR")]
-    before: Option<Cursor>,
-    #[command(flatten)]
-    why: Why,
-    #[arg(long)]
-    json: bool,
 }
 
 fn moment(text: &str) -> Result<Timestamp, ops::log::MomentFault> {
     ops::log::moment(text, Timestamp::now())
 }
 
-impl Terms {
+impl Asked {
     /// Whether anything but words narrows it.
     fn has_flags(&self) -> bool {
         let flags = [
@@ -155,7 +167,7 @@ impl Terms {
     }
 
     /// What the box says, and each field that is named with its flag.
-    fn with(&self, boxed: Search) -> Search {
+    fn with(&self, boxed: Search, limit: usize) -> Search {
         let address = |it: &Option<String>| it.as_deref().map(ops::log::address);
         let message_id = self.message_id.as_deref().map(ops::log::bare);
         let client = self.client.map(|client| client.to_string());
@@ -172,14 +184,18 @@ impl Terms {
             reply: self.reply.clone().or(boxed.reply),
             since: self.since.or(boxed.since),
             until: self.until.or(boxed.until),
-            before: self.before,
-            limit: self.limit,
+            limit,
             ..boxed
         }
     }
 
-    /// As it was typed; moments as they were understood.
-    fn asked(&self) -> String {
+    /// As it was typed; moments as they were understood. Where no subjects are kept, those that are sought are not
+    /// either.
+    fn typed(&self, keep_subjects: bool) -> String {
+        let kept = |it: &Option<String>| match keep_subjects {
+            true => it.clone(),
+            false => it.as_ref().map(|_| veil::MASK.to_owned()),
+        };
         let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
         let moment = |it: Option<Timestamp>| it.map(|it| it.to_string());
         ops::privacy::access::typed(
@@ -190,12 +206,11 @@ impl Terms {
                 ("address", self.address.clone()),
                 ("room", self.room.clone()),
                 ("status", self.status.clone()),
-                ("subject", self.subject.clone()),
-                ("attachment", self.attachment.clone()),
+                ("subject", kept(&self.subject)),
+                ("attachment", kept(&self.attachment)),
                 ("message-id", self.message_id.clone()),
                 ("client", self.client.map(|it| it.to_string())),
                 ("reply", self.reply.clone()),
-                ("before", self.before.map(|it| it.to_string())),
                 ("since", moment(self.since)),
                 ("until", moment(self.until)),
             ],
@@ -215,7 +230,12 @@ pub(super) async fn run(
     };
     match command {
         Command::Search(terms) => {
-            let reader = reader("log search", terms.asked(), &terms.why, terms.json);
+            let reader = reader(
+                "log search",
+                terms.asked.typed(settings.privacy.keep_subjects),
+                &terms.why,
+                terms.json,
+            );
             search(&store, terms, spoken, &reader).await
         }
         Command::Answer(question) => {
@@ -236,6 +256,9 @@ pub(super) async fn run(
             tail(&store, *limit, *json, &reader).await
         }
         Command::Access(terms) => access::run(&store, terms).await,
+        Command::Retention(terms) => {
+            retention::run(&store, &settings.privacy.retention, terms).await
+        }
         Command::Export(export) => export::run(&store, &settings, export).await,
         Command::Verify(terms) => verify::run(&store, &settings, terms).await,
     }
@@ -262,7 +285,12 @@ async fn search(
         false => Ok(print_found(&found, sentence.as_deref(), terms.limit)?),
     });
     shown.await?;
-    if let Some(room) = terms.room.as_deref().filter(|_| found.rows.is_empty()) {
+    if let Some(room) = terms
+        .asked
+        .room
+        .as_deref()
+        .filter(|_| found.rows.is_empty())
+    {
         // It may be a room of the past, so this is no more than a hint.
         if let Some(missing) = ops::routes::missing_room(store, room).await? {
             print::complaint(&format!("hint: {missing}"));

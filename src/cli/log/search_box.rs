@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::Terms;
+use super::{Asked, Terms};
 use crate::cli::{Failure, print};
 use crate::mail::timestamp::Zone;
 use crate::mail::{Language, Reference, Timestamp};
@@ -29,12 +29,13 @@ impl Found {
     }
 }
 
-pub(super) async fn found(
+/// The words as they are understood; those that cannot be are a mistake.
+pub(super) async fn understood(
     store: &Arc<dyn Store>,
-    terms: &Terms,
+    asked: &Asked,
     language: Language,
-) -> Result<Found, Failure> {
-    let text = terms.words.join(" ");
+) -> Result<Understood, Failure> {
+    let text = asked.words.join(" ");
     let table = match text.is_empty() {
         true => Default::default(),
         false => inquiry::table(store).await?,
@@ -45,9 +46,25 @@ pub(super) async fn found(
         language,
         table: &table,
     };
-    let understood = search::understand(&text, desk).map_err(Failure::new)?;
+    search::understand(&text, desk).map_err(Failure::new)
+}
+
+/// On stderr, where the rows stand alone: how words were taken for more than that.
+pub(super) fn tell(understood: &Understood, language: Language) {
+    let is_more = understood.as_words.is_some();
+    if is_more {
+        print::complaint(&search::told(&understood.readings, language));
+    }
+}
+
+pub(super) async fn found(
+    store: &Arc<dyn Store>,
+    terms: &Terms,
+    language: Language,
+) -> Result<Found, Failure> {
+    let understood = understood(store, &terms.asked, language).await?;
     let mut readings = understood.readings.clone();
-    let mut rows = store.search(terms.with(understood.search.clone())).await?;
+    let mut rows = rows(store, terms, &understood.search).await?;
     if rows.is_empty() {
         rows = otherwise(store, terms, &understood, &mut readings, language).await?;
     }
@@ -55,8 +72,20 @@ pub(super) async fn found(
     Ok(Found {
         rows,
         readings,
-        is_all: text.is_empty() && !terms.has_flags(),
+        is_all: terms.asked.words.is_empty() && !terms.asked.has_flags(),
     })
+}
+
+async fn rows(
+    store: &Arc<dyn Store>,
+    terms: &Terms,
+    search: &Search,
+) -> Result<Vec<LogRow>, Failure> {
+    let search = Search {
+        before: terms.before,
+        ..terms.asked.with(search.clone(), terms.limit)
+    };
+    Ok(store.search(search).await?)
 }
 
 /// Where nothing was found: a reference that is nearly the same, or the words as they stand. Whoever reads
@@ -69,7 +98,7 @@ async fn otherwise(
     language: Language,
 ) -> Result<Vec<LogRow>, Failure> {
     if let Some(words) = &understood.as_words {
-        let rows = store.search(terms.with(words.clone())).await?;
+        let rows = rows(store, terms, words).await?;
         if !rows.is_empty() {
             print::complaint(&search::told_as_words(readings, language));
             readings.clear();
@@ -92,5 +121,5 @@ async fn otherwise(
         reference: Some(*meant),
         ..understood.search.clone()
     };
-    Ok(store.search(terms.with(search)).await?)
+    rows(store, terms, &search).await
 }

@@ -1,23 +1,19 @@
 //! `ilbud log verify`: whether the log, or a proof of a part of it, is as it was written.
 
-use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::super::{Failure, print};
+use super::progress::Progress;
+use crate::cli::{Failure, print};
 use crate::config::Settings;
 use crate::evidence::PublicKey;
 use crate::evidence::proof::{Proof, ProvenRow};
 use crate::mail::Timestamp;
 use crate::ops::evidence::{self, Files, Report};
 use crate::spool::store::Store;
-
-/// How often a terminal is told how far it is.
-const TELL: Duration = Duration::from_millis(200);
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Terms {
@@ -81,7 +77,7 @@ pub(super) async fn run(
     let others: Vec<&Path> = terms.heads.iter().map(PathBuf::as_path).collect();
     let mut progress = Progress::default();
     let report = evidence::verify(store, &files, &terms.key, &others, |done, all| {
-        progress.tell(done, all);
+        progress.tell(|| format!("{done} of {all} rows"));
     })
     .await;
     progress.end();
@@ -143,6 +139,12 @@ fn sentence(report: &Report) -> String {
     }
     if report.purged > 0 {
         sentence += &format!("; {} rows were purged", report.purged);
+    }
+    if report.masked_by_age + report.purged_by_age > 0 {
+        sentence += &format!(
+            " (since they were old, as log retention says: {} masked, {} purged)",
+            report.masked_by_age, report.purged_by_age
+        );
     }
     sentence
 }
@@ -232,30 +234,4 @@ fn tell_row(row: &ProvenRow) -> std::io::Result<()> {
         ))?;
     }
     Ok(())
-}
-
-/// How far it is, on a terminal.
-#[derive(Debug, Default)]
-struct Progress {
-    told: Option<Instant>,
-    is_shown: bool,
-}
-
-impl Progress {
-    fn tell(&mut self, done: u64, all: u64) {
-        let is_due = self.told.is_none_or(|it| it.elapsed() > TELL);
-        if is_due && std::io::stderr().is_terminal() {
-            self.told = Some(Instant::now());
-            self.is_shown = true;
-            let mut out = std::io::stderr().lock();
-            drop(write!(out, "\r{done} of {all} rows").and_then(|()| out.flush()));
-        }
-    }
-
-    /// The line is left empty.
-    fn end(&self) {
-        if self.is_shown {
-            drop(write!(std::io::stderr().lock(), "\r\x1b[K"));
-        }
-    }
 }

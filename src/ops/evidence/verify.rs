@@ -42,6 +42,9 @@ pub struct Report {
     /// Rows of which something was masked for good, and rows that were purged.
     pub masked: u64,
     pub purged: u64,
+    /// As many were, since they were old, as the log itself says; what was masked may have been purged since.
+    pub masked_by_age: u64,
+    pub purged_by_age: u64,
     /// What is worth knowing and no finding.
     pub notes: Vec<String>,
 }
@@ -88,6 +91,7 @@ pub async fn verify(
     }
     states(store, &mut report).await?;
     refusals(store, &mut report).await?;
+    account(store, &mut report).await?;
     Ok(report)
 }
 
@@ -333,4 +337,18 @@ async fn refusals(store: &Arc<dyn Store>, report: &mut Report) -> Result<(), Fau
         let Some(last) = last else { return Ok(()) };
         after = last;
     }
+}
+
+/// What was masked or purged is what retention says that it has done.
+async fn account(store: &Arc<dyn Store>, report: &mut Report) -> Result<(), Fault> {
+    let (masked, purged) = store.accounted_aging().await?;
+    (report.masked_by_age, report.purged_by_age) = (masked, purged);
+    let masked = report.masked.saturating_sub(masked);
+    let purged = report.purged.saturating_sub(purged);
+    if masked + purged > 0 {
+        report.notes.push(format!(
+            "{masked} rows were masked and {purged} rows were purged of which no event of log retention speaks"
+        ));
+    }
+    Ok(())
 }

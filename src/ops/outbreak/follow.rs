@@ -110,13 +110,19 @@ async fn concerns(
     if measures.blocks(&message, now).is_some() {
         return Ok(true);
     }
-    if !in_force().any(is_of_senders) {
+    // Where the log keeps no subjects, the message itself has one.
+    let is_of_subjects = |it: &Measure| matches!(it.aim, Aim::Subject(_));
+    let has_no_subject = standing.subject.is_none() && in_force().any(is_of_subjects);
+    if !has_no_subject && !in_force().any(is_of_senders) {
         return Ok(false);
     }
     let beginning = store.beginning(standing.reference, HEADER).await?;
-    let claims = beginning.map_or_else(Vec::new, |it| headers::read(&it.bytes).claims);
+    let Some(read) = beginning.map(|it| headers::read(&it.bytes)) else {
+        return Ok(false);
+    };
+    message.subject = message.subject.or(read.facts.subject.as_deref());
     message.senders.clear();
-    for claim in &claims {
+    for claim in &read.claims {
         if let headers::Author::Mailboxes(written) = &claim.author {
             message.senders.extend(written.iter().map(String::as_str));
         }

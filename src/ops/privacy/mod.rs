@@ -4,17 +4,43 @@
 //! log is a row in it ([`access`]). Decides by the settings alone, and hides by `mail::veil`.
 
 pub mod access;
+pub mod retention;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::mail::{Reference, Veil};
+use crate::spool::sqlite::Discretion;
 use crate::spool::store::{CaughtMessage, LogRow, LoggedEvent, Names, Store, StoreError, Waiting};
+pub use retention::Retention;
 
 /// What the settings say of it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     pub mask: Mask,
+    /// Otherwise neither subjects nor names of attachments come into the store, but in the bytes of messages.
+    pub keep_subjects: bool,
+    pub retention: Retention,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            mask: Mask::default(),
+            keep_subjects: true,
+            retention: Retention::default(),
+        }
+    }
+}
+
+impl Settings {
+    /// How the store is to be opened.
+    pub fn discretion(&self) -> Discretion {
+        Discretion {
+            is_nameless: !self.keep_subjects,
+            is_thorough: !self.keep_subjects,
+        }
+    }
 }
 
 /// From whom subjects and the names of files are hidden unless they give a reason.

@@ -64,7 +64,7 @@ pub(super) fn append(connection: &Connection, row: &NewRow<'_>) -> Result<(), St
     Ok(())
 }
 
-/// The last row with its digest, and a new seed. The random numbers are SQLite's: ChaCha20, with a key that
+/// The last row with its digest, whether it is there still or was purged, and a new seed. The random numbers are SQLite's: ChaCha20, with a key that
 /// each process has from the system.
 fn end(connection: &Connection) -> Result<(i64, Digest, Seed), StoreError> {
     let read = |row: &Row<'_>| {
@@ -73,7 +73,13 @@ fn end(connection: &Connection) -> Result<(i64, Digest, Seed), StoreError> {
     };
     let last: Option<(i64, Option<Digest>, Seed)> = connection
         .prepare_cached(
-            "SELECT sequence, digest, randomblob(16) FROM event ORDER BY sequence DESC LIMIT 1",
+            "SELECT sequence, digest, randomblob(16) FROM (
+                 SELECT sequence, digest FROM blinded
+                     WHERE hash IS NOT NULL
+                         AND sequence > (SELECT coalesce(max(sequence), -1) FROM event)
+                 UNION ALL
+                 SELECT * FROM (SELECT sequence, digest FROM event ORDER BY sequence DESC LIMIT 1))
+             ORDER BY sequence DESC LIMIT 1",
         )?
         .query_row([], read)
         .optional()?;
@@ -658,6 +664,44 @@ pub(super) fn purge(connection: &Connection, sequence: u64) -> Result<(), StoreE
     Ok(())
 }
 
+/// What stands in the fields of a row now, whether it is as it was written or not.
+pub(super) fn fields_of(
+    connection: &Connection,
+    sequence: u64,
+) -> Result<Vec<(String, String)>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT reference, at, kind, recipient, details, covers FROM event WHERE sequence = ?1",
+    )?;
+    let mut rows = statement.query([sequence.cast_signed()])?;
+    let Some(row) = rows.next()? else {
+        return Ok(Vec::new());
+    };
+    let (kind, details): (String, String) = (row.get(2)?, row.get(4)?);
+    let (recipient, covers): (Option<String>, Option<String>) = (row.get(3)?, row.get(5)?);
+    let new = NewRow {
+        reference: row.get(0)?,
+        at: row.get(1)?,
+        kind: &kind,
+        recipient: recipient.as_deref(),
+        details: &details,
+        covers: covers.as_deref(),
+    };
+    let changed = |_| {
+        StoreError::Conflict(format!(
+            "row {sequence} of the log is not as it was written"
+        ))
+    };
+    let mut fields = own_fields(&new).map_err(changed)?;
+    if let Some(covers) = new.covers {
+        beside(connection, new.reference, covers, &mut fields)?;
+    }
+    let text = |it: Field<'_>| {
+        let value = String::from_utf8_lossy(&it.value).into_owned();
+        (it.name.into_owned(), value)
+    };
+    Ok(fields.into_iter().map(text).collect())
+}
+
 /// The leaves of a row that follows the one before it.
 fn intact(connection: &Connection, sequence: u64) -> Result<Vec<Leaf<'static>>, StoreError> {
     let wrong = || {
@@ -694,54 +738,104 @@ pub(super) fn erase(
     sequence: u64,
     names: &[String],
 ) -> Result<(), StoreError> {
-    let mut statement = connection
-        .prepare_cached("SELECT reference, details, covers FROM event WHERE sequence = ?1")?;
-    let (reference, text, covers): (i64, String, Option<String>) = statement
-        .query_row([sequence.cast_signed()], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-        })?;
-    let mut left = details(&text).map_err(StoreError::Corrupt)?;
-    left.retain(|name, _| {
-        !names
-            .iter()
-            .any(|it| it.strip_prefix("details.") == Some(*name))
-    });
-    let text =
-        serde_json::to_string(&left).map_err(|fault| StoreError::Corrupt(fault.to_string()))?;
-    connection
-        .prepare_cached("UPDATE event SET details = ?2 WHERE sequence = ?1")?
-        .execute(params![sequence.cast_signed(), text])?;
-    let covers = covers.unwrap_or_default();
-    let refusal = covers.split(' ').find_map(|it| it.strip_prefix("refusal:"));
+    change_details(connection, sequence, |left| {
+        left.retain(|name, _| {
+            !names
+                .iter()
+                .any(|it| it.strip_prefix("details.") == Some(name))
+        });
+    })?;
     for name in names {
-        let parts: Vec<&str> = name.split('.').collect();
-        let (table, key, column) = match *parts.as_slice() {
-            ["recipient"] => ("event", format!("sequence = {sequence}"), "recipient"),
-            ["message", column] => ("message", format!("reference = {reference}"), column),
-            ["refusal", column] => {
-                let id = refusal.and_then(|it| it.parse::<i64>().ok()).unwrap_or(-1);
-                ("refusal", format!("id = {id}"), column)
-            }
-            [
-                table @ ("recipient" | "attachment" | "member"),
-                number,
-                column,
-            ] => {
-                let number: i64 = number.parse().unwrap_or(-1);
-                let key = format!("reference = {reference} AND number = {number}");
-                (table, key, column)
-            }
-            _ => continue,
-        };
-        let Some((column, empty)) = ERASED.iter().find(|(it, _)| *it == column) else {
-            continue;
-        };
-        let empty = empty.then_some(MASKED);
-        connection
-            .prepare(&format!("UPDATE {table} SET {column} = ?1 WHERE {key}"))?
-            .execute([empty])?;
+        set_column(connection, sequence, name, None)?;
     }
     Ok(())
+}
+
+/// Puts this in the place of a field that was blinded; it begins with [`MASKED`].
+pub(super) fn put(
+    connection: &Connection,
+    sequence: u64,
+    name: &str,
+    value: &str,
+) -> Result<(), StoreError> {
+    let Some(detail) = name.strip_prefix("details.") else {
+        return set_column(connection, sequence, name, Some(value));
+    };
+    change_details(connection, sequence, |left| {
+        left.insert(detail.to_owned(), value.into());
+    })
+}
+
+fn change_details(
+    connection: &Connection,
+    sequence: u64,
+    change: impl FnOnce(&mut serde_json::Map<String, serde_json::Value>),
+) -> Result<(), StoreError> {
+    let mut statement =
+        connection.prepare_cached("SELECT details FROM event WHERE sequence = ?1")?;
+    let before: String = statement.query_row([sequence.cast_signed()], |row| row.get(0))?;
+    let corrupt = |fault: serde_json::Error| StoreError::Corrupt(fault.to_string());
+    let mut left = serde_json::from_str(&before).map_err(corrupt)?;
+    change(&mut left);
+    let after = serde_json::to_string(&left).map_err(corrupt)?;
+    if before != after {
+        connection
+            .prepare_cached("UPDATE event SET details = ?2 WHERE sequence = ?1")?
+            .execute(params![sequence.cast_signed(), after])?;
+    }
+    Ok(())
+}
+
+/// `None`: nothing, or [`MASKED`] where something has to stand.
+fn set_column(
+    connection: &Connection,
+    sequence: u64,
+    name: &str,
+    value: Option<&str>,
+) -> Result<(), StoreError> {
+    let parts: Vec<&str> = name.split('.').collect();
+    let of_row = |what: &str| format!("(SELECT {what} FROM event WHERE sequence = {sequence})");
+    let (table, key, column) = match *parts.as_slice() {
+        ["recipient"] => ("event", format!("sequence = {sequence}"), "recipient"),
+        ["message", column] => (
+            "message",
+            format!("reference = {}", of_row("reference")),
+            column,
+        ),
+        ["refusal", column] => {
+            let id = refusal_of(connection, sequence)?;
+            ("refusal", format!("id = {id}"), column)
+        }
+        [
+            table @ ("recipient" | "attachment" | "member"),
+            number,
+            column,
+        ] => {
+            let number: i64 = number.parse().unwrap_or(-1);
+            let reference = of_row("reference");
+            let key = format!("reference = {reference} AND number = {number}");
+            (table, key, column)
+        }
+        _ => return Ok(()),
+    };
+    let Some((column, empty)) = ERASED.iter().find(|(it, _)| *it == column) else {
+        return Ok(());
+    };
+    let value = value.or_else(|| empty.then_some(MASKED));
+    connection
+        .prepare(&format!("UPDATE {table} SET {column} = ?1 WHERE {key}"))?
+        .execute([value])?;
+    Ok(())
+}
+
+/// The refusal that a row speaks for.
+fn refusal_of(connection: &Connection, sequence: u64) -> Result<i64, StoreError> {
+    let mut statement =
+        connection.prepare_cached("SELECT covers FROM event WHERE sequence = ?1")?;
+    let covers: Option<String> = statement.query_row([sequence.cast_signed()], |row| row.get(0))?;
+    let covers = covers.unwrap_or_default();
+    let refusal = covers.split(' ').find_map(|it| it.strip_prefix("refusal:"));
+    Ok(refusal.and_then(|it| it.parse().ok()).unwrap_or(-1))
 }
 
 /// The columns that can be masked, and whether something has to stand in them.

@@ -5,6 +5,7 @@
 //! it is said. It decides nothing about mail. It fails as one of the five [`StoreError`]s, and it
 //! recovers by itself: a connection that went bad is opened anew.
 
+mod aging;
 mod chain;
 mod credentials;
 mod disk;
@@ -32,16 +33,19 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig, functions::Fu
 use tokio::sync::watch;
 
 use super::store::{
-    Applied, CaughtMessage, Change, Credential, EngineRow, Hunt, Known, LogRow, LoggedEvent,
-    MessageRecord, Names, NewMessage, Pair, Pending, Portion, Recent, RecipientId, RecipientState,
-    ScanQueue, ScanRow, Search, Shift, Standing, Store, StoreError, Trace, Unchained, Waiting,
-    WaitingFilter, WaitingGroup, WaitingOrder, Window, Workstation,
+    Aged, Aging, AgingPlan, Applied, CaughtMessage, Change, Credential, EngineRow, Forgotten, Hunt,
+    Known, LogPage, LogRow, LoggedEvent, MessageRecord, Names, NewMessage, Pair, Pending, Portion,
+    Recent, RecipientId, RecipientState, ScanQueue, ScanRow, Search, Shift, Standing, Store,
+    StoreError, Trace, Unchained, Waiting, WaitingFilter, WaitingGroup, WaitingOrder, Window,
+    Workstation,
 };
+use super::unnamed;
 use crate::credential::Verifiers;
 use crate::evidence::{Digest, Head, Start, walk};
 use crate::mail::measure::{Closing, Measure};
 use crate::mail::{
-    Attachment, Content, Details, Event, EventKind, Reference, Refusal, RoomId, Sighting, Timestamp,
+    Attachment, Content, Details, Event, EventKind, Reference, Refusal, RoomId, Sighting,
+    Timestamp, headers,
 };
 use crate::spool::revision::{Chapter, Conditions, Decision, Revision, RoutesMark, Unconfirmed};
 use index::Index;
@@ -86,6 +90,15 @@ pub struct Settings {
     pub keep_bodies: Duration,
 }
 
+/// What a store is to do without.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Discretion {
+    /// No subject and no name of an attachment is written; see `unnamed`.
+    pub is_nameless: bool,
+    /// What is deleted is overwritten at once, so that nobody finds it in the file.
+    pub is_thorough: bool,
+}
+
 /// The store on SQLite.
 pub struct Sqlite {
     path: PathBuf,
@@ -93,6 +106,7 @@ pub struct Sqlite {
     readers: Arc<Readers>,
     index: Arc<Index>,
     keep_bodies: bool,
+    is_nameless: bool,
     foreign: watch::Receiver<u64>,
 }
 
@@ -114,11 +128,16 @@ impl Sqlite {
     /// Opens the store, making the file and its folder when they are missing, and brings its
     /// schema up to date.
     pub fn open(settings: &Settings) -> Result<Self, StoreError> {
+        Self::open_with(settings, Discretion::default())
+    }
+
+    pub fn open_with(settings: &Settings, discretion: Discretion) -> Result<Self, StoreError> {
         make_folder(&settings.path)?;
-        let connection = connect_to_write(&settings.path)?;
+        let is_thorough = discretion.is_thorough;
+        let connection = connect_to_write(&settings.path, is_thorough)?;
         sync_folder(&settings.path)?;
         let (announce, foreign) = watch::channel(0);
-        let writer = Writer::start(settings.path.clone(), connection, announce)?;
+        let writer = Writer::start(settings.path.clone(), is_thorough, connection, announce)?;
         Ok(Self {
             path: settings.path.clone(),
             writer,
@@ -128,6 +147,7 @@ impl Sqlite {
             }),
             index: Arc::new(Index::beside(&settings.path)),
             keep_bodies: !settings.keep_bodies.is_zero(),
+            is_nameless: discretion.is_nameless,
             foreign,
         })
     }
@@ -187,8 +207,38 @@ impl Sqlite {
     }
 }
 
+impl Sqlite {
+    /// What is to be left out stands in the messages' bytes, and nowhere else: they are read first, while the
+    /// writer goes on.
+    fn apply_unnamed(&self, change: Arc<Change>) -> Pending<Applied> {
+        let keep_bodies = self.keep_bodies;
+        let references = unnamed::spoken_of(&change);
+        let facts = self.read(move |connection| {
+            let mut all = HashMap::new();
+            for reference in references {
+                if let Some(content) = read::content(connection, reference)? {
+                    all.insert(reference, headers::read(&content.bytes).facts);
+                }
+            }
+            Ok(all)
+        });
+        let writer = self.writer.clone();
+        Box::pin(async move {
+            let facts = facts.await?;
+            let mut change = Change::clone(&change);
+            unnamed::change(&mut change, |reference| facts.get(&reference).cloned());
+            let write =
+                writer.submit(move |connection| write::apply(connection, &change, keep_bodies));
+            write.await
+        })
+    }
+}
+
 impl Store for Sqlite {
-    fn accept(&self, message: NewMessage) -> Pending<()> {
+    fn accept(&self, mut message: NewMessage) -> Pending<()> {
+        if self.is_nameless {
+            unnamed::message(&mut message);
+        }
         let octets = message.content.len() as u64;
         self.writer.submit_new_mail(octets, move |connection| {
             write::accept(connection, &message)
@@ -197,11 +247,17 @@ impl Store for Sqlite {
 
     fn apply(&self, change: Arc<Change>) -> Pending<Applied> {
         let keep_bodies = self.keep_bodies;
+        if self.is_nameless {
+            return self.apply_unnamed(change);
+        }
         self.writer
             .submit(move |connection| write::apply(connection, &change, keep_bodies))
     }
 
-    fn note(&self, refusals: Vec<Refusal>) -> Pending<()> {
+    fn note(&self, mut refusals: Vec<Refusal>) -> Pending<()> {
+        if self.is_nameless {
+            unnamed::refusals(&mut refusals);
+        }
         self.writer
             .submit(move |connection| write::note(connection, &refusals))
     }
@@ -337,6 +393,10 @@ impl Store for Sqlite {
         self.read(move |_| index.forget(times.start().as_millis(), times.end().as_millis()))
     }
 
+    fn log_page(&self, search: Search, after: Option<Reference>) -> Pending<LogPage> {
+        self.read(move |connection| Index::page(connection, &search, after))
+    }
+
     fn pairs(&self, since: Timestamp, not_below: Reference, limit: usize) -> Pending<Vec<Pair>> {
         self.read(move |connection| read::pairs(connection, since, not_below, limit))
     }
@@ -434,6 +494,62 @@ impl Store for Sqlite {
     fn purge_row(&self, sequence: u64) -> Pending<()> {
         self.writer
             .submit(move |connection| chain::purge(connection, sequence))
+    }
+
+    fn age(&self, aging: Aging) -> Pending<Aged> {
+        self.writer
+            .submit(move |connection| aging::age(connection, &aging))
+    }
+
+    fn aging_plan(&self, aging: Aging) -> Pending<AgingPlan> {
+        self.read(move |connection| aging::plan(connection, &aging))
+    }
+
+    fn tell_aging(&self, at: Timestamp) -> Pending<(u64, u64)> {
+        self.writer.submit(move |connection| {
+            let Some(details) = aging::told(connection)? else {
+                return Ok((0, 0));
+            };
+            revisions::tell_event(connection, at, EventKind::LogRetention, &details)?;
+            Ok((
+                details.masked.unwrap_or_default(),
+                details.purged.unwrap_or_default(),
+            ))
+        })
+    }
+
+    fn accounted_aging(&self) -> Pending<(u64, u64)> {
+        self.read(aging::accounted)
+    }
+
+    fn aging_clocks(&self) -> Pending<(Option<Timestamp>, Option<Timestamp>)> {
+        self.read(aging::clocks)
+    }
+
+    fn aging_looked_at(&self, now: Timestamp) -> Pending<()> {
+        self.writer
+            .submit(move |connection| aging::looked_at(connection, now))
+    }
+
+    fn forget_pseudonyms(&self) -> Pending<()> {
+        self.writer.submit(aging::forget_key)
+    }
+
+    fn forgotten(&self) -> Pending<Forgotten> {
+        self.read(aging::forgotten)
+    }
+
+    fn forgot(&self, number: u64) -> Pending<()> {
+        self.writer
+            .submit(move |connection| aging::forgot(connection, number))
+    }
+
+    fn scrub(&self) -> Pending<bool> {
+        self.writer.submit(aging::scrub)
+    }
+
+    fn fold(&self) -> Pending<bool> {
+        self.read(aging::fold)
     }
 
     fn waiting_ids(
@@ -651,7 +767,7 @@ fn sync_folder(path: &Path) -> Result<(), StoreError> {
         .map_err(|fault| StoreError::Down(format!("{}: {fault}", folder.display())))
 }
 
-fn connect_to_write(path: &Path) -> Result<Connection, StoreError> {
+fn connect_to_write(path: &Path, is_thorough: bool) -> Result<Connection, StoreError> {
     make_file(path)?;
     let connection = Connection::open(path)?;
     connection.busy_timeout(PATIENCE)?;
@@ -667,6 +783,10 @@ fn connect_to_write(path: &Path) -> Result<Connection, StoreError> {
     connection.pragma_update(None, "journal_size_limit", LOG_OCTETS)?;
     connection.pragma_update(None, "cache_size", -65_536)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
+    // FAST: in pages that are written anyhow nothing deleted is left, which costs nothing. What is left in pages
+    // that are free is overwritten when they are given back (`aging::scrub`).
+    let secure_delete = if is_thorough { "ON" } else { "FAST" };
+    connection.pragma_update(None, "secure_delete", secure_delete)?;
     keep_plans(&connection)?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     migrate(&connection)?;
@@ -756,7 +876,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ilbud.db");
         for connection in [
-            connect_to_write(&path).unwrap(),
+            connect_to_write(&path, false).unwrap(),
             connect_to_read(&path).unwrap(),
         ] {
             let mut some = connection

@@ -729,6 +729,25 @@ pub(super) fn references_below(
     Ok(found)
 }
 
+/// References of messages and refusals above that one, the smallest first.
+pub(super) fn references_above(
+    connection: &Connection,
+    above: i64,
+    limit: usize,
+) -> Result<Vec<Reference>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT reference FROM message WHERE reference > ?1
+         UNION SELECT reference FROM refusal WHERE reference > ?1
+         ORDER BY 1 LIMIT ?2",
+    )?;
+    let mut rows = statement.query([above, limit as i64])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(to_reference(row, 0)?);
+    }
+    Ok(found)
+}
+
 /// An event, by its place in the order of commit, its reference and its time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct EventMark {
@@ -868,11 +887,14 @@ fn read_events(
     Ok(found)
 }
 
+/// Those that were purged count.
 pub(super) fn last_event(connection: &Connection) -> Result<u64, StoreError> {
-    let last: i64 =
-        connection.query_row("SELECT coalesce(max(sequence), 0) FROM event", [], |row| {
-            row.get(0)
-        })?;
+    let last: i64 = connection.query_row(
+        "SELECT max((SELECT coalesce(max(sequence), 0) FROM event),
+             (SELECT coalesce(max(sequence), 0) FROM blinded))",
+        [],
+        |row| row.get(0),
+    )?;
     Ok(last.unsigned_abs())
 }
 

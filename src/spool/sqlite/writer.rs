@@ -32,7 +32,7 @@ const LOOK: Duration = Duration::from_millis(200);
 const REST: Duration = Duration::from_secs(2);
 
 /// Hands deeds to the writer's thread. The thread ends when this is dropped.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Writer {
     deeds: SyncSender<Box<dyn Deed>>,
 }
@@ -103,6 +103,7 @@ where
 impl Writer {
     pub(super) fn start(
         path: PathBuf,
+        is_thorough: bool,
         connection: Connection,
         foreign: watch::Sender<u64>,
     ) -> Result<Self, StoreError> {
@@ -110,6 +111,7 @@ impl Writer {
         let desk = Desk {
             disk: Disk::under(&path),
             path,
+            is_thorough,
             version: data_version(&connection)?,
             connection,
             foreign,
@@ -180,6 +182,7 @@ fn gone() -> StoreError {
 /// What the thread has at hand.
 struct Desk {
     path: PathBuf,
+    is_thorough: bool,
     connection: Connection,
     disk: Disk,
     foreign: watch::Sender<u64>,
@@ -280,7 +283,7 @@ impl Desk {
 
     fn renew_if_ailing(&mut self) -> Result<(), StoreError> {
         if self.ailing {
-            self.connection = connect_to_write(&self.path)?;
+            self.connection = connect_to_write(&self.path, self.is_thorough)?;
             self.ailing = false;
             self.folds_by = 0;
             // What happened while it was gone is not known: look at everything.

@@ -19,8 +19,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::super::store::{LogRow, Search, StoreError};
+use super::super::store::{LogPage, LogRow, Search, StoreError};
 use super::{PATIENCE, make_file, read};
+use crate::mail::Reference;
 
 pub(super) use follow::{fill, follow};
 
@@ -105,6 +106,15 @@ impl Index {
                 without_index(store, search)
             }
         }
+    }
+
+    /// The rows that are meant among the next ones, for which no index is needed.
+    pub(super) fn page(
+        store: &Connection,
+        search: &Search,
+        after: Option<Reference>,
+    ) -> Result<LogPage, StoreError> {
+        seek::page(store, search, after)
     }
 
     /// Lets go of the words of rows of that time, at once; the relay reads them anew.

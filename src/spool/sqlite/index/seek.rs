@@ -13,7 +13,7 @@ use super::ask::{Asked, Question};
 use super::volume::{self, SPILL, Volume, first_id, millis_of, sql};
 use super::{Trouble, fill, read};
 use crate::mail::{Reference, Timestamp};
-use crate::spool::store::{Cursor, LogRow, Search, StoreError};
+use crate::spool::store::{Cursor, LogPage, LogRow, Search, StoreError};
 
 /// Words that one part may mean before they are too many to ask for.
 const MANY: usize = 200;
@@ -65,6 +65,42 @@ pub(super) fn search(
     }
     page.look_at_rest(known.map_or(i64::MAX, |it| it.below))?;
     Ok(page.finish())
+}
+
+/// The rows that are meant among those of the next references, past the index: for who wants all of them.
+pub(super) fn page(
+    store: &Connection,
+    search: &Search,
+    after: Option<Reference>,
+) -> Result<LogPage, StoreError> {
+    let first = search.since.map_or(0, |it| it.as_millis() - ASTRAY);
+    let first = Reference::first_at(Timestamp::from_millis(first))
+        .number()
+        .cast_signed();
+    let after = after.map_or(first - 1, |it| it.number().cast_signed());
+    let references = read::references_above(store, after, search.limit)?;
+    let all = Search {
+        limit: usize::MAX,
+        ..search.clone()
+    };
+    let mut page = Page::new(store, &all);
+    let mut found = LogPage::default();
+    for reference in &references {
+        page.look_at_all(*reference)?;
+        let mut rows: Vec<LogRow> = std::mem::take(&mut page.rows).into_values().rev().collect();
+        rows.sort_by_key(|it| it.at);
+        found.rows.append(&mut rows);
+    }
+    let may_be_more = |it: &&Reference| {
+        let last = search.until.map_or(i64::MAX, Timestamp::as_millis);
+        it.made_at().as_millis() <= last.saturating_add(ASTRAY)
+    };
+    found.reached = references
+        .last()
+        .filter(|_| references.len() == search.limit)
+        .filter(may_be_more)
+        .copied();
+    Ok(found)
 }
 
 /// The recipients in the state that is meant, where few wait in it.
