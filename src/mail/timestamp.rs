@@ -3,12 +3,16 @@
 //! The clock is read only by the shells (`Timestamp::now`); pure code is given the time. The crate
 //! `jiff` lives here and nowhere else.
 
+mod calendar;
+
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, TimeZone};
+
+pub use calendar::{Clock, DAY, Day, NeverWas, Zone};
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

@@ -10,7 +10,7 @@ use crate::policy::table::RoutingTable;
 use crate::spool::store::{LogRow, Search, Store, StoreError};
 
 /// Of a table's postmaster and relay the answer says nothing.
-async fn table(store: &Arc<dyn Store>) -> Result<RoutingTable, StoreError> {
+pub async fn table(store: &Arc<dyn Store>) -> Result<RoutingTable, StoreError> {
     let Some(revision) = store.routes().await? else {
         return Ok(RoutingTable::default());
     };
@@ -65,6 +65,20 @@ async fn refusals(store: &Arc<dyn Store>, reference: Reference) -> Result<Vec<Lo
 /// Of so many references that are near each is named.
 const IDEAS: usize = 3;
 
+/// Known references that differ from this one as what is misheard does.
+pub async fn near(
+    store: &Arc<dyn Store>,
+    reference: Reference,
+) -> Result<Vec<Reference>, StoreError> {
+    let mut ideas = Vec::new();
+    for near in reference.near() {
+        if ideas.len() < IDEAS && is_known(store, near).await? {
+            ideas.push(near);
+        }
+    }
+    Ok(ideas)
+}
+
 /// What to say of a reference that nothing is known of: which one was probably meant, or when it would
 /// have been made.
 pub async fn unknown(
@@ -72,12 +86,8 @@ pub async fn unknown(
     reference: Reference,
     now: Timestamp,
 ) -> Result<String, StoreError> {
-    let mut ideas: Vec<String> = Vec::new();
-    for near in reference.near() {
-        if ideas.len() < IDEAS && is_known(store, near).await? {
-            ideas.push(near.to_string());
-        }
-    }
+    let ideas = near(store, reference).await?;
+    let ideas: Vec<String> = ideas.iter().map(Reference::to_string).collect();
     let nothing = format!("nothing is known of {reference}");
     if !ideas.is_empty() {
         return Ok(format!("{nothing}: did they mean {}?", ideas.join(", or ")));

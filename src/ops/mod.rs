@@ -21,6 +21,7 @@ pub mod reason;
 pub mod route_alarm;
 pub mod routes;
 pub mod scan;
+pub mod search;
 pub mod second_look;
 pub mod when;
 pub mod workstations;

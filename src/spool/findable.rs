@@ -352,7 +352,7 @@ impl Wish {
             || holds(row.recipient.as_deref(), text)
             || rooms.into_iter().any(|it| holds(it.as_deref(), text))
             || holds(Some(&row.client), text)
-            || has_words(row.subject.as_deref().unwrap_or_default(), text)
+            || has_phrase(row.subject.as_deref().unwrap_or_default(), text)
             || is_message_id(row, text)
             || is_reply(row, text)
             || files.iter().any(|it| is_file(it, text))
@@ -426,6 +426,12 @@ fn has_words(text: &str, sought: &str) -> bool {
         })
     };
     words(sought).next().is_some() && words(sought).all(is_there)
+}
+
+/// The same; several words stand together as they are sought.
+fn has_phrase(text: &str, sought: &str) -> bool {
+    let is_one = !sought.contains(char::is_whitespace);
+    has_words(text, sought) && (is_one || holds(Some(text), sought))
 }
 
 fn sender_ways(text: &str) -> Vec<Way> {

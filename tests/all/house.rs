@@ -77,6 +77,7 @@ const PURE: &[&str] = &[
     "lifecycle",
     "delivery::outcome",
     "ops::answer",
+    "ops::search",
     "spool::findable",
 ];
 

@@ -60,6 +60,7 @@ mod limits;
 mod live_redirects;
 mod lmtp;
 mod log_answer;
+mod log_box;
 mod log_evidence;
 mod log_export;
 mod log_hostile;

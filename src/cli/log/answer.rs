@@ -102,7 +102,7 @@ pub(super) fn print_head(sheet: &Sheet) -> io::Result<()> {
     Ok(())
 }
 
-fn say(line: &str) -> io::Result<()> {
+pub(super) fn say(line: &str) -> io::Result<()> {
     print::line(format_args!(
         "{}",
         print::harmless(&print::with_local_times(line))

@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::{Asked, Why, rows};
+use super::{Asked, Why, rows, search_box};
 use crate::cli::reading::Reader;
 use crate::cli::{Failure, print};
 use crate::config::Settings;
 use crate::mail::{Reference, Timestamp};
 use crate::ops;
-use crate::spool::store::Store;
+use crate::spool::store::{Search, Store};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Export {
@@ -46,7 +46,10 @@ pub(super) async fn run(
             let query = export.asked.typed(settings.privacy.keep_subjects);
             let (mask, reason) = (settings.privacy.mask, export.why.reason.as_deref());
             let reader = Reader::new(store, mask, true, "log export", query, reason);
-            let search = export.asked.search(rows::PORTION);
+            let search = Search {
+                limit: rows::PORTION,
+                ..search_box::wanted(store, &export.asked, settings.language).await?
+            };
             let output = export.output.as_deref();
             rows::export(store, search, export.json, output, &reader).await
         }

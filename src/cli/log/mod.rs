@@ -6,6 +6,7 @@ mod export;
 mod progress;
 mod retention;
 mod rows;
+mod search_box;
 mod verify;
 
 use std::io;
@@ -22,8 +23,8 @@ use crate::config::Settings;
 use crate::mail::{Attachment, EventKind, Language, Reference, Timestamp, veil};
 use crate::ops;
 use crate::ops::answer::{Sheet, Trace};
-use crate::ops::privacy::Veils;
 use crate::spool::store::{Cursor, LogRow, LoggedEvent, MessageRecord, Search, Store};
+use search_box::Found;
 
 /// How often `tail` looks for new events.
 const LOOK: Duration = Duration::from_millis(200);
@@ -102,7 +103,7 @@ pub(super) struct Terms {
 /// What is sought.
 #[derive(Debug, Args)]
 pub(super) struct Asked {
-    /// Words that stand anywhere: reference, address, room, subject, Message-ID, reply
+    /// What the caller says: reference, address, room, status, "i går 14-15", file, fra:A til:B emne:T, other words
     words: Vec<String>,
     /// Sender, or part of it
     #[arg(long, value_name = "A")]
@@ -145,25 +146,56 @@ fn moment(text: &str) -> Result<Timestamp, ops::log::MomentFault> {
     ops::log::moment(text, Timestamp::now())
 }
 
-impl Asked {
-    fn search(&self, limit: usize) -> Search {
+impl Terms {
+    /// A page of what the box says.
+    fn with(&self, boxed: Search) -> Search {
         Search {
-            words: self.words.iter().map(|word| ops::log::bare(word)).collect(),
-            reference: None,
-            sender: self.sender.as_deref().map(ops::log::address),
-            recipient: self.recipient.as_deref().map(ops::log::address),
-            address: self.address.as_deref().map(ops::log::address),
-            room: self.room.clone(),
-            status: self.status.clone(),
-            subject: self.subject.clone(),
-            attachment: self.attachment.clone(),
-            message_id: self.message_id.as_deref().map(ops::log::bare),
-            client: self.client.map(|client| client.to_string()),
-            reply: self.reply.clone(),
-            since: self.since,
-            until: self.until,
-            before: None,
-            limit,
+            before: self.before,
+            limit: self.limit,
+            ..self.asked.with(boxed)
+        }
+    }
+}
+
+impl Asked {
+    /// Whether anything but words narrows it.
+    fn has_flags(&self) -> bool {
+        let flags = [
+            self.sender.is_some(),
+            self.recipient.is_some(),
+            self.address.is_some(),
+            self.room.is_some(),
+            self.status.is_some(),
+            self.subject.is_some(),
+            self.attachment.is_some(),
+            self.message_id.is_some(),
+            self.client.is_some(),
+            self.reply.is_some(),
+            self.since.is_some(),
+            self.until.is_some(),
+        ];
+        flags.contains(&true)
+    }
+
+    /// What the box says, and each field that is named with its flag.
+    fn with(&self, boxed: Search) -> Search {
+        let address = |it: &Option<String>| it.as_deref().map(ops::log::address);
+        let message_id = self.message_id.as_deref().map(ops::log::bare);
+        let client = self.client.map(|client| client.to_string());
+        Search {
+            sender: address(&self.sender).or(boxed.sender),
+            recipient: address(&self.recipient).or(boxed.recipient),
+            address: address(&self.address).or(boxed.address),
+            room: self.room.clone().or(boxed.room),
+            status: self.status.clone().or(boxed.status),
+            subject: self.subject.clone().or(boxed.subject),
+            attachment: self.attachment.clone().or(boxed.attachment),
+            message_id: message_id.or(boxed.message_id),
+            client: client.or(boxed.client),
+            reply: self.reply.clone().or(boxed.reply),
+            since: self.since.or(boxed.since),
+            until: self.until.or(boxed.until),
+            ..boxed
         }
     }
 
@@ -214,7 +246,7 @@ pub(super) async fn run(
                 &terms.why,
                 terms.json,
             );
-            search(&store, terms, &reader).await
+            search(&store, terms, spoken, &reader).await
         }
         Command::Answer(question) => {
             let query = question.reference.to_string();
@@ -242,16 +274,33 @@ pub(super) async fn run(
     }
 }
 
-async fn search(store: &Arc<dyn Store>, terms: &Terms, reader: &Reader) -> Result<(), Failure> {
-    let wanted = Search {
-        before: terms.before,
-        ..terms.asked.search(terms.limit)
+async fn search(
+    store: &Arc<dyn Store>,
+    terms: &Terms,
+    language: Language,
+    reader: &Reader,
+) -> Result<(), Failure> {
+    let mut found = search_box::found(store, terms, language).await?;
+    let veils = reader.of_rows(&found.rows).await?;
+    let sentence = match found.only(terms) {
+        Some(only) => {
+            let trace = ops::inquiry::trace(store, only).await?;
+            Some(answer::of(store, &trace, language, reader).await?.sentence)
+        }
+        None => None,
     };
-    let rows = store.search(wanted).await?;
-    let veils = reader.of_rows(&rows).await?;
-    let shown = reader.show(rows.len(), || print_rows(&rows, &veils, terms));
+    found.rows = found.rows.iter().map(|it| veils.row(it)).collect();
+    let shown = reader.show(found.rows.len(), || match terms.json {
+        true => Ok(print_listed(&found.rows)?),
+        false => Ok(print_found(&found, sentence.as_deref(), terms.limit)?),
+    });
     shown.await?;
-    if let Some(room) = terms.asked.room.as_deref().filter(|_| rows.is_empty()) {
+    if let Some(room) = terms
+        .asked
+        .room
+        .as_deref()
+        .filter(|_| found.rows.is_empty())
+    {
         // It may be a room of the past, so this is no more than a hint.
         if let Some(missing) = ops::routes::missing_room(store, room).await? {
             print::complaint(&format!("hint: {missing}"));
@@ -260,15 +309,28 @@ async fn search(store: &Arc<dyn Store>, terms: &Terms, reader: &Reader) -> Resul
     Ok(())
 }
 
-fn print_rows(rows: &[LogRow], veils: &Veils, terms: &Terms) -> Result<(), Failure> {
-    let rows: Vec<LogRow> = rows.iter().map(|it| veils.row(it)).collect();
-    if terms.json {
-        let mut listed = rows.iter().map(Listed::of);
-        return Ok(listed.try_for_each(|it| print::json(&it))?);
+fn print_listed(rows: &[LogRow]) -> io::Result<()> {
+    let mut listed = rows.iter().map(Listed::of);
+    listed.try_for_each(|it| print::json(&it))
+}
+
+/// `sentence`: what became of the one message that was found.
+fn print_found(found: &Found, sentence: Option<&str>, limit: usize) -> io::Result<()> {
+    if let Some(readings) = &found.readings {
+        print::line(format_args!("{}\n", print::harmless(readings)))?;
     }
-    if rows.is_empty() {
-        return Ok(print::line(format_args!("Nothing was found."))?);
+    match found.rows.is_empty() {
+        true => print::line(format_args!("Nothing was found."))?,
+        false => print_rows(&found.rows, limit)?,
     }
+    if let Some(sentence) = sentence {
+        print::line(format_args!(""))?;
+        answer::say(sentence)?;
+    }
+    Ok(())
+}
+
+fn print_rows(rows: &[LogRow], limit: usize) -> io::Result<()> {
     let heads = [
         "ref",
         "at",
@@ -280,7 +342,7 @@ fn print_rows(rows: &[LogRow], veils: &Veils, terms: &Terms) -> Result<(), Failu
     ];
     print::table(&heads, &rows.iter().map(row).collect::<Vec<_>>())?;
     // A page that is not full is the last one.
-    if let Some(last) = rows.last().filter(|_| rows.len() == terms.limit) {
+    if let Some(last) = rows.last().filter(|_| rows.len() == limit) {
         let cursor = last.cursor();
         print::line(format_args!("more: add --before {cursor}"))?;
     }
