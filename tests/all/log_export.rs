@@ -33,6 +33,10 @@ fn all_rows_come_out_the_oldest_first() {
     assert_eq!(column(&rows, "ref"), sent);
     let mut found = relay.rows(&["log", "search"]);
     found.reverse();
+    for row in &mut found {
+        // Where the next page begins, which a file has no use for.
+        row.as_object_mut().unwrap().remove("cursor");
+    }
     assert_eq!(rows, found);
     let rows = lines(&relay.done(&[
         "log", "export", "--json", "--status", "refused", "--room", "room-b",

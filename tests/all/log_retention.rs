@@ -18,7 +18,13 @@ use crate::wait;
 /// Which of these words stand in a file of the store, in whatever case.
 fn found(relay: &Relay, words: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
-    for name in ["ilbud.db", "ilbud.db-wal", "ilbud.db-heads"] {
+    for name in [
+        "ilbud.db",
+        "ilbud.db-wal",
+        "ilbud.db-heads",
+        "ilbud.db-search",
+        "ilbud.db-search-wal",
+    ] {
         let octets = fs::read(relay.path(name)).unwrap_or_default();
         let octets = octets.to_ascii_lowercase();
         for word in words {

@@ -13,7 +13,7 @@ use crate::cli::{Failure, print};
 use crate::config::Settings;
 use crate::mail::{Reference, Timestamp};
 use crate::ops;
-use crate::spool::store::Store;
+use crate::spool::store::{Search, Store};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Export {
@@ -46,10 +46,10 @@ pub(super) async fn run(
             let query = export.asked.typed(settings.privacy.keep_subjects);
             let (mask, reason) = (settings.privacy.mask, export.why.reason.as_deref());
             let reader = Reader::new(store, mask, true, "log export", query, reason);
-            let understood =
-                search_box::understood(store, &export.asked, settings.language).await?;
-            search_box::tell(&understood, settings.language);
-            let search = export.asked.with(understood.search, rows::PORTION);
+            let search = Search {
+                limit: rows::PORTION,
+                ..search_box::wanted(store, &export.asked, settings.language).await?
+            };
             let output = export.output.as_deref();
             rows::export(store, search, export.json, output, &reader).await
         }

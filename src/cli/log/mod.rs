@@ -146,6 +146,17 @@ fn moment(text: &str) -> Result<Timestamp, ops::log::MomentFault> {
     ops::log::moment(text, Timestamp::now())
 }
 
+impl Terms {
+    /// A page of what the box says.
+    fn with(&self, boxed: Search) -> Search {
+        Search {
+            before: self.before,
+            limit: self.limit,
+            ..self.asked.with(boxed)
+        }
+    }
+}
+
 impl Asked {
     /// Whether anything but words narrows it.
     fn has_flags(&self) -> bool {
@@ -167,7 +178,7 @@ impl Asked {
     }
 
     /// What the box says, and each field that is named with its flag.
-    fn with(&self, boxed: Search, limit: usize) -> Search {
+    fn with(&self, boxed: Search) -> Search {
         let address = |it: &Option<String>| it.as_deref().map(ops::log::address);
         let message_id = self.message_id.as_deref().map(ops::log::bare);
         let client = self.client.map(|client| client.to_string());
@@ -184,7 +195,6 @@ impl Asked {
             reply: self.reply.clone().or(boxed.reply),
             since: self.since.or(boxed.since),
             until: self.until.or(boxed.until),
-            limit,
             ..boxed
         }
     }

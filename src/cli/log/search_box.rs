@@ -29,8 +29,7 @@ impl Found {
     }
 }
 
-/// The words as they are understood; those that cannot be are a mistake.
-pub(super) async fn understood(
+async fn understood(
     store: &Arc<dyn Store>,
     asked: &Asked,
     language: Language,
@@ -49,12 +48,31 @@ pub(super) async fn understood(
     search::understand(&text, desk).map_err(Failure::new)
 }
 
-/// On stderr, where the rows stand alone: how words were taken for more than that.
-pub(super) fn tell(understood: &Understood, language: Language) {
-    let is_more = understood.as_words.is_some();
-    if is_more {
+/// What all rows are sought by, for an export; how the words were taken is told beside it.
+pub(super) async fn wanted(
+    store: &Arc<dyn Store>,
+    asked: &Asked,
+    language: Language,
+) -> Result<Search, Failure> {
+    let understood = understood(store, asked, language).await?;
+    let is_found = async |search: &Search| -> Result<bool, Failure> {
+        let one = Search {
+            limit: 1,
+            ..asked.with(search.clone())
+        };
+        Ok(!store.search(one).await?.is_empty())
+    };
+    if let Some(words) = &understood.as_words
+        && !is_found(&understood.search).await?
+        && is_found(words).await?
+    {
+        print::complaint(&search::told_as_words(&understood.readings, language));
+        return Ok(asked.with(words.clone()));
+    }
+    if !understood.readings.is_empty() {
         print::complaint(&search::told(&understood.readings, language));
     }
+    Ok(asked.with(understood.search))
 }
 
 pub(super) async fn found(
@@ -64,7 +82,7 @@ pub(super) async fn found(
 ) -> Result<Found, Failure> {
     let understood = understood(store, &terms.asked, language).await?;
     let mut readings = understood.readings.clone();
-    let mut rows = rows(store, terms, &understood.search).await?;
+    let mut rows = store.search(terms.with(understood.search.clone())).await?;
     if rows.is_empty() {
         rows = otherwise(store, terms, &understood, &mut readings, language).await?;
     }
@@ -74,18 +92,6 @@ pub(super) async fn found(
         readings,
         is_all: terms.asked.words.is_empty() && !terms.asked.has_flags(),
     })
-}
-
-async fn rows(
-    store: &Arc<dyn Store>,
-    terms: &Terms,
-    search: &Search,
-) -> Result<Vec<LogRow>, Failure> {
-    let search = Search {
-        before: terms.before,
-        ..terms.asked.with(search.clone(), terms.limit)
-    };
-    Ok(store.search(search).await?)
 }
 
 /// Where nothing was found: a reference that is nearly the same, or the words as they stand. Whoever reads
@@ -98,7 +104,7 @@ async fn otherwise(
     language: Language,
 ) -> Result<Vec<LogRow>, Failure> {
     if let Some(words) = &understood.as_words {
-        let rows = rows(store, terms, words).await?;
+        let rows = store.search(terms.with(words.clone())).await?;
         if !rows.is_empty() {
             print::complaint(&search::told_as_words(readings, language));
             readings.clear();
@@ -121,5 +127,5 @@ async fn otherwise(
         reference: Some(*meant),
         ..understood.search.clone()
     };
-    rows(store, terms, &search).await
+    Ok(store.search(terms.with(search)).await?)
 }

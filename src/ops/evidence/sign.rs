@@ -61,6 +61,8 @@ impl Signer {
     pub async fn sign(&self, now: Timestamp) -> Result<Vec<Head>, Fault> {
         let mut signed = Vec::new();
         loop {
+            // One head may be missing in the file where the relay was stopped: more would have been removed.
+            self.write_down(&[]).await?;
             let before = self.before().await?;
             let window = self.window(&before).await?;
             let (Some(digest), Some(root)) = (window.last(), tree::root(&window)) else {

@@ -169,6 +169,11 @@ impl<'a> Reader<'a> {
                 return None;
             }
             written.push_str(&token.text);
+            // It is read out in its groups of four. What is cut otherwise is words that happen to fit: "ca 14 epikrise".
+            let letters = written.chars().filter(|it| it.is_alphanumeric()).count();
+            if letters % 4 != 0 {
+                return None;
+            }
             if let Ok(reference) = written.parse::<Reference>() {
                 let is_shaped = token.text.matches('-').count() == 2 && used == 0;
                 let has_digit = written.bytes().any(|it| it.is_ascii_digit());

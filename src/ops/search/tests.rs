@@ -280,6 +280,10 @@ fn when_it_was() {
             ("klokka 10", "since=1122 10:00 until=1122 11:00"),
             ("10:30", "since=1122 10:25 until=1122 10:35"),
             ("ca 14", "since=1121 13:30 until=1121 14:30"),
+            (
+                "ca 14 epikrise",
+                "epikrise since=1121 13:30 until=1121 14:30",
+            ),
             ("ca. kl. 14 i går", "since=1121 13:30 until=1121 14:30"),
             ("i går ca 14", "since=1121 13:30 until=1121 14:30"),
             ("about 10", "since=1122 09:30 until=1122 10:30"),
