@@ -39,7 +39,10 @@ fn with_attachment() -> Vec<u8> {
 fn summary(relay: &Relay) -> Value {
     let output = relay.run(&["log", "verify", "--json"]);
     let text = String::from_utf8(output.stdout).unwrap();
-    serde_json::from_str(text.lines().last().unwrap_or("null")).unwrap()
+    let mut summary: Value = serde_json::from_str(text.lines().last().unwrap_or("null")).unwrap();
+    // For the message of an assertion.
+    summary["told"] = text.into();
+    summary
 }
 
 fn wait_until_signed(relay: &Relay) {
