@@ -377,8 +377,9 @@ impl Wish {
             What::Status => vec![Vec::new()],
             What::Anywhere => [
                 vec![vec![Atom::of(NAMES, How::Part, text)]],
-                sender_ways(text),
-                address_ways(text, RECIPIENT),
+                null_sender_ways(text),
+                split_ways(text, SENDER),
+                split_ways(text, RECIPIENT),
                 written(&[Role::Subject], text),
                 message_id_ways(text),
                 written(&[Role::Reply], text),
@@ -429,26 +430,37 @@ fn has_words(text: &str, sought: &str) -> bool {
 }
 
 fn sender_ways(text: &str) -> Vec<Way> {
-    match text {
-        NULL_SENDER | "" => vec![vec![Atom::of(&[Role::SenderLocal], How::Whole, "")]],
-        _ => address_ways(text, SENDER),
+    let null = null_sender_ways(text);
+    match null.is_empty() {
+        true => address_ways(text, SENDER),
+        false => null,
     }
 }
 
-/// Part of a mailbox or of a domain; what stands before an `@` ends a mailbox, and what stands behind it
-/// begins a domain. A mailbox in quotes may have one in it.
+fn null_sender_ways(text: &str) -> Vec<Way> {
+    let is_null = matches!(text, NULL_SENDER | "");
+    let way = || vec![Atom::of(&[Role::SenderLocal], How::Whole, "")];
+    is_null.then(way).into_iter().collect()
+}
+
+/// Part of a mailbox or of a domain. A mailbox in quotes may have an `@` in it.
 fn address_ways(text: &str, roles: &'static [Role]) -> Vec<Way> {
+    let part = vec![Atom::of(roles, How::Part, text)];
+    [vec![part], split_ways(text, roles)].concat()
+}
+
+/// What stands before an `@` ends a mailbox, and what stands behind it begins a domain.
+fn split_ways(text: &str, roles: &'static [Role]) -> Vec<Way> {
     let (local, domain) = match roles.first() {
         Some(Role::SenderLocal) => (&[Role::SenderLocal], &[Role::SenderDomain]),
         _ => (&[Role::RecipientLocal], &[Role::RecipientDomain]),
     };
-    let mut ways = vec![vec![Atom::of(roles, How::Part, text)]];
-    if let Some((mailbox, host)) = text.rsplit_once('@') {
-        let ends = (!mailbox.is_empty()).then(|| Atom::of(local, How::Ends, mailbox));
-        let begins = (!host.is_empty()).then(|| Atom::of(domain, How::Begins, host));
-        ways.push(ends.into_iter().chain(begins).collect());
-    }
-    ways
+    let Some((mailbox, host)) = text.rsplit_once('@') else {
+        return Vec::new();
+    };
+    let ends = (!mailbox.is_empty()).then(|| Atom::of(local, How::Ends, mailbox));
+    let begins = (!host.is_empty()).then(|| Atom::of(domain, How::Begins, host));
+    vec![ends.into_iter().chain(begins).collect()]
 }
 
 /// Each word of it in some word of the text.
