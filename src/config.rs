@@ -21,6 +21,7 @@ use crate::limits::{self, FailedLoginSettings, Rate, RateSettings};
 use crate::mail::{Address, Domain, Language};
 use crate::ops::doubts::Surroundings;
 use crate::ops::evidence;
+use crate::ops::privacy::{self, Mask};
 use crate::policy::table::RoutingTable;
 use crate::smtp::patience;
 use crate::smtp::server::{ListenerSettings, ListenerTls};
@@ -38,6 +39,8 @@ pub struct Settings {
     pub store: sqlite::Settings,
     /// How the log is signed.
     pub log: evidence::Settings,
+    /// Who may see what of it.
+    pub privacy: privacy::Settings,
     pub listeners: Vec<ListenerSettings>,
     pub tls: Option<tls::Settings>,
     pub limits: limits::Settings,
@@ -157,6 +160,7 @@ fn settings(mut root: Table<'_>, _: &Mistakes) -> Option<Settings> {
         hostname: hostname?,
         language,
         postmaster,
+        privacy: log.privacy.clone(),
         log: log.beside(&store.path),
         store,
         listeners,
@@ -198,6 +202,7 @@ fn store(mut table: Table<'_>) -> Option<sqlite::Settings> {
 struct SaidLog {
     sign_every: Option<Duration>,
     key: Option<PathBuf>,
+    privacy: privacy::Settings,
 }
 
 impl SaidLog {
@@ -216,6 +221,14 @@ fn log(mut table: Table<'_>) -> SaidLog {
     SaidLog {
         sign_every: table.take("sign_every").and_then(Value::positive_duration),
         key: table.take("key").and_then(Value::filled).map(PathBuf::from),
+        privacy: privacy(&mut table),
+    }
+}
+
+fn privacy(table: &mut Table<'_>) -> privacy::Settings {
+    let mask = table.take("mask").and_then(|it| it.word(&Mask::WORDS));
+    privacy::Settings {
+        mask: mask.unwrap_or_default(),
     }
 }
 
@@ -619,6 +632,7 @@ address = "127.0.0.1:2525"
         assert_eq!(shipped.language, bare.language);
         assert_eq!(shipped.store, bare.store);
         assert_eq!(shipped.log, bare.log);
+        assert_eq!(shipped.privacy, bare.privacy);
         assert_eq!(shipped.scan, bare.scan);
         assert_eq!(shipped.delivery, bare.delivery);
         assert_eq!(shipped.resolver, bare.resolver);
@@ -679,6 +693,7 @@ address = "127.0.0.1:2525"
             ("[limits]\nurgent_reserve = \"120%\"", "line 11: \"urgent_reserve\": must be a part of the rate, from \"0%\" to \"100%\""),
             ("[log]\nsign_evry = \"1m\"", "line 11: unknown key \"sign_evry\" in [log]; did you mean \"sign_every\"?"),
             ("[log]\nsign_every = \"0s\"", "line 11: \"sign_every\": must be more than nothing"),
+            ("[log]\nmask = \"some\"", "line 11: \"mask\": \"some\" is not known; it is one of people, all, none"),
             ("[delivery]\nretry = []", "line 11: \"retry\": must name at least one wait, such as [\"5s\", \"1m\"]"),
             ("[delivery]\nwarn_after = \"0s\"", "line 11: \"warn_after\": must be more than nothing"),
             ("[delivery.timeouts]\nfinaldot = \"1m\"", "line 11: unknown key \"finaldot\" in [delivery.timeouts]; did you mean \"final_dot\"?"),

@@ -14,6 +14,7 @@ mod outbreak;
 mod print;
 mod quarantine;
 mod queue;
+mod reading;
 mod route;
 mod scan;
 mod serve;
@@ -26,7 +27,7 @@ use std::sync::Arc;
 use clap::{Parser, Subcommand};
 
 use crate::config::{self, Settings};
-use crate::ops::routes::Refused;
+use crate::ops::routes::{Refused, Warnings};
 use crate::policy::table::{Fault, NextHop, RoutingTable};
 use crate::secrecy;
 use crate::spool::sqlite::Sqlite;
@@ -123,14 +124,7 @@ impl Failure {
         let lines = |faults: Vec<Fault>| faults.into_iter().map(line);
         match refused {
             Refused::Faults(faults) => Self::of(lines(faults)),
-            Refused::Strict(warnings) => {
-                let last = "nothing was changed: with --strict a warning is a mistake";
-                Self::of(
-                    alike::few(warnings.lines(source))
-                        .into_iter()
-                        .chain([last.to_owned()]),
-                )
-            }
+            Refused::Strict(warnings) => Self::of_strict(source, &warnings, false),
             Refused::NothingBefore => Self::new(
                 "--confirm goes back to the table before, and there is none yet: leave it out",
             ),
@@ -142,6 +136,15 @@ impl Failure {
             )),
             Refused::Store(fault) => fault.into(),
         }
+    }
+}
+
+impl Failure {
+    /// Warnings that are mistakes since somebody asked for that. `all`: however many are alike.
+    fn of_strict(source: &str, warnings: &Warnings, all: bool) -> Self {
+        let last = "nothing was changed: with --strict a warning is a mistake";
+        let lines = alike::few_unless(all, warnings.lines(source));
+        Self::of(lines.into_iter().chain([last.to_owned()]))
     }
 }
 
@@ -199,18 +202,18 @@ fn run(cli: &Cli) -> Result<(), Failure> {
             Some(outcome) => outcome,
             None => on_store(config, |store, settings| log::run(command, store, settings)),
         },
-        Command::Queue(command) => {
-            on_store(config, async |store, _| queue::run(command, store).await)
-        }
+        Command::Queue(command) => on_store(config, async |store, settings| {
+            queue::run(command, store, settings).await
+        }),
         Command::Quarantine(command) => on_store(config, async |store, settings| {
             quarantine::run(command, store, settings).await
         }),
         Command::Scan(command) => on_store(config, async |store, settings| {
             scan::run(command, store, settings).await
         }),
-        Command::Outbreak(command) => {
-            on_store(config, async |store, _| outbreak::run(command, store).await)
-        }
+        Command::Outbreak(command) => on_store(config, async |store, settings| {
+            outbreak::run(command, store, settings).await
+        }),
         Command::Workstation(command) => on_store(config, async |store, _| {
             workstation::run(command, store).await
         }),

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
+use super::reading::Reader;
 use super::{Failure, operator, print};
+use crate::config::Settings;
 use crate::mail::measure::{Aim, Measure};
 use crate::mail::{Reference, RoomId, Timestamp};
 use crate::ops::outbreak::{self, Kind, Listed, Order, Refused, Which, Wish};
@@ -81,6 +83,9 @@ pub(super) enum Command {
         /// Not before: 2h (ago), 2026-11-22, "2026-11-22 14:00", RFC 3339
         #[arg(long, value_name = "T", value_parser = moment)]
         since: Option<Timestamp>,
+        /// Show the names of files, and say why: it is logged
+        #[arg(long, value_name = "TEXT", value_parser = reason::parse)]
+        reason: Option<String>,
         #[arg(long)]
         json: bool,
         /// For the incident report
@@ -159,7 +164,11 @@ impl From<Refused> for Failure {
     }
 }
 
-pub(super) async fn run(command: &Command, store: Arc<dyn Store>) -> Result<(), Failure> {
+pub(super) async fn run(
+    command: &Command,
+    store: Arc<dyn Store>,
+    settings: Settings,
+) -> Result<(), Failure> {
     match command {
         Command::Block { what, terms } => {
             let aim = what.aim();
@@ -176,10 +185,18 @@ pub(super) async fn run(command: &Command, store: Arc<dyn Store>) -> Result<(), 
         Command::Hunt {
             quarry,
             since,
+            reason,
             json,
             csv,
         } => {
-            let traces = outbreak::hunt(&store, quarry, *since).await?;
+            let mask = settings.privacy.mask;
+            let (command, query) = ("outbreak hunt", quarry.clone());
+            let is_script = *json || *csv;
+            let reason = reason.as_deref();
+            let reader = Reader::new(&store, mask, is_script, command, query, reason);
+            let mut traces = outbreak::hunt(&store, quarry, *since).await?;
+            reader.announce_if_revealing().await?;
+            reader.veil_traces(&mut traces).await?;
             print::complaint(UNKNOWN);
             print_traces(&traces, *json, *csv)
         }

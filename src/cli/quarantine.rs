@@ -6,6 +6,7 @@ use std::sync::Arc;
 use clap::Subcommand;
 
 use super::log::print_attachment;
+use super::reading::Reader;
 use super::{Failure, operator, print};
 use crate::config::Settings;
 use crate::lifecycle::Hand;
@@ -20,6 +21,9 @@ pub(super) enum Command {
     List {
         #[arg(long, value_name = "N", default_value_t = 100)]
         limit: usize,
+        /// Show subjects and names of attachments, and say why: it is logged
+        #[arg(long, value_name = "TEXT", value_parser = ops::reason::parse)]
+        reason: Option<String>,
         #[arg(long)]
         json: bool,
     },
@@ -30,6 +34,9 @@ pub(super) enum Command {
         /// Write the message itself to stdout, dangerous as it is. That you did is logged
         #[arg(long, conflicts_with = "json")]
         message: bool,
+        /// Show subject and names of attachments, and say why: it is logged
+        #[arg(long, value_name = "TEXT", value_parser = ops::reason::parse)]
+        reason: Option<String>,
         #[arg(long)]
         json: bool,
     },
@@ -59,23 +66,46 @@ pub(super) async fn run(
     store: Arc<dyn Store>,
     settings: Settings,
 ) -> Result<(), Failure> {
+    let mask = settings.privacy.mask;
+    let reader = |command, query, reason: &Option<String>, json| {
+        Reader::new(&store, mask, json, command, query, reason.as_deref())
+    };
     match command {
-        Command::List { limit, json } => {
+        Command::List {
+            limit,
+            reason,
+            json,
+        } => {
+            let reader = reader("quarantine list", String::new(), reason, *json);
             let caught = store.quarantined(None, *limit).await?;
-            list(&caught, *json)
+            reader.announce_if_revealing().await?;
+            list(&reader.caught(&caught).await?, *json)
         }
         Command::Show {
             reference,
             message: true,
+            reason,
             ..
-        } => write_out(&store, *reference).await,
+        } => write_out(&store, *reference, reason.as_deref()).await,
         Command::Show {
-            reference, json, ..
+            reference,
+            reason,
+            json,
+            ..
         } => {
-            let (caught, record) = quarantine::show(&store, *reference)
+            let reader = reader("quarantine show", reference.to_string(), reason, *json);
+            let (caught, mut record) = quarantine::show(&store, *reference)
                 .await
                 .map_err(|it| failure(*reference, it))?;
-            show(&caught, &record, *json)
+            reader.announce_if_revealing().await?;
+            let veil = reader.veil(*reference).await?;
+            for it in &mut record.attachments {
+                *it = veil.attachment(it);
+            }
+            for it in reader.caught(&[caught]).await? {
+                show(&it, &record, *json)?;
+            }
+            Ok(())
         }
         Command::Release {
             references,
@@ -133,11 +163,15 @@ fn show(caught: &CaughtMessage, record: &MessageRecord, json: bool) -> Result<()
     Ok(record.attachments.iter().try_for_each(print_attachment)?)
 }
 
-async fn write_out(store: &Arc<dyn Store>, reference: Reference) -> Result<(), Failure> {
+async fn write_out(
+    store: &Arc<dyn Store>,
+    reference: Reference,
+    reason: Option<&str>,
+) -> Result<(), Failure> {
     let by = operator();
     let hand = Hand {
         by: &by,
-        reason: None,
+        reason,
         now: Timestamp::now(),
     };
     let content = quarantine::read(store, reference, hand)

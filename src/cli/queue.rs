@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 
+use super::reading::Reader;
 use super::{Failure, operator, print};
+use crate::config::Settings;
 use crate::lifecycle::{Operation, Order};
 use crate::mail::{Reference, RoomId, State, Timestamp};
 use crate::ops;
@@ -22,6 +24,9 @@ pub(super) enum Command {
     Show {
         #[arg(value_name = "REF", value_parser = ops::log::reference)]
         reference: Reference,
+        /// Show what is masked in replies, and say why: it is logged
+        #[arg(long, value_name = "TEXT", value_parser = ops::reason::parse)]
+        reason: Option<String>,
         #[arg(long)]
         json: bool,
     },
@@ -72,7 +77,12 @@ fn state(word: &str) -> Result<State, String> {
     })
 }
 
-pub(super) async fn run(command: &Command, store: Arc<dyn Store>) -> Result<(), Failure> {
+pub(super) async fn run(
+    command: &Command,
+    store: Arc<dyn Store>,
+    settings: Settings,
+) -> Result<(), Failure> {
+    let mask = settings.privacy.mask;
     let by = operator();
     let order = |operation| Order {
         operation,
@@ -82,8 +92,16 @@ pub(super) async fn run(command: &Command, store: Arc<dyn Store>) -> Result<(), 
         now: Timestamp::now(),
     };
     match command {
-        Command::List(list) => list.print(&store).await,
-        Command::Show { reference, json } => show(&store, *reference, *json).await,
+        Command::List(list) => list.print(&store, mask).await,
+        Command::Show {
+            reference,
+            reason,
+            json,
+        } => {
+            let (command, query) = ("queue show", reference.to_string());
+            let reader = Reader::new(&store, mask, *json, command, query, reason.as_deref());
+            show(&store, *reference, *json, &reader).await
+        }
         Command::Retry(which) => operate(&store, order(Operation::Retry), which).await,
         Command::Hold { which, reason } => {
             let reason = reason.as_deref();
@@ -106,7 +124,12 @@ pub(super) async fn run(command: &Command, store: Arc<dyn Store>) -> Result<(), 
     }
 }
 
-async fn show(store: &Arc<dyn Store>, reference: Reference, json: bool) -> Result<(), Failure> {
+async fn show(
+    store: &Arc<dyn Store>,
+    reference: Reference,
+    json: bool,
+    reader: &Reader,
+) -> Result<(), Failure> {
     let references = vec![reference];
     let filter = WaitingFilter {
         references,
@@ -121,7 +144,8 @@ async fn show(store: &Arc<dyn Store>, reference: Reference, json: bool) -> Resul
             "nothing of {reference} is waiting; what became of it: ilbud log show {reference}"
         )));
     }
-    list::print_page(&waiting, json)
+    reader.announce_if_revealing().await?;
+    list::print_page(&reader.waiting(&waiting).await?, json)
 }
 
 async fn operate(store: &Arc<dyn Store>, order: Order<'_>, which: &Which) -> Result<(), Failure> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::retry::Schedule;
 use super::scanning::Keeping;
 use crate::mail::{
-    BodyKind, Content, Details, Event, EventKind, Facts, Priority, Received, Recipient, Refusal,
-    Reply, RoomId, State, Timestamp, headers,
+    BodyKind, Certificate, Content, Details, Event, EventKind, Facts, Priority, Received,
+    Recipient, Refusal, Reply, RoomId, State, Timestamp, headers,
 };
 use crate::spool::store::{NewMessage, NewRecipient};
 
@@ -139,6 +139,7 @@ fn acceptance(received: &Received, recipient: &Recipient, client: &str) -> Event
             client: Some(client.to_owned()),
             helo: (!peer.helo.is_empty()).then(|| peer.helo.clone()),
             user: peer.user.as_ref().map(|it| it.name().to_owned()),
+            certificate: peer.certificate.as_ref().map(Certificate::told),
             size: u64::try_from(received.content.len()).ok(),
             tls: peer
                 .tls

@@ -153,6 +153,14 @@ impl Certificate {
         self.not_after
     }
 
+    /// As the log tells it: `ws1.amk-oslo.nodnett.test`, `ws1.amk-oslo.nodnett.test (was revoked)`.
+    pub fn told(&self) -> String {
+        match &self.doubt {
+            None => self.to_string(),
+            Some(doubt) => format!("{self} ({doubt})"),
+        }
+    }
+
     /// Why it proves nothing.
     pub const fn doubt(&self) -> Option<&Doubt> {
         self.doubt.as_ref()

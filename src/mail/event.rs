@@ -124,6 +124,11 @@ words! {
         ExceptionClosed = "exception closed",
         /// Another routing table is in force: `revision` says which, and `summary` what changed.
         RoutesChanged = "routes changed",
+        /// Somebody has read the log: `by` says who, `command` and `query` what, `rows` how much, `reason` why
+        /// what is masked was shown.
+        LogRead = "log read",
+        /// What was old was masked or purged for good; `summary` says how much.
+        LogRetention = "log retention",
     }
 }
 
@@ -146,6 +151,9 @@ pub struct Details {
     /// As whom the client had logged in, or tried to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
+    /// The certificate that the client had shown, and why it proves nothing where it does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
     /// Where no message remembers it: the sender of a refused attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sender: Option<String>,
@@ -215,6 +223,14 @@ pub struct Details {
     /// The reference of the report that was written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub report: Option<String>,
+    /// With which command somebody has read the log, and what was asked for, as typed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub query: Option<String>,
+    /// How many rows there were.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
 }
 
 /// One engine's part in a scan: the receipt.

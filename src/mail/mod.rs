@@ -19,6 +19,7 @@ pub mod reply;
 pub mod sighting;
 pub mod terms;
 pub mod timestamp;
+pub mod veil;
 pub mod verdict;
 
 pub use address::{Address, AddressFault, Domain};
@@ -37,7 +38,8 @@ pub use reference::{Reference, ReferenceFault, References};
 pub use reply::{Answer, Reply};
 pub use sighting::{Lapse, Lapses, Sighting, Station, StationKind};
 pub use terms::{ByMode, DeliverBy, Notify, Priority, Return, Terms, Wishes};
-pub use timestamp::{LocalFault, Timestamp};
+pub use timestamp::{LocalFault, Shown, Timestamp};
+pub use veil::Veil;
 pub use verdict::{
     Action, Actions, EngineReport, Finding, Identity, Inspection, Malware, OnFailure, Rule,
     SaidActions, Seen, SeenFile, Unscannable, Verdict, Why,

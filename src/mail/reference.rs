@@ -46,6 +46,18 @@ impl Reference {
         Self((if millis > 0 { millis as u64 } else { 0 } << SEQUENCE_BITS) & MASK)
     }
 
+    /// Those that differ from it as what is misheard or mistyped does: in one character, or in two
+    /// neighbours that changed places.
+    pub fn near(self) -> impl Iterator<Item = Self> {
+        let of = move |place: u32| (self.0 >> (5 * place)) & 31;
+        let with = move |place: u32, value: u64| (value ^ of(place)) << (5 * place);
+        let other = (0..12).flat_map(move |place| (0..32).map(move |it| with(place, it)));
+        let swapped =
+            (0..11).map(move |place| with(place, of(place + 1)) | with(place + 1, of(place)));
+        let changes = other.chain(swapped).filter(|it| *it != 0);
+        changes.map(move |it| Self(self.0 ^ it))
+    }
+
     /// The moment at which this reference was made, to the millisecond.
     pub const fn made_at(self) -> Timestamp {
         Timestamp::from_millis((self.0 >> SEQUENCE_BITS) as i64)
@@ -188,6 +200,23 @@ mod tests {
             "U1F0-2QXM-9A1B".parse::<Reference>(),
             Err(ReferenceFault::Character('U'))
         );
+    }
+
+    #[test]
+    fn what_is_near_differs_by_one_slip() {
+        let meant: Reference = "K7F3-2QXM-9A1B".parse().unwrap();
+        let near: Vec<String> = meant.near().map(|it| it.to_string()).collect();
+        for said in [
+            "K7F3-2QXN-9A1B",
+            "07F3-2QXM-9A1B",
+            "K7F3-2QXM-9AB1",
+            "7KF3-2QXM-9A1B",
+        ] {
+            assert!(near.iter().any(|it| it == said), "{said}");
+        }
+        assert!(!near.contains(&meant.to_string()));
+        assert!(!near.iter().any(|it| it == "K7F3-2QXN-9A1C"));
+        assert_eq!(near.len(), 12 * 31 + 11);
     }
 
     #[test]

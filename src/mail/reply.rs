@@ -150,6 +150,27 @@ pub fn harmless(text: &str) -> String {
     clean(text).into_owned()
 }
 
+/// A reply without what differs from message to message: addresses, and words that mix letters and
+/// digits, as the names that servers give to messages do.
+pub fn gist(reply: &str) -> String {
+    const ENOUGH: usize = 160;
+    let words = reply.split_whitespace();
+    let words = words.map(|word| if is_a_name(word) { "…" } else { word });
+    let words: Vec<&str> = words.collect();
+    words.join(" ").chars().take(ENOUGH).collect()
+}
+
+fn is_a_name(word: &str) -> bool {
+    const SHORTEST: usize = 7;
+    let bare = word.trim_matches(|c: char| !c.is_alphanumeric());
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    word.contains('@')
+        || (bare.len() >= SHORTEST
+            && bare.chars().all(plain)
+            && bare.bytes().any(|octet| octet.is_ascii_digit())
+            && bare.bytes().any(|octet| octet.is_ascii_alphabetic()))
+}
+
 fn clean(text: &str) -> Cow<'_, str> {
     let is_harmful = |c: char| c.is_control() || is_invisible(c);
     if text.chars().any(is_harmful) {
@@ -1256,5 +1277,32 @@ mod tests {
         ] {
             assert_eq!(size(octets), text);
         }
+    }
+
+    #[test]
+    fn what_differs_from_message_to_message_is_no_reason() {
+        for (reply, expected) in [
+            ("", ""),
+            (
+                "450 4.2.0 <vakt@b.test>: try later",
+                "450 4.2.0 … try later",
+            ),
+            (
+                "451 4.3.0 queued as 4XyZ12abcd; no",
+                "451 4.3.0 queued as … no",
+            ),
+            (
+                "451 no (in reply to K7F3-2QXM-9A1B)",
+                "451 no (in reply to …",
+            ),
+            (
+                "no connection to 10.1.0.5:25 (while connecting)",
+                "no connection to 10.1.0.5:25 (while connecting)",
+            ),
+            ("552 5.2.2 over  quota\r\n", "552 5.2.2 over quota"),
+        ] {
+            assert_eq!(gist(reply), expected, "{reply:?}");
+        }
+        assert_eq!(gist(&"long ".repeat(100)).chars().count(), 160);
     }
 }

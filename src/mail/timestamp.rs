@@ -71,6 +71,20 @@ impl Timestamp {
         zone_mark(&self.zoned())
     }
 
+    /// What calendar and clock here show.
+    pub fn shown_here(self) -> Shown {
+        let zoned = self.zoned();
+        let begin = jiff::civil::date(1970, 1, 1);
+        Shown {
+            year: zoned.year(),
+            month: zoned.month(),
+            day: zoned.day(),
+            days: zoned.date().duration_since(begin).as_hours() / 24,
+            clock: zoned.strftime("%H:%M:%S").to_string(),
+            zone: zone_mark(&zoned),
+        }
+    }
+
     /// `2026-11-22 12:00:00+01:00`: local time, and which one that is.
     pub fn local(self) -> String {
         self.zoned().strftime("%Y-%m-%d %H:%M:%S%:z").to_string()
@@ -137,6 +151,21 @@ impl Timestamp {
             .unwrap_or_default()
             .to_zoned(TimeZone::system())
     }
+}
+
+/// What calendar and clock show at a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    pub year: i16,
+    /// From 1.
+    pub month: i8,
+    pub day: i8,
+    /// Since 1970 began: the day after has one more, however long the night was.
+    pub days: i64,
+    /// `14:02:11`
+    pub clock: String,
+    /// As in [`Timestamp::zone_mark`].
+    pub zone: Option<String>,
 }
 
 /// When clocks in a zone show this.
@@ -290,6 +319,23 @@ mod tests {
         let moment: Timestamp = "2026-11-22T20:00:00+01:00".parse().unwrap();
         assert_eq!(moment.to_string(), "2026-11-22T19:00:00.000Z");
         assert_eq!("soon".parse::<Timestamp>(), Err(TimestampFault));
+    }
+
+    #[test]
+    fn what_is_shown_here_is_what_the_parts_say() {
+        let moment: Timestamp = "2026-03-28T22:30:00.700Z".parse().unwrap();
+        for hours in 0..60 {
+            let at = moment.after(Duration::from_secs(hours * 3_600));
+            let shown = at.shown_here();
+            let date = format!("{:04}-{:02}-{:02}", shown.year, shown.month, shown.day);
+            assert_eq!((date, shown.clock), at.local_parts());
+            assert_eq!(shown.zone, at.zone_mark());
+            let begin = Timestamp::from_local(&at.local_parts().0).unwrap();
+            let day = begin.shown_here().days;
+            assert_eq!(shown.days, day, "{at}");
+            let noon = begin.after(Duration::from_secs(36 * 3_600));
+            assert_eq!(noon.shown_here().days, day + 1, "{at}");
+        }
     }
 
     #[test]

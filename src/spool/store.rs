@@ -490,7 +490,9 @@ pub struct WaitingGroup {
     /// The last reply without what differs from message to message.
     pub reason: String,
     pub count: u64,
-    /// Since when the oldest of them waits.
+    /// The oldest of them, and since when it waits.
+    #[serde(skip)]
+    pub first: RecipientId,
     pub oldest_at: Timestamp,
     /// The first next attempt among them.
     pub next_attempt_at: Timestamp,
@@ -618,6 +620,21 @@ impl LogRow {
             place: self.place,
         }
     }
+}
+
+/// What is hidden of a message or refusal from whoever gives no reason.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Names {
+    pub subject: Option<String>,
+    /// Attachments, and what is inside of them.
+    pub files: Vec<Attachment>,
+}
+
+/// From one moment to another, each included; left out: there is no end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Window {
+    pub since: Option<Timestamp>,
+    pub until: Option<Timestamp>,
 }
 
 /// An event as stored, with its place in the order of commit.
@@ -891,6 +908,17 @@ pub trait Store: Send + Sync + fmt::Debug {
     fn pairs(&self, since: Timestamp, not_below: Reference, limit: usize) -> Pending<Vec<Pair>>;
     /// Events committed after `sequence`, oldest first, at most `limit`.
     fn events_after(&self, sequence: u64, limit: usize) -> Pending<Vec<LoggedEvent>>;
+    /// Writes an event of no message, under a reference of its own.
+    fn tell(&self, at: Timestamp, kind: EventKind, details: Details) -> Pending<Reference>;
+    /// Events that the log was read, newest first: those before this one.
+    fn readings(
+        &self,
+        window: Window,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Pending<Vec<LoggedEvent>>;
+    /// Of each of these messages and refusals, those left out of which there is nothing.
+    fn names_of(&self, references: Vec<Reference>) -> Pending<HashMap<Reference, Names>>;
     /// The sequence of the newest event, 0 when there is none.
     fn last_event(&self) -> Pending<u64>;
     /// Where the chain of the log begins.

@@ -105,10 +105,13 @@ fn mail_from_a(client: &mut Client) -> String {
     format!("{} {}", reply.code, reply.text())
 }
 
-fn expect_sent(relay: &Relay, client: &mut Client) {
+/// The certificate that the log has of what was sent.
+fn expect_sent(relay: &Relay, client: &mut Client) -> Option<String> {
     let sent = client.send(&vakt("a"), &[&vakt("b")], &letter(&vakt("a"), &vakt("b")));
     assert_eq!(sent.said(), "250 2.0.0", "{sent}");
     relay.expect_events(&sent.reference(), &["accepted", "delivered"]);
+    let story = relay.rows(&["log", "show", &sent.reference()]);
+    story[0]["certificate"].as_str().map(str::to_owned)
 }
 
 fn wait_until_revoked(relay: &Relay) {
@@ -124,7 +127,8 @@ fn what_is_revoked_proves_nothing_until_it_is_good_again() {
     }
     let relay = started(revocable(setup("starttls")));
     let mut open = shown(&relay, ELSEWHERE, FILE);
-    expect_sent(&relay, &mut open);
+    let certificate = expect_sent(&relay, &mut open);
+    assert_eq!(certificate.as_deref(), Some(NAME));
     let mut at_home = shown(&relay, "127.0.1.9", FILE);
     let mut under_way = shown(&relay, ELSEWHERE, FILE);
     assert!(under_way.envelope(&vakt("a"), &[&vakt("b")], "").is_none());
@@ -154,7 +158,8 @@ fn what_is_revoked_proves_nothing_until_it_is_good_again() {
             .contains(&format!("the certificate {NAME} was revoked"))
     );
     // What it is known by besides still counts, and what was accepted before is taken.
-    expect_sent(&relay, &mut at_home);
+    let certificate = expect_sent(&relay, &mut at_home);
+    assert_eq!(certificate, Some(format!("{NAME} (was revoked)")));
     let kept = under_way.data(&letter(&vakt("a"), &vakt("b")));
     assert_eq!(kept.said(), "250 2.0.0", "{kept}");
 
@@ -185,7 +190,8 @@ fn where_strangers_pass_who_shows_what_was_revoked_is_none() {
     wait_until_revoked(&relay);
     let refused = open.say(format!("MAIL FROM:<{}>", vakt("a")));
     assert_eq!(refused.said(), "530 5.7.0", "{refused}");
-    expect_sent(&relay, &mut Client::greeted(relay.port, ELSEWHERE));
+    let certificate = expect_sent(&relay, &mut Client::greeted(relay.port, ELSEWHERE));
+    assert_eq!(certificate, None);
 }
 
 #[test]

@@ -76,6 +76,7 @@ const PURE: &[&str] = &[
     "policy",
     "lifecycle",
     "delivery::outcome",
+    "ops::answer",
     "spool::findable",
 ];
 
@@ -131,6 +132,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("toml_parser", &["policy::comments"]),
     ("prefix_trie", &["policy::sources"]),
     ("clap", &["cli", "main"]),
+    ("mimalloc", &["main"]),
     ("nix", &["cli::operator"]),
     ("rcgen", &["cli::development"]),
     ("rustls_native_certs", &["tls::next_hops"]),

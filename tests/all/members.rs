@@ -114,7 +114,10 @@ fn a_hunt_finds_what_is_inside_of_archives_of_mail_that_came_and_of_mail_that_wa
     for (quarry, rows) in expected {
         wait::until(quarry, || hunted(&relay, quarry) == rows);
     }
-    let listed = relay.done(&["outbreak", "hunt", "*.exe"]);
+    let masked = relay.done(&["outbreak", "hunt", "*.exe"]);
+    assert!(masked.contains("••• in •••"), "{masked}");
+    assert!(!masked.contains("aktura"), "{masked}");
+    let listed = relay.done(&["outbreak", "hunt", "*.exe", "--reason", "utbrudd"]);
     assert!(
         listed.contains("mappe/Faktura.exe in faktura.zip"),
         "{listed}"
@@ -139,9 +142,9 @@ fn a_hunt_finds_what_is_inside_of_archives_of_mail_that_came_and_of_mail_that_wa
     assert!(files[1].starts_with(inner), "{files:?}");
     assert_eq!(files[2], r#""indre.zip/to.txt" "arkiv.zip" 5"#);
     assert_eq!(files.len(), 3);
-    let shown = relay.done(&["log", "show", &first]);
+    let shown = relay.done(&["log", "show", &first, "--reason", "utbrudd"]);
     assert!(shown.contains("indre.zip/to.txt in arkiv.zip"), "{shown}");
-    let shown = relay.done(&["log", "show", &refused]);
+    let shown = relay.done(&["log", "show", &refused, "--reason", "utbrudd"]);
     assert!(
         shown.contains("mappe/Faktura.exe in faktura.zip"),
         "{shown}"

@@ -146,6 +146,35 @@ fn what_is_wrong_with_settings_or_file_is_refused_strictly_too() {
 }
 
 #[test]
+fn many_warnings_of_one_kind_are_a_few_unless_all_are_asked_for() {
+    let relay = Setup::three_rooms().prepare();
+    let closed = |it: char| {
+        let folder = format!("maildir:mail/{it}");
+        room(&it.to_string(), &folder, "accepts_from = []")
+    };
+    let table: String = ('a'..='l').map(closed).collect();
+    fs::write(relay.path("new.toml"), table).unwrap();
+    let plan = ["route", "plan", "new.toml"];
+    let all = [&plan[..], &["--all"]].concat();
+    let nobody = |lines: &[String]| {
+        let nobody = |line: &&String| line.ends_with("nobody may write to it");
+        lines.iter().filter(nobody).count()
+    };
+    for (found, end) in [
+        (warned(&relay, &plan, "new.toml"), 0),
+        (strictly(&relay, &plan), 1),
+    ] {
+        assert_eq!(nobody(&found), 3, "{found:?}");
+        assert!(found[3].starts_with("and 9 more like this one"));
+        assert_eq!(found.len(), 4 + end, "{found:?}");
+    }
+    assert_eq!(nobody(&warned(&relay, &all, "new.toml")), 12);
+    let found = strictly(&relay, &all);
+    assert_eq!((nobody(&found), found.len()), (12, 13), "{found:?}");
+    assert_eq!(found[12], LAST);
+}
+
+#[test]
 fn a_table_with_nothing_to_warn_of_is_taken_strictly() {
     let relay = Setup::three_rooms().prepare();
     relay.done(&["route", "apply", "routes.toml", "--strict"]);

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::super::{Failure, print};
+use super::Why;
+use crate::cli::reading::Reader;
+use crate::cli::{Failure, print};
 use crate::config::Settings;
 use crate::mail::{Reference, Timestamp};
 use crate::ops;
@@ -21,6 +23,8 @@ pub(in crate::cli) struct Export {
     /// Where it is written; left out: stdout
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    #[command(flatten)]
+    why: Why,
 }
 
 pub(super) async fn run(
@@ -28,6 +32,15 @@ pub(super) async fn run(
     settings: &Settings,
     export: &Export,
 ) -> Result<(), Failure> {
+    let (mask, reason) = (settings.privacy.mask, export.why.reason.as_deref());
+    let query = format!("--case {}", export.case);
+    let reader = Reader::new(store, mask, true, "log export", query, reason);
+    if !reader.is_shown() {
+        return Err(Failure::new(
+            "a proof shows subjects and names of attachments, which [log] mask = \"all\" hides: say why with --reason",
+        ));
+    }
+    reader.announce().await?;
     let now = Timestamp::now();
     let proof = ops::evidence::case(store, &settings.log, export.case, now)
         .await

@@ -1,5 +1,7 @@
-//! `ilbud log`: search, show, tail, export, verify.
+//! `ilbud log`: search, answer, show, tail, access, export, verify.
 
+mod access;
+mod answer;
 mod export;
 mod verify;
 
@@ -11,10 +13,13 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
+use super::reading::Reader;
 use super::{Failure, print};
 use crate::config::Settings;
-use crate::mail::{Attachment, EventKind, Reference, Timestamp};
+use crate::mail::{Attachment, EventKind, Language, Reference, Timestamp};
 use crate::ops;
+use crate::ops::answer::{Sheet, Trace};
+use crate::ops::privacy::Veils;
 use crate::spool::store::{Cursor, LogRow, LoggedEvent, MessageRecord, Search, Store};
 
 /// How often `tail` looks for new events.
@@ -26,10 +31,14 @@ const PORTION: usize = 1000;
 pub(super) enum Command {
     /// Find messages and refusals, newest first
     Search(Box<Terms>),
+    /// Did they get it? One sentence to read out, what to do next, and what happened
+    Answer(answer::Question),
     /// Everything that happened to one message
     Show {
         #[arg(value_name = "REF", value_parser = ops::log::reference)]
         reference: Reference,
+        #[command(flatten)]
+        why: Why,
         #[arg(long)]
         json: bool,
     },
@@ -38,9 +47,13 @@ pub(super) enum Command {
         /// Start with this many of the newest
         #[arg(long, value_name = "N", default_value_t = 10)]
         limit: u64,
+        #[command(flatten)]
+        why: Why,
         #[arg(long)]
         json: bool,
     },
+    /// Who has read the log, what, and why; newest first
+    Access(access::Terms),
     /// Write down what is to be taken along
     Export(Box<export::Export>),
     /// Whether the log is as it was written: find what was changed, removed or inserted
@@ -55,6 +68,14 @@ impl Command {
             _ => None,
         }
     }
+}
+
+/// Why somebody is to see what is masked.
+#[derive(Debug, Args)]
+pub(super) struct Why {
+    /// Show subjects and names of attachments, and say why: it is logged
+    #[arg(long, value_name = "TEXT", value_parser = ops::reason::parse)]
+    reason: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -102,6 +123,8 @@ pub(super) struct Terms {
     /// The next page: only what comes behind this row, by the cursor that a search has told
     #[arg(long, value_name = "CURSOR")]
     before: Option<Cursor>,
+    #[command(flatten)]
+    why: Why,
     #[arg(long)]
     json: bool,
 }
@@ -131,6 +154,30 @@ impl Terms {
             limit: self.limit,
         }
     }
+
+    /// As it was typed; moments as they were understood.
+    fn asked(&self) -> String {
+        let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
+        let moment = |it: Option<Timestamp>| it.map(|it| it.to_string());
+        ops::privacy::access::typed(
+            &words,
+            &[
+                ("sender", self.sender.clone()),
+                ("recipient", self.recipient.clone()),
+                ("address", self.address.clone()),
+                ("room", self.room.clone()),
+                ("status", self.status.clone()),
+                ("subject", self.subject.clone()),
+                ("attachment", self.attachment.clone()),
+                ("message-id", self.message_id.clone()),
+                ("client", self.client.map(|it| it.to_string())),
+                ("reply", self.reply.clone()),
+                ("before", self.before.map(|it| it.to_string())),
+                ("since", moment(self.since)),
+                ("until", moment(self.until)),
+            ],
+        )
+    }
 }
 
 pub(super) async fn run(
@@ -138,32 +185,61 @@ pub(super) async fn run(
     store: Arc<dyn Store>,
     settings: Settings,
 ) -> Result<(), Failure> {
+    let mask = settings.privacy.mask;
+    let spoken = settings.language;
+    let reader = |command, query, why: &Why, json| {
+        Reader::new(&store, mask, json, command, query, why.reason.as_deref())
+    };
     match command {
-        Command::Search(terms) => search(&store, terms).await,
-        Command::Show { reference, json } => show(&store, *reference, *json).await,
-        Command::Tail { limit, json } => tail(&store, *limit, *json).await,
+        Command::Search(terms) => {
+            let reader = reader("log search", terms.asked(), &terms.why, terms.json);
+            search(&store, terms, &reader).await
+        }
+        Command::Answer(question) => {
+            let query = question.reference.to_string();
+            let reader = reader("log answer", query, &question.why, question.json);
+            answer::run(&store, question, spoken, &reader).await
+        }
+        Command::Show {
+            reference,
+            why,
+            json,
+        } => {
+            let reader = reader("log show", reference.to_string(), why, *json);
+            show(&store, *reference, *json, spoken, &reader).await
+        }
+        Command::Tail { limit, why, json } => {
+            let reader = reader("log tail", String::new(), why, *json);
+            tail(&store, *limit, *json, &reader).await
+        }
+        Command::Access(terms) => access::run(&store, terms).await,
         Command::Export(export) => export::run(&store, &settings, export).await,
         Command::Verify(terms) => verify::run(&store, &settings, terms).await,
     }
 }
 
-async fn search(store: &Arc<dyn Store>, terms: &Terms) -> Result<(), Failure> {
+async fn search(store: &Arc<dyn Store>, terms: &Terms, reader: &Reader) -> Result<(), Failure> {
     let rows = store.search(terms.search()).await?;
+    let veils = reader.of_rows(&rows).await?;
+    let shown = reader.show(rows.len(), || print_rows(&rows, &veils, terms));
+    shown.await?;
     if let Some(room) = terms.room.as_deref().filter(|_| rows.is_empty()) {
         // It may be a room of the past, so this is no more than a hint.
         if let Some(missing) = ops::routes::missing_room(store, room).await? {
             print::complaint(&format!("hint: {missing}"));
         }
     }
+    Ok(())
+}
+
+fn print_rows(rows: &[LogRow], veils: &Veils, terms: &Terms) -> Result<(), Failure> {
+    let rows: Vec<LogRow> = rows.iter().map(|it| veils.row(it)).collect();
     if terms.json {
-        return Ok(rows
-            .iter()
-            .map(Listed::of)
-            .try_for_each(|it| print::json(&it))?);
+        let mut listed = rows.iter().map(Listed::of);
+        return Ok(listed.try_for_each(|it| print::json(&it))?);
     }
     if rows.is_empty() {
-        print::line(format_args!("Nothing was found."))?;
-        return Ok(());
+        return Ok(print::line(format_args!("Nothing was found."))?);
     }
     let heads = [
         "ref",
@@ -224,36 +300,46 @@ fn sender(row: &LogRow) -> String {
     }
 }
 
-async fn show(store: &Arc<dyn Store>, reference: Reference, json: bool) -> Result<(), Failure> {
-    let events = store.events(reference).await?;
-    if events.is_empty() {
-        return Err(Failure::new(format!("nothing is known of {reference}")));
-    }
-    let message = store.message(reference).await?;
-    let attachments = store.attachments(reference).await?;
-    if json {
-        let mut attachments = Some(attachments);
-        return events.iter().try_for_each(|event| {
-            let words = [EventKind::Accepted.word(), EventKind::Refused.word()];
-            let is_first = words.contains(&event.event.as_str());
-            let attachments = attachments.take_if(|_| is_first).unwrap_or_default();
-            Ok(print::json(&with_attachments(
-                to_json(event),
-                &attachments,
-            ))?)
-        });
-    }
-    if let Some(message) = &message {
-        print_message(message)?;
-    }
-    attachments.iter().try_for_each(print_attachment)?;
-    if message.is_some() || !attachments.is_empty() {
+async fn show(
+    store: &Arc<dyn Store>,
+    reference: Reference,
+    json: bool,
+    spoken: Language,
+    reader: &Reader,
+) -> Result<(), Failure> {
+    let trace = ops::inquiry::trace(store, reference).await?;
+    let sheet = match answer::of(store, &trace, spoken, reader).await {
+        Ok(sheet) => sheet,
+        Err(unknown) => return reader.show(0, || Err(unknown)).await,
+    };
+    let trace = trace.veiled(reader.is_shown());
+    let shown = reader.show(trace.events.len(), || match json {
+        true => print_events_as_json(&trace),
+        false => Ok(print_story(&sheet, &trace)?),
+    });
+    shown.await
+}
+
+fn print_events_as_json(trace: &Trace) -> Result<(), Failure> {
+    let first = [EventKind::Accepted.word(), EventKind::Refused.word()];
+    let mut attachments = Some(trace.attachments.as_slice());
+    trace.events.iter().try_for_each(|event| {
+        let is_first = first.contains(&event.event.as_str());
+        let attachments = attachments.take_if(|_| is_first).unwrap_or_default();
+        Ok(print::json(&with_attachments(to_json(event), attachments))?)
+    })
+}
+
+fn print_story(sheet: &Sheet, trace: &Trace) -> io::Result<()> {
+    answer::print_head(sheet)?;
+    print::line(format_args!(""))?;
+    trace.message.iter().try_for_each(print_message)?;
+    trace.attachments.iter().try_for_each(print_attachment)?;
+    if trace.message.is_some() || !trace.attachments.is_empty() {
         print::line(format_args!(""))?;
     }
-    for event in &events {
-        print_event(event, false)?;
-    }
-    Ok(())
+    let events = &trace.events;
+    events.iter().try_for_each(|it| print_event(it, false))
 }
 
 fn print_message(message: &MessageRecord) -> io::Result<()> {
@@ -360,15 +446,23 @@ fn print_event(event: &LoggedEvent, with_reference: bool) -> io::Result<()> {
     Ok(())
 }
 
-async fn tail(store: &Arc<dyn Store>, limit: u64, json: bool) -> Result<(), Failure> {
+/// That it is read is noted once, at its start.
+async fn tail(
+    store: &Arc<dyn Store>,
+    limit: u64,
+    json: bool,
+    reader: &Reader,
+) -> Result<(), Failure> {
     let mut last = store.last_event().await?.saturating_sub(limit);
+    reader.announce().await?;
     loop {
         let events = store.events_after(last, PORTION).await?;
+        let veils = reader.of_events(&events).await?;
         for event in &events {
-            if json {
-                print::json(&to_json(event))?;
-            } else {
-                print_event(event, true)?;
+            let shown = veils.event(event);
+            match json {
+                true => print::json(&to_json(&shown))?,
+                false => print_event(&shown, true)?,
             }
             last = event.sequence;
         }

@@ -95,17 +95,20 @@ pub(super) async fn run(
     for note in report.notes.iter().filter(|_| !terms.json) {
         print::complaint(&format!("note: {note}"));
     }
-    match report.findings.is_empty() {
-        true => Ok(()),
-        false => Err(Failure::of(&report.findings)),
+    if report.findings.is_empty() {
+        return Ok(());
     }
+    let told = report.findings.iter().map(ToString::to_string);
+    let untold = (report.untold > 0).then(|| format!("… and {} more findings", report.untold));
+    Err(Failure::of(told.chain(untold).collect::<Vec<_>>()))
 }
 
 fn summary(report: &Report) -> Value {
     let mut summary = serde_json::to_value(report).unwrap_or_default();
     if let Value::Object(fields) = &mut summary {
         fields.insert("kind".to_owned(), json!("summary"));
-        fields.insert("findings".to_owned(), json!(report.findings.len()));
+        let findings = report.findings.len() as u64 + report.untold;
+        fields.insert("findings".to_owned(), json!(findings));
     }
     summary
 }

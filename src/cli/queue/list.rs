@@ -8,9 +8,12 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{Failure, expect_room, print, state};
+use super::{Failure, Reader, expect_room, print, state};
 use crate::document;
 use crate::mail::{RoomId, State, Timestamp, Waiver};
+use crate::ops::privacy::Mask;
+use crate::ops::privacy::access::typed;
+use crate::ops::reason;
 use crate::spool::store::{Store, Waiting, WaitingFilter, WaitingGroup, WaitingOrder};
 
 /// Rows read at a time, so that a queue of any size is listed in bounded memory.
@@ -36,6 +39,9 @@ pub(in crate::cli) struct List {
     /// At most so many rows below the sums; 0: all
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: usize,
+    /// Show what is masked in replies, and say why: it is logged
+    #[arg(long, value_name = "WHY", value_parser = reason::parse)]
+    reveal: Option<String>,
     #[arg(long)]
     json: bool,
 }
@@ -77,14 +83,19 @@ impl List {
         }
     }
 
-    pub(super) async fn print(&self, store: &Arc<dyn Store>) -> Result<(), Failure> {
+    pub(super) async fn print(&self, store: &Arc<dyn Store>, mask: Mask) -> Result<(), Failure> {
         let now = Timestamp::now();
         let filter = self.filter(now);
         expect_room(store, &filter).await?;
+        let (command, query) = ("queue list", self.asked());
+        let reveal = self.reveal.as_deref();
+        let reader = Reader::new(store, mask, self.json, command, query, reveal);
+        reader.announce_if_revealing().await?;
         if self.json {
-            return self.print_rows(store, filter, usize::MAX).await;
+            return self.print_rows(store, filter, usize::MAX, &reader).await;
         }
-        let groups = store.waiting_groups(filter.clone()).await?;
+        let mut groups = store.waiting_groups(filter.clone()).await?;
+        reader.veil_groups(&mut groups).await?;
         if groups.is_empty() {
             let everything = WaitingFilter::default();
             let any = store.waiting_ids(everything, WaitingOrder::Age, 1).await?;
@@ -101,7 +112,7 @@ impl List {
             0 => usize::MAX,
             limit => limit,
         };
-        self.print_rows(store, filter, limit).await?;
+        self.print_rows(store, filter, limit, &reader).await?;
         let count: u64 = groups.iter().map(|it| it.count).sum();
         let left = count.saturating_sub(limit as u64);
         if left > 0 {
@@ -116,12 +127,25 @@ impl List {
         store: &Arc<dyn Store>,
         filter: WaitingFilter,
         limit: usize,
+        reader: &Reader,
     ) -> Result<(), Failure> {
         let ids = store.waiting_ids(filter, self.order(), limit).await?;
         for page in ids.chunks(PAGE) {
-            print_page(&store.waiting(page.to_vec()).await?, self.json)?;
+            let waiting = store.waiting(page.to_vec()).await?;
+            print_page(&reader.waiting(&waiting).await?, self.json)?;
         }
         Ok(())
+    }
+
+    fn asked(&self) -> String {
+        let older_than = self.older_than.map(document::length);
+        let fields = [
+            ("room", self.room.clone()),
+            ("state", self.state.map(|it| it.to_string())),
+            ("older-than", older_than),
+            ("reason", self.reason.clone()),
+        ];
+        typed(&[], &fields)
     }
 }
 

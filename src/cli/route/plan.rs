@@ -54,9 +54,12 @@ pub(super) struct Subject<'a> {
 
 impl Subject<'_> {
     fn refused(&self, why: Refused) -> Failure {
-        match &self.edit {
-            Some((edit, _)) => Unfit::from(edit.refused(&self.toml, why)).into(),
-            None => Failure::of_table(&self.source, why),
+        match (&self.edit, why) {
+            (Some((edit, _)), why) => Unfit::from(edit.refused(&self.toml, why)).into(),
+            (None, Refused::Strict(warnings)) => {
+                Failure::of_strict(&self.source, &warnings, self.all)
+            }
+            (None, why) => Failure::of_table(&self.source, why),
         }
     }
 

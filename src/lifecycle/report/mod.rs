@@ -12,6 +12,8 @@ mod machine;
 mod tests;
 mod why;
 
+pub use why::Why;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -10,10 +10,10 @@ macro_rules! causes {
     ($(#[$doc:meta])* $name:ident { $($variant:ident: $nb:literal, $en:literal;)* }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-        pub(super) enum $name { $($variant,)* }
+        pub enum $name { $($variant,)* }
 
         impl $name {
-            pub(super) const fn sentence(self, language: Language) -> &'static str {
+            pub const fn sentence(self, language: Language) -> &'static str {
                 match self { $(Self::$variant => language.choose($nb, $en),)* }
             }
         }
@@ -195,6 +195,19 @@ impl Why {
     /// It says why what was never tried never went.
     pub(super) const fn is_of_what_never_went(self) -> bool {
         matches!(self, Self::NeverScanned | Self::WasHeld)
+    }
+
+    /// By the words of an attempt as the log keeps them: a hop's answer, or a trouble in ours. `is_final`:
+    /// nobody tries it again because of them.
+    pub fn of_words(words: &str, is_final: bool) -> Self {
+        match read(words) {
+            Cause::Said(answer) => said(&answer, is_final),
+            Cause::Unfit { status, .. } => unfit(status),
+            Cause::Found(words) if is_final && words.ends_with("(null MX)") => Self::NoMail,
+            // What ends it in our own words is that no next hop can take it.
+            Cause::Found(_) if is_final => Self::Unfit,
+            Cause::Found(words) => found(&words),
+        }
     }
 
     fn of_last(last: &Last, is_final: bool) -> Self {

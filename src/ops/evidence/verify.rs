@@ -24,6 +24,8 @@ const TOLD: usize = 1000;
 pub struct Report {
     #[serde(skip)]
     pub findings: Vec<Finding>,
+    /// Findings beyond those that are kept.
+    pub untold: u64,
     /// Rows of the chain that were looked at, and those from before it began.
     pub rows: u64,
     pub rows_before: u64,
@@ -46,8 +48,9 @@ pub struct Report {
 
 impl Report {
     fn add(&mut self, finding: Finding) {
-        if self.findings.len() < TOLD {
-            self.findings.push(finding);
+        match self.findings.len() < TOLD {
+            true => self.findings.push(finding),
+            false => self.untold += 1,
         }
     }
 }

@@ -33,14 +33,16 @@ use tokio::sync::watch;
 
 use super::store::{
     Applied, CaughtMessage, Change, Credential, EngineRow, Hunt, Known, LogRow, LoggedEvent,
-    MessageRecord, NewMessage, Pair, Pending, Portion, Recent, RecipientId, RecipientState,
+    MessageRecord, Names, NewMessage, Pair, Pending, Portion, Recent, RecipientId, RecipientState,
     ScanQueue, ScanRow, Search, Shift, Standing, Store, StoreError, Trace, Unchained, Waiting,
-    WaitingFilter, WaitingGroup, WaitingOrder, Workstation,
+    WaitingFilter, WaitingGroup, WaitingOrder, Window, Workstation,
 };
 use crate::credential::Verifiers;
 use crate::evidence::{Digest, Head, Start, walk};
 use crate::mail::measure::{Closing, Measure};
-use crate::mail::{Attachment, Content, Event, Reference, Refusal, RoomId, Sighting, Timestamp};
+use crate::mail::{
+    Attachment, Content, Details, Event, EventKind, Reference, Refusal, RoomId, Sighting, Timestamp,
+};
 use crate::spool::revision::{Chapter, Conditions, Decision, Revision, RoutesMark, Unconfirmed};
 use index::Index;
 use writer::Writer;
@@ -62,6 +64,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../schema/sqlite/013_change.sql"),
     include_str!("../schema/sqlite/014_written.sql"),
     include_str!("../schema/sqlite/015_chain.sql"),
+    include_str!("../schema/sqlite/016_privacy.sql"),
 ];
 /// How long a change waits for another process that holds the file.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -344,6 +347,24 @@ impl Store for Sqlite {
 
     fn events_after(&self, sequence: u64, limit: usize) -> Pending<Vec<LoggedEvent>> {
         self.read(move |connection| read::events_after(connection, sequence, limit))
+    }
+
+    fn tell(&self, at: Timestamp, kind: EventKind, details: Details) -> Pending<Reference> {
+        self.writer
+            .submit(move |connection| revisions::tell_event(connection, at, kind, &details))
+    }
+
+    fn readings(
+        &self,
+        window: Window,
+        before: Option<u64>,
+        limit: usize,
+    ) -> Pending<Vec<LoggedEvent>> {
+        self.read(move |connection| read::readings(connection, window, before, limit))
+    }
+
+    fn names_of(&self, references: Vec<Reference>) -> Pending<HashMap<Reference, Names>> {
+        self.read(move |connection| read::names_of(connection, &references))
     }
 
     fn last_event(&self) -> Pending<u64> {

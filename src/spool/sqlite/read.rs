@@ -7,13 +7,13 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, MAIN_DB, OptionalExtension, Row, params, params_from_iter};
 
 use super::super::store::{
-    LogRow, LoggedEvent, MessageRecord, OfLate, Pair, Recent, RecipientId, StoreError, Told,
-    Waiting, WaitingFilter, WaitingGroup, WaitingOrder,
+    LogRow, LoggedEvent, MessageRecord, Names, OfLate, Pair, Recent, RecipientId, StoreError, Told,
+    Waiting, WaitingFilter, WaitingGroup, WaitingOrder, Window,
 };
 use super::members;
 use crate::mail::{
     Address, Attachment, ByMode, Content, DeliverBy, FileType, Priority, Reference, RoomId, Terms,
-    Timestamp, Waiver, Wishes,
+    Timestamp, Waiver, Wishes, reply,
 };
 
 /// The columns of a [`Waiting`], in the order that [`to_waiting`] reads them.
@@ -247,6 +247,27 @@ pub(super) fn files_of(
     Ok(files)
 }
 
+pub(super) fn names_of(
+    connection: &Connection,
+    references: &[Reference],
+) -> Result<HashMap<Reference, Names>, StoreError> {
+    let mut subject = connection.prepare_cached(
+        "SELECT coalesce((SELECT subject FROM message WHERE reference = ?1),
+             (SELECT subject FROM refusal WHERE reference = ?1 AND subject IS NOT NULL))",
+    )?;
+    let mut all = HashMap::new();
+    for reference in references {
+        let names = Names {
+            subject: subject.query_row([reference.number() as i64], |row| row.get(0))?,
+            files: files_of(connection, *reference)?,
+        };
+        if names != Names::default() {
+            all.insert(*reference, names);
+        }
+    }
+    Ok(all)
+}
+
 pub(super) fn attachments_of(
     connection: &Connection,
     reference: Reference,
@@ -338,7 +359,7 @@ pub(super) fn waiting_groups(
     let (source, terms) = meant(filter);
     let condition = terms.condition();
     let sql = format!(
-        "SELECT room, state, coalesce(last_reply, ''), reference, next_attempt_at
+        "SELECT room, state, coalesce(last_reply, ''), reference, number, next_attempt_at
          FROM {source} {condition}"
     );
     let mut statement = connection.prepare_cached(&sql)?;
@@ -347,7 +368,8 @@ pub(super) fn waiting_groups(
     while let Some(row) = rows.next()? {
         let text = |column| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
         let (room, state, reply) = (text(0)?, text(1)?, text(2)?);
-        sums.add([room, state, reply], row.get(3)?, row.get(4)?);
+        let key = (row.get(3)?, row.get(4)?);
+        sums.add([room, state, reply], key, row.get(5)?);
     }
     sums.groups(connection)
 }
@@ -363,16 +385,17 @@ struct Sums {
 
 struct Sum {
     count: u64,
-    oldest: i64,
+    /// Reference and number.
+    oldest: (i64, u32),
     next: i64,
 }
 
 impl Sums {
-    fn add(&mut self, words: [&str; 3], reference: i64, next: i64) {
+    fn add(&mut self, words: [&str; 3], key: (i64, u32), next: i64) {
         let place = self.place(words);
         if let Some(sum) = self.sums.get_mut(place) {
             sum.count += 1;
-            sum.oldest = sum.oldest.min(reference);
+            sum.oldest = sum.oldest.min(key);
             sum.next = sum.next.min(next);
         }
     }
@@ -384,11 +407,11 @@ impl Sums {
             return *place;
         }
         let [room, state, reply] = words;
-        let key = [room.to_owned(), state.to_owned(), gist(reply)];
+        let key = [room.to_owned(), state.to_owned(), reply::gist(reply)];
         let place = *self.places.entry(key).or_insert_with(|| {
             self.sums.push(Sum {
                 count: 0,
-                oldest: i64::MAX,
+                oldest: (i64::MAX, u32::MAX),
                 next: i64::MAX,
             });
             self.sums.len() - 1
@@ -406,12 +429,17 @@ impl Sums {
             let Some(sum) = self.sums.get(place) else {
                 continue;
             };
+            let (reference, number) = sum.oldest;
             groups.push(WaitingGroup {
+                first: RecipientId {
+                    reference: Reference::from_number(reference.unsigned_abs()),
+                    number,
+                },
                 room,
                 state,
                 reason,
                 count: sum.count,
-                oldest_at: Timestamp::from_millis(since.query_row([sum.oldest], |row| row.get(0))?),
+                oldest_at: Timestamp::from_millis(since.query_row([reference], |row| row.get(0))?),
                 next_attempt_at: Timestamp::from_millis(sum.next),
             });
         }
@@ -421,27 +449,6 @@ impl Sums {
         });
         Ok(groups)
     }
-}
-
-/// A reply without what differs from message to message: addresses, and words that mix letters and
-/// digits, as the names that servers give to messages do.
-pub(super) fn gist(reply: &str) -> String {
-    const ENOUGH: usize = 160;
-    let words = reply.split_whitespace();
-    let words = words.map(|word| if is_a_name(word) { "…" } else { word });
-    let words: Vec<&str> = words.collect();
-    words.join(" ").chars().take(ENOUGH).collect()
-}
-
-fn is_a_name(word: &str) -> bool {
-    const SHORTEST: usize = 7;
-    let bare = word.trim_matches(|c: char| !c.is_alphanumeric());
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '-';
-    word.contains('@')
-        || (bare.len() >= SHORTEST
-            && bare.chars().all(plain)
-            && bare.bytes().any(|octet| octet.is_ascii_digit())
-            && bare.bytes().any(|octet| octet.is_ascii_alphabetic()))
 }
 
 /// From the columns reference and number.
@@ -819,6 +826,24 @@ pub(super) fn events_after(
     read_events(connection, &sql, &[sequence as i64, limit as i64])
 }
 
+/// The newest first.
+pub(super) fn readings(
+    connection: &Connection,
+    window: Window,
+    before: Option<u64>,
+    limit: usize,
+) -> Result<Vec<LoggedEvent>, StoreError> {
+    let sql = EVENTS.replace("event e", "event e INDEXED BY event_reading");
+    let sql = format!(
+        "{sql} WHERE e.kind = 'log read' AND e.sequence < ?1 AND e.at BETWEEN ?2 AND ?3
+         ORDER BY e.sequence DESC LIMIT ?4"
+    );
+    let since = window.since.map_or(i64::MIN, Timestamp::as_millis);
+    let until = window.until.map_or(i64::MAX, Timestamp::as_millis);
+    let before = before.map_or(i64::MAX, u64::cast_signed);
+    read_events(connection, &sql, &[before, since, until, limit as i64])
+}
+
 fn read_events(
     connection: &Connection,
     sql: &str,
@@ -878,36 +903,4 @@ fn to_reference(row: &Row<'_>, place: usize) -> Result<Reference, StoreError> {
 fn to_address(text: &str) -> Result<Address, StoreError> {
     Address::parse(text)
         .map_err(|fault| StoreError::Corrupt(format!("address {text:?}: {fault:?}")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_differs_from_message_to_message_is_no_reason() {
-        for (reply, expected) in [
-            ("", ""),
-            (
-                "450 4.2.0 <vakt@b.test>: try later",
-                "450 4.2.0 … try later",
-            ),
-            (
-                "451 4.3.0 queued as 4XyZ12abcd; no",
-                "451 4.3.0 queued as … no",
-            ),
-            (
-                "451 no (in reply to K7F3-2QXM-9A1B)",
-                "451 no (in reply to …",
-            ),
-            (
-                "no connection to 10.1.0.5:25 (while connecting)",
-                "no connection to 10.1.0.5:25 (while connecting)",
-            ),
-            ("552 5.2.2 over  quota\r\n", "552 5.2.2 over quota"),
-        ] {
-            assert_eq!(gist(reply), expected, "{reply:?}");
-        }
-        assert_eq!(gist(&"long ".repeat(100)).chars().count(), 160);
-    }
 }

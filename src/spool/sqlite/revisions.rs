@@ -10,7 +10,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::write::insert_event;
-use crate::mail::{Reference, Timestamp};
+use crate::mail::{Details, Event, EventKind, Reference, Timestamp};
 use crate::spool::revision::{
     Approval, Chapter, Conditions, Decision, Revision, RevisionState, RoutesMark, Unconfirmed,
 };
@@ -238,6 +238,25 @@ fn tell(connection: &Connection, new: &Revision, number: u64) -> Result<(), Stor
     let reference = unused_reference(connection, new.at)?;
     let (by, reason) = (&new.by, new.reason.as_deref());
     insert_event(connection, &revision.came_in_force(reference, by, reason))
+}
+
+/// Writes an event of no message.
+pub(super) fn tell_event(
+    connection: &Connection,
+    at: Timestamp,
+    kind: EventKind,
+    details: &Details,
+) -> Result<Reference, StoreError> {
+    let reference = unused_reference(connection, at)?;
+    let event = Event {
+        reference,
+        at,
+        kind,
+        recipient: None,
+        details: details.clone(),
+    };
+    insert_event(connection, &event)?;
+    Ok(reference)
 }
 
 /// A reference made at that moment, which nothing else has.

@@ -90,9 +90,10 @@ where
     }
 
     fn finish(self: Box<Self>, commit: Result<(), StoreError>) {
-        let outcome = match (self.outcome.unwrap_or_else(|| Err(undone())), commit) {
-            (Ok(_), Err(fault)) => Err(fault),
-            (outcome, _) => outcome,
+        let outcome = match (self.outcome, commit) {
+            (None | Some(Ok(_)), Err(fault)) => Err(fault),
+            (None, Ok(())) => Err(undone()),
+            (Some(outcome), _) => outcome,
         };
         // Nobody waits any more when the client went away; what was done stands all the same.
         drop(self.answer.send(outcome));
