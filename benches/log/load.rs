@@ -135,7 +135,7 @@ pub fn relay(runtime: &Runtime, folder: &Path, store: Arc<Sqlite>, what: impl Fn
     what();
     let (after, took) = (delivered(), from.elapsed());
     drop(source);
-    drop(stop.send(()));
+    stop.send(()).unwrap();
     runtime.block_on(running).unwrap().unwrap();
     events_to_messages(runtime, &store, after - before) / took.as_secs_f64()
 }

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ilbud::mail::Timestamp;
+use ilbud::mail::{Refusal, Timestamp};
 use ilbud::spool::sqlite::{Settings, Sqlite};
 use ilbud::spool::store::{Change, Cursor, Search, Store};
 use tokio::runtime::Runtime;
@@ -87,36 +87,62 @@ fn made(runtime: &Runtime, folder: &Path, messages: u64) -> (Arc<Sqlite>, World)
         end: Timestamp::now().as_millis() - 3_600_000,
     };
     let from = Instant::now();
-    for first in (0..messages).step_by(COMMIT as usize) {
-        runtime.block_on(write(&store, world, first..messages.min(first + COMMIT)));
-        if (first / COMMIT).is_multiple_of(100) {
-            let each = from.elapsed().as_secs_f64() * 1e6 / (first + COMMIT) as f64;
-            println!("{first:>10} messages, {each:.0} µs each");
+    let (give, take) = std::sync::mpsc::sync_channel(2);
+    std::thread::scope(|scope| {
+        // While one portion is written the next is thought out.
+        scope.spawn(move || {
+            for first in (0..messages).step_by(COMMIT as usize) {
+                give.send(portion(world, first..messages.min(first + COMMIT)))
+                    .unwrap();
+            }
+        });
+        for (number, portion) in take.iter().enumerate() {
+            runtime.block_on(write(&store, portion));
+            if number.is_multiple_of(100) {
+                let done = (number as u64 + 1) * COMMIT;
+                let each = from.elapsed().as_secs_f64() * 1e6 / done as f64;
+                println!("{done:>10} messages, {each:.0} µs each");
+            }
         }
-    }
+    });
     std::fs::write(mark, format!("{messages} {}", world.end)).unwrap();
     println!("made in {:.0} s", from.elapsed().as_secs_f64());
     (store, world)
 }
 
-async fn write(store: &Sqlite, world: World, numbers: std::ops::Range<u64>) {
+struct Made {
+    accepted: Change,
+    ended: Change,
+    refused: Vec<Refusal>,
+}
+
+fn portion(world: World, numbers: std::ops::Range<u64>) -> Made {
     let messages: Vec<_> = numbers.clone().map(|n| world.message(n)).collect();
     let outcomes = messages.iter().zip(numbers.clone());
     let recipients = outcomes.flat_map(|(it, n)| world.outcome(it, n)).collect();
-    let accepted = Change {
-        messages,
-        ..Change::default()
-    };
-    store.apply(Arc::new(accepted)).await.unwrap();
-    let ended = Change {
-        recipients,
-        ..Change::default()
-    };
-    store.apply(Arc::new(ended)).await.unwrap();
-    store
-        .note(numbers.filter_map(|n| world.refusal(n)).collect())
-        .await
-        .unwrap();
+    Made {
+        accepted: Change {
+            messages,
+            ..Change::default()
+        },
+        ended: Change {
+            recipients,
+            ..Change::default()
+        },
+        refused: numbers.filter_map(|n| world.refusal(n)).collect(),
+    }
+}
+
+async fn write(store: &Sqlite, made: Made) {
+    // Handed in together, they are committed together.
+    let (accepted, ended) = (
+        store.apply(Arc::new(made.accepted)),
+        store.apply(Arc::new(made.ended)),
+    );
+    let refused = store.note(made.refused);
+    accepted.await.unwrap();
+    ended.await.unwrap();
+    refused.await.unwrap();
 }
 
 fn indexed(store: &Sqlite, folder: &Path, messages: u64) {

@@ -132,9 +132,9 @@ impl<'a> Question<'a> {
         match atom.how {
             How::Opens => Ok(Some(atom.roles.iter().map(odd).collect())),
             How::Whole => self.whole(atom).map(Some),
-            How::Part | How::Begins | How::Ends => {
+            How::Part => {
                 let mut found = self.parts(atom)?;
-                if let (Some(found), How::Part) = (&mut found, atom.how) {
+                if let Some(found) = &mut found {
                     found.extend(atom.roles.iter().filter(|it| it.has_odd()).map(odd));
                 }
                 Ok(found)
