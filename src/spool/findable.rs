@@ -20,10 +20,8 @@ const NUMBER: usize = 4;
 /// Where a term stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum Role {
-    SenderLocal,
-    SenderDomain,
-    RecipientLocal,
-    RecipientDomain,
+    Sender,
+    Recipient,
     SenderRoom,
     RecipientRoom,
     Subject,
@@ -42,10 +40,8 @@ impl Role {
     /// The letter by which an index knows it.
     pub(super) const fn letter(self) -> char {
         match self {
-            Self::SenderLocal => 'a',
-            Self::SenderDomain => 'b',
-            Self::RecipientLocal => 'c',
-            Self::RecipientDomain => 'd',
+            Self::Sender => 'a',
+            Self::Recipient => 'b',
             Self::SenderRoom => 'e',
             Self::RecipientRoom => 'f',
             Self::Subject => 's',
@@ -93,21 +89,19 @@ pub(super) struct Term {
 /// The terms of a row, each once.
 pub(super) fn terms(row: &LogRow, files: &[Attachment]) -> Vec<Term> {
     let mut terms = Terms::default();
-    terms.address(
-        row.sender.as_deref().unwrap_or_default(),
-        Role::SenderLocal,
-        Role::SenderDomain,
-    );
-    if let Some(recipient) = &row.recipient {
-        terms.address(recipient, Role::RecipientLocal, Role::RecipientDomain);
-    }
     for (role, name) in [
+        (Role::Sender, row.sender.as_deref()),
+        (Role::Recipient, row.recipient.as_deref()),
         (Role::SenderRoom, row.sender_room.as_deref()),
         (Role::RecipientRoom, row.recipient_room.as_deref()),
         (Role::User, row.user.as_deref()),
         (Role::Client, Some(row.client.as_str())),
     ] {
         terms.name(role, name.unwrap_or_default());
+    }
+    if row.sender.as_deref().unwrap_or_default().is_empty() {
+        // The null sender.
+        terms.add(Role::Sender, Kind::Whole, "", 0);
     }
     terms.words(Role::Subject, row.subject.as_deref().unwrap_or_default());
     terms.words(Role::Reply, &reply(row));
@@ -145,16 +139,6 @@ impl Terms {
         if !name.is_empty() {
             self.add(role, Kind::Plain, name, NAME);
         }
-    }
-
-    /// The null sender is found as a whole, as nothing.
-    fn address(&mut self, text: &str, local: Role, domain: Role) {
-        if text.is_empty() {
-            return self.add(local, Kind::Whole, "", 0);
-        }
-        let (mailbox, host) = text.rsplit_once('@').unwrap_or((text, ""));
-        self.name(local, mailbox);
-        self.name(domain, host);
     }
 
     fn words(&mut self, role: Role, text: &str) {
@@ -217,10 +201,6 @@ pub(super) struct Atom {
 pub(super) enum How {
     /// The term has this in it, or, where it is odd, begins with it.
     Part,
-    /// A plain term ends so.
-    Ends,
-    /// A plain term begins so.
-    Begins,
     /// An odd term begins so.
     Opens,
     Whole,
@@ -236,8 +216,6 @@ impl Atom {
     pub(super) fn means(&self, text: &str) -> bool {
         match self.how {
             How::Part => text.contains(&self.text),
-            How::Ends => text.ends_with(&self.text),
-            How::Begins => text.starts_with(&self.text),
             How::Whole => text == self.text,
             How::Opens => false,
         }
@@ -270,15 +248,11 @@ enum What {
     Status,
 }
 
-const SENDER: &[Role] = &[Role::SenderLocal, Role::SenderDomain];
-const RECIPIENT: &[Role] = &[Role::RecipientLocal, Role::RecipientDomain];
 const ROOMS: &[Role] = &[Role::SenderRoom, Role::RecipientRoom];
 /// What is found by any part of it.
 const NAMES: &[Role] = &[
-    Role::SenderLocal,
-    Role::SenderDomain,
-    Role::RecipientLocal,
-    Role::RecipientDomain,
+    Role::Sender,
+    Role::Recipient,
     Role::SenderRoom,
     Role::RecipientRoom,
     Role::User,
@@ -363,8 +337,8 @@ impl Wish {
         let text = self.text.as_str();
         match self.what {
             What::Sender => sender_ways(text),
-            What::Recipient => address_ways(text, RECIPIENT),
-            What::Address => [sender_ways(text), address_ways(text, RECIPIENT)].concat(),
+            What::Recipient => part(&[Role::Recipient], text),
+            What::Address => [sender_ways(text), part(&[Role::Recipient], text)].concat(),
             What::Room => vec![vec![Atom::of(ROOMS, How::Whole, text)]],
             What::Subject => written(&[Role::Subject], text),
             What::Attachment => file_ways(text),
@@ -376,9 +350,8 @@ impl Wish {
             }
             What::Status => vec![Vec::new()],
             What::Anywhere => [
-                vec![vec![Atom::of(NAMES, How::Part, text)]],
-                sender_ways(text),
-                address_ways(text, RECIPIENT),
+                part(NAMES, text),
+                null_sender_ways(text),
                 written(&[Role::Subject], text),
                 message_id_ways(text),
                 written(&[Role::Reply], text),
@@ -434,27 +407,22 @@ fn has_phrase(text: &str, sought: &str) -> bool {
     has_words(text, sought) && (is_one || holds(Some(text), sought))
 }
 
+fn part(roles: &'static [Role], text: &str) -> Vec<Way> {
+    vec![vec![Atom::of(roles, How::Part, text)]]
+}
+
 fn sender_ways(text: &str) -> Vec<Way> {
-    match text {
-        NULL_SENDER | "" => vec![vec![Atom::of(&[Role::SenderLocal], How::Whole, "")]],
-        _ => address_ways(text, SENDER),
+    let null = null_sender_ways(text);
+    match null.is_empty() {
+        true => part(&[Role::Sender], text),
+        false => null,
     }
 }
 
-/// Part of a mailbox or of a domain; what stands before an `@` ends a mailbox, and what stands behind it
-/// begins a domain. A mailbox in quotes may have one in it.
-fn address_ways(text: &str, roles: &'static [Role]) -> Vec<Way> {
-    let (local, domain) = match roles.first() {
-        Some(Role::SenderLocal) => (&[Role::SenderLocal], &[Role::SenderDomain]),
-        _ => (&[Role::RecipientLocal], &[Role::RecipientDomain]),
-    };
-    let mut ways = vec![vec![Atom::of(roles, How::Part, text)]];
-    if let Some((mailbox, host)) = text.rsplit_once('@') {
-        let ends = (!mailbox.is_empty()).then(|| Atom::of(local, How::Ends, mailbox));
-        let begins = (!host.is_empty()).then(|| Atom::of(domain, How::Begins, host));
-        ways.push(ends.into_iter().chain(begins).collect());
-    }
-    ways
+fn null_sender_ways(text: &str) -> Vec<Way> {
+    let is_null = matches!(text, NULL_SENDER | "");
+    let way = || vec![Atom::of(&[Role::Sender], How::Whole, "")];
+    is_null.then(way).into_iter().collect()
 }
 
 /// Each word of it in some word of the text.

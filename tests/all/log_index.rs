@@ -20,7 +20,7 @@ use crate::wait;
 
 const NOW: i64 = 1_790_000_000_000;
 /// Of the log in one volume of the index.
-const VOLUME: i64 = 1 << 31;
+const VOLUME: i64 = 1 << 32;
 
 const ROOMS: [&str; 4] = ["amk-oslo", "legevakt-hamar", "akutt-bodø", "amk-bergen"];
 const SUBJECTS: [&str; 5] = [
@@ -43,7 +43,7 @@ fn number_at(n: u64, at: Timestamp) -> Reference {
 
 /// Several in each millisecond, a few volumes of the index in all.
 fn moment(n: u64) -> Timestamp {
-    Timestamp::from_millis(NOW + (n as i64 / 7) * 40_000_000)
+    Timestamp::from_millis(NOW + (n as i64 / 7) * 200_000_000)
 }
 
 fn of<T: Copy>(list: &[T], n: u64) -> T {

@@ -11,9 +11,11 @@ CREATE TABLE position (
     below     INTEGER NOT NULL
 ) STRICT;
 
--- The log by time: 2^31 ms of it in tables of their own (search_volume.sql).
+-- The log by time: 2^32 ms of it in tables of their own (search_volume.sql).
 CREATE TABLE volume (
     number INTEGER PRIMARY KEY,
     -- Its words were forgotten, and are read anew from here on. NULL: they are all there.
-    refill INTEGER
+    refill INTEGER,
+    -- What was written in many pieces is one.
+    packed INTEGER NOT NULL CHECK (packed IN (0, 1))
 ) STRICT;

@@ -3,7 +3,9 @@
 //! Parts of words are looked up among the words of the volume first. A part that far too many of them have is
 //! left to a look at the rows themselves.
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
 
 use rusqlite::Connection;
 
@@ -75,14 +77,31 @@ impl Asked {
 }
 
 /// A volume that is asked; a part may mean that `many` words.
-#[derive(Clone, Copy)]
 pub(super) struct Question<'a> {
-    pub(super) index: &'a Connection,
-    pub(super) volume: i64,
-    pub(super) many: usize,
+    index: &'a Connection,
+    volume: i64,
+    many: usize,
+    /// Words with a part in them, by the part.
+    looked_up: RefCell<HashMap<String, Option<Rc<[Word]>>>>,
 }
 
-impl Question<'_> {
+/// A word of the volume: its number, its roles and its text.
+struct Word {
+    id: i64,
+    roles: i64,
+    text: String,
+}
+
+impl<'a> Question<'a> {
+    pub(super) fn of(index: &'a Connection, volume: i64, many: usize) -> Self {
+        Self {
+            index,
+            volume,
+            many,
+            looked_up: RefCell::default(),
+        }
+    }
+
     pub(super) fn about(&self, wishes: &[Wish]) -> rusqlite::Result<Asked> {
         Asked::and(wishes.iter().map(|wish| {
             let ways = wish.ways();
@@ -113,9 +132,9 @@ impl Question<'_> {
         match atom.how {
             How::Opens => Ok(Some(atom.roles.iter().map(odd).collect())),
             How::Whole => self.whole(atom).map(Some),
-            How::Part | How::Begins | How::Ends => {
+            How::Part => {
                 let mut found = self.parts(atom)?;
-                if let (Some(found), How::Part) = (&mut found, atom.how) {
+                if let Some(found) = &mut found {
                     found.extend(atom.roles.iter().filter(|it| it.has_odd()).map(odd));
                 }
                 Ok(found)
@@ -134,7 +153,24 @@ impl Question<'_> {
 
     /// The plain terms that are meant.
     fn parts(&self, atom: &Atom) -> rusqlite::Result<Option<Vec<String>>> {
-        let sought = trigrams(&atom.text);
+        let known = self.looked_up.borrow().get(&atom.text).cloned();
+        let words = match known {
+            Some(words) => words,
+            None => {
+                let words = self.look_up(&atom.text)?.map(Rc::from);
+                let mut all = self.looked_up.borrow_mut();
+                all.insert(atom.text.clone(), words.clone());
+                words
+            }
+        };
+        Ok(words.map(|words| {
+            let meant = words.iter().filter(|it| atom.means(&it.text));
+            meant.flat_map(|it| plain(atom, it.id, it.roles)).collect()
+        }))
+    }
+
+    fn look_up(&self, part: &str) -> rusqlite::Result<Option<Vec<Word>>> {
+        let sought = trigrams(part);
         if sought.is_none() && self.many < usize::MAX {
             return Ok(None);
         }
@@ -147,14 +183,16 @@ impl Question<'_> {
         };
         let mut statement = self.index.prepare_cached(&sql(statement, self.volume))?;
         let mut rows = statement.query([sought.unwrap_or_default()])?;
-        let (mut found, mut words) = (Vec::new(), 0);
+        let mut found = Vec::new();
         while let Some(row) = rows.next()? {
-            if atom.means(row.get_ref(2)?.as_str()?) {
-                let tokens = plain(atom, row.get(0)?, row.get(1)?);
-                words += usize::from(!tokens.is_empty());
-                found.extend(tokens);
+            if row.get_ref(2)?.as_str()?.contains(part) {
+                found.push(Word {
+                    id: row.get(0)?,
+                    roles: row.get(1)?,
+                    text: row.get(2)?,
+                });
             }
-            if self.many < words {
+            if self.many < found.len() {
                 return Ok(None);
             }
         }

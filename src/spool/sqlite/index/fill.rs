@@ -101,9 +101,7 @@ impl Filler {
         let is_idle = |position: &Position| -> Result<bool, Trouble> {
             Ok(position.below == 0
                 && position.behind(store, 1)?.is_empty()
-                && volume::all(&self.index)?
-                    .iter()
-                    .all(|it| it.refill.is_none()))
+                && all_done(&volume::all(&self.index)?))
         };
         if let Some(position) = position(&self.index)?
             && is_idle(&position)?
@@ -128,6 +126,10 @@ impl Filler {
         step.commit()?;
         Ok(progress)
     }
+}
+
+fn all_done(volumes: &[volume::Volume]) -> bool {
+    volumes.iter().all(|it| it.refill.is_none()) && volume::to_pack(volumes).is_none()
 }
 
 struct Writer<'a> {
@@ -159,15 +161,27 @@ impl Writer<'_> {
         if events.len() == EVENTS {
             return Ok(Progress::Behind);
         }
-        let refill = |it: &volume::Volume| Some((it.number, it.refill?));
-        let to_refill = volume::all(self.index)?.iter().find_map(refill);
-        match to_refill {
-            _ if position.below > 0 => self.fill(position.below)?,
-            Some((volume, from)) => self.refill(volume, from)?,
-            None if events.is_empty() => return Ok(Progress::Nothing),
-            None => return Ok(Progress::Followed),
+        match (self.make_good(position.below)?, events.is_empty()) {
+            (true, _) => Ok(Progress::Filled),
+            (false, true) => Ok(Progress::Nothing),
+            (false, false) => Ok(Progress::Followed),
         }
-        Ok(Progress::Filled)
+    }
+
+    /// A portion of what is not news; `false`: there is none.
+    fn make_good(&mut self, below: i64) -> Result<bool, Trouble> {
+        let volumes = volume::all(self.index)?;
+        let refill = |it: &volume::Volume| Some((it.number, it.refill?));
+        if below > 0 {
+            self.fill(below)?;
+        } else if let Some((volume, from)) = volumes.iter().find_map(refill) {
+            self.refill(volume, from)?;
+        } else if let Some(volume) = volume::to_pack(&volumes) {
+            volume::pack(self.index, volume)?;
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
     }
 
     /// From here on it follows; what is there is filled in.

@@ -14,7 +14,7 @@ use super::fill::{Filler, Progress};
 use super::{Index, Trouble, file_id, open_to_fill, remove};
 
 /// How often it looks for what is new.
-const LOOK: Duration = Duration::from_millis(200);
+const LOOK: Duration = Duration::from_millis(100);
 /// After trouble.
 const LATER: Duration = Duration::from_secs(5);
 

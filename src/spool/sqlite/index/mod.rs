@@ -27,9 +27,11 @@ pub(super) use follow::{fill, follow};
 
 const SCHEMA: &str = include_str!("../../schema/sqlite/search.sql");
 /// Of the schema and of what is written by it. Another one: the index is made anew.
-const VERSION: u32 = 2;
+const VERSION: u32 = 4;
 /// Connections kept open between searches.
 const IDLE: usize = 4;
+/// What a reader keeps in memory, in KiB below zero.
+const READ_CACHE: i64 = -32_768;
 /// A few for each volume.
 const STATEMENTS: usize = 256;
 
@@ -221,6 +223,7 @@ fn open_to_read(path: &Path) -> rusqlite::Result<Option<Connection>> {
     // Not READ_ONLY: reading a WAL that a dead process left behind needs to write its index.
     let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     connection.pragma_update(None, "query_only", true)?;
+    connection.pragma_update(None, "cache_size", READ_CACHE)?;
     Ok((version(&connection)? == VERSION).then_some(connection))
 }
 

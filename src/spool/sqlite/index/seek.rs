@@ -16,9 +16,9 @@ use crate::mail::{Reference, Timestamp};
 use crate::spool::store::{Cursor, LogPage, LogRow, Search, StoreError};
 
 /// Words that one part may mean before they are too many to ask for.
-const MANY: usize = 200;
+const MANY: usize = 2_000;
 /// Rows that are looked at before the index is asked for all words after all.
-const ENOUGH: usize = 2_000;
+const ENOUGH: usize = 500;
 /// Rows that the index names at a time: first, and at most.
 const FIRST: usize = 128;
 const MOST: usize = 4_096;
@@ -155,18 +155,15 @@ struct Page<'a> {
     store: &'a Connection,
     search: &'a Search,
     wishes: Vec<Wish>,
-    asks_for_files: bool,
     rows: BTreeMap<Cursor, LogRow>,
 }
 
 impl<'a> Page<'a> {
     fn new(store: &'a Connection, search: &'a Search) -> Self {
-        let wishes = Wish::all(search);
         Self {
             store,
             search,
-            asks_for_files: wishes.iter().any(Wish::asks_for_files),
-            wishes,
+            wishes: Wish::all(search),
             rows: BTreeMap::new(),
         }
     }
@@ -191,17 +188,24 @@ impl<'a> Page<'a> {
         if !self.is_in_range(&row) {
             return Ok(());
         }
-        let files = match self.asks_for_files {
-            true => read::files_of(self.store, row.reference)?,
-            false => Vec::new(),
-        };
-        if self.wishes.iter().all(|it| it.is_met_by(&row, &files)) {
+        if self.is_meant(&row)? {
             self.rows.insert(row.cursor(), row);
             if self.search.limit < self.rows.len() {
                 self.rows.pop_first();
             }
         }
         Ok(())
+    }
+
+    /// The files are read only where they decide.
+    fn is_meant(&self, row: &LogRow) -> Result<bool, StoreError> {
+        let unmet = self.wishes.iter().filter(|it| !it.is_met_by(row, &[]));
+        let unmet: Vec<&Wish> = unmet.collect();
+        if unmet.is_empty() || unmet.iter().any(|it| !it.asks_for_files()) {
+            return Ok(unmet.is_empty());
+        }
+        let files = read::files_of(self.store, row.reference)?;
+        Ok(unmet.iter().all(|it| it.is_met_by(row, &files)))
     }
 
     fn is_in_range(&self, row: &LogRow) -> bool {
@@ -261,11 +265,7 @@ impl Shelf<'_> {
         if volume::end(self.volume.number) < page.oldest_millis() || self.is_newer(page.search) {
             return Ok(());
         }
-        let question = |many| Question {
-            index: self.index,
-            volume: self.volume.number,
-            many,
-        };
+        let question = |many| Question::of(self.index, self.volume.number, many);
         let asked = match self.volume.refill {
             Some(_) => return self.go(page, None, false).map(drop),
             None => question(MANY).about(&page.wishes)?,

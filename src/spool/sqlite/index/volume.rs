@@ -1,4 +1,4 @@
-//! Volumes: the index by time, each 2^31 ms of the log (25 days) in tables of their own.
+//! Volumes: the index by time, each 2^32 ms of the log (50 days) in tables of their own.
 //!
 //! So a search of a time looks at little, the newest are found first, and what is forgotten goes with its
 //! tables, its words included. An entry's id is its millisecond and a number among those of the same.
@@ -7,7 +7,7 @@ use rusqlite::Connection;
 
 const SCHEMA: &str = include_str!("../../schema/sqlite/search_volume.sql");
 /// Bits of a time within its volume.
-const SPAN_BITS: u32 = 31;
+const SPAN_BITS: u32 = 32;
 /// Bits of an entry's id below its millisecond.
 const SLOT_BITS: u32 = 10;
 /// The row of a crowded millisecond may stand so many later.
@@ -45,7 +45,9 @@ pub(super) fn sql(statement: &str, volume: i64) -> String {
 pub(super) fn make(index: &Connection, volume: i64) -> rusqlite::Result<()> {
     index.execute_batch(&sql(SCHEMA, volume))?;
     index
-        .prepare_cached("INSERT OR IGNORE INTO volume (number, refill) VALUES (?1, NULL)")?
+        .prepare_cached(
+            "INSERT OR IGNORE INTO volume (number, refill, packed) VALUES (?1, NULL, 0)",
+        )?
         .execute([volume])?;
     Ok(())
 }
@@ -55,19 +57,38 @@ pub(super) fn make(index: &Connection, volume: i64) -> rusqlite::Result<()> {
 pub(super) struct Volume {
     pub(super) number: i64,
     pub(super) refill: Option<i64>,
+    pub(super) packed: bool,
 }
 
 /// The newest first.
 pub(super) fn all(index: &Connection) -> rusqlite::Result<Vec<Volume>> {
     let mut statement =
-        index.prepare_cached("SELECT number, refill FROM volume ORDER BY number DESC")?;
+        index.prepare_cached("SELECT number, refill, packed FROM volume ORDER BY number DESC")?;
     let all = statement.query_map([], |row| {
         Ok(Volume {
             number: row.get(0)?,
             refill: row.get(1)?,
+            packed: row.get(2)?,
         })
     })?;
     all.collect()
+}
+
+/// A volume in which little changes any more. All but the newest, once they are filled.
+pub(super) fn to_pack(all: &[Volume]) -> Option<i64> {
+    let older = all.iter().skip(1);
+    let mut ready = older.filter(|it| !it.packed && it.refill.is_none());
+    ready.next().map(|it| it.number)
+}
+
+/// Makes one piece of the many in which a volume was written: it is asked several times faster.
+pub(super) fn pack(index: &Connection, volume: i64) -> rusqlite::Result<()> {
+    index.execute_batch(&sql(
+        "INSERT INTO part_# (part_#) VALUES ('optimize');
+         INSERT INTO doc_# (doc_#) VALUES ('optimize');
+         UPDATE volume SET packed = 1 WHERE number = #;",
+        volume,
+    ))
 }
 
 /// Lets go of all words of the volumes of that time. Nothing of them is left in the file, nor beside it.
@@ -79,7 +100,7 @@ pub(super) fn forget(index: &mut Connection, first: i64, last: i64) -> rusqlite:
         let drop = "DROP TABLE doc_#; DROP TABLE part_#; DROP TABLE term_#;";
         step.execute_batch(&sql(drop, number))?;
         make(&step, number)?;
-        step.prepare_cached("UPDATE volume SET refill = 0 WHERE number = ?1")?
+        step.prepare_cached("UPDATE volume SET refill = 0, packed = 0 WHERE number = ?1")?
             .execute([number])?;
     }
     step.commit()?;
