@@ -72,10 +72,6 @@ impl Veil {
         }
     }
 
-    pub const fn is_lifted(&self) -> bool {
-        self.shown
-    }
-
     /// A subject, or the name of a file.
     pub fn name(&self, name: &str) -> String {
         match self.shown {
