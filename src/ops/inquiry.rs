@@ -4,13 +4,43 @@
 
 use std::sync::Arc;
 
+use tokio::sync::OnceCell;
+
 use super::answer::{self, Known, Sheet, Trace};
-use crate::mail::{Language, Reference, Timestamp};
+use super::routes::NoRoom;
+use crate::mail::{Language, Reference, RoomId, Timestamp};
 use crate::policy::table::RoutingTable;
 use crate::spool::store::{LogRow, Search, Store, StoreError};
 
-/// Of a table's postmaster and relay the answer says nothing.
-pub async fn table(store: &Arc<dyn Store>) -> Result<RoutingTable, StoreError> {
+/// The routing table, as names and telephones are told from it: read when it is first needed, and once, since
+/// a large one takes longer than all the rest. Of a table's postmaster and relay no answer says anything.
+#[derive(Debug)]
+pub struct Register {
+    store: Arc<dyn Store>,
+    read: OnceCell<RoutingTable>,
+}
+
+impl Register {
+    pub fn new(store: &Arc<dyn Store>) -> Self {
+        Self {
+            store: Arc::clone(store),
+            read: OnceCell::new(),
+        }
+    }
+
+    pub async fn table(&self) -> Result<&RoutingTable, StoreError> {
+        self.read.get_or_try_init(|| read(&self.store)).await
+    }
+
+    /// Whether nobody has registered a room of this id.
+    pub async fn missing_room(&self, id: &str) -> Result<Option<NoRoom>, StoreError> {
+        let table = self.table().await?;
+        let is_missing = table.room(&RoomId::new(id)).is_none();
+        Ok(is_missing.then(|| NoRoom::of(id, table)))
+    }
+}
+
+async fn read(store: &Arc<dyn Store>) -> Result<RoutingTable, StoreError> {
     let Some(revision) = store.routes().await? else {
         return Ok(RoutingTable::default());
     };
@@ -31,14 +61,17 @@ pub async fn trace(store: &Arc<dyn Store>, reference: Reference) -> Result<Trace
 
 /// The answer; `None`: nothing is known of it. `shown`: whether subjects and names of attachments may be seen.
 pub async fn answer(
-    store: &Arc<dyn Store>,
+    register: &Register,
     trace: &Trace,
     language: Language,
     shown: bool,
 ) -> Result<Option<Sheet>, StoreError> {
+    if trace.is_empty() {
+        return Ok(None);
+    }
     let known = Known {
         trace,
-        table: &table(store).await?,
+        table: register.table().await?,
         now: Timestamp::now(),
         zone: Timestamp::shown_here,
         shown,

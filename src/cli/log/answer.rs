@@ -11,7 +11,7 @@ use crate::cli::{Failure, print};
 use crate::mail::{Language, Reference, Timestamp};
 use crate::ops;
 use crate::ops::answer::{Sheet, Trace};
-use crate::ops::inquiry;
+use crate::ops::inquiry::{self, Register};
 use crate::spool::store::Store;
 
 #[derive(Debug, Args)]
@@ -39,11 +39,12 @@ fn language(word: &str) -> Result<Language, String> {
 /// The answer, or why there is none.
 pub(super) async fn of(
     store: &Arc<dyn Store>,
+    register: &Register,
     trace: &Trace,
     language: Language,
     reader: &Reader,
 ) -> Result<Sheet, Failure> {
-    match inquiry::answer(store, trace, language, reader.is_shown()).await? {
+    match inquiry::answer(register, trace, language, reader.is_shown()).await? {
         Some(sheet) => Ok(sheet),
         None => {
             let idea = inquiry::unknown(store, trace.reference, Timestamp::now()).await?;
@@ -55,13 +56,14 @@ pub(super) async fn of(
 /// `spoken`: the language of the settings.
 pub(super) async fn run(
     store: &Arc<dyn Store>,
+    register: &Register,
     question: &Question,
     spoken: Language,
     reader: &Reader,
 ) -> Result<(), Failure> {
     let trace = inquiry::trace(store, question.reference).await?;
     let language = question.language.unwrap_or(spoken);
-    let sheet = match of(store, &trace, language, reader).await {
+    let sheet = match of(store, register, &trace, language, reader).await {
         Ok(sheet) => sheet,
         Err(unknown) => return reader.show(0, || Err(unknown)).await,
     };

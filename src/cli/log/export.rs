@@ -13,6 +13,7 @@ use crate::cli::{Failure, print};
 use crate::config::Settings;
 use crate::mail::{Reference, Timestamp};
 use crate::ops;
+use crate::ops::inquiry::Register;
 use crate::spool::store::{Search, Store};
 
 #[derive(Debug, Args)]
@@ -37,6 +38,7 @@ pub(in crate::cli) struct Export {
 
 pub(super) async fn run(
     store: &Arc<dyn Store>,
+    register: &Register,
     settings: &Settings,
     export: &Export,
 ) -> Result<(), Failure> {
@@ -48,7 +50,7 @@ pub(super) async fn run(
             let reader = Reader::new(store, mask, true, "log export", query, reason);
             let search = Search {
                 limit: rows::PORTION,
-                ..search_box::wanted(store, &export.asked, settings.language).await?
+                ..search_box::wanted(store, register, &export.asked, settings.language).await?
             };
             let output = export.output.as_deref();
             rows::export(store, search, export.json, output, &reader).await

@@ -23,6 +23,7 @@ use crate::config::Settings;
 use crate::mail::{Attachment, EventKind, Language, Reference, Timestamp, veil};
 use crate::ops;
 use crate::ops::answer::{Sheet, Trace};
+use crate::ops::inquiry::Register;
 use crate::spool::store::{Cursor, LogRow, LoggedEvent, MessageRecord, Search, Store};
 use search_box::Found;
 
@@ -235,6 +236,7 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let mask = settings.privacy.mask;
     let spoken = settings.language;
+    let register = Register::new(&store);
     let reader = |command, query, why: &Why, json| {
         Reader::new(&store, mask, json, command, query, why.reason.as_deref())
     };
@@ -246,12 +248,12 @@ pub(super) async fn run(
                 &terms.why,
                 terms.json,
             );
-            search(&store, terms, spoken, &reader).await
+            search(&store, &register, terms, spoken, &reader).await
         }
         Command::Answer(question) => {
             let query = question.reference.to_string();
             let reader = reader("log answer", query, &question.why, question.json);
-            answer::run(&store, question, spoken, &reader).await
+            answer::run(&store, &register, question, spoken, &reader).await
         }
         Command::Show {
             reference,
@@ -259,7 +261,8 @@ pub(super) async fn run(
             json,
         } => {
             let reader = reader("log show", reference.to_string(), why, *json);
-            show(&store, *reference, *json, spoken, &reader).await
+            let trace = ops::inquiry::trace(&store, *reference).await?;
+            show(&store, &register, trace, *json, spoken, &reader).await
         }
         Command::Tail { limit, why, json } => {
             let reader = reader("log tail", String::new(), why, *json);
@@ -269,23 +272,25 @@ pub(super) async fn run(
         Command::Retention(terms) => {
             retention::run(&store, &settings.privacy.retention, terms).await
         }
-        Command::Export(export) => export::run(&store, &settings, export).await,
+        Command::Export(export) => export::run(&store, &register, &settings, export).await,
         Command::Verify(terms) => verify::run(&store, &settings, terms).await,
     }
 }
 
 async fn search(
     store: &Arc<dyn Store>,
+    register: &Register,
     terms: &Terms,
     language: Language,
     reader: &Reader,
 ) -> Result<(), Failure> {
-    let mut found = search_box::found(store, terms, language).await?;
+    let mut found = search_box::found(store, register, terms, language).await?;
     let veils = reader.of_rows(&found.rows).await?;
     let sentence = match found.only(terms) {
         Some(only) => {
             let trace = ops::inquiry::trace(store, only).await?;
-            Some(answer::of(store, &trace, language, reader).await?.sentence)
+            let sheet = answer::of(store, register, &trace, language, reader);
+            Some(sheet.await?.sentence)
         }
         None => None,
     };
@@ -302,7 +307,7 @@ async fn search(
         .filter(|_| found.rows.is_empty())
     {
         // It may be a room of the past, so this is no more than a hint.
-        if let Some(missing) = ops::routes::missing_room(store, room).await? {
+        if let Some(missing) = register.missing_room(room).await? {
             print::complaint(&format!("hint: {missing}"));
         }
     }
@@ -392,20 +397,24 @@ fn sender(row: &LogRow) -> String {
 
 async fn show(
     store: &Arc<dyn Store>,
-    reference: Reference,
+    register: &Register,
+    trace: Trace,
     json: bool,
     spoken: Language,
     reader: &Reader,
 ) -> Result<(), Failure> {
-    let trace = ops::inquiry::trace(store, reference).await?;
-    let sheet = match answer::of(store, &trace, spoken, reader).await {
-        Ok(sheet) => sheet,
-        Err(unknown) => return reader.show(0, || Err(unknown)).await,
+    // Events need no answer, and so no table.
+    let sheet = match json && !trace.is_empty() {
+        true => None,
+        false => match answer::of(store, register, &trace, spoken, reader).await {
+            Ok(sheet) => Some(sheet),
+            Err(unknown) => return reader.show(0, || Err(unknown)).await,
+        },
     };
     let trace = trace.veiled(reader.is_shown());
-    let shown = reader.show(trace.events.len(), || match json {
-        true => print_events_as_json(&trace),
-        false => Ok(print_story(&sheet, &trace)?),
+    let shown = reader.show(trace.events.len(), || match &sheet {
+        None => print_events_as_json(&trace),
+        Some(sheet) => Ok(print_story(sheet, &trace)?),
     });
     shown.await
 }
