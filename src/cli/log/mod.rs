@@ -240,7 +240,7 @@ pub(super) async fn run(
     let reader = |command, query, why: &Why, json| {
         Reader::new(&store, mask, json, command, query, why.reason.as_deref())
     };
-    match command {
+    let outcome = match command {
         Command::Search(terms) => {
             let reader = reader(
                 "log search",
@@ -274,7 +274,11 @@ pub(super) async fn run(
         }
         Command::Export(export) => export::run(&store, &register, &settings, export).await,
         Command::Verify(terms) => verify::run(&store, &settings, terms).await,
+    };
+    if let Some(doubt) = register.doubt() {
+        print::complaint(&format!("warning: {doubt}"));
     }
+    outcome
 }
 
 async fn search(
