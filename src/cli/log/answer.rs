@@ -19,21 +19,12 @@ pub(in crate::cli) struct Question {
     #[arg(value_name = "REF", value_parser = ops::log::reference)]
     pub(super) reference: Reference,
     /// nb or en; otherwise as the settings say
-    #[arg(long, value_name = "nb|en", value_parser = language)]
+    #[arg(long, value_name = "nb|en")]
     language: Option<Language>,
     #[command(flatten)]
     pub(super) why: Why,
     #[arg(long)]
     pub(super) json: bool,
-}
-
-/// `nb` or `en`, as in the settings.
-fn language(word: &str) -> Result<Language, String> {
-    match word {
-        "nb" => Ok(Language::Nb),
-        "en" => Ok(Language::En),
-        other => Err(format!("the answer is in nb or en, not in {other:?}")),
-    }
 }
 
 /// The answer, or why there is none.

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Asked, Terms};
+use super::Terms;
+use super::asked::Asked;
 use crate::cli::{Failure, print};
 use crate::mail::timestamp::Zone;
 use crate::mail::{Language, Reference, Timestamp};
