@@ -305,14 +305,12 @@ impl RoutingTable {
         super::export::table(self)
     }
 
-    /// Whether `export`, which this table gave, reads back to it.
+    /// Whether `export` reads back to this table.
     pub fn reads_back(&self, export: &str) -> bool {
-        let reads = || {
-            let (again, _) = Self::parse(export, self.revision).ok()?;
-            Some(again.export() == export)
-        };
+        let read = || Self::parse(export, self.revision).ok();
+        let is_same = |(again, _): (Self, _)| again.export() == self.export();
         // A comment may be kept in another place for the same export.
-        super::read::has_entries_of(export, self) || reads() == Some(true)
+        super::read::has_entries_of(export, self) || read().is_some_and(is_same)
     }
 
     /// What changed from `before`, in one line: `2 rooms added (a, b), 1 room changed (c)`.
