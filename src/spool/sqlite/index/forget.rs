@@ -1,8 +1,10 @@
 //! Lets go of words: of what rows of a time are found by, and of each word that no other row has.
 //!
-//! In short steps, so that the index follows the log meanwhile. First the rows are found by nothing, and looked at
+//! In short steps with rests between them, so that the index follows the log meanwhile. First the rows are found by nothing, and looked at
 //! whatever is sought, until the relay has read them anew; then what was written of them goes from the file, and
 //! then the words. Nothing stays half done: until all of it is, the store asks for it again.
+
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, ffi, params};
 
@@ -12,6 +14,8 @@ use super::volume::{self, SPILL, bit, first_id, sql};
 
 /// Entries, or words, at a time.
 const PORTION: usize = 2_000;
+/// Between two steps, at most.
+const REST: Duration = Duration::from_millis(50);
 
 /// Of rows of that time.
 pub(super) fn forget(index: &mut Connection, first: i64, last: i64) -> rusqlite::Result<()> {
@@ -38,14 +42,16 @@ pub(super) fn forget(index: &mut Connection, first: i64, last: i64) -> rusqlite:
     cut(index)
 }
 
-/// In a transaction.
+/// In a transaction, and others have as much of the index as this had.
 fn step<T>(
     index: &mut Connection,
     what: impl Fn(&Connection) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<T> {
+    let from = Instant::now();
     let step = index.transaction_with_behavior(TransactionBehavior::Immediate)?;
     let done = what(&step)?;
     step.commit()?;
+    std::thread::sleep(from.elapsed().min(REST));
     Ok(done)
 }
 
