@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::progress::Progress;
 use crate::cli::reading::Reader;
-use crate::cli::{Failure, print};
+use crate::cli::{Failure, cells, print};
 use crate::mail::Timestamp;
 use crate::ops::privacy::Veils;
 use crate::spool::store::{LogRow, Search, Store};
@@ -119,11 +119,11 @@ enum Sheet<W: Write> {
 }
 
 impl<W: Write> Sheet<W> {
-    fn row(&mut self, veils: &Veils, row: &LogRow) -> io::Result<()> {
-        let row = veils.row(row);
+    fn row(&mut self, veils: &Veils, found: &LogRow) -> io::Result<()> {
+        let found = veils.row(found);
         match self {
-            Self::Lines(out) => writeln!(out, "{}", print::as_json(&row)?),
-            Self::Table(table) => table.row(&cells(&row)),
+            Self::Lines(out) => writeln!(out, "{}", print::as_json(&found)?),
+            Self::Table(table) => table.row(&row(&found)),
         }
     }
 
@@ -137,24 +137,22 @@ impl<W: Write> Sheet<W> {
     }
 }
 
-fn cells(row: &LogRow) -> Vec<String> {
-    let text = |it: &Option<String>| print::harmless(it.as_deref().unwrap_or_default());
-    let number = |it: Option<u64>| it.map(|it| it.to_string()).unwrap_or_default();
+fn row(row: &LogRow) -> Vec<String> {
     vec![
         row.reference.to_string(),
         row.at.to_string(),
         row.status.clone(),
-        text(&row.sender),
-        text(&row.sender_room),
-        text(&row.recipient),
-        text(&row.recipient_room),
-        text(&row.subject),
-        number(row.size),
-        text(&row.message_id),
+        cells::text(&row.sender),
+        cells::text(&row.sender_room),
+        cells::text(&row.recipient),
+        cells::text(&row.recipient_room),
+        cells::text(&row.subject),
+        cells::number(row.size),
+        cells::text(&row.message_id),
         print::harmless(&row.client),
-        text(&row.user),
-        text(&row.reply),
+        cells::text(&row.user),
+        cells::text(&row.reply),
         row.count.to_string(),
-        number(row.exception),
+        cells::number(row.exception),
     ]
 }
