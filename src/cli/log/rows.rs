@@ -4,7 +4,7 @@
 //! mark at its beginning, without which spreadsheets read it as something else; no cell of it is a formula (one that
 //! would be begins with an apostrophe), and control characters are written as `\\u{1b}`.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -49,7 +49,8 @@ pub(super) async fn export(
     let Some(file) = output else {
         reader.announce().await?;
         let out = BufWriter::new(io::stdout());
-        let (rows, out) = stream(store, search, json, out, reader).await?;
+        let progress = Progress::new(!io::stdout().is_terminal());
+        let (rows, out) = stream(store, search, json, out, progress, reader).await?;
         drop(out);
         return reader.show(rows, || Ok(())).await;
     };
@@ -59,7 +60,8 @@ pub(super) async fn export(
     // Gone with this function, unless it is renamed. Nobody else may read it.
     let beside = tempfile::NamedTempFile::new_in(folder).map_err(name)?;
     let out = BufWriter::new(beside.as_file().try_clone().map_err(name)?);
-    let (rows, out) = stream(store, search, json, out, reader).await?;
+    let progress = Progress::new(true);
+    let (rows, out) = stream(store, search, json, out, progress, reader).await?;
     drop(out);
     let keep = || {
         beside.as_file().sync_all().map_err(name)?;
@@ -77,6 +79,7 @@ async fn stream<W: Write>(
     search: Search,
     json: bool,
     mut out: W,
+    mut progress: Progress,
     reader: &Reader,
 ) -> Result<(usize, W), Failure> {
     if !json {
@@ -86,7 +89,6 @@ async fn stream<W: Write>(
         true => Sheet::Lines(out),
         false => Sheet::Table(Box::new(Writing::begin(out, Separator::Comma, &COLUMNS)?)),
     };
-    let mut progress = Progress::default();
     let (mut rows, mut after, mut first) = (0, None, None);
     loop {
         let page = store.log_page(search.clone(), after).await?;
@@ -101,8 +103,9 @@ async fn stream<W: Write>(
         let begin = *first.get_or_insert(at);
         progress.tell(|| format!("{rows} rows, {} %", percent(begin, at, &search)));
     }
-    progress.end();
-    Ok((rows, sheet.end()?))
+    let out = sheet.end()?;
+    progress.end(format_args!("{rows} rows"));
+    Ok((rows, out))
 }
 
 /// How much of the time that is asked for is done: how many rows there will be, nobody knows.
