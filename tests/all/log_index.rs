@@ -553,6 +553,22 @@ async fn what_was_masked_is_found_no_more_and_stands_nowhere_in_the_index() {
     );
 }
 
+#[tokio::test]
+async fn an_index_that_another_relay_wrote_is_forgotten_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ilbud.db");
+    let store = open(&path);
+    write(&store, 0..40).await;
+    let expected = found(&store).await;
+    store.fill_index().unwrap();
+    let index = rusqlite::Connection::open(index_of(&path)).unwrap();
+    index.pragma_update(None, "user_version", 4).unwrap();
+    drop(index);
+    store.forget(moment(0)..=moment(1)).await.unwrap();
+    assert!(!index_of(&path).exists());
+    expect(&store, &expected, "gone").await;
+}
+
 /// One message more, with a subject of its own.
 async fn write_one(store: &Sqlite, n: u64, subject: &str) {
     let mut message = message(n);
