@@ -9,6 +9,7 @@
 mod ask;
 mod fill;
 mod follow;
+mod forget;
 mod seek;
 mod tokens;
 mod volume;
@@ -27,7 +28,7 @@ pub(super) use follow::{fill, follow};
 
 const SCHEMA: &str = include_str!("../../schema/sqlite/search.sql");
 /// Of the schema and of what is written by it. Another one: the index is made anew.
-const VERSION: u32 = 4;
+const VERSION: u32 = 5;
 /// Connections kept open between searches.
 const IDLE: usize = 4;
 /// What a reader keeps in memory, in KiB below zero.
@@ -125,8 +126,11 @@ impl Index {
             return Ok(());
         }
         let mut connection = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        if version(&connection)? == VERSION {
-            volume::forget(&mut connection, first, last)?;
+        match version(&connection)? {
+            VERSION => forget::forget(&mut connection, first, last)?,
+            // It is only just being made.
+            0 => (),
+            _ => remove(&self.path),
         }
         Ok(())
     }
