@@ -236,10 +236,18 @@ fn what_was_refused_is_told_with_its_rule_and_the_nearest_address() {
         text(&told, "sentence"),
         &[
             "Melding fra Rom A (vakt@a.nodnett.test) til vatk@b.nodnett.test ble avvist kl. ",
-            ": sentralen har ingen slik postkasse. Regel: room \"room-b\": recipients do not include",
+            ": sentralen har ingen slik postkasse. Regel: sentralen \"room-b\" har ikke \"vatk\" blant mottakerne ",
             "(rutetabell 1). Vi svarte: 550 5.1.1 ",
         ],
     );
+    // Below it stands what was written down.
+    let written = "regel: room \"room-b\": recipients do not include \"vatk\"";
+    let timeline = told["timeline"].as_array().unwrap();
+    let last = timeline.last().unwrap()["text"].as_str().unwrap();
+    assert!(last.to_lowercase().contains(written), "{last}");
+    let event = relay.rows(&["log", "show", &typo]).pop().unwrap();
+    let rule = event["rule"].as_str().unwrap();
+    assert!(rule.starts_with("room \"room-b\": recipients"), "{rule}");
     holds(text(&told, "advice"), &["Mente de vakt@b.nodnett.test?"]);
     assert_eq!(told["recipients"][0]["state"], "refused");
     drop(client);
