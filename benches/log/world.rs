@@ -346,6 +346,7 @@ impl World {
                 .unwrap(),
             helo: "ws".to_owned(),
             user: None,
+            certificate: None,
             sender: Some(format!("vakt@{}.nodnett.test", room(from))),
             sender_room: Some(RoomId::new(&room(from))),
             recipient: Some(format!("{}@example.com", chance.of(&MAILBOXES))),

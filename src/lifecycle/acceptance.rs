@@ -87,6 +87,7 @@ fn left_out(received: &Received, event: &Event) -> Option<Refusal> {
         client: envelope.peer.address.ip(),
         helo: envelope.peer.helo.clone(),
         user: envelope.peer.user.as_ref().map(|it| it.name().to_owned()),
+        certificate: envelope.peer.certificate.as_ref().map(Certificate::told),
         sender: envelope.sender.as_ref().map(ToString::to_string),
         sender_room: envelope.origin.room().cloned(),
         recipient: Some(member),

@@ -274,6 +274,8 @@ pub struct Refusal {
     pub helo: String,
     /// As whom the client had logged in, or tried to.
     pub user: Option<String>,
+    /// The certificate that it had shown, and why it proves nothing where it does not.
+    pub certificate: Option<String>,
     /// As written by the client, since it may be no address at all; empty is the null sender.
     pub sender: Option<String>,
     pub sender_room: Option<RoomId>,
@@ -307,6 +309,7 @@ impl Refusal {
             client: Some(self.client.to_string()),
             helo: (!self.helo.is_empty()).then(|| self.helo.clone()),
             user: self.user.clone(),
+            certificate: self.certificate.clone(),
             sender: self.sender.clone(),
             size: self.size,
             malware: self.malware.clone(),

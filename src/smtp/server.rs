@@ -344,6 +344,7 @@ fn turned_away(client: IpAddr, reply: &Reply) -> Option<Refusal> {
         client,
         helo: String::new(),
         user: None,
+        certificate: None,
         sender: None,
         sender_room: None,
         recipient: None,

@@ -170,6 +170,7 @@ impl Verdict {
             client: peer.address.ip(),
             helo: peer.helo.clone(),
             user: peer.user.as_ref().map(|it| it.name().to_owned()),
+            certificate: peer.certificate.as_ref().map(Certificate::told),
             sender: attempt.sender.clone(),
             sender_room: attempt.room.clone(),
             recipient: self.recipient.clone(),

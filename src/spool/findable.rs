@@ -111,6 +111,7 @@ pub(super) fn terms(row: &LogRow, files: &[Attachment]) -> Vec<Term> {
         (Role::SenderRoom, row.sender_room.as_deref()),
         (Role::RecipientRoom, row.recipient_room.as_deref()),
         (Role::User, row.user.as_deref()),
+        (Role::User, row.certificate.as_deref()),
         (Role::Client, Some(row.client.as_str())),
     ] {
         terms.name(role, name.unwrap_or_default());
@@ -327,11 +328,16 @@ impl Wish {
 
     fn is_anywhere(&self, row: &LogRow, files: &[Attachment]) -> bool {
         let text = self.text.as_str();
-        let rooms = [&row.sender_room, &row.recipient_room, &row.user];
+        let names = [
+            &row.sender_room,
+            &row.recipient_room,
+            &row.user,
+            &row.certificate,
+        ];
         self.reference() == Some(row.reference)
             || is_sender(row, text)
             || holds(row.recipient.as_deref(), text)
-            || rooms.into_iter().any(|it| holds(it.as_deref(), text))
+            || names.into_iter().any(|it| holds(it.as_deref(), text))
             || holds(Some(&row.client), text)
             || has_phrase(row.subject.as_deref().unwrap_or_default(), text)
             || is_message_id(row, text)

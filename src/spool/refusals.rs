@@ -194,6 +194,7 @@ mod tests {
             client: client.parse().unwrap(),
             helo: String::new(),
             user: None,
+            certificate: None,
             sender: None,
             sender_room: None,
             recipient: None,

@@ -607,6 +607,9 @@ pub struct LogRow {
     pub count: u64,
     /// The exception under which it goes out, or went, unscanned.
     pub exception: Option<u64>,
+    /// Which one the client had shown that was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<String>,
     /// Of the recipient in its message; below zero: of the refusal among all.
     #[serde(skip)]
     pub place: i64,

@@ -14,7 +14,7 @@ use crate::client::{Client, letter, vakt};
 use crate::clock_steps::Clock;
 use crate::peer;
 use crate::postfix::Postfix;
-use crate::relay::{Relay, Setup, room};
+use crate::relay::{Relay, Setup, column, room};
 use crate::wait;
 
 /// The workstation that certs/README.md revokes.
@@ -145,6 +145,14 @@ fn what_is_revoked_proves_nothing_until_it_is_good_again() {
         assert!(row["reply"].as_str().unwrap().contains(&words), "{row}");
         let story = relay.rows(&["log", "show", &refused.reference()]);
         let rule = story[0]["rule"].as_str().unwrap();
+        let told = format!("{NAME} (was revoked)");
+        assert_eq!(
+            (&story[0]["certificate"], &row["certificate"]),
+            (&told.as_str().into(), &told.as_str().into())
+        );
+        // By it the refusal is found.
+        let found = column(&relay.rows(&["log", "search", NAME]), "ref");
+        assert!(found.contains(&refused.reference()), "{found:?}");
         assert!(
             rule.ends_with(&format!("; its certificate {NAME} was revoked")),
             "{rule}"

@@ -202,7 +202,7 @@ fn nothing_hostile_runs_in_a_spreadsheet() {
     assert_eq!(heads, 12);
     assert!(count > 30 && marked >= 4, "{count} rows, {marked} marked");
     let (heads, count, marked) = sheet(&relay, &["log", "export", "--csv"]);
-    assert_eq!(heads, 15);
+    assert_eq!(heads, 16);
     assert!(count > 40 && marked >= 8, "{count} rows, {marked} marked");
     let lines = printed(&relay, &["log", "export", "--json"]);
     let lines = String::from_utf8(lines).unwrap();

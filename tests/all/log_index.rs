@@ -114,6 +114,9 @@ fn refusal(n: u64) -> Refusal {
         client: "10.9.9.9".parse().unwrap(),
         helo: "ws".to_owned(),
         user: Some(format!("ws-{}", n % 4)),
+        certificate: n
+            .is_multiple_of(2)
+            .then(|| format!("pc{}.amk-oslo.nodnett.test (was revoked)", n % 5)),
         sender: Some("sentral@amk-oslo.nodnett.test".to_owned()),
         sender_room: None,
         recipient: Some(format!("ukjent{n}@example.com")),
@@ -202,6 +205,8 @@ fn searches() -> Vec<Search> {
         "10.1.3",
         "10.9.9.9",
         "ws-2",
+        "pc3.amk-oslo",
+        "was revoked",
         "example.com",
         "ukjent10",
         "2026.55@ws",

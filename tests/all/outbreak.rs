@@ -440,6 +440,7 @@ fn refusal(number: u64, reply: &str, malware: &[&str], files: &[&str]) -> Refusa
         client: "127.0.1.9".parse().unwrap(),
         helo: "ws".to_owned(),
         user: None,
+        certificate: None,
         sender: Some(vakt("a")),
         sender_room: Some(RoomId::new("room-a")),
         recipient: Some(vakt("b")),

@@ -928,6 +928,7 @@ fn refusal(number: u64, recipient: &str) -> Refusal {
         client: "127.0.1.9".parse().unwrap(),
         helo: "ws".to_owned(),
         user: None,
+        certificate: None,
         sender: Some("leder@a.nodnett.test".to_owned()),
         sender_room: Some(RoomId::new("a")),
         recipient: Some(recipient.to_owned()),

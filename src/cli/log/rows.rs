@@ -20,7 +20,7 @@ use crate::spreadsheet::{Separator, Writing};
 pub(super) const PORTION: usize = 500;
 /// By which spreadsheets know UTF-8.
 const MARK: &str = "\u{feff}";
-const COLUMNS: [&str; 15] = [
+const COLUMNS: [&str; 16] = [
     "ref",
     "at",
     "status",
@@ -36,6 +36,7 @@ const COLUMNS: [&str; 15] = [
     "reply",
     "count",
     "exception",
+    "certificate",
 ];
 
 /// Writes all rows that fit. That it was done is noted before a file appears, or anything is written to stdout.
@@ -157,5 +158,6 @@ fn row(row: &LogRow) -> Vec<String> {
         cells::text(&row.reply),
         row.count.to_string(),
         cells::number(row.exception),
+        cells::text(&row.certificate),
     ]
 }

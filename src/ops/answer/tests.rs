@@ -286,6 +286,7 @@ impl Scene {
             reply: Some(reply.clone()),
             count: 1,
             exception: None,
+            certificate: None,
             place: 0,
         };
         self.refusals.push(row);

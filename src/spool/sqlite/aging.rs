@@ -259,16 +259,18 @@ fn is_address(name: &str) -> bool {
 
 /// Fields that say something of a person, or may.
 fn is_personal(name: &str, value: &str) -> bool {
-    const ALL: [&str; 19] = [
+    const ALL: [&str; 21] = [
         "message.client",
         "message.envelope_id",
         "message.message_id",
         "message.subject",
+        "refusal.certificate",
         "refusal.client",
         "refusal.message_id",
         "refusal.reply",
         "refusal.subject",
         "refusal.user",
+        "details.certificate",
         "details.client",
         "details.engines",
         "details.helo",

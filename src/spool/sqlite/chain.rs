@@ -287,14 +287,14 @@ fn refusal(
     fields: &mut Vec<Field<'_>>,
 ) -> Result<(), StoreError> {
     let mut statement = connection.prepare_cached(
-        "SELECT sender, recipient, subject, message_id, reply, user, client,
+        "SELECT sender, recipient, subject, message_id, reply, user, client, certificate,
              json_array(reference, at, sender_room, recipient_room,
                  size, count)
          FROM refusal WHERE id = ?1",
     )?;
     let mut rows = statement.query([id.parse::<i64>().unwrap_or(-1)])?;
     if let Some(row) = rows.next()? {
-        const NAMES: [&str; 8] = [
+        const NAMES: [&str; 9] = [
             "refusal.sender",
             "refusal.recipient",
             "refusal.subject",
@@ -302,6 +302,7 @@ fn refusal(
             "refusal.reply",
             "refusal.user",
             "refusal.client",
+            "refusal.certificate",
             "refusal.terms",
         ];
         add_all(fields, &NAMES, row)?;
@@ -841,6 +842,7 @@ fn refusal_of(connection: &Connection, sequence: u64) -> Result<i64, StoreError>
 /// The columns that can be masked, and whether something has to stand in them.
 const ERASED: &[(&str, bool)] = &[
     ("address", true),
+    ("certificate", false),
     ("client", true),
     ("envelope_id", false),
     ("message_id", false),

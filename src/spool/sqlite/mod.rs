@@ -69,6 +69,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("../schema/sqlite/014_written.sql"),
     include_str!("../schema/sqlite/015_chain.sql"),
     include_str!("../schema/sqlite/016_privacy.sql"),
+    include_str!("../schema/sqlite/017_certificate.sql"),
 ];
 /// How long a change waits for another process that holds the file.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -643,18 +643,19 @@ fn to_log_row(row: &Row<'_>) -> Result<LogRow, StoreError> {
         count: row.get::<_, i64>(12)?.unsigned_abs(),
         exception: to_waiver(row.get(14)?).and_then(Waiver::exception),
         place: row.get(15)?,
+        certificate: row.get(16)?,
     })
 }
 
 /// The columns of a [`LogRow`] of a recipient, and its place.
 const OF_RECIPIENT: &str =
     "SELECT m.reference, m.accepted_at, r.state, coalesce(m.sender, ''), m.sender_room, r.address, r.room,
-         m.subject, m.size, m.message_id, m.client, r.last_reply, 1, NULL, r.waiver, r.number
+         m.subject, m.size, m.message_id, m.client, r.last_reply, 1, NULL, r.waiver, r.number, NULL
      FROM message m CROSS JOIN recipient r ON r.reference = m.reference";
 /// The same of a refusal.
 const OF_REFUSAL: &str =
     "SELECT reference, at, 'refused', sender, sender_room, recipient, recipient_room,
-         subject, size, message_id, client, reply, count, user, NULL, -1 - id
+         subject, size, message_id, client, reply, count, user, NULL, -1 - id, certificate
      FROM refusal";
 
 /// All rows of the log under a reference.

@@ -458,8 +458,8 @@ fn insert_refusal(connection: &Connection, refusal: &Refusal) -> Result<i64, Sto
     connection
         .prepare_cached(
             "INSERT INTO refusal (reference, at, client, sender, sender_room, recipient,
-                 recipient_room, subject, message_id, size, reply, count, user)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+                 recipient_room, subject, message_id, size, reply, count, user, certificate)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         )?
         .execute(params![
             number(refusal.reference),
@@ -475,6 +475,7 @@ fn insert_refusal(connection: &Connection, refusal: &Refusal) -> Result<i64, Sto
             refusal.reply,
             refusal.count as i64,
             refusal.user,
+            refusal.certificate,
         ])?;
     Ok(connection.last_insert_rowid())
 }
