@@ -13,7 +13,7 @@ use crate::mail::{Reference, RoomId, Timestamp};
 use crate::ops::outbreak::{self, Kind, Listed, Order, Refused, Which, Wish};
 use crate::ops::{log, reason};
 use crate::spool::store::{Store, Trace};
-use crate::spreadsheet::Separator;
+use crate::spreadsheet::{self, Separator};
 
 /// How long a measure lasts where nothing is said.
 const LENGTH: &str = "24h";
@@ -195,7 +195,8 @@ pub(super) async fn run(
             let reason = reason.as_deref();
             let reader = Reader::new(&store, mask, is_script, command, query, reason);
             let mut traces = outbreak::hunt(&store, quarry, *since).await?;
-            reader.announce_if_revealing().await?;
+            // Which names fit a pattern tells what they are, whatever is masked.
+            reader.announce().await?;
             reader.veil_traces(&mut traces).await?;
             print::complaint(UNKNOWN);
             print_traces(&traces, *json, *csv)
@@ -357,7 +358,8 @@ fn file(trace: &Trace) -> String {
 }
 
 fn cells(trace: &Trace) -> Vec<String> {
-    let text = |it: &Option<String>| it.clone().unwrap_or_default();
+    let cell = |it: &str| spreadsheet::in_one_cell(&print::harmless(it));
+    let text = |it: &Option<String>| cell(it.as_deref().unwrap_or_default());
     vec![
         trace.reference.to_string(),
         trace.at.to_string(),
@@ -366,7 +368,7 @@ fn cells(trace: &Trace) -> Vec<String> {
         text(&trace.sender_room),
         text(&trace.recipient),
         text(&trace.recipient_room),
-        file(trace),
+        cell(&file(trace)),
         text(&trace.sha256),
         text(&trace.malware),
         trace.client.clone(),
