@@ -3,6 +3,7 @@
 mod access;
 mod answer;
 mod export;
+mod output;
 mod progress;
 mod retention;
 mod rows;
@@ -206,7 +207,11 @@ impl Asked {
             true => it.clone(),
             false => it.as_ref().map(|_| veil::MASK.to_owned()),
         };
-        let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
+        let words = match keep_subjects {
+            true => self.words.clone(),
+            false => ops::search::without_names(&self.words.join(" ")),
+        };
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let moment = |it: Option<Timestamp>| it.map(|it| it.to_string());
         ops::privacy::access::typed(
             &words,
@@ -281,6 +286,7 @@ async fn search(
     reader: &Reader,
 ) -> Result<(), Failure> {
     let mut found = search_box::found(store, terms, language).await?;
+    reader.settle(Some(found.rows.len())).await?;
     let veils = reader.of_rows(&found.rows).await?;
     let sentence = match found.only(terms) {
         Some(only) => {
@@ -398,6 +404,7 @@ async fn show(
     reader: &Reader,
 ) -> Result<(), Failure> {
     let trace = ops::inquiry::trace(store, reference).await?;
+    reader.settle(Some(trace.events.len())).await?;
     let sheet = match answer::of(store, &trace, spoken, reader).await {
         Ok(sheet) => sheet,
         Err(unknown) => return reader.show(0, || Err(unknown)).await,
