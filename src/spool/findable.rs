@@ -5,8 +5,11 @@
 //! which may name rows too many but never too few, and [`Wish::is_met_by`] has the last word on each. Pure:
 //! looks at nothing but what it is given, and cannot fail.
 
+use std::cmp::Reverse;
+
 use super::store::{LogRow, Search};
 use crate::mail::{Attachment, Reference};
+use crate::pattern;
 
 /// Words of one text by which it is found, and attachments of one message.
 const WORDS: usize = 64;
@@ -16,6 +19,9 @@ const LETTERS: usize = 64;
 const NAME: usize = 320;
 /// A word with a digit and so many letters is a number of some kind: each stands in one row or few.
 const NUMBER: usize = 4;
+
+/// In the place of what nobody sees, in what the log keeps.
+const UNSEEN: char = '?';
 
 /// Where a term stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -77,6 +83,10 @@ impl Role {
         1 << self as i64
     }
 
+    pub(super) fn bits(roles: &[Self]) -> i64 {
+        roles.iter().fold(0, |bits, it| bits | it.bit())
+    }
+
     /// Whether odd terms stand there.
     pub(super) const fn has_odd(self) -> bool {
         matches!(self, Self::Subject | Self::Attachment | Self::Reply)
@@ -94,7 +104,7 @@ pub(super) enum Kind {
     Whole,
 }
 
-/// Something by which a row is found, in lower case.
+/// Something by which a row is found, as people compare it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Term {
     pub(super) role: Role,
@@ -151,14 +161,14 @@ impl Terms {
     }
 
     fn name(&mut self, role: Role, name: &str) {
-        self.more |= name.chars().nth(NAME).is_some();
+        self.more |= folded(name).chars().nth(NAME).is_some();
         if !name.is_empty() {
             self.add(role, Kind::Plain, name, NAME);
         }
     }
 
     fn words(&mut self, role: Role, text: &str) {
-        for (number, word) in words(text).enumerate() {
+        for (number, word) in words(&folded(text)).enumerate() {
             self.more |= number == WORDS || word.chars().nth(LETTERS).is_some();
             if number == WORDS {
                 return;
@@ -178,9 +188,24 @@ impl Terms {
     }
 }
 
+/// As people compare it. What is not seen is kept as a question mark, which parts no word in two.
+fn folded(text: &str) -> String {
+    let text = pattern::folded(text);
+    let mut parts = text.split(UNSEEN);
+    let mut whole = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let known = whole.trim_end_matches(UNSEEN);
+        match known.ends_with(char::is_alphabetic) && part.starts_with(char::is_alphabetic) {
+            true => whole.truncate(known.len()),
+            false => whole.push(UNSEEN),
+        }
+        whole.push_str(part);
+    }
+    whole
+}
+
 fn lower(text: &str, letters: usize) -> String {
-    let letters = text.chars().take(letters);
-    letters.flat_map(char::to_lowercase).collect()
+    folded(text).chars().take(letters).collect()
 }
 
 fn is_odd(word: &str) -> bool {
@@ -236,7 +261,7 @@ pub(super) type Way = Vec<Atom>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Wish {
     what: What,
-    /// In lower case.
+    /// As people compare it.
     text: String,
 }
 
@@ -288,7 +313,7 @@ impl Wish {
         ];
         let fields = fields.into_iter().map(|(what, text)| (what, text.as_ref()));
         let wish = |(what, text): (What, Option<&String>)| {
-            let text = bare(text?).to_lowercase();
+            let text = folded(bare(text?));
             Some(Self { what, text })
         };
         anywhere.chain(fields).filter_map(wish).collect()
@@ -307,9 +332,8 @@ impl Wish {
 
     pub(super) fn is_met_by(&self, row: &LogRow, files: &[Attachment]) -> bool {
         let text = self.text.as_str();
-        let is_room =
-            |room: &Option<String>| room.as_ref().is_some_and(|it| it.to_lowercase() == text);
-        let client = row.client.to_lowercase();
+        let is_room = |room: &Option<String>| room.as_ref().is_some_and(|it| folded(it) == text);
+        let client = folded(&row.client);
         match self.what {
             What::Sender => is_sender(row, text),
             What::Recipient => holds(row.recipient.as_deref(), text),
@@ -370,7 +394,7 @@ impl Wish {
 }
 
 fn holds(text: Option<&str>, sought: &str) -> bool {
-    text.is_some_and(|it| it.to_lowercase().contains(sought))
+    text.is_some_and(|it| folded(it).contains(sought))
 }
 
 fn is_sender(row: &LogRow, sought: &str) -> bool {
@@ -382,7 +406,7 @@ fn is_sender(row: &LogRow, sought: &str) -> bool {
 
 /// By all of it, or by how it begins.
 fn is_message_id(row: &LogRow, sought: &str) -> bool {
-    let id = bare(row.message_id.as_deref().unwrap_or_default()).to_lowercase();
+    let id = folded(bare(row.message_id.as_deref().unwrap_or_default()));
     !sought.is_empty() && id.starts_with(sought)
 }
 
@@ -398,7 +422,7 @@ fn is_file(file: &Attachment, sought: &str) -> bool {
 
 /// Each word that is sought is part of some word; of an odd one, its beginning.
 fn has_words(text: &str, sought: &str) -> bool {
-    let text = text.to_lowercase();
+    let text = folded(text);
     let is_there = |sought: &str| {
         words(&text).any(|word| match is_odd(word) {
             true => word.starts_with(sought),
@@ -438,7 +462,9 @@ fn written(roles: &'static [Role], text: &str) -> Vec<Way> {
         text: lower(word, LETTERS),
         ..Atom::of(roles, How::Part, word)
     };
-    let way: Way = words(text).map(cut).collect();
+    let mut way: Way = words(text).map(cut).collect();
+    // Where a long one is nowhere, which is found out soon, the others need not be looked for.
+    way.sort_by_key(|it| Reverse(it.text.len()));
     if way.is_empty() {
         Vec::new()
     } else {
