@@ -118,10 +118,9 @@ pub fn parse(text: &str) -> Result<Settings, Vec<Fault>> {
 
 fn settings(mut root: Table<'_>, _: &Mistakes) -> Option<Settings> {
     let hostname = root.require("hostname").and_then(|it| it.parse(hostname));
-    let words = [("nb", Language::Nb), ("en", Language::En)];
     let language = root
         .take("language")
-        .and_then(|it| it.word(&words))
+        .and_then(|it| it.word(&Language::WORDS))
         .unwrap_or_default();
     let postmaster = root.take("postmaster").and_then(|it| it.parse(postmaster));
     let store = root.require("store").and_then(Value::table).and_then(store);

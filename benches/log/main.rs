@@ -3,7 +3,7 @@
 //! Makes a log of so many messages (10,000,000) over two years in FOLDER (a folder of its own under /var/tmp, deleted
 //! afterwards; one that is named is kept, and searched again next time), through the verbs of the store, with the
 //! chain, 2,000 messages to a commit; builds the index; then searches, at rest and while a relay takes and delivers
-//! mail as fast as it can. Needs Postfix's smtp-source and smtp-sink for that, and loopback only. Each search goes
+//! mail as fast as it can; then lets go of the words of one day. Needs Postfix's smtp-source and smtp-sink for that, and loopback only. Each search goes
 //! through `Store::search`, as a console's would; each is for something that another message of the log has.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout)]
@@ -63,6 +63,22 @@ fn main() {
         load::findable(&runtime, &store);
     });
     println!("relay with the follower, and searched all the time: {busy:.0} messages/s");
+    forgotten(&runtime, &store, world);
+}
+
+/// What retention takes of the index each time: here of a day in the middle of the log, which is then read anew.
+fn forgotten(runtime: &Runtime, store: &Sqlite, world: World) {
+    store.fill_index().unwrap();
+    let day = world.at(world.messages / 2);
+    let times = Timestamp::from_millis(day)..=Timestamp::from_millis(day + 86_400_000);
+    let from = Instant::now();
+    runtime.block_on(store.forget(times)).unwrap();
+    let forgotten = from.elapsed().as_secs_f64();
+    store.fill_index().unwrap();
+    let all = from.elapsed().as_secs_f64();
+    println!(
+        "the words of a day are forgotten in {forgotten:.1} s, and its rows read anew and all packed after {all:.1} s"
+    );
 }
 
 fn open(folder: &Path) -> Sqlite {

@@ -4,6 +4,7 @@
 //! for each mistake, 2 wrong usage. Every command takes `--config`, every listing `--json`.
 
 mod alike;
+mod cells;
 mod certs;
 mod check;
 mod credential;

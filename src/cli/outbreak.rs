@@ -6,13 +6,13 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use super::reading::Reader;
-use super::{Failure, operator, print};
+use super::{Failure, cells, operator, print};
 use crate::config::Settings;
 use crate::mail::measure::{Aim, Measure};
 use crate::mail::{Reference, RoomId, Timestamp};
 use crate::ops::outbreak::{self, Kind, Listed, Order, Refused, Which, Wish};
 use crate::ops::{log, reason};
-use crate::spool::store::{Store, Trace};
+use crate::spool::store::{Hunted, Store};
 use crate::spreadsheet::{self, Separator};
 
 /// How long a measure lasts where nothing is said.
@@ -194,12 +194,12 @@ pub(super) async fn run(
             let is_script = *json || *csv;
             let reason = reason.as_deref();
             let reader = Reader::new(&store, mask, is_script, command, query, reason);
-            let mut traces = outbreak::hunt(&store, quarry, *since).await?;
+            let mut found = outbreak::hunt(&store, quarry, *since).await?;
             // Which names fit a pattern tells what they are, whatever is masked.
             reader.announce().await?;
-            reader.veil_traces(&mut traces).await?;
+            reader.veil_hunted(&mut found).await?;
             print::complaint(UNKNOWN);
-            print_traces(&traces, *json, *csv)
+            print_found(&found, *json, *csv)
         }
     }
 }
@@ -319,18 +319,18 @@ pub(super) fn ended(measure: &Measure) -> String {
     )
 }
 
-fn print_traces(traces: &[Trace], json: bool, csv: bool) -> Result<(), Failure> {
+fn print_found(found: &[Hunted], json: bool, csv: bool) -> Result<(), Failure> {
     if json {
-        return Ok(traces.iter().try_for_each(print::json)?);
+        return Ok(found.iter().try_for_each(print::json)?);
     }
     if csv {
         return Ok(print::csv(
             Separator::Comma,
             &COLUMNS,
-            traces.iter().map(cells),
+            found.iter().map(full_row),
         )?);
     }
-    if traces.is_empty() {
+    if found.is_empty() {
         return Ok(print::line(format_args!(
             "Nothing was found. Part of a file's name is sought with stars: \"*part*\"."
         ))?);
@@ -345,55 +345,44 @@ fn print_traces(traces: &[Trace], json: bool, csv: bool) -> Result<(), Failure> 
         "malware",
         "client",
     ];
-    let rows: Vec<_> = traces.iter().map(row).collect();
+    let rows: Vec<_> = found.iter().map(row).collect();
     Ok(print::table(&heads, &rows)?)
 }
 
 /// `setup.exe in tools.zip`
-fn file(trace: &Trace) -> String {
-    match (&trace.attachment, &trace.within) {
-        (Some(name), Some(attachment)) => format!("{name} in {attachment}"),
-        (name, _) => name.clone().unwrap_or_default(),
+fn file(found: &Hunted) -> String {
+    match (&found.attachment, &found.within) {
+        (Some(name), Some(attachment)) => print::harmless(&format!("{name} in {attachment}")),
+        (name, _) => cells::text(name),
     }
 }
 
-fn cells(trace: &Trace) -> Vec<String> {
-    let cell = |it: &str| spreadsheet::in_one_cell(&print::harmless(it));
-    let text = |it: &Option<String>| cell(it.as_deref().unwrap_or_default());
+fn full_row(found: &Hunted) -> Vec<String> {
     vec![
-        trace.reference.to_string(),
-        trace.at.to_string(),
-        trace.status.clone(),
-        text(&trace.sender),
-        text(&trace.sender_room),
-        text(&trace.recipient),
-        text(&trace.recipient_room),
-        cell(&file(trace)),
-        text(&trace.sha256),
-        text(&trace.malware),
-        trace.client.clone(),
-        trace.count.to_string(),
+        found.reference.to_string(),
+        found.at.to_string(),
+        found.status.clone(),
+        cells::foreign(&found.sender),
+        cells::foreign(&found.sender_room),
+        cells::foreign(&found.recipient),
+        cells::foreign(&found.recipient_room),
+        spreadsheet::in_one_cell(&file(found)),
+        cells::foreign(&found.sha256),
+        cells::foreign(&found.malware),
+        print::harmless(&found.client),
+        found.count.to_string(),
     ]
 }
 
-fn row(trace: &Trace) -> Vec<String> {
-    let text = |it: &Option<String>| it.clone().unwrap_or_default();
-    let status = match trace.count {
-        1 => trace.status.clone(),
-        count => format!("{} × {count}", trace.status),
-    };
-    let sender = match trace.sender.as_deref() {
-        Some("") => "<>".to_owned(),
-        sender => sender.unwrap_or_default().to_owned(),
-    };
+fn row(found: &Hunted) -> Vec<String> {
     vec![
-        trace.reference.to_string(),
-        print::local(trace.at),
-        status,
-        sender,
-        text(&trace.recipient),
-        file(trace),
-        text(&trace.malware),
-        trace.client.clone(),
+        found.reference.to_string(),
+        print::local(found.at),
+        cells::status(&found.status, found.count),
+        cells::sender(&found.sender),
+        cells::text(&found.recipient),
+        file(found),
+        cells::text(&found.malware),
+        found.client.clone(),
     ]
 }

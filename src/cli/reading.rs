@@ -12,7 +12,7 @@ use crate::mail::{Reference, Timestamp, Veil, reply, veil};
 use crate::ops::privacy::access::{self, Reading};
 use crate::ops::privacy::{Mask, Veils};
 use crate::spool::store::{
-    CaughtMessage, LogRow, LoggedEvent, Pending, Store, StoreError, Trace, Waiting, WaitingGroup,
+    CaughtMessage, Hunted, LogRow, LoggedEvent, Pending, Store, StoreError, Waiting, WaitingGroup,
 };
 
 /// Who reads, and what is shown.
@@ -120,15 +120,15 @@ impl Reader {
     }
 
     /// Which files were found, as it is shown.
-    pub(super) async fn veil_traces(&self, traces: &mut [Trace]) -> Result<(), StoreError> {
-        let told = traces.iter().map(|it| (it.reference, ""));
+    pub(super) async fn veil_hunted(&self, found: &mut [Hunted]) -> Result<(), StoreError> {
+        let told = found.iter().map(|it| (it.reference, ""));
         let veils = Veils::of(&self.store, self.is_shown(), told).await?;
-        for trace in traces {
-            let veil = veils.veil(trace.reference);
+        for one in found {
+            let veil = veils.veil(one.reference);
             let name = |it: &Option<String>| it.as_deref().map(|it| veil.name(it));
-            trace.attachment = name(&trace.attachment);
-            trace.within = name(&trace.within);
-            trace.malware = trace.malware.as_deref().map(|it| veil.finding(it));
+            one.attachment = name(&one.attachment);
+            one.within = name(&one.within);
+            one.malware = one.malware.as_deref().map(|it| veil.finding(it));
         }
         Ok(())
     }

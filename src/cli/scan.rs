@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Subcommand;
 
-use super::{Failure, operator, outbreak as measures, print};
+use super::{Failure, cells, operator, outbreak as measures, print};
 use crate::config::Settings;
 use crate::mail::Timestamp;
 use crate::mail::measure::{Aim, Scope};
@@ -157,7 +157,6 @@ fn self_test(it: &EngineStatus) -> &str {
 }
 
 fn row(it: &EngineStatus) -> Vec<String> {
-    let text = |it: &Option<String>| it.clone().unwrap_or_default();
     let span = |seconds| print::span(Duration::from_secs(seconds));
     let millis = |it: Option<u64>| it.map(|it| format!("{it} ms")).unwrap_or_default();
     let tested = it.self_tested_at.map(print::local);
@@ -166,13 +165,13 @@ fn row(it: &EngineStatus) -> Vec<String> {
         it.kind.clone(),
         if it.up { "up" } else { "down" }.to_owned(),
         print::local(it.since),
-        text(&it.version),
-        text(&it.signatures),
+        cells::text(&it.version),
+        cells::text(&it.signatures),
         it.signature_age_s.map_or("unknown".to_owned(), span),
         format!("{} {}", self_test(it), tested.unwrap_or_default()),
         millis(it.p50_ms),
         millis(it.p99_ms),
-        text(&it.reason),
+        cells::text(&it.reason),
     ]
 }
 

@@ -4,18 +4,84 @@
 
 use std::sync::Arc;
 
+use tokio::sync::OnceCell;
+
 use super::answer::{self, Known, Sheet, Trace};
-use crate::mail::{Language, Reference, Timestamp};
+use super::routes::{self, NoRoom};
+use crate::mail::{Language, Reference, RoomId, Timestamp};
 use crate::policy::table::RoutingTable;
 use crate::spool::store::{LogRow, Search, Store, StoreError};
 
-/// Of a table's postmaster and relay the answer says nothing.
-pub async fn table(store: &Arc<dyn Store>) -> Result<RoutingTable, StoreError> {
-    let Some(revision) = store.routes().await? else {
-        return Ok(RoutingTable::default());
+/// The routing table, as names and telephones are told from it: read when it is first needed, and once, since
+/// a large one takes longer than all the rest. Where the one in force cannot be read, it is the last that can, as
+/// for the relay. Of a table's postmaster and relay no answer says anything.
+#[derive(Debug)]
+pub struct Register {
+    store: Arc<dyn Store>,
+    read: OnceCell<Entries>,
+}
+
+/// What is read of it.
+#[derive(Debug, Default)]
+struct Entries {
+    table: RoutingTable,
+    /// Why it is not the one in force.
+    doubt: Option<String>,
+}
+
+impl Register {
+    pub fn new(store: &Arc<dyn Store>) -> Self {
+        Self {
+            store: Arc::clone(store),
+            read: OnceCell::new(),
+        }
+    }
+
+    pub async fn table(&self) -> Result<&RoutingTable, StoreError> {
+        Ok(&self.entries().await?.table)
+    }
+
+    async fn entries(&self) -> Result<&Entries, StoreError> {
+        self.read.get_or_try_init(|| read(&self.store)).await
+    }
+
+    /// What is to be said of it, if it was needed and is not the one in force.
+    pub fn doubt(&self) -> Option<&str> {
+        self.read.get()?.doubt.as_deref()
+    }
+
+    /// Whether nobody has registered a room of this id. Where the table in force cannot be read, nobody knows.
+    pub async fn missing_room(&self, id: &str) -> Result<Option<NoRoom>, StoreError> {
+        let entries = self.entries().await?;
+        let is_known = entries.doubt.is_some() || entries.table.room(&RoomId::new(id)).is_some();
+        Ok((!is_known).then(|| NoRoom::of(id, &entries.table)))
+    }
+}
+
+/// An answer without rooms' names is better than none.
+async fn read(store: &Arc<dyn Store>) -> Result<Entries, StoreError> {
+    let (table, doubt) = match routes::readable(store).await {
+        Ok(None) => return Ok(Entries::default()),
+        Ok(Some(found)) => {
+            let good = found.table.revision();
+            let doubt = found.trouble.map(|fault| {
+                let remedy = routes::remedy(good);
+                format!(
+                    "{fault}: names of rooms and telephones are as in revision {good}; {remedy}"
+                )
+            });
+            (found.table, doubt)
+        }
+        Err(fault @ StoreError::Corrupt(_)) => {
+            let doubt = format!(
+                "{fault}: rooms are told by their ids alone, since {}",
+                routes::NONE_READABLE
+            );
+            (RoutingTable::default(), Some(doubt))
+        }
+        Err(fault) => return Err(fault),
     };
-    let parsed = RoutingTable::parse(&revision.table, revision.revision);
-    Ok(parsed.map(|(table, _)| table).unwrap_or_default())
+    Ok(Entries { table, doubt })
 }
 
 /// All that the log has of it.
@@ -31,14 +97,17 @@ pub async fn trace(store: &Arc<dyn Store>, reference: Reference) -> Result<Trace
 
 /// The answer; `None`: nothing is known of it. `shown`: whether subjects and names of attachments may be seen.
 pub async fn answer(
-    store: &Arc<dyn Store>,
+    register: &Register,
     trace: &Trace,
     language: Language,
     shown: bool,
 ) -> Result<Option<Sheet>, StoreError> {
+    if trace.is_empty() {
+        return Ok(None);
+    }
     let known = Known {
         trace,
-        table: &table(store).await?,
+        table: register.table().await?,
         now: Timestamp::now(),
         zone: Timestamp::shown_here,
         shown,

@@ -65,7 +65,7 @@ pub async fn plan(
         RoutingTable::parse(question.toml, revision + 1).map_err(Refused::Faults)?;
     let export = table.export();
     if export != question.toml {
-        check_readable(&export)?;
+        check_readable(&table, &export)?;
     }
     let found = doubts::of(store, &table, &question.around, now).await?;
     let warnings = Warnings::new(warnings, found).and(question.warnings);

@@ -158,8 +158,9 @@ async fn put(
     let (table, warnings) =
         RoutingTable::parse(&proposal.toml, number + 1).map_err(Refused::Faults)?;
     let export = table.export();
+    let table = Arc::new(table);
     let is_rewritten = export != proposal.toml;
-    let again = is_rewritten.then(|| check_beside(export.clone()));
+    let again = is_rewritten.then(|| check_beside(Arc::clone(&table), export.clone()));
     expect(proposal.expected, number)?;
     let found = doubts::of(store, &table, around, now).await?;
     let warnings = Warnings::new(warnings, found).and(&proposal.warnings);
@@ -177,11 +178,6 @@ async fn put(
     }
     // A table that can no longer be read is replaced like any other.
     let before = before.await.unwrap_or_default();
-    if let Some(again) = again {
-        again
-            .await
-            .map_err(|it| StoreError::Down(it.to_string()))??;
-    }
     let summary = match (&before, &current) {
         (None, Some(unreadable)) => format!(
             "in the place of revision {}, which cannot be read: {}",
@@ -190,6 +186,11 @@ async fn put(
         ),
         (before, _) => table.summary(before.as_ref()),
     };
+    if let Some(again) = again {
+        again
+            .await
+            .map_err(|it| StoreError::Down(it.to_string()))??;
+    }
     let revision = Revision {
         revision: number + 1,
         at: now,
@@ -286,23 +287,19 @@ pub(super) fn read(revision: &Revision) -> Result<RoutingTable, Unusable> {
 }
 
 /// The same, while something else is done.
-fn check_beside(export: String) -> JoinHandle<Result<(), Refused>> {
-    spawn_blocking(move || check_readable(&export))
+fn check_beside(table: Arc<RoutingTable>, export: String) -> JoinHandle<Result<(), Refused>> {
+    spawn_blocking(move || check_readable(&table, &export))
 }
 
 /// What is stored must be read again at every start.
-pub(super) fn check_readable(export: &str) -> Result<(), Refused> {
-    RoutingTable::parse(export, 0)
-        .ok()
-        .filter(|(again, _)| again.export() == export)
-        .map(|_| ())
-        .ok_or_else(|| {
-            let text = "the table cannot be kept in a form that reads back; please report it";
-            Refused::Faults(vec![Fault {
-                line: None,
-                text: text.to_owned(),
-            }])
-        })
+pub(super) fn check_readable(table: &RoutingTable, export: &str) -> Result<(), Refused> {
+    match table.reads_back(export) {
+        true => Ok(()),
+        false => Err(Refused::Faults(vec![Fault {
+            line: None,
+            text: "the table cannot be kept in a form that reads back; please report it".to_owned(),
+        }])),
+    }
 }
 
 /// What is wrong with the setting `postmaster`, if anything: nobody would get that mail.

@@ -553,6 +553,7 @@ mod tests {
         let exported = first.export();
         let again = table(&exported);
         assert_eq!(again.export(), exported, "{toml}");
+        assert!(first.reads_back(&exported), "{toml}");
         assert_eq!(difference(&first, &again), [], "{toml}\n{exported}");
         exported
     }

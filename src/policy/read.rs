@@ -27,22 +27,21 @@ use crate::mail::{Address, Domain, Priority, RoomId};
 const SEARCHES: usize = 100;
 
 pub fn table(toml: &str, revision: u64) -> Result<(RoutingTable, Vec<Fault>), Vec<Fault>> {
-    document::read(toml, |mut root, mistakes| {
-        let mut draft = Draft::default();
-        let entries = [
-            root.tables("room"),
-            root.tables("group"),
-            root.tables("gateway"),
-            root.tables("redirect"),
-        ];
-        let [rooms, groups, gateways, redirects] = entries;
-        rooms.into_iter().for_each(|it| draft.read_room(it));
-        groups.into_iter().for_each(|it| draft.read_group(it));
-        gateways.into_iter().for_each(|it| draft.read_gateway(it));
-        redirects.into_iter().for_each(|it| draft.read_redirect(it));
+    document::read(toml, |root, mistakes| {
+        let mut draft = Draft::read(root);
         draft.check(mistakes);
         Some(draft.finish(revision, toml))
     })
+}
+
+/// Whether `toml` has the entries of `table`, each as it is there, in the order of an export, and its comments.
+/// What the entries say of each other is then as it is in `table`, and is not looked at.
+pub(super) fn has_entries_of(toml: &str, table: &RoutingTable) -> bool {
+    let compared = document::read(toml, |root, _| {
+        let draft = Draft::read(root);
+        Some(draft.has_entries_of(table) && draft.comments(toml) == table.comments)
+    });
+    compared == Ok(true)
 }
 
 /// What has been read so far.
@@ -72,6 +71,40 @@ struct Draft {
 }
 
 impl Draft {
+    /// Each entry for itself.
+    fn read(mut root: Table<'_>) -> Self {
+        let mut draft = Self::default();
+        let entries = [
+            root.tables("room"),
+            root.tables("group"),
+            root.tables("gateway"),
+            root.tables("redirect"),
+        ];
+        let [rooms, groups, gateways, redirects] = entries;
+        rooms.into_iter().for_each(|it| draft.read_room(it));
+        groups.into_iter().for_each(|it| draft.read_group(it));
+        gateways.into_iter().for_each(|it| draft.read_gateway(it));
+        redirects.into_iter().for_each(|it| draft.read_redirect(it));
+        draft
+    }
+
+    fn has_entries_of(&self, table: &RoutingTable) -> bool {
+        let rooms = self.rooms.iter().map(|it| &*it.value);
+        let gateways = self.gateways.iter().map(|it| &*it.value);
+        let redirects = self.redirects.iter().map(|it| &it.value);
+        let groups = self.group_addresses.iter().zip(&self.groups);
+        let groups = groups.map(|(address, members)| {
+            let members = members.value.iter().map(|it| &it.value);
+            (address, members.collect::<Vec<_>>())
+        });
+        let of_table = table.groups().into_iter();
+        let of_table = of_table.map(|it| (&it.address, it.members.iter().collect()));
+        rooms.eq(table.rooms())
+            && groups.eq(of_table)
+            && gateways.eq(table.gateways())
+            && redirects.eq(table.redirects())
+    }
+
     fn warn(&mut self, line: Option<usize>, text: impl Into<String>) {
         self.warnings.push(Fault {
             line,

@@ -305,6 +305,14 @@ impl RoutingTable {
         super::export::table(self)
     }
 
+    /// Whether `export` reads back to this table.
+    pub fn reads_back(&self, export: &str) -> bool {
+        let read = || Self::parse(export, self.revision).ok();
+        let is_same = |(again, _): (Self, _)| again.export() == self.export();
+        // A comment may be kept in another place for the same export.
+        super::read::has_entries_of(export, self) || read().is_some_and(is_same)
+    }
+
     /// What changed from `before`, in one line: `2 rooms added (a, b), 1 room changed (c)`.
     pub fn summary(&self, before: Option<&Self>) -> String {
         super::difference::summary(self, before)
@@ -395,6 +403,7 @@ impl RoutingTable {
     pub fn lines<'a>(&'a self, peer: &'a Peer) -> impl Iterator<Item = &'a Line> {
         self.sources.matching(peer)
     }
+
     /// Whether a network of the table holds this address.
     pub fn names(&self, address: IpAddr) -> bool {
         self.sources.around(address, 128).next().is_some()

@@ -41,6 +41,22 @@ pub(super) enum Role {
 }
 
 impl Role {
+    pub(super) const ALL: &[Self] = &[
+        Self::Sender,
+        Self::Recipient,
+        Self::SenderRoom,
+        Self::RecipientRoom,
+        Self::Subject,
+        Self::Attachment,
+        Self::Sha256,
+        Self::Reply,
+        Self::User,
+        Self::Client,
+        Self::MessageId,
+        Self::Status,
+        Self::More,
+    ];
+
     /// The letter by which an index knows it.
     pub(super) const fn letter(self) -> char {
         match self {
@@ -229,15 +245,6 @@ impl Atom {
     fn of(roles: &'static [Role], how: How, text: &str) -> Self {
         let text = lower(text, NAME);
         Self { roles, how, text }
-    }
-
-    /// Whether a plain term is meant, whatever its role.
-    pub(super) fn means(&self, text: &str) -> bool {
-        match self.how {
-            How::Part => text.contains(&self.text),
-            How::Whole => text == self.text,
-            How::Opens => false,
-        }
     }
 }
 

@@ -801,7 +801,7 @@ pub enum Quarry {
 
 /// A recipient of what was hunted for, or a refusal of it. Field names are the contract's.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Trace {
+pub struct Hunted {
     #[serde(rename = "ref")]
     pub reference: Reference,
     pub at: Timestamp,
@@ -1095,7 +1095,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// By number: all of them, or those that nobody has closed and that end after `until_after`.
     fn measures(&self, until_after: Option<Timestamp>) -> Pending<Vec<Measure>>;
     /// Who sent it and who was to receive it, in the order of time.
-    fn hunt(&self, hunt: Hunt) -> Pending<Vec<Trace>>;
+    fn hunt(&self, hunt: Hunt) -> Pending<Vec<Hunted>>;
     /// Of these messages, those with recipients that are queued, deferred or held.
     fn standing(&self, references: Vec<Reference>) -> Pending<Vec<Standing>>;
     /// Looks at a portion of the contents after `after`, and deletes those whose messages are

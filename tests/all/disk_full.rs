@@ -3,9 +3,10 @@
 use std::fs;
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Output};
 
 use crate::client::{letter_saying, vakt};
+use crate::log_privacy::{FILE, SUBJECT, message, send as send_named};
 use crate::peer;
 use crate::relay::{Relay, Setup, free_port};
 use crate::sink::{Sink, Step};
@@ -28,8 +29,8 @@ fn fill(file: &PathBuf) {
 }
 
 /// Runs a command in the relay's own view of the disks.
-fn inside(relay: &Relay, arguments: &[&str]) -> String {
-    let output = Command::new("nsenter")
+fn run_inside(relay: &Relay, arguments: &[&str]) -> Output {
+    Command::new("nsenter")
         .args([
             "-m",
             "-t",
@@ -40,8 +41,11 @@ fn inside(relay: &Relay, arguments: &[&str]) -> String {
         .arg("--config")
         .arg(relay.path("ilbud.toml"))
         .output()
-        .unwrap();
-    peer::succeeded("ilbud", &output)
+        .unwrap()
+}
+
+fn inside(relay: &Relay, arguments: &[&str]) -> String {
+    peer::succeeded("ilbud", &run_inside(relay, arguments))
 }
 
 #[test]
@@ -147,4 +151,104 @@ fn a_disk_full_of_waiting_mail_empties_itself() {
         );
     }
     wait::until("room again", || send().0 == "250 2.0.0");
+}
+
+/// Whoever asks gets an answer, and no look at the log goes without a row or a word.
+#[test]
+fn the_log_is_read_from_a_full_disk_and_what_cannot_be_noted_is_said() {
+    if !peer::all_here(&["root", "unshare", "nsenter"]) {
+        return;
+    }
+    let small = tempfile::tempdir().unwrap();
+    let folder = small.path().to_str().unwrap();
+    let relay = Setup::from_a_to("maildir:mail/b")
+        .store_in(small.path())
+        .language("nb")
+        .under(&["unshare", "-m", "sh", "-c", ON_A_SMALL_DISK, folder])
+        .start();
+    let reference = send_named(&relay, &message(SUBJECT, FILE, "notat"));
+    wait::until("delivery", || {
+        inside(&relay, &["queue", "list", "--json"]).is_empty()
+    });
+    let filler = disk(&relay, folder).join("filler");
+    fill(&filler);
+    let r = reference.as_str();
+    let (mut asked, mut silent, mut refused) = (0, 0, 0);
+    let text = |octets: Vec<u8>| String::from_utf8(octets).unwrap();
+    let mut read = |arguments: &[&str], holds: &str| {
+        let output = run_inside(&relay, arguments);
+        let (printed, said) = (text(output.stdout), text(output.stderr));
+        asked += 1;
+        match output.status.code() {
+            Some(0) => {
+                assert!(printed.contains(holds), "{arguments:?}: {printed}{said}");
+                assert_eq!(printed.contains(SUBJECT), arguments.contains(&"--reason"));
+                let warning = "warning: that the log was read could not be logged: the store has no space left";
+                assert!(said.is_empty() || said.starts_with(warning), "{said}");
+                assert!(said.lines().count() < 2, "{said}");
+                silent += usize::from(said.is_empty());
+            }
+            status => {
+                assert_eq!(status, Some(1), "{arguments:?}: {said}");
+                let why = "ilbud: nothing is shown, since it cannot be logged that somebody saw it (the store has no space left";
+                assert!(said.starts_with(why), "{said}");
+                assert!(
+                    arguments.contains(&"--reason") && printed.is_empty(),
+                    "{printed}"
+                );
+                refused += 1;
+            }
+        }
+        (asked - silent - refused, refused)
+    };
+    let delivered = "Levert til Rom B kl. ";
+    wait::until("both a warning and a refusal", || {
+        for (arguments, holds) in [
+            (&["log", "search"][..], r),
+            (&["log", "search", "epikrise"], delivered),
+            (&["log", "search", "til Rom B"], delivered),
+            (&["log", "answer", r], delivered),
+            (&["log", "show", r], "accepted"),
+        ] {
+            read(arguments, holds);
+        }
+        let (warned, refused) = read(
+            &["log", "show", r, "--reason", "pasienten ringer"],
+            "accepted",
+        );
+        warned > 4 && refused > 0
+    });
+    // All rows, into what has no room for them, and into what has.
+    let full = format!("{folder}/ut.csv");
+    let output = run_inside(&relay, &["log", "export", "-o", &full]);
+    let said = text(output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let last = said.lines().last().unwrap();
+    assert!(
+        last.starts_with("ilbud: ") && said.matches("ilbud: ").count() == 1,
+        "{said}"
+    );
+    let there = fs::read_dir(disk(&relay, folder)).unwrap();
+    let names: Vec<_> = there.map(|it| it.unwrap().file_name()).collect();
+    let ours = |it: &&std::ffi::OsString| !it.to_str().unwrap().starts_with("ilbud.db");
+    assert_eq!(names.iter().filter(ours).collect::<Vec<_>>(), ["filler"]);
+    inside(
+        &relay,
+        &[
+            "log",
+            "export",
+            "-o",
+            relay.path("ut.csv").to_str().unwrap(),
+        ],
+    );
+    let rows = fs::read_to_string(relay.path("ut.csv")).unwrap();
+    assert!(rows.contains(r), "{rows}");
+    inside(&relay, &["log", "verify"]);
+    fs::remove_file(&filler).unwrap();
+    let noted = inside(&relay, &["log", "access", "--limit", "0", "--json"]);
+    let noted = noted
+        .lines()
+        .filter(|it| !it.contains("\"log export\""))
+        .count();
+    assert_eq!(noted, silent, "{asked} asked, {refused} refused");
 }

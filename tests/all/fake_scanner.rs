@@ -90,6 +90,8 @@ struct Record {
     /// It hangs up without an answer when it has read this.
     killer: Option<String>,
     kills: usize,
+    /// It answers to no stream that has one of these in it.
+    held: Vec<String>,
     /// Found in whatever contains it.
     finds: Vec<(Vec<u8>, String)>,
     version: String,
@@ -195,7 +197,17 @@ impl FakeScanner {
         self.record(|it| it.killer = killer);
     }
 
-    /// How often that happened.
+    /// Reads what contains this, and answers after [`FakeScanner::let_go`].
+    pub fn hold(&self, pattern: &str) {
+        self.record(|it| it.held.push(pattern.to_owned()));
+    }
+
+    pub fn let_go(&self, pattern: &str) {
+        self.record(|it| it.held.retain(|held| held != pattern));
+        self.shared.changed.notify_all();
+    }
+
+    /// How often it was killed.
     pub fn kills(&self) -> usize {
         self.record(|it| it.kills)
     }
@@ -484,8 +496,7 @@ impl<C: Connection> Visit<C> {
         })?;
         let is_killed = self.record(|it| {
             let killer = it.killer.as_deref().map(str::as_bytes);
-            let is_killed =
-                killer.is_some_and(|killer| content.windows(killer.len()).any(|it| it == killer));
+            let is_killed = killer.is_some_and(|killer| has(&content, killer));
             it.kills += usize::from(is_killed);
             is_killed
         });
@@ -494,7 +505,8 @@ impl<C: Connection> Visit<C> {
         }
         let right = self.right_answer(&content);
         let passed = (right == CLEAN && fault.is_honest()).then(|| content.clone());
-        self.record(|it| it.given.push(content));
+        self.record(|it| it.given.push(content.clone()));
+        self.wait_while(|it| it.held.iter().any(|held| has(&content, held.as_bytes())))?;
         if let Some(passed) = passed {
             self.record(|it| it.passed.push(passed));
         }
@@ -558,9 +570,7 @@ impl<C: Connection> Visit<C> {
 
     fn right_answer(&self, content: &[u8]) -> String {
         let finds = self.record(|it| it.finds.clone());
-        let found = finds
-            .iter()
-            .find(|(pattern, _)| content.windows(pattern.len()).any(|it| it == pattern));
+        let found = finds.iter().find(|(pattern, _)| has(content, pattern));
         match found {
             Some((_, name)) => format!("stream: {name} FOUND"),
             None => CLEAN.to_owned(),
@@ -574,15 +584,19 @@ impl<C: Connection> Visit<C> {
     /// Until [`FakeScanner::go_on`], or until the other side hangs up, which is remembered.
     fn wait(&mut self) -> io::Result<()> {
         let begun = self.record(|it| it.gone_on);
+        self.wait_while(|it| it.gone_on == begun)
+    }
+
+    fn wait_while(&mut self, mut stalls: impl FnMut(&Record) -> bool) -> io::Result<()> {
         self.stream.set_patience(LOOK);
         loop {
             let record = self.shared.record.lock().unwrap();
             let (mut record, _) = self
                 .shared
                 .changed
-                .wait_timeout_while(record, LOOK, |it| it.gone_on == begun)
+                .wait_timeout_while(record, LOOK, |it| stalls(it))
                 .unwrap();
-            if record.gone_on != begun {
+            if !stalls(&record) {
                 break;
             }
             if record.closed || self.stream.is_alone() {
@@ -593,4 +607,8 @@ impl<C: Connection> Visit<C> {
         self.stream.set_patience(PATIENCE);
         Ok(())
     }
+}
+
+fn has(content: &[u8], pattern: &[u8]) -> bool {
+    content.windows(pattern.len()).any(|it| it == pattern)
 }

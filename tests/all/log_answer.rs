@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::client::{letter, letter_from_fields, vakt};
 use crate::fake_scanner::{FakeScanner, Fault};
 use crate::relay::{Relay, Setup};
+use crate::route_live::{by_hand, write_garbage};
 use crate::sink::{Sink, Stage, Step};
 use crate::wait;
 
@@ -235,10 +236,18 @@ fn what_was_refused_is_told_with_its_rule_and_the_nearest_address() {
         text(&told, "sentence"),
         &[
             "Melding fra Rom A (vakt@a.nodnett.test) til vatk@b.nodnett.test ble avvist kl. ",
-            ": sentralen har ingen slik postkasse. Regel: room \"room-b\": recipients do not include",
+            ": sentralen har ingen slik postkasse. Regel: sentralen \"room-b\" har ikke \"vatk\" blant mottakerne ",
             "(rutetabell 1). Vi svarte: 550 5.1.1 ",
         ],
     );
+    // Below it stands what was written down.
+    let written = "regel: room \"room-b\": recipients do not include \"vatk\"";
+    let timeline = told["timeline"].as_array().unwrap();
+    let last = timeline.last().unwrap()["text"].as_str().unwrap();
+    assert!(last.to_lowercase().contains(written), "{last}");
+    let event = relay.rows(&["log", "show", &typo]).pop().unwrap();
+    let rule = event["rule"].as_str().unwrap();
+    assert!(rule.starts_with("room \"room-b\": recipients"), "{rule}");
     holds(text(&told, "advice"), &["Mente de vakt@b.nodnett.test?"]);
     assert_eq!(told["recipients"][0]["state"], "refused");
     drop(client);
@@ -306,4 +315,77 @@ fn a_reference_that_nothing_is_known_of_is_told_with_the_nearest_idea() {
     holds(&complaint, &["nothing is known of ZZZZ-ZZZZ-ZZZZ"]);
     let complaint = relay.fails(2, &["log", "answer", "K7F3"]);
     holds(&complaint, &["12 letters and digits"]);
+}
+
+/// What a command says beside its output, and what it puts out.
+fn both(relay: &Relay, arguments: &[&str]) -> (String, String) {
+    let output = relay.run(arguments);
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (text(output.stderr), text(output.stdout))
+}
+
+#[test]
+fn rooms_keep_their_names_where_the_table_was_broken_by_hand() {
+    let relay = Setup::three_rooms().language("nb").start();
+    let reference = sent(&relay);
+    relay.expect_events(&reference, &["accepted", "delivered"]);
+    write_garbage(&relay);
+    let warnings = |said: &str| said.matches("warning: ").count();
+    for command in [
+        &["log", "answer", &reference][..],
+        &["log", "show", &reference],
+        // Understood by the table, and then answered by it.
+        &["log", "search", "til Rom B"],
+        &["log", "search", &reference],
+    ] {
+        let (said, printed) = both(&relay, command);
+        holds(&printed, &["Levert til Rom B kl. "]);
+        holds(
+            &said,
+            &[
+                "routing table, revision 2: line 1: ",
+                ": names of rooms and telephones are as in revision 1; put a good table in force with: ",
+            ],
+        );
+        assert_eq!(warnings(&said), 1, "{command:?}: {said}");
+    }
+    // Nobody who needs no room's name is bothered with the table.
+    for command in [
+        &["log", "search", &reference, "--json"][..],
+        &["log", "search", "levert siste time", "--json"],
+        &["log", "search", "fra:vakt@a.nodnett.test", "--json"],
+        &["log", "search", "--recipient", &vakt("b"), "--json"],
+        &["log", "show", &reference, "--json"],
+        &["log", "export", "--room", "room-b", "--json"],
+    ] {
+        let (said, printed) = both(&relay, command);
+        assert_eq!(said, "", "{command:?}");
+        holds(&printed, &[&reference]);
+    }
+    // Whether it is a room, nobody knows.
+    let (said, _) = both(&relay, &["log", "search", "--room", "lost"]);
+    assert!(!said.contains("there is no room"), "{said}");
+}
+
+#[test]
+fn a_table_of_which_no_revision_can_be_read_costs_no_answer() {
+    let relay = Setup::three_rooms().language("nb").start();
+    let reference = sent(&relay);
+    relay.expect_events(&reference, &["accepted", "delivered"]);
+    by_hand(
+        &relay,
+        "UPDATE revision SET routes = CAST(x'ff00fe' AS TEXT)",
+    );
+    for command in [["log", "answer", &reference], ["log", "search", "til:b"]] {
+        let (said, printed) = both(&relay, &command);
+        holds(&printed, &["Levert til room-b kl. "]);
+        holds(
+            &said,
+            &[
+                "warning: ",
+                ": rooms are told by their ids alone, since no revision can be read; put a good",
+            ],
+        );
+    }
 }

@@ -1,7 +1,7 @@
 //! `ilbud log export` of rows: all of them, the oldest first, whole or not at all, in memory that does not grow.
 
 use std::fs;
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 
 use rusqlite::Connection;
 use serde_json::Value;
@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::client::{letter, vakt};
 use crate::fake_scanner::EICAR;
 use crate::log_privacy::{FILE, SUBJECT, message, send};
+use crate::peer;
 use crate::relay::{Relay, Setup, column};
 use crate::wait;
 
@@ -163,4 +164,97 @@ fn whoever_has_seen_enough_is_not_told_of_a_broken_pipe() {
     let output = export.wait_with_output().unwrap();
     assert!(output.status.success(), "{output:?}");
     assert!(output.stderr.is_empty(), "{output:?}");
+}
+
+/// Runs a command with streams at a terminal, as the first argument names them; puts out what the terminal shows.
+const TERMINAL: &str = r#"
+import os, pty, subprocess, sys
+at, file, *command = sys.argv[1:]
+terminal, slave = pty.openpty()
+other = open(file, "wb")
+streams = {name: slave if name in at.split("+") else other for name in ("stdout", "stderr")}
+child = subprocess.Popen(command, stdin=subprocess.DEVNULL, **streams)
+os.close(slave)
+while True:
+    try:
+        shown = os.read(terminal, 65536)
+    except OSError:
+        break
+    if not shown:
+        break
+    sys.stdout.buffer.write(shown)
+sys.exit(child.wait())
+"#;
+
+/// What a terminal shows, and what the stream has that is none. `under`: what runs the command.
+fn at_terminal(relay: &Relay, at: &str, under: &[&str], arguments: &[&str]) -> (Output, String) {
+    let file = relay.path("stream");
+    let mut python = peer::command("python3");
+    python.current_dir(relay.home()).args(["-c", TERMINAL, at]);
+    python
+        .arg(&file)
+        .args(under)
+        .arg(env!("CARGO_BIN_EXE_ilbud"));
+    python.args(arguments).arg("--config");
+    let output = python.arg(relay.path("ilbud.toml")).output().unwrap();
+    (output, fs::read_to_string(file).unwrap())
+}
+
+#[test]
+fn how_far_it_is_stands_on_a_terminal_and_nowhere_else() {
+    if !peer::all_here(&["python3"]) {
+        return;
+    }
+    let relay = generated(5_000);
+    let expected = relay.done(&["log", "export", "--json"]);
+    assert_eq!(expected.lines().count(), 5_000);
+    let done = |at: &str, arguments: &[&str]| {
+        let (output, other) = at_terminal(&relay, at, &[], arguments);
+        (peer::succeeded("python3", &output), other)
+    };
+    let whole = |shown: &str| {
+        assert!(shown.starts_with("\r\u{1b}[K500 rows, "), "{shown:?}");
+        assert!(shown.ends_with("\r\u{1b}[K5000 rows\r\n"), "{shown:?}");
+        let told = shown.split("\r\u{1b}[K").filter(|it| !it.is_empty());
+        let counts: Vec<usize> = told
+            .map(|it| it.split(' ').next().unwrap().parse().unwrap())
+            .collect();
+        assert!(counts.is_sorted() && counts.len() > 1, "{shown:?}");
+    };
+    // Into a pipe, and into a file.
+    let (shown, piped) = done("stderr", &["log", "export", "--json"]);
+    whole(&shown);
+    assert_eq!(piped, expected);
+    let into_file = ["log", "export", "--json", "-o", "ut.jsonl"];
+    let (shown, beside) = done("stdout+stderr", &into_file);
+    whole(&shown);
+    assert_eq!(beside, "");
+    assert_eq!(
+        fs::read_to_string(relay.path("ut.jsonl")).unwrap(),
+        expected
+    );
+    // Complaints go elsewhere: so does nothing of this.
+    let (shown, said) = done("stdout", &into_file);
+    assert_eq!((shown.as_str(), said.as_str()), ("", ""));
+    // Between rows it would be in the way.
+    let (shown, said) = done("stdout+stderr", &["log", "export", "--json"]);
+    assert_eq!(shown.replace("\r\n", "\n"), expected);
+    assert_eq!(said, "");
+}
+
+#[test]
+fn an_export_that_fails_leaves_no_half_line_on_the_terminal() {
+    if !peer::all_here(&["python3"]) {
+        return;
+    }
+    let relay = generated(5_000);
+    // It is told how far it is, and then the disk is full.
+    let limited = "trap '' XFSZ; ulimit -f 2048; exec \"$@\"";
+    let under = ["sh", "-c", limited, "sh"];
+    let (output, _) = at_terminal(&relay, "stderr", &under, &["log", "export"]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(shown.starts_with("\r\u{1b}[K500 rows, "), "{shown:?}");
+    let (_, complaint) = shown.rsplit_once("\r\u{1b}[K").unwrap();
+    assert_eq!(complaint, "ilbud: File too large (os error 27)\r\n");
 }

@@ -553,6 +553,100 @@ async fn what_was_masked_is_found_no_more_and_stands_nowhere_in_the_index() {
     );
 }
 
+#[tokio::test]
+async fn an_index_that_another_relay_wrote_is_forgotten_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ilbud.db");
+    let store = open(&path);
+    write(&store, 0..40).await;
+    let expected = found(&store).await;
+    store.fill_index().unwrap();
+    let index = rusqlite::Connection::open(index_of(&path)).unwrap();
+    index.pragma_update(None, "user_version", 4).unwrap();
+    drop(index);
+    store.forget(moment(0)..=moment(1)).await.unwrap();
+    assert!(!index_of(&path).exists());
+    expect(&store, &expected, "gone").await;
+}
+
+/// One message more, with a subject of its own.
+async fn write_one(store: &Sqlite, n: u64, subject: &str) {
+    let mut message = message(n);
+    message.facts.subject = Some(subject.to_owned());
+    let change = Change {
+        messages: vec![message],
+        ..Change::default()
+    };
+    store.apply(Arc::new(change)).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_forgotten_of_some_days_takes_their_words_along_and_no_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ilbud.db");
+    let store = open(&path);
+    write(&store, 0..400).await;
+    // The bit of a volume is that of the 64th before it, too.
+    let far = 64 * VOLUME as u64 / 200_000_000 * 7;
+    for (n, subject) in [
+        (401, "Sykehistorie etterspurt"),
+        (900, "Bakvaktskifte etterspurt"),
+        (401 + far, "Ettertidsord"),
+        (402, "Foreldelse"),
+    ] {
+        write_one(&store, n, subject).await;
+    }
+    store.fill_index().unwrap();
+    let is_in_file = |word: &str| {
+        let ends = ["", "-wal"].map(|it| fs::read(format!("{}{it}", index_of(&path).display())));
+        let is_there = |it: Vec<u8>| it.windows(word.len()).any(|at| at == word.as_bytes());
+        ends.into_iter().flatten().any(is_there)
+    };
+    let (gone, kept) = (
+        ["sykehistorie", "foreldelse"],
+        [
+            "bakvaktskifte",
+            "etterspurt",
+            "ettertidsord",
+            "overflytting",
+        ],
+    );
+    assert!(gone.iter().chain(&kept).all(|it| is_in_file(it)));
+    let until = moment(403);
+    for event in store.events_after(0, 10_000).await.unwrap() {
+        if event.event == "accepted" && (moment(100)..=until).contains(&event.at) {
+            let fields = vec!["message.subject".to_owned()];
+            store.mask(event.sequence, fields).await.unwrap();
+        }
+    }
+    for again in ["once", "twice"] {
+        store.forget(moment(100)..=until).await.unwrap();
+        for word in gone {
+            assert!(!is_in_file(word), "{again}: {word}");
+        }
+        for word in kept {
+            assert!(is_in_file(word), "{again}: {word}");
+        }
+    }
+    let after = found(&store).await;
+    assert!(after.iter().any(|it| !it.is_empty()));
+    store.fill_index().unwrap();
+    expect(&store, &after, "read anew").await;
+    for word in gone.iter().chain(&kept) {
+        let is_kept = kept.contains(word);
+        assert_eq!(is_in_file(word), is_kept, "read anew: {word}");
+        let search = Search {
+            subject: Some((*word).to_owned()),
+            limit: 5,
+            ..Search::default()
+        };
+        let rows = store.search(search).await.unwrap();
+        assert_eq!(rows.is_empty(), !is_kept, "{word}");
+    }
+    fs::remove_file(index_of(&path)).unwrap();
+    expect(&store, &after, "without an index").await;
+}
+
 /// A relay with so many rows in its log from before, of which none waits, and no index.
 fn with_log(rows: u64) -> Relay {
     let relay = Setup::three_rooms().prepare();

@@ -3,8 +3,17 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
+use ilbud::mail::{Details, EventKind, Timestamp};
+use ilbud::ops::privacy::Retention;
+use ilbud::ops::privacy::retention::Keeper;
+use ilbud::spool::sqlite::{Settings, Sqlite};
+use ilbud::spool::store::Store;
 use rusqlite::Connection;
 use serde_json::Value;
 
@@ -309,6 +318,91 @@ fn a_clock_that_is_far_ahead_deletes_nothing() {
     relay.done(&["log", "retention"]);
     let row = &relay.rows(&["log", "search", &old.delivered[0]])[0];
     assert_eq!(row["subject"], SUBJECT);
+}
+
+#[test]
+fn a_clock_that_is_not_believed_is_an_alarm_and_its_end_is_told() {
+    let mut old = Old::new();
+    set(&old.relay, "purge_after = \"2y\"");
+    old.relay.done(&["log", "retention"]);
+    let store = Connection::open(old.relay.path("ilbud.db")).unwrap();
+    let sql = "UPDATE retention SET looked_at = 1460000000000";
+    store.execute(sql, []).unwrap();
+    drop(store);
+    // Looked at each second.
+    set(&old.relay, "purge_after = \"24s\"");
+    old.relay.start();
+    let relay = &old.relay;
+    let mut tail = relay
+        .command(&["log", "tail", "--limit", "100000", "--json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(tail.stdout.take().unwrap()).lines();
+    let mut told = lines.filter_map(|line| {
+        let event: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        let reason = event["reason"].as_str()?.to_owned();
+        let kind = event["event"].as_str()?;
+        matches!(kind, "alarm" | "all clear").then(|| format!("{kind}: {reason}"))
+    });
+    let alarm = told.next().unwrap();
+    for part in [
+        "alarm: nothing is deleted from the log: by the clock it is ",
+        ", and the last that the log knows is 2016-04-07T",
+        "ilbud log retention --clock-is-right",
+    ] {
+        assert!(alarm.contains(part), "{alarm}");
+    }
+    relay.done(&["log", "retention", "--clock-is-right"]);
+    let clear = told.next().unwrap();
+    assert!(
+        clear.starts_with("all clear: the clock is believed again"),
+        "{clear}"
+    );
+    tail.kill().unwrap();
+    tail.wait().unwrap();
+}
+
+#[tokio::test]
+async fn a_clock_is_doubted_once_however_often_it_is_looked_at() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings {
+        path: folder.path().join("ilbud.db"),
+        keep_bodies: Duration::ZERO,
+    };
+    let store: Arc<dyn Store> = Arc::new(Sqlite::open(&settings).unwrap());
+    let retention = Retention {
+        pseudonymise_after: None,
+        purge_after: Some(Duration::from_secs(86_400)),
+    };
+    let mut keeper = Keeper::new(Arc::clone(&store), retention);
+    let begin: Timestamp = "2026-11-22T12:00:00Z".parse().unwrap();
+    let days = |days: u64| begin.after(Duration::from_secs(86_400 * days));
+    let note = |at| {
+        let details = Details {
+            reason: Some("seen".to_owned()),
+            ..Details::default()
+        };
+        store.tell(at, EventKind::MeasureOpened, details)
+    };
+    note(begin).await.unwrap();
+    // Nobody has ever looked: what is written by the wrong clock makes it no better.
+    for _ in 0..3 {
+        keeper.look(days(400)).await;
+        note(days(400)).await.unwrap();
+        keeper.look(days(401)).await;
+    }
+    keeper.look(days(1)).await;
+    keeper.look(days(1)).await;
+    keeper.look(days(400)).await;
+    keeper.look(days(400)).await;
+    let events = store.events_after(0, 1000).await.unwrap();
+    let told: Vec<&str> = events
+        .iter()
+        .map(|it| it.event.as_str())
+        .filter(|it| *it != "measure opened")
+        .collect();
+    assert_eq!(told, ["alarm", "all clear", "alarm"]);
 }
 
 /// One client, message after message, until the relay is gone or the time is over; how many were taken.

@@ -12,7 +12,7 @@ use ilbud::ops::measures::follow_measures;
 use ilbud::ops::outbreak::{hunt, to_scan_again};
 use ilbud::scan::measures::Measures;
 use ilbud::spool::sqlite::{Settings, Sqlite};
-use ilbud::spool::store::{Change, NewMessage, NewRecipient, Store, StoreError, Trace};
+use ilbud::spool::store::{Change, Hunted, NewMessage, NewRecipient, Store, StoreError};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -499,7 +499,7 @@ async fn malware_is_hunted_by_what_it_is_called() {
         ..Change::default()
     };
     store.apply(Arc::new(change)).await.unwrap();
-    let summary = |it: &Trace| {
+    let summary = |it: &Hunted| {
         let text = |it: &Option<String>| it.clone().unwrap_or_default();
         format!(
             "{} {} {} {} | {}",

@@ -13,7 +13,7 @@ use crate::wait;
 const GARBAGE: &str = "[[room]\nid = ";
 
 /// What somebody does to the store by hand.
-fn by_hand(relay: &Relay, sql: &str) {
+pub fn by_hand(relay: &Relay, sql: &str) {
     let store = rusqlite::Connection::open(relay.path("ilbud.db")).unwrap();
     store
         .busy_timeout(std::time::Duration::from_secs(20))
@@ -21,7 +21,7 @@ fn by_hand(relay: &Relay, sql: &str) {
     store.execute_batch(sql).unwrap();
 }
 
-fn write_garbage(relay: &Relay) {
+pub fn write_garbage(relay: &Relay) {
     by_hand(
         relay,
         &format!(

@@ -35,28 +35,51 @@ fn what_waited_is_scanned_urgent_first_and_then_oldest() {
     let (sink, mut scanner) = (Sink::start(), FakeScanner::start());
     scanner.refuse();
     let engine = engine(&scanner, "one", "60s");
-    let relay = relay(&sink, &format!("[scan]\nslots = 1\n{engine}"));
-    let routine: Vec<_> = (0..8).map(|n| large(&n.to_string())).collect();
-    let urgents: Vec<_> = (0..3).map(|n| urgent(&large(&n.to_string()))).collect();
-    for message in routine.iter().chain(&urgents) {
-        let reply = send(&relay, message);
+    let mut relay = relay(&sink, &format!("[scan]\nslots = 1\n{engine}"));
+    let name = |kind: &str, n: usize| format!("{kind} number {n}.");
+    let routine: Vec<String> = (0..4).map(|n| name("routine", n)).collect();
+    let urgents: Vec<String> = (0..3).map(|n| name("urgent", n)).collect();
+    let messages = routine.iter().map(|it| large(it));
+    let messages = messages.chain(urgents.iter().map(|it| urgent(&large(it))));
+    for message in messages {
+        let reply = send(&relay, &message);
         assert_eq!(waiting(&relay, &reply.reference()).unwrap().0, "unscanned");
     }
-    let count = routine.len() + urgents.len();
-    // A failed trial makes none of them wait for longer than the engine is down.
-    wait::until("all to be due", || due(&relay) == count as i64);
+    // While the engine is down one after the other is tried with it, and then not due for a while. A relay that
+    // does not run tries none.
+    assert!(relay.stop().success());
+    let turns: Vec<&String> = urgents.iter().chain(&routine).collect();
+    wait::until("all to be due", || due(&relay) == turns.len() as i64);
+    turns.iter().for_each(|it| scanner.hold(it));
     scanner.listen();
-    sink.wait_for(count);
-    let order = scanner.given();
-    let place = |message: &Vec<u8>| order.iter().position(|it| it == message).unwrap();
-    let places: Vec<usize> = urgents.iter().chain(&routine).map(place).collect();
-    // One place is for all, and one for urgent messages: two may be there at once.
-    for (n, pair) in (0..).zip(places.windows(3)) {
-        assert!(pair[0] < pair[2], "{n}: {places:?}");
+    relay.start();
+    // Those that are or were at the engine, in the order in which they came to it.
+    let come = || {
+        let given = scanner.given();
+        let named = |message: &Vec<u8>| {
+            let text = String::from_utf8_lossy(message).into_owned();
+            turns.iter().find(|it| text.contains(it.as_str())).copied()
+        };
+        given.iter().filter_map(named).collect::<Vec<_>>()
+    };
+    // One place is for all, and one for urgent messages.
+    wait::until("two at the engine", || come().len() >= 2);
+    let mut first = come();
+    first.sort_unstable();
+    assert_eq!(first, turns[..2]);
+    scanner.let_go(turns[0]);
+    wait::until("the last urgent one", || come().len() >= 3);
+    assert_eq!(come()[2], turns[2]);
+    // From here on there is one place, whoever has which of the two.
+    scanner.let_go(turns[1]);
+    scanner.let_go(turns[2]);
+    for n in 3..turns.len() {
+        wait::until("the next one", || come().len() > n);
+        assert_eq!(come()[3..], turns[3..=n]);
+        scanner.let_go(turns[n]);
     }
-    for message in routine.iter().chain(&urgents) {
-        assert_eq!(order.iter().filter(|it| *it == message).count(), 1);
-    }
+    sink.wait_for(turns.len());
+    assert_eq!(come().len(), turns.len());
 }
 
 /// Large messages that stall at the engine, as many as there are places; who sends them waits.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::moment;
-use crate::cli::{Failure, print};
+use crate::cli::{Failure, cells, print};
 use crate::mail::Timestamp;
 use crate::ops::privacy::access::Access;
 use crate::spool::store::{Store, Window};
@@ -58,15 +58,14 @@ fn print(portion: &[Access], json: bool) -> Result<(), Failure> {
         return Ok(portion.iter().try_for_each(print::json)?);
     }
     let heads = ["at", "by", "command", "asked for", "rows", "reason"];
-    let text = |it: &Option<String>| it.clone().unwrap_or_default();
     let row = |it: &Access| {
         vec![
             print::local(it.at),
-            text(&it.by),
-            text(&it.command),
-            text(&it.query),
-            it.rows.map(|it| it.to_string()).unwrap_or_default(),
-            text(&it.reason),
+            cells::text(&it.by),
+            cells::text(&it.command),
+            cells::text(&it.query),
+            cells::number(it.rows),
+            cells::text(&it.reason),
         ]
     };
     Ok(print::table(

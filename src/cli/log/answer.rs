@@ -11,7 +11,7 @@ use crate::cli::{Failure, print};
 use crate::mail::{Language, Reference, Timestamp};
 use crate::ops;
 use crate::ops::answer::{Sheet, Trace};
-use crate::ops::inquiry;
+use crate::ops::inquiry::{self, Register};
 use crate::spool::store::Store;
 
 #[derive(Debug, Args)]
@@ -19,7 +19,7 @@ pub(in crate::cli) struct Question {
     #[arg(value_name = "REF", value_parser = ops::log::reference)]
     pub(super) reference: Reference,
     /// nb or en; otherwise as the settings say
-    #[arg(long, value_name = "nb|en", value_parser = language)]
+    #[arg(long, value_name = "nb|en")]
     language: Option<Language>,
     #[command(flatten)]
     pub(super) why: Why,
@@ -27,23 +27,15 @@ pub(in crate::cli) struct Question {
     pub(super) json: bool,
 }
 
-/// `nb` or `en`, as in the settings.
-fn language(word: &str) -> Result<Language, String> {
-    match word {
-        "nb" => Ok(Language::Nb),
-        "en" => Ok(Language::En),
-        other => Err(format!("the answer is in nb or en, not in {other:?}")),
-    }
-}
-
 /// The answer, or why there is none.
 pub(super) async fn of(
     store: &Arc<dyn Store>,
+    register: &Register,
     trace: &Trace,
     language: Language,
     reader: &Reader,
 ) -> Result<Sheet, Failure> {
-    match inquiry::answer(store, trace, language, reader.is_shown()).await? {
+    match inquiry::answer(register, trace, language, reader.is_shown()).await? {
         Some(sheet) => Ok(sheet),
         None => {
             let idea = inquiry::unknown(store, trace.reference, Timestamp::now()).await?;
@@ -55,6 +47,7 @@ pub(super) async fn of(
 /// `spoken`: the language of the settings.
 pub(super) async fn run(
     store: &Arc<dyn Store>,
+    register: &Register,
     question: &Question,
     spoken: Language,
     reader: &Reader,
@@ -62,7 +55,7 @@ pub(super) async fn run(
     let trace = inquiry::trace(store, question.reference).await?;
     let language = question.language.unwrap_or(spoken);
     reader.settle(Some(trace.events.len())).await?;
-    let sheet = match of(store, &trace, language, reader).await {
+    let sheet = match of(store, register, &trace, language, reader).await {
         Ok(sheet) => sheet,
         Err(unknown) => return reader.show(0, || Err(unknown)).await,
     };

@@ -1,18 +1,20 @@
 //! `ilbud log export`: what is taken along.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
 
+use super::asked::Asked;
 use super::output::Output;
-use super::{Asked, Why, rows, search_box};
+use super::{Why, rows, search_box};
 use crate::cli::Failure;
 use crate::cli::reading::Reader;
 use crate::config::Settings;
 use crate::mail::{Reference, Timestamp};
 use crate::ops;
+use crate::ops::inquiry::Register;
 use crate::spool::store::{Search, Store};
 
 #[derive(Debug, Args)]
@@ -32,43 +34,48 @@ pub(in crate::cli) struct Export {
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
-    why: Why,
+    pub(super) why: Why,
 }
 
-const HIDDEN: &str = "a proof shows subjects and names of attachments, which [log] mask = \"all\" hides: say why with --reason";
-
-pub(super) async fn run(
-    store: &Arc<dyn Store>,
-    settings: &Settings,
-    export: &Export,
-) -> Result<(), Failure> {
-    match export.case {
-        Some(reference) => case(store, settings, reference, export).await,
-        None => {
-            let query = export.asked.typed(settings.privacy.keep_subjects);
-            let (mask, reason) = (settings.privacy.mask, export.why.reason.as_deref());
-            let reader = Reader::new(store, mask, true, "log export", query, reason);
-            let search = Search {
-                limit: rows::PORTION,
-                ..search_box::wanted(store, &export.asked, settings.language).await?
-            };
-            let output = export.output.as_deref();
-            rows::export(store, search, export.json, output, &reader).await
+impl Export {
+    /// What is asked for, as typed.
+    pub(super) fn query(&self, keep_subjects: bool) -> String {
+        match self.case {
+            Some(reference) => format!("--case {reference}"),
+            None => self.asked.typed(keep_subjects),
         }
     }
 }
 
+pub(super) async fn run(
+    store: &Arc<dyn Store>,
+    register: &Register,
+    settings: &Settings,
+    export: &Export,
+    reader: &Reader,
+) -> Result<(), Failure> {
+    let output = export.output.as_deref();
+    if let Some(reference) = export.case {
+        return case(store, &settings.log, reference, output, reader).await;
+    }
+    let search = Search {
+        limit: rows::PORTION,
+        ..search_box::wanted(store, register, &export.asked, settings.language).await?
+    };
+    rows::export(store, search, export.json, output, reader).await
+}
+
 async fn case(
     store: &Arc<dyn Store>,
-    settings: &Settings,
+    settings: &ops::evidence::Settings,
     reference: Reference,
-    export: &Export,
+    output: Option<&Path>,
+    reader: &Reader,
 ) -> Result<(), Failure> {
-    let (mask, reason) = (settings.privacy.mask, export.why.reason.as_deref());
-    let query = format!("--case {reference}");
-    let reader = Reader::new(store, mask, true, "log export", query, reason);
     if !reader.is_shown() {
-        return Err(Failure::new(HIDDEN));
+        return Err(Failure::new(
+            "a proof shows subjects and names of attachments, which [log] mask = \"all\" hides: say why with --reason",
+        ));
     }
     reader.announce().await?;
     if !reader.is_shown() {
@@ -77,10 +84,10 @@ async fn case(
         ));
     }
     let now = Timestamp::now();
-    let proof = ops::evidence::case(store, &settings.log, reference, now)
+    let proof = ops::evidence::case(store, settings, reference, now)
         .await
         .map_err(Failure::new)?;
-    let output = Output::open(export.output.as_deref())?;
+    let output = Output::open(output)?;
     let mut out = output.writer()?;
     out.write_all(proof.text().as_bytes())?;
     out.flush()?;

@@ -2,6 +2,7 @@
 
 mod access;
 mod answer;
+mod asked;
 mod export;
 mod output;
 mod progress;
@@ -11,7 +12,6 @@ mod search_box;
 mod verify;
 
 use std::io;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,12 +19,14 @@ use clap::{Args, Subcommand};
 use serde_json::Value;
 
 use super::reading::Reader;
-use super::{Failure, print};
+use super::{Failure, cells, print};
 use crate::config::Settings;
-use crate::mail::{Attachment, EventKind, Language, Reference, Timestamp, veil};
+use crate::mail::{Attachment, EventKind, Language, Reference, Timestamp};
 use crate::ops;
 use crate::ops::answer::{Sheet, Trace};
+use crate::ops::inquiry::Register;
 use crate::spool::store::{Cursor, LogRow, LoggedEvent, MessageRecord, Search, Store};
+use asked::Asked;
 use search_box::Found;
 
 /// How often `tail` looks for new events.
@@ -101,48 +103,6 @@ pub(super) struct Terms {
     json: bool,
 }
 
-/// What is sought.
-#[derive(Debug, Args)]
-pub(super) struct Asked {
-    /// What the caller says: reference, address, room, status, "i går 14-15", file, fra:A til:B emne:T, other words
-    words: Vec<String>,
-    /// Sender, or part of it
-    #[arg(long, value_name = "A")]
-    sender: Option<String>,
-    /// Recipient, or part of it
-    #[arg(long, value_name = "A")]
-    recipient: Option<String>,
-    /// Sender or recipient, or part of either
-    #[arg(long, value_name = "A")]
-    address: Option<String>,
-    /// Sent from or to this room
-    #[arg(long, value_name = "ID")]
-    room: Option<String>,
-    /// queued, deferred, held, delivered, failed, cancelled, refused …
-    #[arg(long, value_name = "S", value_parser = ops::log::status)]
-    status: Option<String>,
-    /// Words of the subject
-    #[arg(long, value_name = "T")]
-    subject: Option<String>,
-    /// Name of an attachment or part of it, or its SHA-256
-    #[arg(long, value_name = "NAME or SHA256")]
-    attachment: Option<String>,
-    #[arg(long, value_name = "M")]
-    message_id: Option<String>,
-    /// The client's address
-    #[arg(long, value_name = "IP")]
-    client: Option<IpAddr>,
-    /// What the next hop answered, or why it was refused: words of it, as they stand there
-    #[arg(long, value_name = "T")]
-    reply: Option<String>,
-    /// Not before: 2h (ago), 2026-11-22, "2026-11-22 14:00", RFC 3339
-    #[arg(long, value_name = "T", value_parser = moment)]
-    since: Option<Timestamp>,
-    /// Not after
-    #[arg(long, value_name = "T", value_parser = moment)]
-    until: Option<Timestamp>,
-}
-
 fn moment(text: &str) -> Result<Timestamp, ops::log::MomentFault> {
     ops::log::moment(text, Timestamp::now())
 }
@@ -158,81 +118,6 @@ impl Terms {
     }
 }
 
-impl Asked {
-    /// Whether anything but words narrows it.
-    fn has_flags(&self) -> bool {
-        let flags = [
-            self.sender.is_some(),
-            self.recipient.is_some(),
-            self.address.is_some(),
-            self.room.is_some(),
-            self.status.is_some(),
-            self.subject.is_some(),
-            self.attachment.is_some(),
-            self.message_id.is_some(),
-            self.client.is_some(),
-            self.reply.is_some(),
-            self.since.is_some(),
-            self.until.is_some(),
-        ];
-        flags.contains(&true)
-    }
-
-    /// What the box says, and each field that is named with its flag.
-    fn with(&self, boxed: Search) -> Search {
-        let address = |it: &Option<String>| it.as_deref().map(ops::log::address);
-        let message_id = self.message_id.as_deref().map(ops::log::bare);
-        let client = self.client.map(|client| client.to_string());
-        Search {
-            sender: address(&self.sender).or(boxed.sender),
-            recipient: address(&self.recipient).or(boxed.recipient),
-            address: address(&self.address).or(boxed.address),
-            room: self.room.clone().or(boxed.room),
-            status: self.status.clone().or(boxed.status),
-            subject: self.subject.clone().or(boxed.subject),
-            attachment: self.attachment.clone().or(boxed.attachment),
-            message_id: message_id.or(boxed.message_id),
-            client: client.or(boxed.client),
-            reply: self.reply.clone().or(boxed.reply),
-            since: self.since.or(boxed.since),
-            until: self.until.or(boxed.until),
-            ..boxed
-        }
-    }
-
-    /// As it was typed; moments as they were understood. Where no subjects are kept, those that are sought are not
-    /// either.
-    fn typed(&self, keep_subjects: bool) -> String {
-        let kept = |it: &Option<String>| match keep_subjects {
-            true => it.clone(),
-            false => it.as_ref().map(|_| veil::MASK.to_owned()),
-        };
-        let words = match keep_subjects {
-            true => self.words.clone(),
-            false => ops::search::without_names(&self.words.join(" ")),
-        };
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let moment = |it: Option<Timestamp>| it.map(|it| it.to_string());
-        ops::privacy::access::typed(
-            &words,
-            &[
-                ("sender", self.sender.clone()),
-                ("recipient", self.recipient.clone()),
-                ("address", self.address.clone()),
-                ("room", self.room.clone()),
-                ("status", self.status.clone()),
-                ("subject", kept(&self.subject)),
-                ("attachment", kept(&self.attachment)),
-                ("message-id", self.message_id.clone()),
-                ("client", self.client.map(|it| it.to_string())),
-                ("reply", self.reply.clone()),
-                ("since", moment(self.since)),
-                ("until", moment(self.until)),
-            ],
-        )
-    }
-}
-
 pub(super) async fn run(
     command: &Command,
     store: Arc<dyn Store>,
@@ -240,10 +125,11 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let mask = settings.privacy.mask;
     let spoken = settings.language;
+    let register = Register::new(&store);
     let reader = |command, query, why: &Why, json| {
         Reader::new(&store, mask, json, command, query, why.reason.as_deref())
     };
-    match command {
+    let outcome = match command {
         Command::Search(terms) => {
             let reader = reader(
                 "log search",
@@ -251,12 +137,12 @@ pub(super) async fn run(
                 &terms.why,
                 terms.json,
             );
-            search(&store, terms, spoken, &reader).await
+            search(&store, &register, terms, spoken, &reader).await
         }
         Command::Answer(question) => {
             let query = question.reference.to_string();
             let reader = reader("log answer", query, &question.why, question.json);
-            answer::run(&store, question, spoken, &reader).await
+            answer::run(&store, &register, question, spoken, &reader).await
         }
         Command::Show {
             reference,
@@ -264,7 +150,8 @@ pub(super) async fn run(
             json,
         } => {
             let reader = reader("log show", reference.to_string(), why, *json);
-            show(&store, *reference, *json, spoken, &reader).await
+            let trace = ops::inquiry::trace(&store, *reference).await?;
+            show(&store, &register, trace, *json, spoken, &reader).await
         }
         Command::Tail { limit, why, json } => {
             let reader = reader("log tail", String::new(), why, *json);
@@ -274,24 +161,34 @@ pub(super) async fn run(
         Command::Retention(terms) => {
             retention::run(&store, &settings.privacy.retention, terms).await
         }
-        Command::Export(export) => export::run(&store, &settings, export).await,
+        Command::Export(export) => {
+            let query = export.query(settings.privacy.keep_subjects);
+            let reader = reader("log export", query, &export.why, true);
+            export::run(&store, &register, &settings, export, &reader).await
+        }
         Command::Verify(terms) => verify::run(&store, &settings, terms).await,
+    };
+    if let Some(doubt) = register.doubt() {
+        print::complaint(&format!("warning: {doubt}"));
     }
+    outcome
 }
 
 async fn search(
     store: &Arc<dyn Store>,
+    register: &Register,
     terms: &Terms,
     language: Language,
     reader: &Reader,
 ) -> Result<(), Failure> {
-    let mut found = search_box::found(store, terms, language).await?;
+    let mut found = search_box::found(store, register, terms, language).await?;
     reader.settle(Some(found.rows.len())).await?;
     let veils = reader.of_rows(&found.rows).await?;
     let sentence = match found.only(terms) {
         Some(only) => {
             let trace = ops::inquiry::trace(store, only).await?;
-            Some(answer::of(store, &trace, language, reader).await?.sentence)
+            let sheet = answer::of(store, register, &trace, language, reader);
+            Some(sheet.await?.sentence)
         }
         None => None,
     };
@@ -308,7 +205,7 @@ async fn search(
         .filter(|_| found.rows.is_empty())
     {
         // It may be a room of the past, so this is no more than a hint.
-        if let Some(missing) = ops::routes::missing_room(store, room).await? {
+        if let Some(missing) = register.missing_room(room).await? {
             print::complaint(&format!("hint: {missing}"));
         }
     }
@@ -371,48 +268,46 @@ impl<'a> Listed<'a> {
 }
 
 fn row(row: &LogRow) -> Vec<String> {
-    let status = match row.count {
-        1 => row.status.clone(),
-        count => format!("{} × {count}", row.status),
-    };
     vec![
         row.reference.to_string(),
         print::local(row.at),
-        status,
+        cells::status(&row.status, row.count),
         sender(row),
-        row.recipient.clone().unwrap_or_default(),
-        row.subject.clone().unwrap_or_default(),
-        row.reply.clone().unwrap_or_default(),
+        cells::text(&row.recipient),
+        cells::text(&row.subject),
+        cells::text(&row.reply),
     ]
 }
 
-/// The null sender as people know it; where nobody got so far as to name a sender, the user.
+/// Where nobody got so far as to name a sender, the user.
 fn sender(row: &LogRow) -> String {
     match (&row.sender, &row.user) {
-        (Some(sender), _) if sender.is_empty() => "<>".to_owned(),
-        (Some(sender), _) => sender.clone(),
         (None, Some(user)) => format!("user {user}"),
-        (None, None) => String::new(),
+        (sender, _) => cells::sender(sender),
     }
 }
 
 async fn show(
     store: &Arc<dyn Store>,
-    reference: Reference,
+    register: &Register,
+    trace: Trace,
     json: bool,
     spoken: Language,
     reader: &Reader,
 ) -> Result<(), Failure> {
-    let trace = ops::inquiry::trace(store, reference).await?;
     reader.settle(Some(trace.events.len())).await?;
-    let sheet = match answer::of(store, &trace, spoken, reader).await {
-        Ok(sheet) => sheet,
-        Err(unknown) => return reader.show(0, || Err(unknown)).await,
+    // Events need no answer, and so no table.
+    let sheet = match json && !trace.is_empty() {
+        true => None,
+        false => match answer::of(store, register, &trace, spoken, reader).await {
+            Ok(sheet) => Some(sheet),
+            Err(unknown) => return reader.show(0, || Err(unknown)).await,
+        },
     };
     let trace = trace.veiled(reader.is_shown());
-    let shown = reader.show(trace.events.len(), || match json {
-        true => print_events_as_json(&trace),
-        false => Ok(print_story(&sheet, &trace)?),
+    let shown = reader.show(trace.events.len(), || match &sheet {
+        None => print_events_as_json(&trace),
+        Some(sheet) => Ok(print_story(sheet, &trace)?),
     });
     shown.await
 }

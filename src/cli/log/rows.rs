@@ -11,11 +11,11 @@ use std::sync::Arc;
 use super::output::Output;
 use super::progress::Progress;
 use crate::cli::reading::Reader;
-use crate::cli::{Failure, print};
+use crate::cli::{Failure, cells, print};
 use crate::mail::Timestamp;
 use crate::ops::privacy::Veils;
 use crate::spool::store::{LogRow, Search, Store};
-use crate::spreadsheet::{self, Separator, Writing};
+use crate::spreadsheet::{Separator, Writing};
 
 /// Rows read at a time.
 pub(super) const PORTION: usize = 500;
@@ -49,7 +49,8 @@ pub(super) async fn export(
 ) -> Result<(), Failure> {
     reader.announce().await?;
     let output = Output::open(output)?;
-    let (rows, out) = stream(store, search, json, output.writer()?, reader).await?;
+    let progress = Progress::new(!output.is_seen());
+    let (rows, out) = stream(store, search, json, output.writer()?, progress, reader).await?;
     drop(out);
     reader.sum_up(rows).await;
     output.keep()
@@ -61,6 +62,7 @@ async fn stream<W: Write>(
     search: Search,
     json: bool,
     mut out: W,
+    mut progress: Progress,
     reader: &Reader,
 ) -> Result<(usize, W), Failure> {
     if !json {
@@ -70,7 +72,6 @@ async fn stream<W: Write>(
         true => Sheet::Lines(out),
         false => Sheet::Table(Box::new(Writing::begin(out, Separator::Comma, &COLUMNS)?)),
     };
-    let mut progress = Progress::default();
     let (mut rows, mut after, mut first) = (0, None, None);
     loop {
         let page = store.log_page(search.clone(), after).await?;
@@ -85,8 +86,9 @@ async fn stream<W: Write>(
         let begin = *first.get_or_insert(at);
         progress.tell(|| format!("{rows} rows, {} %", percent(begin, at, &search)));
     }
-    progress.end();
-    Ok((rows, sheet.end()?))
+    let out = sheet.end()?;
+    progress.end(format_args!("{rows} rows"));
+    Ok((rows, out))
 }
 
 /// How much of the time that is asked for is done: how many rows there will be, nobody knows.
@@ -103,11 +105,11 @@ enum Sheet<W: Write> {
 }
 
 impl<W: Write> Sheet<W> {
-    fn row(&mut self, veils: &Veils, row: &LogRow) -> io::Result<()> {
-        let row = veils.row(row);
+    fn row(&mut self, veils: &Veils, found: &LogRow) -> io::Result<()> {
+        let found = veils.row(found);
         match self {
-            Self::Lines(out) => writeln!(out, "{}", print::as_json(&row)?),
-            Self::Table(table) => table.row(&cells(&row)),
+            Self::Lines(out) => writeln!(out, "{}", print::as_json(&found)?),
+            Self::Table(table) => table.row(&row(&found)),
         }
     }
 
@@ -121,26 +123,22 @@ impl<W: Write> Sheet<W> {
     }
 }
 
-fn cells(row: &LogRow) -> Vec<String> {
-    let text = |it: &Option<String>| {
-        spreadsheet::in_one_cell(&print::harmless(it.as_deref().unwrap_or_default()))
-    };
-    let number = |it: Option<u64>| it.map(|it| it.to_string()).unwrap_or_default();
+fn row(row: &LogRow) -> Vec<String> {
     vec![
         row.reference.to_string(),
         row.at.to_string(),
         row.status.clone(),
-        text(&row.sender),
-        text(&row.sender_room),
-        text(&row.recipient),
-        text(&row.recipient_room),
-        text(&row.subject),
-        number(row.size),
-        text(&row.message_id),
+        cells::foreign(&row.sender),
+        cells::foreign(&row.sender_room),
+        cells::foreign(&row.recipient),
+        cells::foreign(&row.recipient_room),
+        cells::foreign(&row.subject),
+        cells::number(row.size),
+        cells::foreign(&row.message_id),
         print::harmless(&row.client),
-        text(&row.user),
-        text(&row.reply),
+        cells::foreign(&row.user),
+        cells::foreign(&row.reply),
         row.count.to_string(),
-        number(row.exception),
+        cells::number(row.exception),
     ]
 }

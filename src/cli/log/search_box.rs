@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use super::{Asked, Terms};
+use super::Terms;
+use super::asked::Asked;
 use crate::cli::{Failure, print};
 use crate::mail::timestamp::Zone;
 use crate::mail::{Language, Reference, Timestamp};
-use crate::ops::inquiry;
+use crate::ops::inquiry::{self, Register};
 use crate::ops::search::{self, Desk, Understood};
+use crate::policy::table::RoutingTable;
 use crate::spool::store::{LogRow, Search, Store};
 
 /// What was found, and how the words were taken.
@@ -30,31 +32,35 @@ impl Found {
 }
 
 async fn understood(
-    store: &Arc<dyn Store>,
+    register: &Register,
     asked: &Asked,
     language: Language,
 ) -> Result<Understood, Failure> {
     let text = asked.words.join(" ");
-    let table = match text.is_empty() {
-        true => Default::default(),
-        false => inquiry::table(store).await?,
-    };
     let desk = Desk {
         now: Timestamp::now(),
         zone: &Zone::here(),
         language,
-        table: &table,
+        table: &RoutingTable::default(),
     };
-    search::understand(&text, desk).map_err(Failure::new)
+    let understood = match search::asks_for_rooms(&text, desk) {
+        false => search::understand(&text, desk),
+        true => {
+            let table = register.table().await?;
+            search::understand(&text, Desk { table, ..desk })
+        }
+    };
+    understood.map_err(Failure::new)
 }
 
 /// What all rows are sought by, for an export; how the words were taken is told beside it.
 pub(super) async fn wanted(
     store: &Arc<dyn Store>,
+    register: &Register,
     asked: &Asked,
     language: Language,
 ) -> Result<Search, Failure> {
-    let understood = understood(store, asked, language).await?;
+    let understood = understood(register, asked, language).await?;
     let is_found = async |search: &Search| -> Result<bool, Failure> {
         let one = Search {
             limit: 1,
@@ -77,10 +83,11 @@ pub(super) async fn wanted(
 
 pub(super) async fn found(
     store: &Arc<dyn Store>,
+    register: &Register,
     terms: &Terms,
     language: Language,
 ) -> Result<Found, Failure> {
-    let understood = understood(store, &terms.asked, language).await?;
+    let understood = understood(register, &terms.asked, language).await?;
     let mut readings = understood.readings.clone();
     let mut rows = store.search(terms.with(understood.search.clone())).await?;
     if rows.is_empty() {

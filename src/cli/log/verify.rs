@@ -75,12 +75,12 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let files = Files::from(&settings.log);
     let others: Vec<&Path> = terms.heads.iter().map(PathBuf::as_path).collect();
-    let mut progress = Progress::default();
+    let mut progress = Progress::new(true);
     let report = evidence::verify(store, &files, &terms.key, &others, |done, all| {
         progress.tell(|| format!("{done} of {all} rows"));
     })
     .await;
-    progress.end();
+    drop(progress);
     let report = report.map_err(Failure::new)?;
     if terms.json {
         report.findings.iter().try_for_each(print::json)?;

@@ -149,7 +149,9 @@ impl List {
             ("older-than", older_than),
             ("reason", self.reason.clone()),
         ];
-        typed(&[], &fields)
+        let given = |(name, value): (&'static str, Option<String>)| Some((name, value?));
+        let flags: Vec<_> = fields.into_iter().filter_map(given).collect();
+        typed(&[], &flags)
     }
 }
 

@@ -313,6 +313,10 @@ pub(super) const WORDS: Words = Words {
         ],
         unknown: ["the reply below says why", "See the reply in the timeline."],
     },
+    rules: super::rule::Sayings {
+        rules: &[],
+        parts: &[],
+    },
     events: Events {
         session: "Came in",
         accepted: "Accepted",

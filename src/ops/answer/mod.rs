@@ -11,8 +11,10 @@ mod en;
 mod happening;
 mod moment;
 mod nb;
+mod nb_rules;
 mod refusal;
 mod refused;
+mod rule;
 mod sentence;
 mod standing;
 #[cfg(test)]

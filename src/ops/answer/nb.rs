@@ -298,6 +298,7 @@ pub(super) const WORDS: Words = Words {
         ],
         unknown: ["svaret under sier hvorfor", "Se svaret i tidslinjen."],
     },
+    rules: super::nb_rules::SAYINGS,
     events: Events {
         session: "Kom inn",
         accepted: "Godtatt",

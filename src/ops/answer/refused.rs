@@ -55,10 +55,11 @@ impl Telling<'_> {
         )
     }
 
-    /// The rule that refused it, and of which table.
+    /// The rule that refused it, and of which table. As it was written it stands in the timeline.
     fn rule(&self, event: &LoggedEvent) -> Option<String> {
         let sentences = &self.words.sentences;
         let rule = self.veil.over(event.details.rule.as_deref()?);
+        let rule = self.words.rules.told(&rule);
         Some(match event.details.revision {
             Some(revision) => say!(sentences.rule, rule = rule, revision = revision),
             None => say!(sentences.bare_rule, rule = rule),

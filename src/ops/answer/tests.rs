@@ -773,7 +773,7 @@ fn refused() -> Vec<Scene> {
             "refused: outside",
             Reply::external_recipient("x@hotmail.test"),
             "x@hotmail.test",
-            ruled("no room has this domain"),
+            ruled("no registered room has the domain hotmail.test"),
         ),
         to(
             "refused: outside, by a slip",
@@ -800,7 +800,7 @@ fn refused() -> Vec<Scene> {
         hamar(
             "refused: not accepted",
             Reply::not_accepted_by_room(HAMAR, "Legevakt Hamar", Some("+47 62 00 00 00")),
-            of_hamar("room \"legevakt-hamar\" accepts from amk-bergen"),
+            of_hamar("room \"legevakt-hamar\" accepts from amk-bergen, not from \"amk-oslo\""),
         ),
         hamar(
             "refused: disabled",
@@ -966,7 +966,7 @@ fn everything() -> Scene {
             EventKind::LeftOut => Details {
                 group: some("alle@gruppe.nodnett.test"),
                 revision: Some(12),
-                ..ruled("room \"legevakt-hamar\" accepts from amk-bergen")
+                ..ruled("room \"legevakt-hamar\" accepts from amk-bergen, not from \"amk-oslo\"")
             },
             EventKind::Tolerated => Details {
                 tolerated: vec!["missing_tls".to_owned()],

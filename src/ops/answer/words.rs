@@ -3,6 +3,7 @@
 //! A language is one file that fills in [`Words`]; the compiler names what it leaves out, and a test the
 //! slots that it does not know. Nothing is decided here but which phrase belongs to what.
 
+use super::rule::Sayings;
 use crate::mail::{EventKind, Language, State};
 
 /// Puts values into the slots of a template, each once: a value is never read as a template.
@@ -78,6 +79,8 @@ pub(super) struct Words {
     pub sentences: Sentences,
     pub advice: Advice,
     pub refusals: Refusals,
+    /// Rules that refuse something, where they are not said as they are written.
+    pub rules: Sayings,
     pub events: Events,
     pub parts: Parts,
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::is_hash;
 use crate::mail::Timestamp;
 use crate::ops::log;
-use crate::spool::store::{Hunt, Quarry, Store, StoreError, Trace};
+use crate::spool::store::{Hunt, Hunted, Quarry, Store, StoreError};
 
 /// Who sent and who was to receive a file, by its SHA-256, its name or a pattern of names; or a message
 /// with malware, by a part of what that is called.
@@ -16,7 +16,7 @@ pub async fn hunt(
     store: &Arc<dyn Store>,
     typed: &str,
     since: Option<Timestamp>,
-) -> Result<Vec<Trace>, StoreError> {
+) -> Result<Vec<Hunted>, StoreError> {
     let quarry = match is_hash(typed) {
         true => Quarry::Hash(typed.to_lowercase()),
         false => Quarry::Word(typed.to_owned()),

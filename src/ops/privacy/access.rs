@@ -45,17 +45,14 @@ pub fn note(store: &Arc<dyn Store>, reading: &Reading, now: Timestamp) -> Pendin
 }
 
 /// As somebody would type it again.
-pub fn typed(words: &[&str], fields: &[(&str, Option<String>)]) -> String {
+pub fn typed(words: &[&str], flags: &[(&str, String)]) -> String {
     let quoted = |text: &str| match text.is_empty() || text.contains(char::is_whitespace) {
         true => format!("\"{text}\""),
         false => text.to_owned(),
     };
     let mut all: Vec<String> = words.iter().map(|it| quoted(it)).collect();
-    for (name, value) in fields {
-        if let Some(value) = value {
-            all.push(format!("--{name} {}", quoted(value)));
-        }
-    }
+    let flags = flags.iter();
+    all.extend(flags.map(|(name, value)| format!("--{name} {}", quoted(value))));
     all.join(" ")
 }
 
@@ -93,21 +90,17 @@ mod tests {
 
     #[test]
     fn what_was_typed_is_told_as_one_would_type_it() {
-        let some = |text: &str| Some(text.to_owned());
-        for (words, fields, expected) in [
+        let text = str::to_owned;
+        for (words, flags, expected) in [
             (&[][..], &[][..], ""),
             (&["hamar", "Ola N"], &[], "hamar \"Ola N\""),
             (
                 &["x"],
-                &[
-                    ("room", some("amk-oslo")),
-                    ("subject", None),
-                    ("status", some("")),
-                ],
+                &[("room", text("amk-oslo")), ("status", text(""))],
                 "x --room amk-oslo --status \"\"",
             ),
         ] {
-            assert_eq!(typed(words, fields), expected);
+            assert_eq!(typed(words, flags), expected);
         }
     }
 }

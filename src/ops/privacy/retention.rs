@@ -1,15 +1,15 @@
 //! How long the log remembers: what is old is pseudonymised, and later purged, a portion at a time.
 //!
 //! Between portions mail has its turn. A clock that has run far ahead of what the log knows deletes nothing: it
-//! is told, loudly, and somebody has to say that it is right. What was done is an event of the log. A store that
-//! cannot be written is tried again at the next look.
+//! is told, loudly and once, and somebody has to say that it is right. What was done is an event of the log, and so
+//! is the alarm that nothing was, and its end. A store that cannot be written is tried again at the next look.
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::document;
-use crate::mail::Timestamp;
+use crate::mail::{Details, EventKind, Timestamp};
 use crate::spool::store::{Aging, AgingPlan, Store, StoreError};
 
 /// Messages and refusals in a portion.
@@ -129,7 +129,13 @@ pub async fn run(
     retention: &Retention,
     now: Timestamp,
 ) -> Result<Done, Refused> {
-    believe(store, retention, now).await?;
+    if let Err(refused) = believe(store, retention, now).await {
+        // So that no row that is written by this clock makes it believed.
+        if let Refused::Clock { known, .. } = refused {
+            store.aging_looked_at(known).await?;
+        }
+        return Err(refused);
+    }
     store.aging_looked_at(now).await?;
     let mut done = Done::default();
     loop {
@@ -202,14 +208,79 @@ pub async fn keep(store: Arc<dyn Store>, retention: Retention) {
         return std::future::pending().await;
     };
     let every = (shortest / LOOKS).clamp(OFTEN, SELDOM);
+    let mut keeper = Keeper::new(store, retention);
     loop {
         tokio::time::sleep(every).await;
-        match run(&store, &retention, Timestamp::now()).await {
-            Ok(done) if done.references > 0 || !done.not_as_written.is_empty() => tell(&done),
-            Ok(_) => {}
-            Err(fault @ Refused::Clock { .. }) => tracing::error!("{fault}"),
+        keeper.look(Timestamp::now()).await;
+    }
+}
+
+/// Makes the log forget at each look, and remembers what it has complained of.
+#[derive(Debug)]
+pub struct Keeper {
+    store: Arc<dyn Store>,
+    retention: Retention,
+    /// What the log knew when the clock was last not believed, and whether that stands in the log.
+    doubted: Option<(Timestamp, bool)>,
+}
+
+impl Keeper {
+    pub const fn new(store: Arc<dyn Store>, retention: Retention) -> Self {
+        Self {
+            store,
+            retention,
+            doubted: None,
+        }
+    }
+
+    pub async fn look(&mut self, now: Timestamp) {
+        match run(&self.store, &self.retention, now).await {
+            Ok(done) => {
+                self.end_alarm(now).await;
+                if done.references > 0 || !done.not_as_written.is_empty() {
+                    tell(&done);
+                }
+            }
+            Err(refused @ Refused::Clock { known, .. }) => {
+                self.raise_alarm(&refused, known, now).await;
+            }
             Err(fault) => tracing::warn!(%fault, "the log cannot be made to forget yet"),
         }
+    }
+
+    /// Once for each moment that the clock ran away from; again only where the log did not take it.
+    async fn raise_alarm(&mut self, refused: &Refused, known: Timestamp, now: Timestamp) {
+        let is_new = self.doubted.is_none_or(|(of, _)| of != known);
+        if is_new {
+            tracing::error!("{refused}");
+        }
+        if is_new || self.doubted == Some((known, false)) {
+            let is_logged = self.log(EventKind::Alarm, refused.to_string(), now).await;
+            self.doubted = Some((known, is_logged));
+        }
+    }
+
+    async fn end_alarm(&mut self, now: Timestamp) {
+        let Some((_, is_logged)) = self.doubted else {
+            return;
+        };
+        let reason = "the clock is believed again, and the log forgets what is old".to_owned();
+        if !is_logged || self.log(EventKind::AllClear, reason, now).await {
+            self.doubted = None;
+        }
+    }
+
+    /// Whether it stands in the log.
+    async fn log(&self, kind: EventKind, reason: String, now: Timestamp) -> bool {
+        let details = Details {
+            reason: Some(reason),
+            ..Details::default()
+        };
+        let written = self.store.tell(now, kind, details).await;
+        if let Err(fault) = &written {
+            tracing::error!(%fault, "that the clock was not believed cannot be logged yet");
+        }
+        written.is_ok()
     }
 }
 

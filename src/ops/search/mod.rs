@@ -15,6 +15,7 @@ mod tests;
 mod times;
 mod token;
 
+use std::cell::Cell;
 use std::fmt;
 
 use crate::mail::timestamp::Zone;
@@ -92,9 +93,22 @@ pub fn without_names(text: &str) -> Vec<String> {
 const MOST: usize = 40;
 
 pub fn understand(text: &str, desk: Desk<'_>) -> Result<Understood, Unclear> {
+    read(text, desk, &Cell::new(false))
+}
+
+/// Whether what it means depends on the table. Asked with any table, of which nothing is looked at but whether
+/// it is needed.
+pub fn asks_for_rooms(text: &str, desk: Desk<'_>) -> bool {
+    let asks = Cell::new(false);
+    // What is unclear for want of a room's name has asked for it first.
+    drop(read(text, desk, &asks));
+    asks.get()
+}
+
+fn read(text: &str, desk: Desk<'_>, asks: &Cell<bool>) -> Result<Understood, Unclear> {
     let tokens = token::split(text, MOST);
     let plain = piece::plain(&tokens.listed);
-    let mut understood = Reader::new(&tokens.listed, &plain, desk).read()?;
+    let mut understood = Reader::new(&tokens.listed, &plain, desk, asks).read()?;
     if tokens.left_out > 0 {
         let left_out = said::left_out(desk.language, MOST, tokens.left_out);
         understood.readings.push(left_out);

@@ -1,5 +1,6 @@
 //! One piece after the other, each taken for what it most likely is.
 
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ pub(super) struct Reader<'a> {
     /// The text taken as words alone.
     bare: Vec<String>,
     is_more_than_words: bool,
+    /// Set once a room was looked for in the table.
+    asks_for_rooms: &'a Cell<bool>,
 }
 
 /// Each plain token in lower case; where nothing is to be understood, what stands for it.
@@ -36,7 +39,12 @@ pub(super) fn plain(tokens: &[Token]) -> Vec<String> {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(tokens: &'a [Token], plain: &'a [String], desk: Desk<'a>) -> Self {
+    pub(super) fn new(
+        tokens: &'a [Token],
+        plain: &'a [String],
+        desk: Desk<'a>,
+        asks_for_rooms: &'a Cell<bool>,
+    ) -> Self {
         Self {
             desk,
             tokens,
@@ -46,6 +54,7 @@ impl<'a> Reader<'a> {
             times: Vec::new(),
             bare: Vec::new(),
             is_more_than_words: false,
+            asks_for_rooms,
         }
     }
 
@@ -108,9 +117,6 @@ impl<'a> Reader<'a> {
         if let Some(used) = self.direction(at) {
             return Ok(used);
         }
-        if let Some((used, room)) = self.room_by_name(&words) {
-            return Ok(self.in_room(room, used));
-        }
         let form = of_its_form(token).filter(|(field, _)| !self.has(*field));
         if let Some((field, value)) = form {
             let reading = said::field(self.desk.language, field, &value);
@@ -118,6 +124,9 @@ impl<'a> Reader<'a> {
                 Field::Client => it.client = Some(value),
                 _ => it.attachment = Some(value),
             }));
+        }
+        if let Some((used, room)) = self.room_by_name(&words) {
+            return Ok(self.in_room(room, used));
         }
         match fields::nearest_field(token) {
             Some((written, near)) => {
@@ -260,6 +269,11 @@ impl<'a> Reader<'a> {
 
     /// `shortest`: letters of a part of a name that is taken for all of it.
     fn room(&self, written: &str, shortest: usize) -> Option<&'a Room> {
+        // No name has an address in it.
+        if written.contains('@') {
+            return None;
+        }
+        self.asks_for_rooms.set(true);
         let rooms = || self.desk.table.rooms();
         let is_whole = |it: &&Room| {
             it.name.to_lowercase() == written || it.id.to_string().to_lowercase() == written

@@ -244,3 +244,29 @@ fn knows_redirects_that_are_over() {
         ]
     );
 }
+
+#[test]
+fn an_export_that_is_not_of_the_table_does_not_read_back() {
+    let toml = format!(
+        "# all\n\n# a\n{HEAD}recipients = [\"vakt\", \"leder\"]\naccepts_from = [\"b\"]\n{STATION}{}         [[group]]\naddress = \"alle@g.test\"\nmembers = [\"vakt@a.test\", \"leder@a.test\"]\n         [[gateway]]\nname = \"inn\"\nuser = \"gw\"\n         [[redirect]]\nroom = \"a\"\nto = \"b\"\nuntil = 2027-01-01T00:00:00Z\n",
+        room("b", "phone = \"113\"")
+    );
+    let (table, _) = RoutingTable::parse(&toml, 1).unwrap();
+    let export = table.export();
+    assert!(table.reads_back(&export));
+    #[rustfmt::skip]
+    let changes = [
+        ("# all", "# none"), ("# a", "# b"), ("name = \"A\"", "name = \"B\""), ("\"leder\"", "\"sjef\""),
+        ("[\"vakt\", \"leder\"]", "[\"leder\", \"vakt\"]"), ("accepts_from = \"any\"", "accepts_from = [\"a\"]"), ("10.1.0.0/24", "10.1.0.0/25"),
+        ("113", "112"), ("\"leder@a.test\"", "\"vakt@a.test\""), ("alle@", "noen@"), ("\"inn\"", "\"ut\""), ("\"gw\"", "\"gv\""),
+        ("2027", "2028"), ("to = \"b\"", "to = \"a\""), ("[[gateway]]", "[[gatevay]]"), ("[[room]]", "[[room"),
+        ("user = \"b\"", "user = \"b\"\n[[room.workstation]]\nuser = \"c\""),
+    ];
+    for (from, to) in changes {
+        let other = export.replacen(from, to, 1);
+        assert_ne!(other, export, "{from}");
+        assert!(!table.reads_back(&other), "{from} -> {to}");
+    }
+    let shorter = export.split("\n[[redirect]]").next().unwrap();
+    assert!(!table.reads_back(shorter));
+}

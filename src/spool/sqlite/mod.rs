@@ -34,9 +34,9 @@ use tokio::sync::watch;
 
 use super::store::{
     Aged, Aging, AgingPlan, Applied, CaughtMessage, Change, Credential, EngineRow, Forgotten, Hunt,
-    Known, LogPage, LogRow, LoggedEvent, MessageRecord, Names, NewMessage, Pair, Pending, Portion,
-    Recent, RecipientId, RecipientState, ScanQueue, ScanRow, Search, Shift, Standing, Store,
-    StoreError, Trace, Unchained, Waiting, WaitingFilter, WaitingGroup, WaitingOrder, Window,
+    Hunted, Known, LogPage, LogRow, LoggedEvent, MessageRecord, Names, NewMessage, Pair, Pending,
+    Portion, Recent, RecipientId, RecipientState, ScanQueue, ScanRow, Search, Shift, Standing,
+    Store, StoreError, Unchained, Waiting, WaitingFilter, WaitingGroup, WaitingOrder, Window,
     Workstation,
 };
 use super::unnamed;
@@ -664,7 +664,7 @@ impl Store for Sqlite {
         })
     }
 
-    fn hunt(&self, hunt: Hunt) -> Pending<Vec<Trace>> {
+    fn hunt(&self, hunt: Hunt) -> Pending<Vec<Hunted>> {
         self.read(move |connection| outbreak::hunt(connection, &hunt))
     }
 

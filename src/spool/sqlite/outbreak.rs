@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use rusqlite::{Connection, OptionalExtension, Row, params, types::Type};
 use serde_json::Value;
 
-use super::super::store::{Hunt, Quarry, Standing, StoreError, Trace};
+use super::super::store::{Hunt, Hunted, Quarry, Standing, StoreError};
 use super::read;
 use super::write::insert_event;
 use crate::mail::measure::{Aim, Closing, Measure};
@@ -183,7 +183,7 @@ impl File {
     }
 }
 
-pub(super) fn hunt(connection: &Connection, hunt: &Hunt) -> Result<Vec<Trace>, StoreError> {
+pub(super) fn hunt(connection: &Connection, hunt: &Hunt) -> Result<Vec<Hunted>, StoreError> {
     let first = hunt.not_below.map_or(0, |it| it.number() as i64);
     let infected = infected(connection, first)?;
     let mut finds: BTreeMap<i64, Find> = BTreeMap::new();
@@ -428,7 +428,7 @@ fn trace(
     reference: i64,
     find: &Find,
     since: Option<Timestamp>,
-    traces: &mut Vec<Trace>,
+    traces: &mut Vec<Hunted>,
 ) -> Result<(), StoreError> {
     let mut statement = connection.prepare_cached(
         "SELECT m.accepted_at, r.state, coalesce(m.sender, ''), m.sender_room, r.address, r.room,
@@ -450,7 +450,7 @@ fn trace(
             continue;
         }
         for file in files {
-            traces.push(Trace {
+            traces.push(Hunted {
                 reference: Reference::from_number(reference.unsigned_abs()),
                 at,
                 status: row.get(1)?,

@@ -8,18 +8,6 @@ CREATE TABLE IF NOT EXISTS entry_# (
     stamp     INTEGER NOT NULL              -- of what it is found by
 ) STRICT;
 
--- Words of the log, in lower case, each once. Roles: a bit for each role that it was seen in.
-CREATE TABLE IF NOT EXISTS term_# (
-    id    INTEGER PRIMARY KEY,
-    text  TEXT    NOT NULL UNIQUE,
-    roles INTEGER NOT NULL
-) STRICT;
-
--- Any three letters in a row that a term has.
-CREATE VIRTUAL TABLE IF NOT EXISTS part_# USING fts5 (
-    text, content = '', columnsize = 0, detail = none, tokenize = 'trigram'
-);
-
 -- What each entry is found by, as tokens.
 CREATE VIRTUAL TABLE IF NOT EXISTS doc_# USING fts5 (
     tokens, content = '', contentless_delete = 1, detail = none, tokenize = 'ascii'

@@ -1,7 +1,7 @@
 //! What a volume of the index is asked for, so that it names all rows that may be meant and few others.
 //!
-//! Parts of words are looked up among the words of the volume first. A part that far too many of them have is
-//! left to a look at the rows themselves.
+//! Parts of words are looked up among the words of the index first, once for all volumes. A part that far too many
+//! of them have is left to a look at the rows themselves.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
@@ -10,8 +10,11 @@ use std::rc::Rc;
 use rusqlite::Connection;
 
 use super::super::super::findable::{Atom, How, Role, Way, Wish};
-use super::tokens;
-use super::volume::sql;
+use super::tokens::{self, Word};
+use super::volume::bit;
+
+/// Words of several volumes may be so many times as many.
+const VOLUMES: usize = 4;
 
 /// An expression, or why there is none.
 #[derive(Debug)]
@@ -76,36 +79,29 @@ impl Asked {
     }
 }
 
-/// A volume that is asked; a part may mean that `many` words.
+/// What is asked of each volume; a part may mean that `many` words of it.
 pub(super) struct Question<'a> {
     index: &'a Connection,
-    volume: i64,
     many: usize,
-    /// Words with a part in them, by the part.
-    looked_up: RefCell<HashMap<String, Option<Rc<[Word]>>>>,
-}
-
-/// A word of the volume: its number, its roles and its text.
-struct Word {
-    id: i64,
-    roles: i64,
-    text: String,
+    /// Words with a part in them, by the part. `None`: too many.
+    parts: RefCell<HashMap<String, Option<Rc<[Word]>>>>,
+    wholes: RefCell<HashMap<String, Option<Word>>>,
 }
 
 impl<'a> Question<'a> {
-    pub(super) fn of(index: &'a Connection, volume: i64, many: usize) -> Self {
+    pub(super) fn of(index: &'a Connection, many: usize) -> Self {
         Self {
             index,
-            volume,
             many,
-            looked_up: RefCell::default(),
+            parts: RefCell::default(),
+            wholes: RefCell::default(),
         }
     }
 
-    pub(super) fn about(&self, wishes: &[Wish]) -> rusqlite::Result<Asked> {
+    pub(super) fn about(&self, wishes: &[Wish], volume: i64) -> rusqlite::Result<Asked> {
         Asked::and(wishes.iter().map(|wish| {
             let ways = wish.ways();
-            let all = Asked::or(ways.iter().map(|way| self.way(way)))?;
+            let all = Asked::or(ways.iter().map(|way| self.way(way, volume)))?;
             Ok(match all {
                 // Whatever is sought may be in what a row is not found by.
                 Asked::Part(text) => Asked::Part(format!("({text} OR {})", more())),
@@ -116,9 +112,9 @@ impl<'a> Question<'a> {
         }))
     }
 
-    fn way(&self, way: &Way) -> rusqlite::Result<Asked> {
+    fn way(&self, way: &Way, volume: i64) -> rusqlite::Result<Asked> {
         Asked::and(way.iter().map(|atom| {
-            Ok(match self.tokens(atom)? {
+            Ok(match self.tokens(atom, volume)? {
                 None => Asked::Everything,
                 Some(tokens) if tokens.is_empty() => Asked::Nothing,
                 Some(tokens) => Asked::Whole(any(&tokens)),
@@ -127,13 +123,13 @@ impl<'a> Question<'a> {
     }
 
     /// `None`: too many.
-    fn tokens(&self, atom: &Atom) -> rusqlite::Result<Option<Vec<String>>> {
+    fn tokens(&self, atom: &Atom, volume: i64) -> rusqlite::Result<Option<Vec<String>>> {
         let odd = |role: &Role| tokens::odd(*role, &atom.text) + "*";
         match atom.how {
             How::Opens => Ok(Some(atom.roles.iter().map(odd).collect())),
-            How::Whole => self.whole(atom).map(Some),
+            How::Whole => self.whole(atom, volume).map(Some),
             How::Part => {
-                let mut found = self.parts(atom)?;
+                let mut found = self.parts(atom, volume)?;
                 if let Some(found) = &mut found {
                     found.extend(atom.roles.iter().filter(|it| it.has_odd()).map(odd));
                 }
@@ -142,30 +138,40 @@ impl<'a> Question<'a> {
         }
     }
 
-    fn whole(&self, atom: &Atom) -> rusqlite::Result<Vec<String>> {
+    fn whole(&self, atom: &Atom, volume: i64) -> rusqlite::Result<Vec<String>> {
         let whole = |role: &Role| tokens::whole(*role, &atom.text);
         let mut found: Vec<String> = atom.roles.iter().map(whole).collect();
-        if let Some((id, roles)) = tokens::find(self.index, self.volume, &atom.text)? {
-            found.extend(plain(atom, id, roles));
-        }
+        let mut wholes = self.wholes.borrow_mut();
+        let word = match wholes.get(&atom.text) {
+            Some(known) => known,
+            None => {
+                let word = tokens::find(self.index, &atom.text)?;
+                wholes.entry(atom.text.clone()).or_insert(word)
+            }
+        };
+        let word = word.as_ref().filter(|it| it.volumes & bit(volume) != 0);
+        found.extend(word.into_iter().flat_map(|it| it.tokens(atom.roles)));
         Ok(found)
     }
 
-    /// The plain terms that are meant.
-    fn parts(&self, atom: &Atom) -> rusqlite::Result<Option<Vec<String>>> {
-        let known = self.looked_up.borrow().get(&atom.text).cloned();
+    /// The plain terms of the volume that are meant.
+    fn parts(&self, atom: &Atom, volume: i64) -> rusqlite::Result<Option<Vec<String>>> {
+        let known = self.parts.borrow().get(&atom.text).cloned();
         let words = match known {
             Some(words) => words,
             None => {
                 let words = self.look_up(&atom.text)?.map(Rc::from);
-                let mut all = self.looked_up.borrow_mut();
+                let mut all = self.parts.borrow_mut();
                 all.insert(atom.text.clone(), words.clone());
                 words
             }
         };
-        Ok(words.map(|words| {
-            let meant = words.iter().filter(|it| atom.means(&it.text));
-            meant.flat_map(|it| plain(atom, it.id, it.roles)).collect()
+        let bit = bit(volume);
+        let here = |words: &Rc<[Word]>| words.iter().filter(|it| it.volumes & bit != 0).count();
+        let few = words.filter(|it| here(it) <= self.many);
+        Ok(few.map(|words| {
+            let here = words.iter().filter(|it| it.volumes & bit != 0);
+            here.flat_map(|it| it.tokens(atom.roles)).collect()
         }))
     }
 
@@ -176,23 +182,20 @@ impl<'a> Question<'a> {
         }
         let statement = match sought {
             Some(_) => {
-                "SELECT t.id, t.roles, t.text FROM part_# p CROSS JOIN term_# t ON t.id = p.rowid
-                 WHERE p.part_# MATCH ?1"
+                "SELECT t.id, t.text, t.roles, t.volumes
+                 FROM part p CROSS JOIN term t ON t.id = p.rowid WHERE p.part MATCH ?1"
             }
-            None => "SELECT t.id, t.roles, t.text FROM term_# t WHERE ?1 = ''",
+            None => "SELECT id, text, roles, volumes FROM term WHERE ?1 = ''",
         };
-        let mut statement = self.index.prepare_cached(&sql(statement, self.volume))?;
+        let mut statement = self.index.prepare_cached(statement)?;
         let mut rows = statement.query([sought.unwrap_or_default()])?;
+        let most = self.many.saturating_mul(VOLUMES);
         let mut found = Vec::new();
         while let Some(row) = rows.next()? {
-            if row.get_ref(2)?.as_str()?.contains(part) {
-                found.push(Word {
-                    id: row.get(0)?,
-                    roles: row.get(1)?,
-                    text: row.get(2)?,
-                });
+            if row.get_ref(1)?.as_str()?.contains(part) {
+                found.push(Word::read(row)?);
             }
-            if self.many < found.len() {
+            if most < found.len() {
                 return Ok(None);
             }
         }
@@ -212,12 +215,6 @@ fn any(tokens: &[String]) -> String {
 
 fn more() -> String {
     tokens::whole(Role::More, "")
-}
-
-/// A term in those of its roles that are meant.
-fn plain(atom: &Atom, id: i64, roles: i64) -> Vec<String> {
-    let meant = atom.roles.iter().filter(|it| it.bit() & roles != 0);
-    meant.map(|it| tokens::plain(*it, id)).collect()
 }
 
 /// Each three letters in a row of a text, as a question for `part`; `None` where it has fewer.

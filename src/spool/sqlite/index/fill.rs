@@ -4,12 +4,12 @@
 //! A row is written once it is there, and again when it is found by something else: by what became of it, or
 //! by what was found inside of its attachments.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::super::super::findable;
-use super::tokens::{Dictionary, hash};
+use super::tokens::{Dictionary, hash, put};
 use super::volume::{self, SPILL, first_id, sql};
 use super::{FileId, Opened, Trouble, read};
 use crate::mail::{Attachment, Reference};
@@ -66,7 +66,7 @@ impl Position {
 pub(super) struct Filler {
     pub(super) file: FileId,
     index: Connection,
-    words: HashMap<i64, Dictionary>,
+    words: Dictionary,
     /// Of the file as others have left it.
     seen: i64,
 }
@@ -91,7 +91,7 @@ impl Filler {
         Self {
             file: opened.file,
             index: opened.connection,
-            words: HashMap::new(),
+            words: Dictionary::default(),
             seen: 0,
         }
     }
@@ -135,7 +135,7 @@ fn all_done(volumes: &[volume::Volume]) -> bool {
 struct Writer<'a> {
     store: &'a Connection,
     index: &'a Connection,
-    words: &'a mut HashMap<i64, Dictionary>,
+    words: &'a mut Dictionary,
 }
 
 /// What is to be written for a row.
@@ -174,8 +174,8 @@ impl Writer<'_> {
         let refill = |it: &volume::Volume| Some((it.number, it.refill?));
         if below > 0 {
             self.fill(below)?;
-        } else if let Some((volume, from)) = volumes.iter().find_map(refill) {
-            self.refill(volume, from)?;
+        } else if let Some((volume, ids)) = volumes.iter().find_map(refill) {
+            self.refill(volume, ids)?;
         } else if let Some(volume) = volume::to_pack(&volumes) {
             volume::pack(self.index, volume)?;
         } else {
@@ -253,10 +253,9 @@ impl Writer<'_> {
         row: &LogRow,
         files: &[Attachment],
     ) -> rusqlite::Result<String> {
-        let words = self.words.entry(volume).or_default();
         let mut tokens = String::new();
         for term in findable::terms(row, files) {
-            tokens.push_str(&words.token(self.index, volume, &term)?);
+            tokens.push_str(&self.words.token(self.index, volume, &term)?);
             tokens.push(' ');
         }
         Ok(tokens)
@@ -265,20 +264,16 @@ impl Writer<'_> {
     fn write(&self, mut entries: Vec<Entry>) -> rusqlite::Result<()> {
         entries.sort_by_key(|it| it.id);
         for entry in entries {
-            let put = sql(
-                "INSERT OR REPLACE INTO doc_# (rowid, tokens) VALUES (?1, ?2)",
-                entry.volume,
-            );
             self.index
-                .prepare_cached(&put)?
+                .prepare_cached(&put(entry.volume))?
                 .execute(params![entry.id, entry.tokens])?;
         }
         Ok(())
     }
 
-    /// Reads words anew that were forgotten. Entries of rows that are no more go.
-    fn refill(&mut self, volume: i64, from: i64) -> Result<(), Trouble> {
-        let entries = entries_behind(self.index, volume, from)?;
+    /// Reads anew what was forgotten, of entries from one id to below another. Entries of rows that are no more go.
+    fn refill(&mut self, volume: i64, (from, to): (i64, i64)) -> Result<(), Trouble> {
+        let entries = entries_between(self.index, volume, from, to)?;
         let mut found = Vec::new();
         for &(id, reference, place) in &entries {
             let reference = Reference::from_number(reference.unsigned_abs());
@@ -292,27 +287,29 @@ impl Writer<'_> {
             }
         }
         self.write(found)?;
-        let last = entries.last().map(|(id, ..)| *id);
+        let next = entries.last().map(|(id, ..)| id + 1);
+        let to = next.map(|_| to);
         self.index
-            .prepare_cached("UPDATE volume SET refill = ?2 WHERE number = ?1")?
-            .execute(params![volume, last])?;
+            .prepare_cached("UPDATE volume SET refill = ?2, refill_to = ?3 WHERE number = ?1")?
+            .execute(params![volume, next, to])?;
         Ok(())
     }
 }
 
-fn entries_behind(
+fn entries_between(
     index: &Connection,
     volume: i64,
-    id: i64,
+    from: i64,
+    to: i64,
 ) -> rusqlite::Result<Vec<(i64, i64, i64)>> {
-    let behind = sql(
-        "SELECT id, reference, place FROM entry_# WHERE id > ?1 ORDER BY id LIMIT ?2",
+    let between = sql(
+        "SELECT id, reference, place FROM entry_# WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT ?3",
         volume,
     );
-    let mut statement = index.prepare_cached(&behind)?;
+    let mut statement = index.prepare_cached(&between)?;
     let to_entry = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
     statement
-        .query_map([id, PORTION as i64], to_entry)?
+        .query_map([from, to, PORTION as i64], to_entry)?
         .collect()
 }
 

@@ -9,6 +9,7 @@
 mod ask;
 mod fill;
 mod follow;
+mod forget;
 mod seek;
 mod tokens;
 mod volume;
@@ -125,8 +126,11 @@ impl Index {
             return Ok(());
         }
         let mut connection = connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        if version(&connection)? == VERSION {
-            volume::forget(&mut connection, first, last)?;
+        match version(&connection)? {
+            VERSION => forget::forget(&mut connection, first, last)?,
+            // It is only just being made.
+            0 => (),
+            _ => remove(&self.path),
         }
         Ok(())
     }

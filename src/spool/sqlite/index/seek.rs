@@ -54,11 +54,13 @@ pub(super) fn search(
     };
     if let (Some(index), Some(known)) = (index, &known) {
         page.look_at_late(known)?;
+        let (first, all) = (Question::of(index, MANY), Question::of(index, usize::MAX));
         for volume in &known.volumes {
             Shelf {
                 index,
                 known,
-                volume: *volume,
+                volume: volume.number,
+                questions: [&first, &all],
             }
             .look_through(&mut page)?;
         }
@@ -257,30 +259,29 @@ impl<'a> Page<'a> {
 struct Shelf<'a> {
     index: &'a Connection,
     known: &'a Known<'a>,
-    volume: Volume,
+    volume: i64,
+    /// The second one is asked where the first one leaves too much open.
+    questions: [&'a Question<'a>; 2],
 }
 
 impl Shelf<'_> {
     fn look_through(&self, page: &mut Page<'_>) -> Result<(), Trouble> {
-        if volume::end(self.volume.number) < page.oldest_millis() || self.is_newer(page.search) {
+        if volume::end(self.volume) < page.oldest_millis() || self.is_newer(page.search) {
             return Ok(());
         }
-        let question = |many| Question::of(self.index, self.volume.number, many);
-        let asked = match self.volume.refill {
-            Some(_) => return self.go(page, None, false).map(drop),
-            None => question(MANY).about(&page.wishes)?,
-        };
+        let [first, all] = self.questions;
+        let asked = first.about(&page.wishes, self.volume)?;
         if matches!(asked, Asked::Nothing) || self.go(page, asked.text(), asked.is_partial())? {
             return Ok(());
         }
-        match question(usize::MAX).about(&page.wishes)? {
+        match all.about(&page.wishes, self.volume)? {
             Asked::Nothing => Ok(()),
             asked => self.go(page, asked.text(), false).map(drop),
         }
     }
 
     fn is_newer(&self, search: &Search) -> bool {
-        volume::of(newest_millis(search)) < self.volume.number
+        volume::of(newest_millis(search)) < self.volume
     }
 
     /// Looks at the rows that an expression names, the newest first. `false`: gave up, having found too
@@ -338,9 +339,7 @@ impl Shelf<'_> {
                  ORDER BY id DESC LIMIT ?3"
             }
         };
-        let mut statement = self
-            .index
-            .prepare_cached(&sql(statement, self.volume.number))?;
+        let mut statement = self.index.prepare_cached(&sql(statement, self.volume))?;
         match expression {
             Some(expression) => statement
                 .query_map(params![below, lowest, limit, expression], to_entry)?

@@ -5,13 +5,13 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 use sha2::{Digest, Sha256};
 
 use super::super::super::findable::{Kind, Role, Term};
-use super::volume::sql;
+use super::volume::{bit, sql};
 
-/// Terms of a volume whose numbers are remembered.
+/// Words that are remembered.
 const KNOWN: usize = 200_000;
 
 pub(super) fn plain(role: Role, id: i64) -> String {
@@ -38,13 +38,57 @@ pub(super) fn hash(text: &str) -> u64 {
     octets.fold(0, |number, it| number << 8 | u64::from(*it))
 }
 
-/// Numbers of the terms of a volume, as far as they are known without asking.
+/// Puts what an entry is found by in the place of what it was found by.
+pub(super) fn put(volume: i64) -> String {
+    sql(
+        "INSERT OR REPLACE INTO doc_# (rowid, tokens) VALUES (?1, ?2)",
+        volume,
+    )
+}
+
+/// A plain term: in which roles and volumes it was seen.
+#[derive(Debug, Clone)]
+pub(super) struct Word {
+    pub(super) id: i64,
+    pub(super) text: String,
+    roles: i64,
+    pub(super) volumes: i64,
+}
+
+impl Word {
+    /// From these columns of `term`: id, text, roles, volumes.
+    pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            id: row.get(0)?,
+            text: row.get(1)?,
+            roles: row.get(2)?,
+            volumes: row.get(3)?,
+        })
+    }
+
+    /// In those of its roles that are meant.
+    pub(super) fn tokens(&self, meant: &[Role]) -> Vec<String> {
+        let meant = meant.iter().filter(|it| it.bit() & self.roles != 0);
+        meant.map(|it| plain(*it, self.id)).collect()
+    }
+
+    const fn covers(&self, roles: i64, volumes: i64) -> bool {
+        self.roles & roles == roles && self.volumes & volumes == volumes
+    }
+}
+
+/// Words of the index, as far as they are known without asking.
 #[derive(Debug, Default)]
 pub(super) struct Dictionary {
-    known: HashMap<String, (i64, i64)>,
+    known: HashMap<String, Word>,
 }
 
 impl Dictionary {
+    /// Somebody may have dropped words.
+    pub(super) fn clear(&mut self) {
+        self.known.clear();
+    }
+
     pub(super) fn token(
         &mut self,
         index: &Connection,
@@ -59,57 +103,85 @@ impl Dictionary {
     }
 
     fn number(&mut self, index: &Connection, volume: i64, term: &Term) -> rusqlite::Result<i64> {
-        let bit = term.role.bit();
-        if let Some(&(id, roles)) = self.known.get(&term.text)
-            && roles & bit != 0
+        let (role, bit) = (term.role.bit(), bit(volume));
+        if let Some(word) = self.known.get(&term.text)
+            && word.covers(role, bit)
         {
-            return Ok(id);
+            return Ok(word.id);
         }
-        let (id, roles) = match find(index, volume, &term.text)? {
+        let mut word = match find(index, &term.text)? {
             Some(found) => found,
-            None => (add(index, volume, &term.text)?, 0),
+            None => add(index, &term.text)?,
         };
-        let all = roles | bit;
-        if all != roles {
+        if !word.covers(role, bit) {
+            word.roles |= role;
+            word.volumes |= bit;
             index
-                .prepare_cached(&sql("UPDATE term_# SET roles = ?2 WHERE id = ?1", volume))?
-                .execute([id, all])?;
+                .prepare_cached("UPDATE term SET roles = ?2, volumes = ?3 WHERE id = ?1")?
+                .execute([word.id, word.roles, word.volumes])?;
         }
+        let id = word.id;
         if self.known.len() >= KNOWN {
-            self.known.clear();
+            self.clear();
         }
-        self.known.insert(term.text.clone(), (id, all));
+        self.known.insert(term.text.clone(), word);
         Ok(id)
     }
 }
 
-/// The number of a term, and its roles.
-pub(super) fn find(
-    index: &Connection,
-    volume: i64,
-    text: &str,
-) -> rusqlite::Result<Option<(i64, i64)>> {
+pub(super) fn find(index: &Connection, text: &str) -> rusqlite::Result<Option<Word>> {
     index
-        .prepare_cached(&sql("SELECT id, roles FROM term_# WHERE text = ?1", volume))?
-        .query_row([text], |row| Ok((row.get(0)?, row.get(1)?)))
+        .prepare_cached("SELECT id, text, roles, volumes FROM term WHERE text = ?1")?
+        .query_row([text], Word::read)
         .optional()
 }
 
-fn add(index: &Connection, volume: i64, text: &str) -> rusqlite::Result<i64> {
+fn add(index: &Connection, text: &str) -> rusqlite::Result<Word> {
     index
-        .prepare_cached(&sql(
-            "INSERT INTO term_# (text, roles) VALUES (?1, 0)",
-            volume,
-        ))?
+        .prepare_cached("INSERT INTO term (text, roles, volumes) VALUES (?1, 0, 0)")?
         .execute([text])?;
     let id = index.last_insert_rowid();
     index
-        .prepare_cached(&sql(
-            "INSERT INTO part_# (rowid, text) VALUES (?1, ?2)",
-            volume,
-        ))?
+        .prepare_cached("INSERT INTO part (rowid, text) VALUES (?1, ?2)")?
         .execute(params![id, text])?;
-    Ok(id)
+    Ok(Word {
+        id,
+        text: text.to_owned(),
+        roles: 0,
+        volumes: 0,
+    })
+}
+
+/// The next words in any of these volumes, by id.
+pub(super) fn in_volumes(
+    index: &Connection,
+    bits: i64,
+    behind: i64,
+    limit: usize,
+) -> rusqlite::Result<Vec<Word>> {
+    let mut statement = index.prepare_cached(
+        "SELECT id, text, roles, volumes FROM term WHERE id > ?1 AND volumes & ?2 <> 0
+         ORDER BY id LIMIT ?3",
+    )?;
+    let words = statement.query_map([behind, bits, limit as i64], Word::read)?;
+    words.collect()
+}
+
+/// In these volumes alone; in none it goes.
+pub(super) fn keep(index: &Connection, word: &Word, volumes: i64) -> rusqlite::Result<()> {
+    if volumes != 0 {
+        index
+            .prepare_cached("UPDATE term SET volumes = ?2 WHERE id = ?1")?
+            .execute([word.id, volumes])?;
+        return Ok(());
+    }
+    index
+        .prepare_cached("DELETE FROM term WHERE id = ?1")?
+        .execute([word.id])?;
+    index
+        .prepare_cached("INSERT INTO part (part, rowid, text) VALUES ('delete', ?1, ?2)")?
+        .execute(params![word.id, word.text])?;
+    Ok(())
 }
 
 #[cfg(test)]
