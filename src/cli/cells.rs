@@ -8,11 +8,6 @@ pub(super) fn text(known: &Option<String>) -> String {
     print::harmless(known.as_deref().unwrap_or_default())
 }
 
-/// The same, for a spreadsheet.
-pub(super) fn foreign(known: &Option<String>) -> String {
-    spreadsheet::in_one_cell(&text(known))
-}
-
 pub(super) fn number(known: Option<u64>) -> String {
     known.map(|it| it.to_string()).unwrap_or_default()
 }
@@ -31,4 +26,12 @@ pub(super) fn sender(known: &Option<String>) -> String {
         Some("") => "<>".to_owned(),
         _ => text(known),
     }
+}
+
+/// A row of them as a spreadsheet has it.
+pub(super) fn in_a_sheet(cells: Vec<String>) -> Vec<String> {
+    cells
+        .iter()
+        .map(|it| spreadsheet::in_one_cell(it))
+        .collect()
 }

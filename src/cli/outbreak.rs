@@ -13,7 +13,7 @@ use crate::mail::{Reference, RoomId, Timestamp};
 use crate::ops::outbreak::{self, Kind, Listed, Order, Refused, Which, Wish};
 use crate::ops::{log, reason};
 use crate::spool::store::{Hunted, Store};
-use crate::spreadsheet::{self, Separator};
+use crate::spreadsheet::Separator;
 
 /// How long a measure lasts where nothing is said.
 const LENGTH: &str = "24h";
@@ -327,7 +327,7 @@ fn print_found(found: &[Hunted], json: bool, csv: bool) -> Result<(), Failure> {
         return Ok(print::csv(
             Separator::Comma,
             &COLUMNS,
-            found.iter().map(full_row),
+            found.iter().map(|it| cells::in_a_sheet(full_row(it))),
         )?);
     }
     if found.is_empty() {
@@ -362,13 +362,13 @@ fn full_row(found: &Hunted) -> Vec<String> {
         found.reference.to_string(),
         found.at.to_string(),
         found.status.clone(),
-        cells::foreign(&found.sender),
-        cells::foreign(&found.sender_room),
-        cells::foreign(&found.recipient),
-        cells::foreign(&found.recipient_room),
-        spreadsheet::in_one_cell(&file(found)),
-        cells::foreign(&found.sha256),
-        cells::foreign(&found.malware),
+        cells::text(&found.sender),
+        cells::text(&found.sender_room),
+        cells::text(&found.recipient),
+        cells::text(&found.recipient_room),
+        file(found),
+        cells::text(&found.sha256),
+        cells::text(&found.malware),
         print::harmless(&found.client),
         found.count.to_string(),
     ]

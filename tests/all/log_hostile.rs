@@ -56,7 +56,8 @@ fn message(subject: &[u8], file: &str, content: &str) -> Vec<u8> {
 fn assert_harmless(what: &str, octets: &[u8]) {
     let text = std::str::from_utf8(octets).unwrap_or_else(|_| panic!("{what} is no UTF-8"));
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let line_end = |c: char| c == '\n' || (c == '\r' && what.contains("--csv"));
+    let line_end =
+        |c: char| c == '\n' || (c == '\r' && (what.contains("export") || what.contains("--csv")));
     let moves = |c: char| {
         (c.is_control() && !line_end(c))
             || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'

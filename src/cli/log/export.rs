@@ -37,6 +37,8 @@ pub(in crate::cli) struct Export {
     pub(super) why: Why,
 }
 
+const HIDDEN: &str = "a proof shows subjects and names of attachments, which [log] mask = \"all\" hides: say why with --reason";
+
 impl Export {
     /// What is asked for, as typed.
     pub(super) fn query(&self, keep_subjects: bool) -> String {
@@ -73,9 +75,7 @@ async fn case(
     reader: &Reader,
 ) -> Result<(), Failure> {
     if !reader.is_shown() {
-        return Err(Failure::new(
-            "a proof shows subjects and names of attachments, which [log] mask = \"all\" hides: say why with --reason",
-        ));
+        return Err(Failure::new(HIDDEN));
     }
     reader.announce().await?;
     if !reader.is_shown() {

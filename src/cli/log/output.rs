@@ -4,7 +4,7 @@
 //! or somebody else's file in its place is not written to. A pipe or a device is written to as it is.
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
@@ -35,11 +35,6 @@ impl Output {
                 Ok(Self::File(beside, path.to_owned()))
             }
         }
-    }
-
-    /// Whether somebody sees it as it comes.
-    pub(super) fn is_seen(&self) -> bool {
-        matches!(self, Self::Stdout) && io::stdout().is_terminal()
     }
 
     pub(super) fn writer(&self) -> Result<BufWriter<Box<dyn Write>>, Failure> {

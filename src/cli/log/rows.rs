@@ -4,7 +4,7 @@
 //! mark at its beginning, without which spreadsheets read it as something else; no cell of it is a formula (one that
 //! would be begins with an apostrophe), and control characters are written as `\\u{1b}`.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -48,8 +48,8 @@ pub(super) async fn export(
     reader: &Reader,
 ) -> Result<(), Failure> {
     reader.announce().await?;
+    let progress = Progress::new(output.is_some() || !io::stdout().is_terminal());
     let output = Output::open(output)?;
-    let progress = Progress::new(!output.is_seen());
     let (rows, out) = stream(store, search, json, output.writer()?, progress, reader).await?;
     drop(out);
     reader.sum_up(rows).await;
@@ -109,7 +109,7 @@ impl<W: Write> Sheet<W> {
         let found = veils.row(found);
         match self {
             Self::Lines(out) => writeln!(out, "{}", print::as_json(&found)?),
-            Self::Table(table) => table.row(&row(&found)),
+            Self::Table(table) => table.row(&cells::in_a_sheet(row(&found))),
         }
     }
 
@@ -128,16 +128,16 @@ fn row(row: &LogRow) -> Vec<String> {
         row.reference.to_string(),
         row.at.to_string(),
         row.status.clone(),
-        cells::foreign(&row.sender),
-        cells::foreign(&row.sender_room),
-        cells::foreign(&row.recipient),
-        cells::foreign(&row.recipient_room),
-        cells::foreign(&row.subject),
+        cells::text(&row.sender),
+        cells::text(&row.sender_room),
+        cells::text(&row.recipient),
+        cells::text(&row.recipient_room),
+        cells::text(&row.subject),
         cells::number(row.size),
-        cells::foreign(&row.message_id),
+        cells::text(&row.message_id),
         print::harmless(&row.client),
-        cells::foreign(&row.user),
-        cells::foreign(&row.reply),
+        cells::text(&row.user),
+        cells::text(&row.reply),
         row.count.to_string(),
         cells::number(row.exception),
     ]
