@@ -11,10 +11,12 @@ use super::store::{LogRow, Search};
 use crate::mail::{Attachment, Reference};
 use crate::pattern;
 
-/// Words of one text by which it is found, and attachments of one message.
-const WORDS: usize = 64;
-/// Letters of a word by which it is found.
-const LETTERS: usize = 64;
+/// Words of one text by which it is found: more than one has that the log keeps, in whatever form it was written.
+const WORDS: usize = 4_096;
+/// Letters of a word by which it is found: the same.
+const LETTERS: usize = 8_192;
+/// Attachments of one message by which it is found.
+const FILES: usize = 64;
 /// Letters of an address, or of another name.
 const NAME: usize = 320;
 /// A word with a digit and so many letters is a number of some kind: each stands in one row or few.
@@ -131,7 +133,7 @@ pub(super) fn terms(row: &LogRow, files: &[Attachment]) -> Vec<Term> {
     }
     terms.words(Role::Subject, row.subject.as_deref().unwrap_or_default());
     terms.words(Role::Reply, &reply(row));
-    for file in files.iter().take(WORDS) {
+    for file in files.iter().take(FILES) {
         terms.words(Role::Attachment, &file.name);
         if let Some(sha256) = &file.sha256 {
             terms.add(Role::Sha256, Kind::Whole, sha256, LETTERS);
@@ -143,7 +145,7 @@ pub(super) fn terms(row: &LogRow, files: &[Attachment]) -> Vec<Term> {
     if RARE.contains(&row.status.as_str()) {
         terms.add(Role::Status, Kind::Whole, &row.status, LETTERS);
     }
-    terms.more |= WORDS < files.len();
+    terms.more |= FILES < files.len();
     terms.finish()
 }
 
@@ -483,5 +485,67 @@ fn message_id_ways(text: &str) -> Vec<Way> {
     match text.is_empty() {
         true => Vec::new(),
         false => vec![vec![Atom::of(&[Role::MessageId], How::Opens, &text)]],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::Timestamp;
+
+    fn row(text: &str) -> LogRow {
+        LogRow {
+            reference: Reference::from_number(7),
+            at: Timestamp::from_millis(0),
+            status: "delivered".to_owned(),
+            sender: None,
+            sender_room: None,
+            recipient: None,
+            recipient_room: None,
+            subject: Some(text.to_owned()),
+            size: None,
+            message_id: Some(text.to_owned()),
+            client: String::new(),
+            user: None,
+            reply: Some(text.to_owned()),
+            count: 1,
+            exception: None,
+        }
+    }
+
+    /// A row that has more than it is found by is looked at whatever is sought.
+    #[test]
+    fn no_text_of_the_log_makes_every_search_look_at_its_row() {
+        for text in [
+            "q".repeat(998),
+            "q ".repeat(499),
+            "\u{fdfa}".repeat(332),
+            "\u{3300}".repeat(332),
+            "\u{fb03}".repeat(332),
+            "7a7b".repeat(249),
+        ] {
+            let terms = terms(&row(&text), &[]);
+            assert!(terms.iter().all(|it| it.role != Role::More), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_word_is_the_same_in_whatever_form_it_was_written() {
+        for (one, other) in [
+            ("Bla\u{30a}lys", "BL\u{c5}LYS"),
+            ("for?mann", "formann"),
+            ("for???mann", "formann"),
+            ("\u{39f}\u{3a3}", "\u{3bf}\u{3c2}"),
+            ("\u{fb01}n", "fin"),
+        ] {
+            let row = row(one);
+            let search = Search {
+                words: vec![other.to_owned()],
+                ..Search::default()
+            };
+            let wishes = Wish::all(&search);
+            assert!(wishes.iter().all(|it| it.is_met_by(&row, &[])), "{one}, {other}");
+        }
+        assert_eq!(folded("hva? nei ?7 a?7 ?"), "hva? nei ?7 a?7 ?");
     }
 }

@@ -16,6 +16,10 @@ use super::volume::bit;
 /// Words of all roles and volumes may be so many times as many.
 const ALL: usize = 8;
 
+/// Words of one part that are asked for at all: each takes memory while it is asked for. Who has sent more has
+/// made a search for that part a look at the rows, and nothing worse.
+const MOST: usize = 20_000;
+
 /// An expression, or why there is none.
 #[derive(Debug)]
 pub(super) enum Asked {
@@ -117,7 +121,7 @@ impl<'a> Question<'a> {
             Ok(match self.tokens(atom, volume)? {
                 None => Asked::Everything,
                 Some(tokens) if tokens.is_empty() => Asked::Nothing,
-                Some(tokens) => Asked::Whole(format!("({})", tokens.join(" OR "))),
+                Some(tokens) => Asked::Whole(any(&tokens)),
             })
         }))
     }
@@ -169,7 +173,8 @@ impl<'a> Question<'a> {
         };
         let (roles, bit) = (Role::bits(atom.roles), bit(volume));
         let is_meant = |it: &&Word| it.has(roles, bit);
-        let is_few = |it: &Rc<[Word]>| it.iter().filter(is_meant).count() <= self.many;
+        let most = self.many.min(MOST);
+        let is_few = |it: &Rc<[Word]>| it.iter().filter(is_meant).count() <= most;
         Ok(words.filter(is_few).map(|words| {
             let meant = words.iter().filter(is_meant);
             meant.flat_map(|it| it.tokens(atom.roles)).collect()
@@ -202,6 +207,16 @@ impl<'a> Question<'a> {
         }
         Ok(Some(found))
     }
+}
+
+/// Any of them will do. In halves of halves: one long row of them is read in time that grows with its square.
+fn any(tokens: &[String]) -> String {
+    const FEW: usize = 16;
+    if tokens.len() <= FEW {
+        return format!("({})", tokens.join(" OR "));
+    }
+    let (some, others) = tokens.split_at(tokens.len() / 2);
+    format!("({} OR {})", any(some), any(others))
 }
 
 fn more() -> String {

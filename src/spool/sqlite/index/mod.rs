@@ -28,7 +28,7 @@ pub(super) use follow::{fill, follow};
 
 const SCHEMA: &str = include_str!("../../schema/sqlite/search.sql");
 /// Of the schema and of what is written by it. Another one: the index is made anew.
-const VERSION: u32 = 6;
+const VERSION: u32 = 7;
 /// Connections kept open between searches.
 const IDLE: usize = 4;
 /// What a reader keeps in memory, in KiB below zero.
