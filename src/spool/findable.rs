@@ -508,6 +508,7 @@ mod tests {
             client: String::new(),
             user: None,
             reply: Some(text.to_owned()),
+            place: 0,
             count: 1,
             exception: None,
         }
@@ -544,7 +545,10 @@ mod tests {
                 ..Search::default()
             };
             let wishes = Wish::all(&search);
-            assert!(wishes.iter().all(|it| it.is_met_by(&row, &[])), "{one}, {other}");
+            assert!(
+                wishes.iter().all(|it| it.is_met_by(&row, &[])),
+                "{one}, {other}"
+            );
         }
         assert_eq!(folded("hva? nei ?7 a?7 ?"), "hva? nei ?7 a?7 ?");
     }
