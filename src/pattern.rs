@@ -5,6 +5,7 @@
 //! is written by a stranger costs time in proportion to its length. The crate
 //! `unicode-normalization` lives here.
 
+use unicode_normalization::char::is_combining_mark;
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfkc_quick};
 
 /// The form in which texts are compared.
@@ -16,18 +17,33 @@ pub fn folded(text: &str) -> String {
     }
     let seen = |c: &char| !is_unseen(*c);
     let plain: String = match is_nfkc_quick(text.chars()) {
-        IsNormalized::Yes => text
-            .chars()
-            .filter(seen)
-            .flat_map(char::to_lowercase)
-            .collect(),
-        _ => text
-            .nfkc()
-            .filter(seen)
-            .flat_map(char::to_lowercase)
-            .collect(),
+        IsNormalized::Yes => text.chars().filter(seen).flat_map(small).collect(),
+        _ => text.nfkc().filter(seen).flat_map(small).collect(),
     };
     plain.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// In lower case, of which a letter has but one.
+fn small(c: char) -> impl Iterator<Item = char> {
+    c.to_lowercase().map(|it| match it {
+        'ς' => 'σ',
+        _ => it,
+    })
+}
+
+/// What is left of a character without its marks, its width and its case: letters and digits, or nothing.
+pub fn bare(c: char) -> impl Iterator<Item = char> {
+    let parts = std::iter::once(c)
+        .nfkd()
+        .filter(|it| !is_combining_mark(*it));
+    parts
+        .filter(|it| it.is_alphanumeric() && !is_unseen(*it))
+        .flat_map(small)
+}
+
+/// Whether it belongs to the letter before it, or takes no room.
+pub fn is_mark(c: char) -> bool {
+    is_combining_mark(c) || is_unseen(c)
 }
 
 /// Takes no room, or turns the direction of the text.

@@ -282,6 +282,22 @@ fn needs_mark(cell: &str) -> bool {
     seen.trim_start_matches(BEFORE).starts_with(FORMULAS)
 }
 
+/// What came from outside, so that no part of it is a formula where a spreadsheet takes semicolons for what stands
+/// between the cells, as it does in Norway, whatever the file has.
+pub fn in_one_cell(text: &str) -> String {
+    const HIDES_NOTHING: [char; 5] = [' ', '"', '\n', '\u{a0}', '\u{feff}'];
+    let mut parts = text.split(';');
+    let mut safe = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        safe.push(';');
+        if part.trim_start_matches(HIDES_NOTHING).starts_with(FORMULAS) {
+            safe.push(AS_TEXT);
+        }
+        safe.push_str(part);
+    }
+    safe
+}
+
 fn as_text(cell: &str) -> String {
     match needs_mark(cell) {
         true => format!("{AS_TEXT}{cell}"),

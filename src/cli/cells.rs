@@ -2,6 +2,7 @@
 //! nothing is known.
 
 use super::print;
+use crate::spreadsheet;
 
 pub(super) fn text(known: &Option<String>) -> String {
     print::harmless(known.as_deref().unwrap_or_default())
@@ -25,4 +26,12 @@ pub(super) fn sender(known: &Option<String>) -> String {
         Some("") => "<>".to_owned(),
         _ => text(known),
     }
+}
+
+/// A row of them as a spreadsheet has it.
+pub(super) fn in_a_sheet(cells: Vec<String>) -> Vec<String> {
+    cells
+        .iter()
+        .map(|it| spreadsheet::in_one_cell(it))
+        .collect()
 }

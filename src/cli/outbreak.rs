@@ -195,7 +195,8 @@ pub(super) async fn run(
             let reason = reason.as_deref();
             let reader = Reader::new(&store, mask, is_script, command, query, reason);
             let mut found = outbreak::hunt(&store, quarry, *since).await?;
-            reader.announce_if_revealing().await?;
+            // Which names fit a pattern tells what they are, whatever is masked.
+            reader.announce().await?;
             reader.veil_hunted(&mut found).await?;
             print::complaint(UNKNOWN);
             print_found(&found, *json, *csv)
@@ -326,7 +327,7 @@ fn print_found(found: &[Hunted], json: bool, csv: bool) -> Result<(), Failure> {
         return Ok(print::csv(
             Separator::Comma,
             &COLUMNS,
-            found.iter().map(full_row),
+            found.iter().map(|it| cells::in_a_sheet(full_row(it))),
         )?);
     }
     if found.is_empty() {

@@ -98,11 +98,12 @@ pub(super) async fn run(
                 .await
                 .map_err(|it| failure(*reference, it))?;
             reader.announce_if_revealing().await?;
+            let caught = reader.caught(&[caught]).await?;
             let veil = reader.veil(*reference).await?;
             for it in &mut record.attachments {
                 *it = veil.attachment(it);
             }
-            for it in reader.caught(&[caught]).await? {
+            for it in caught {
                 show(&it, &record, *json)?;
             }
             Ok(())

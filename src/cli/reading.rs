@@ -1,9 +1,10 @@
 //! Somebody reads the log: what they may see, and the row that says so.
 //!
-//! The row is begun before the first line is shown, and costs the answer no time; what a reason reveals waits
-//! until the row is written. Where it cannot be written, what is masked is shown all the same, with a
-//! complaint; nothing is revealed.
+//! The row is begun before the first line is shown, and costs the answer no time; what a reason reveals, or a
+//! script is shown that people are not, waits until the row is written. Where it cannot be written, what is
+//! masked is shown all the same, to scripts too, with a complaint; nothing is revealed.
 
+use std::cell::Cell;
 use std::sync::Arc;
 
 use super::{Failure, operator, print};
@@ -19,7 +20,11 @@ use crate::spool::store::{
 pub(super) struct Reader {
     store: Arc<dyn Store>,
     reading: Reading,
-    shown: bool,
+    /// Somebody has to give a reason for what this one is shown.
+    is_privileged: bool,
+    shown: Cell<bool>,
+    /// The row is written, or was tried to be.
+    is_noted: Cell<bool>,
 }
 
 impl Reader {
@@ -32,9 +37,12 @@ impl Reader {
         query: String,
         reason: Option<&str>,
     ) -> Self {
+        let shown = reason.is_some() || mask.shows(is_script);
         Self {
             store: Arc::clone(store),
-            shown: reason.is_some() || mask.shows(is_script),
+            is_privileged: reason.is_some() || shown && !mask.shows(false),
+            shown: Cell::new(shown),
+            is_noted: Cell::new(false),
             reading: Reading {
                 by: operator(),
                 command,
@@ -47,7 +55,7 @@ impl Reader {
 
     /// Whether subjects and the names of files are.
     pub(super) const fn is_shown(&self) -> bool {
-        self.shown
+        self.shown.get()
     }
 
     pub(super) const fn reveals(&self) -> bool {
@@ -70,20 +78,25 @@ impl Reader {
     }
 
     /// What waits, as it is shown.
-    pub(super) async fn waiting(&self, waiting: &[Waiting]) -> Result<Vec<Waiting>, StoreError> {
+    pub(super) async fn waiting(&self, waiting: &[Waiting]) -> Result<Vec<Waiting>, Failure> {
         let told = waiting.iter().map(|it| {
             (
                 it.id.reference,
                 it.last_reply.as_deref().unwrap_or_default(),
             )
         });
-        let veils = Veils::of(&self.store, self.is_shown(), told).await?;
-        Ok(waiting.iter().map(|it| veils.waiting(it)).collect())
+        let veils = Veils::of(&self.store, !self.has_to_know(), told).await?;
+        let masked: Vec<Waiting> = waiting.iter().map(|it| veils.waiting(it)).collect();
+        let said = |list: &[Waiting]| -> Vec<Option<String>> {
+            list.iter().map(|it| it.last_reply.clone()).collect()
+        };
+        self.tell_if(said(waiting) != said(&masked)).await?;
+        Ok(self.either(waiting, masked))
     }
 
     /// Why they wait, as it is shown: by the words of one of each group, since all of them say the same.
-    pub(super) async fn veil_groups(&self, groups: &mut [WaitingGroup]) -> Result<(), StoreError> {
-        let told = |it: &&mut WaitingGroup| !self.shown && !it.reason.is_empty();
+    pub(super) async fn veil_groups(&self, groups: &mut [WaitingGroup]) -> Result<(), Failure> {
+        let told = |it: &&mut WaitingGroup| !self.is_shown() && !it.reason.is_empty();
         for group in groups.iter_mut().filter(told) {
             let first = self.store.waiting(vec![group.first]).await?;
             let first = self.waiting(&first).await?;
@@ -98,10 +111,12 @@ impl Reader {
     pub(super) async fn caught(
         &self,
         caught: &[CaughtMessage],
-    ) -> Result<Vec<CaughtMessage>, StoreError> {
+    ) -> Result<Vec<CaughtMessage>, Failure> {
         let told = caught.iter().map(|it| (it.reference, "found"));
-        let veils = Veils::of(&self.store, self.is_shown(), told).await?;
-        Ok(caught.iter().map(|it| veils.caught(it)).collect())
+        let veils = Veils::of(&self.store, !self.has_to_know(), told).await?;
+        let masked: Vec<CaughtMessage> = caught.iter().map(|it| veils.caught(it)).collect();
+        self.tell_if(masked != caught).await?;
+        Ok(self.either(caught, masked))
     }
 
     /// Which files were found, as it is shown.
@@ -119,46 +134,82 @@ impl Reader {
     }
 
     /// What is inside and around a message, as it is shown.
-    pub(super) async fn veil(&self, reference: Reference) -> Result<Veil, StoreError> {
+    pub(super) async fn veil(&self, reference: Reference) -> Result<Veil, Failure> {
         let told = std::iter::once((reference, "found"));
         Ok(Veils::of(&self.store, self.is_shown(), told)
             .await?
             .veil(reference))
     }
 
-    /// A listing of what waits or was caught is no look at the log, unless it reveals something.
-    pub(super) async fn announce_if_revealing(&self) -> Result<(), Failure> {
-        match self.reveals() {
-            true => self.announce().await,
+    /// Whether it matters what would be masked for others.
+    const fn has_to_know(&self) -> bool {
+        self.is_privileged || !self.is_shown()
+    }
+
+    fn either<T: Clone>(&self, bare: &[T], masked: Vec<T>) -> Vec<T> {
+        match self.is_shown() {
+            true => bare.to_vec(),
+            false => masked,
+        }
+    }
+
+    /// A listing of what waits or was caught is no look at the log, unless it shows what is masked for others.
+    async fn tell_if(&self, shows: bool) -> Result<(), Failure> {
+        match shows {
+            true => self.settle(None).await,
             false => Ok(()),
         }
     }
 
-    /// Shows it, and notes it.
+    /// The same, where a reason was given.
+    pub(super) async fn announce_if_revealing(&self) -> Result<(), Failure> {
+        self.tell_if(self.reveals()).await
+    }
+
+    /// Before anything is veiled: what is masked for others is shown once the row is written. Where that cannot
+    /// be, whoever gave a reason is shown nothing, and a script what people are.
+    pub(super) async fn settle(&self, rows: Option<usize>) -> Result<(), Failure> {
+        if !self.is_privileged || self.is_noted.replace(true) {
+            return Ok(());
+        }
+        match self.note(rows.map(|it| it as u64)).await {
+            Ok(_) => Ok(()),
+            Err(fault) if self.reveals() => Err(refused(&fault)),
+            Err(fault) => {
+                self.shown.set(false);
+                complain(Some(fault));
+                Ok(())
+            }
+        }
+    }
+
+    /// Shows it, and notes it, unless that is done.
     pub(super) async fn show(
         &self,
         rows: usize,
         print: impl FnOnce() -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let note = self.note(Some(rows as u64));
-        if self.reveals() {
-            note.await.map_err(|fault| refused(&fault))?;
-            return print();
-        }
+        self.settle(Some(rows)).await?;
+        let note = (!self.is_noted.get()).then(|| self.note(Some(rows as u64)));
         let printed = print();
-        complain(note.await.err());
+        if let Some(note) = note {
+            complain(note.await.err());
+        }
         printed
     }
 
     /// Notes it before anything is shown.
     pub(super) async fn announce(&self) -> Result<(), Failure> {
-        match (self.note(None).await, self.reveals()) {
-            (Err(fault), true) => Err(refused(&fault)),
-            (noted, _) => {
-                complain(noted.err());
-                Ok(())
-            }
+        self.settle(None).await?;
+        if !self.is_noted.replace(true) {
+            complain(self.note(None).await.err());
         }
+        Ok(())
+    }
+
+    /// What was announced is done: so many rows there were.
+    pub(super) async fn sum_up(&self, rows: usize) {
+        complain(self.note(Some(rows as u64)).await.err());
     }
 
     fn note(&self, rows: Option<u64>) -> Pending<Reference> {

@@ -2,10 +2,11 @@
 //!
 //! A veil knows what stands in one message, and takes it out of whatever is said of that message: a hop's
 //! words, an engine's, our own. In its place stands `•••`, whose length tells nothing. It finds what it hides
-//! whatever the case of letters, the space between words, and where a text was cut off within it. Pure; it
-//! never fails. What it has not been told of, it cannot know.
+//! whatever the case, form and marks of letters, what stands between words, and where a text was cut off within it;
+//! what is encoded is hidden unread. Pure; it never fails. What it has not been told of, it cannot know.
 
 use super::{Attachment, Details};
+use crate::pattern;
 
 /// What stands in the place of what is hidden.
 pub const MASK: &str = "•••";
@@ -13,13 +14,17 @@ pub const MASK: &str = "•••";
 const WITHIN: &str = " in ";
 /// What is shorter stands in too many other words: it is hidden where it is a word of its own.
 const SHORT: usize = 4;
+/// In the place of what is not said back.
+const UNSEEN: [char; 2] = ['?', '\u{fffd}'];
 
 /// What is hidden of one message; or that nothing is.
 #[derive(Debug, Clone, Default)]
 pub struct Veil {
     shown: bool,
-    /// Folded; the longest first, so that none is left standing within another.
-    hidden: Vec<Vec<char>>,
+    /// The longest first, so that none is left standing within another.
+    hidden: Vec<Vec<Letter>>,
+    /// What has no letters.
+    signs: Vec<String>,
 }
 
 impl Veil {
@@ -27,7 +32,7 @@ impl Veil {
     pub fn lifted() -> Self {
         Self {
             shown: true,
-            hidden: Vec::new(),
+            ..Self::default()
         }
     }
 
@@ -51,24 +56,30 @@ impl Veil {
 
     /// Hides these, as they are and as they are quoted.
     pub fn over_words<'a>(words: impl Iterator<Item = &'a str>) -> Self {
-        let mut hidden = Vec::new();
+        let (mut hidden, mut signs) = (Vec::new(), Vec::new());
         for word in words {
             // Of what is too long the beginning is known.
-            let word = word.trim_end_matches('…');
-            hidden.push(folded(word));
+            let word = word.trim().trim_end_matches('…');
+            if letters(word).is_empty() {
+                signs.push(word.to_owned());
+                continue;
+            }
+            hidden.push(letters(word));
             let quoted = format!("{word:?}");
-            hidden.push(folded(quoted.trim_matches('"')));
+            hidden.push(letters(quoted.trim_matches('"')));
             // A file inside of another is known by its path, and told by its name.
             let file = word.rsplit(['/', '\\']).next();
-            hidden.extend(file.map(folded));
+            hidden.extend(file.map(letters));
         }
-        // What is hidden already is nothing to look for.
-        hidden.retain(|it| !it.is_empty() && !it.iter().all(|c| *c == '•'));
+        hidden.retain(|it| !it.is_empty());
         hidden.sort_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
         hidden.dedup();
+        // What is hidden already is nothing to look for, and one sign tells nothing.
+        signs.retain(|it| it.chars().any(|c| c != '•') && it.chars().count() > 1);
         Self {
             shown: false,
             hidden,
+            signs,
         }
     }
 
@@ -108,9 +119,15 @@ impl Veil {
 
     /// Words of a hop, or of our own, in which they may stand.
     pub fn over(&self, words: &str) -> String {
-        let mut words = words.to_owned();
+        if self.shown || (self.hidden.is_empty() && self.signs.is_empty()) {
+            return words.to_owned();
+        }
+        let mut words = without_encoded(words);
         for hidden in &self.hidden {
             words = without(&words, hidden);
+        }
+        for signs in &self.signs {
+            words = words.replace(signs, MASK);
         }
         words
     }
@@ -141,38 +158,56 @@ impl Veil {
     }
 }
 
-/// Without what does not matter when two texts are compared: the case of letters, and how much space there is.
-fn folded(text: &str) -> Vec<char> {
-    places(text.trim()).into_iter().map(|it| it.0).collect()
+/// A letter or digit as texts are compared, and whether something that can be seen stands before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Letter {
+    is: char,
+    begins: bool,
 }
 
-/// The same, each with the octet at which it stands.
-fn places(text: &str) -> Vec<(char, usize)> {
-    let mut places: Vec<(char, usize)> = Vec::with_capacity(text.len());
+/// A letter, with the octets of the character that it is of.
+type Place = (Letter, usize, usize);
+
+fn places(text: &str) -> Vec<Place> {
+    let mut places: Vec<Place> = Vec::with_capacity(text.len());
+    let mut begins = true;
     for (at, c) in text.char_indices() {
-        match c.is_whitespace() {
-            true if places.last().is_some_and(|it| it.0 == ' ') => {}
-            true => places.push((' ', at)),
-            false => places.extend(c.to_lowercase().map(|it| (it, at))),
+        let end = at + c.len_utf8();
+        let known = places.len();
+        for is in pattern::bare(c) {
+            let begins = begins && known == places.len();
+            places.push((Letter { is, begins }, at, end));
+        }
+        if known < places.len() {
+            begins = false;
+        } else if pattern::is_mark(c) {
+            // It belongs to the letter before it.
+            if let Some(last) = places.last_mut().filter(|it| it.2 == at) {
+                last.2 = end;
+            }
+        } else if !UNSEEN.contains(&c) {
+            begins = true;
         }
     }
     places
 }
 
-/// The text with a mask wherever that stands, or is cut off at its end.
-fn without(text: &str, hidden: &[char]) -> String {
+fn letters(text: &str) -> Vec<Letter> {
+    places(text).into_iter().map(|it| it.0).collect()
+}
+
+/// The text with a mask wherever that stands, or is cut off.
+fn without(text: &str, hidden: &[Letter]) -> String {
     let places = places(text);
     let mut kept = String::with_capacity(text.len());
     let (mut seen, mut from) = (0, 0);
     while from < places.len() {
-        let Some(length) = matched(&places, from, hidden) else {
+        let Some(length) = matched(text, &places, from, hidden) else {
             from += 1;
             continue;
         };
-        let (begin, end) = (
-            octet(&places, from, text),
-            octet(&places, from + length, text),
-        );
+        let begin = places.get(from).map_or(seen, |it| it.1);
+        let end = places.get(from + length - 1).map_or(seen, |it| it.2);
         kept.push_str(text.get(seen..begin).unwrap_or_default());
         kept.push_str(MASK);
         seen = end.max(seen);
@@ -182,22 +217,50 @@ fn without(text: &str, hidden: &[char]) -> String {
     kept
 }
 
-fn octet(places: &[(char, usize)], at: usize, text: &str) -> usize {
-    places.get(at).map_or(text.len(), |it| it.1)
+/// How much of what stands there is to be hidden. What stands apart there does so in what is hidden.
+fn matched(text: &str, places: &[Place], from: usize, hidden: &[Letter]) -> Option<usize> {
+    let here = places.get(from..)?.iter().map(|it| it.0);
+    let is_same = |at: usize, one: Letter, other: &Letter| {
+        one.is == other.is && (at == 0 || !one.begins || other.begins)
+    };
+    let same = here.zip(hidden).enumerate();
+    let same = same.take_while(|(at, (one, other))| is_same(*at, *one, other));
+    let same = same.count();
+    let end = places.get(from + same.checked_sub(1)?)?.2;
+    let rest = text.get(end..).unwrap_or_default();
+    let is_cut = same >= SHORT
+        && (rest.starts_with("...") || rest.starts_with('…') || rest.trim().is_empty());
+    let begin = places.get(from)?.1;
+    let before = text.get(..begin).unwrap_or_default().chars().next_back();
+    let is_part = |it: Option<char>| it.is_some_and(char::is_alphanumeric);
+    let is_within = hidden.len() < SHORT && (is_part(before) || is_part(rest.chars().next()));
+    ((same == hidden.len() && !is_within) || is_cut).then_some(same)
 }
 
-/// How much of what stands there is to be hidden.
-fn matched(places: &[(char, usize)], from: usize, hidden: &[char]) -> Option<usize> {
-    let here = places.get(from..)?.iter().map(|it| it.0);
-    let same = here.zip(hidden).take_while(|(one, other)| one == *other);
-    let same = same.count();
-    let is_whole = same == hidden.len();
-    let rest = places.get(from + same..).unwrap_or_default();
-    let is_cut = same >= SHORT && rest.iter().all(|it| matches!(it.0, '.' | '…'));
-    let is_part = |at: Option<&(char, usize)>| at.is_some_and(|it| it.0.is_alphanumeric());
-    let before = from.checked_sub(1).and_then(|it| places.get(it));
-    let is_within = hidden.len() < SHORT && (is_part(before) || is_part(rest.first()));
-    ((is_whole && !is_within) || is_cut).then_some(same)
+/// Without words that are encoded (RFC 2047): nobody sees what they hide.
+fn without_encoded(text: &str) -> String {
+    let mut kept = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("=?") {
+        kept.push_str(before);
+        let end = encoded(after);
+        kept.push_str(if end.is_some() { MASK } else { "=?" });
+        rest = end.unwrap_or(after);
+    }
+    kept.push_str(rest);
+    kept
+}
+
+/// What follows `utf-8?Q?ola?=`, or its beginning where it is cut off.
+fn encoded(text: &str) -> Option<&str> {
+    let (word, rest) = text.split_at(text.find(char::is_whitespace).unwrap_or(text.len()));
+    let (charset, word) = word.split_once('?')?;
+    let (encoding, word) = word.split_once('?')?;
+    let is_one = !charset.is_empty() && matches!(encoding, "b" | "B" | "q" | "Q");
+    let after = word.split_once("?=").map(|(_, after)| after);
+    let tail = after.map_or(0, |it| it.len() + rest.len());
+    let tail = if after.is_some() { tail } else { rest.len() };
+    is_one.then(|| text.get(text.len() - tail..)).flatten()
 }
 
 #[cfg(test)]
@@ -258,6 +321,17 @@ mod tests {
             ("\u{130}stanbul", "250 \u{130}STANBUL ok", "250 ••• ok"),
             ("•••", "550 •••", "550 •••"),
             ("", "550 no", "550 no"),
+            ("Ola Nordmann", "554 ola_NORDMANN, ola-nordmann", "554 •••, •••"),
+            ("Ola Nordmann", "554 Ola Nor... is no", "554 •••... is no"),
+            ("Ola Nordmann", "554 O\u{ad}la\u{200b} Nord\u{301}mann: no", "554 •••: no"),
+            ("Ola Nordmann", "554 O?la Nordmann: no", "554 •••: no"),
+            ("Blåmann Å", "554 Bla\u{30a}mann A\u{30a}: no", "554 •••: no"),
+            ("Bla\u{30a}mann", "554 blåmann", "554 •••"),
+            ("Ola", "554 =?utf-8?Q?Ola?= =?utf-8?B?T2xh?=x =? =?x? =?a?q?b", "554 ••• •••x =? =?x? •••"),
+            ("note", "550 is not expected", "550 is not expected"),
+            ("anse", "550 I can see", "550 I can see"),
+            ("!?", "550 !? no", "550 ••• no"),
+            ("?", "550 who?", "550 who?"),
         ];
         for (hidden, said, expected) in cases {
             let veil = Veil::new(false, Some(hidden), &[], std::iter::empty());

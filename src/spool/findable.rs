@@ -5,17 +5,25 @@
 //! which may name rows too many but never too few, and [`Wish::is_met_by`] has the last word on each. Pure:
 //! looks at nothing but what it is given, and cannot fail.
 
+use std::cmp::Reverse;
+
 use super::store::{LogRow, Search};
 use crate::mail::{Attachment, Reference};
+use crate::pattern;
 
-/// Words of one text by which it is found, and attachments of one message.
-const WORDS: usize = 64;
-/// Letters of a word by which it is found.
-const LETTERS: usize = 64;
+/// Words of one text by which it is found: more than one has that the log keeps, in whatever form it was written.
+const WORDS: usize = 4_096;
+/// Letters of a word by which it is found: the same.
+const LETTERS: usize = 8_192;
+/// Attachments of one message by which it is found.
+const FILES: usize = 64;
 /// Letters of an address, or of another name.
 const NAME: usize = 320;
 /// A word with a digit and so many letters is a number of some kind: each stands in one row or few.
 const NUMBER: usize = 4;
+
+/// In the place of what nobody sees, in what the log keeps.
+const UNSEEN: char = '?';
 
 /// Where a term stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -77,6 +85,10 @@ impl Role {
         1 << self as i64
     }
 
+    pub(super) fn bits(roles: &[Self]) -> i64 {
+        roles.iter().fold(0, |bits, it| bits | it.bit())
+    }
+
     /// Whether odd terms stand there.
     pub(super) const fn has_odd(self) -> bool {
         matches!(self, Self::Subject | Self::Attachment | Self::Reply)
@@ -94,7 +106,7 @@ pub(super) enum Kind {
     Whole,
 }
 
-/// Something by which a row is found, in lower case.
+/// Something by which a row is found, as people compare it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Term {
     pub(super) role: Role,
@@ -122,7 +134,7 @@ pub(super) fn terms(row: &LogRow, files: &[Attachment]) -> Vec<Term> {
     }
     terms.words(Role::Subject, row.subject.as_deref().unwrap_or_default());
     terms.words(Role::Reply, &reply(row));
-    for file in files.iter().take(WORDS) {
+    for file in files.iter().take(FILES) {
         terms.words(Role::Attachment, &file.name);
         if let Some(sha256) = &file.sha256 {
             terms.add(Role::Sha256, Kind::Whole, sha256, LETTERS);
@@ -134,7 +146,7 @@ pub(super) fn terms(row: &LogRow, files: &[Attachment]) -> Vec<Term> {
     if RARE.contains(&row.status.as_str()) {
         terms.add(Role::Status, Kind::Whole, &row.status, LETTERS);
     }
-    terms.more |= WORDS < files.len();
+    terms.more |= FILES < files.len();
     terms.finish()
 }
 
@@ -152,14 +164,14 @@ impl Terms {
     }
 
     fn name(&mut self, role: Role, name: &str) {
-        self.more |= name.chars().nth(NAME).is_some();
+        self.more |= folded(name).chars().nth(NAME).is_some();
         if !name.is_empty() {
             self.add(role, Kind::Plain, name, NAME);
         }
     }
 
     fn words(&mut self, role: Role, text: &str) {
-        for (number, word) in words(text).enumerate() {
+        for (number, word) in words(&folded(text)).enumerate() {
             self.more |= number == WORDS || word.chars().nth(LETTERS).is_some();
             if number == WORDS {
                 return;
@@ -179,9 +191,24 @@ impl Terms {
     }
 }
 
+/// As people compare it. What is not seen is kept as a question mark, which parts no word in two.
+fn folded(text: &str) -> String {
+    let text = pattern::folded(text);
+    let mut parts = text.split(UNSEEN);
+    let mut whole = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let known = whole.trim_end_matches(UNSEEN);
+        match known.ends_with(char::is_alphabetic) && part.starts_with(char::is_alphabetic) {
+            true => whole.truncate(known.len()),
+            false => whole.push(UNSEEN),
+        }
+        whole.push_str(part);
+    }
+    whole
+}
+
 fn lower(text: &str, letters: usize) -> String {
-    let letters = text.chars().take(letters);
-    letters.flat_map(char::to_lowercase).collect()
+    folded(text).chars().take(letters).collect()
 }
 
 fn is_odd(word: &str) -> bool {
@@ -237,7 +264,7 @@ pub(super) type Way = Vec<Atom>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Wish {
     what: What,
-    /// In lower case.
+    /// As people compare it.
     text: String,
 }
 
@@ -289,7 +316,7 @@ impl Wish {
         ];
         let fields = fields.into_iter().map(|(what, text)| (what, text.as_ref()));
         let wish = |(what, text): (What, Option<&String>)| {
-            let text = bare(text?).to_lowercase();
+            let text = folded(bare(text?));
             Some(Self { what, text })
         };
         anywhere.chain(fields).filter_map(wish).collect()
@@ -308,9 +335,8 @@ impl Wish {
 
     pub(super) fn is_met_by(&self, row: &LogRow, files: &[Attachment]) -> bool {
         let text = self.text.as_str();
-        let is_room =
-            |room: &Option<String>| room.as_ref().is_some_and(|it| it.to_lowercase() == text);
-        let client = row.client.to_lowercase();
+        let is_room = |room: &Option<String>| room.as_ref().is_some_and(|it| folded(it) == text);
+        let client = folded(&row.client);
         match self.what {
             What::Sender => is_sender(row, text),
             What::Recipient => holds(row.recipient.as_deref(), text),
@@ -376,7 +402,7 @@ impl Wish {
 }
 
 fn holds(text: Option<&str>, sought: &str) -> bool {
-    text.is_some_and(|it| it.to_lowercase().contains(sought))
+    text.is_some_and(|it| folded(it).contains(sought))
 }
 
 fn is_sender(row: &LogRow, sought: &str) -> bool {
@@ -388,7 +414,7 @@ fn is_sender(row: &LogRow, sought: &str) -> bool {
 
 /// By all of it, or by how it begins.
 fn is_message_id(row: &LogRow, sought: &str) -> bool {
-    let id = bare(row.message_id.as_deref().unwrap_or_default()).to_lowercase();
+    let id = folded(bare(row.message_id.as_deref().unwrap_or_default()));
     !sought.is_empty() && id.starts_with(sought)
 }
 
@@ -404,7 +430,7 @@ fn is_file(file: &Attachment, sought: &str) -> bool {
 
 /// Each word that is sought is part of some word; of an odd one, its beginning.
 fn has_words(text: &str, sought: &str) -> bool {
-    let text = text.to_lowercase();
+    let text = folded(text);
     let is_there = |sought: &str| {
         words(&text).any(|word| match is_odd(word) {
             true => word.starts_with(sought),
@@ -444,7 +470,9 @@ fn written(roles: &'static [Role], text: &str) -> Vec<Way> {
         text: lower(word, LETTERS),
         ..Atom::of(roles, How::Part, word)
     };
-    let way: Way = words(text).map(cut).collect();
+    let mut way: Way = words(text).map(cut).collect();
+    // Where a long one is nowhere, which is found out soon, the others need not be looked for.
+    way.sort_by_key(|it| Reverse(it.text.len()));
     if way.is_empty() {
         Vec::new()
     } else {
@@ -463,5 +491,71 @@ fn message_id_ways(text: &str) -> Vec<Way> {
     match text.is_empty() {
         true => Vec::new(),
         false => vec![vec![Atom::of(&[Role::MessageId], How::Opens, &text)]],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mail::Timestamp;
+
+    fn row(text: &str) -> LogRow {
+        LogRow {
+            reference: Reference::from_number(7),
+            at: Timestamp::from_millis(0),
+            status: "delivered".to_owned(),
+            sender: None,
+            sender_room: None,
+            recipient: None,
+            recipient_room: None,
+            subject: Some(text.to_owned()),
+            size: None,
+            message_id: Some(text.to_owned()),
+            client: String::new(),
+            user: None,
+            reply: Some(text.to_owned()),
+            place: 0,
+            count: 1,
+            exception: None,
+        }
+    }
+
+    /// A row that has more than it is found by is looked at whatever is sought.
+    #[test]
+    fn no_text_of_the_log_makes_every_search_look_at_its_row() {
+        for text in [
+            "q".repeat(998),
+            "q ".repeat(499),
+            "\u{fdfa}".repeat(332),
+            "\u{3300}".repeat(332),
+            "\u{fb03}".repeat(332),
+            "7a7b".repeat(249),
+        ] {
+            let terms = terms(&row(&text), &[]);
+            assert!(terms.iter().all(|it| it.role != Role::More), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_word_is_the_same_in_whatever_form_it_was_written() {
+        for (one, other) in [
+            ("Bla\u{30a}lys", "BL\u{c5}LYS"),
+            ("for?mann", "formann"),
+            ("for???mann", "formann"),
+            ("\u{39f}\u{3a3}", "\u{3bf}\u{3c2}"),
+            ("\u{fb01}n", "fin"),
+        ] {
+            let row = row(one);
+            let search = Search {
+                words: vec![other.to_owned()],
+                ..Search::default()
+            };
+            let wishes = Wish::all(&search);
+            assert!(
+                wishes.iter().all(|it| it.is_met_by(&row, &[])),
+                "{one}, {other}"
+            );
+        }
+        assert_eq!(folded("hva? nei ?7 a?7 ?"), "hva? nei ?7 a?7 ?");
     }
 }

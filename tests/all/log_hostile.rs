@@ -56,7 +56,8 @@ fn message(subject: &[u8], file: &str, content: &str) -> Vec<u8> {
 fn assert_harmless(what: &str, octets: &[u8]) {
     let text = std::str::from_utf8(octets).unwrap_or_else(|_| panic!("{what} is no UTF-8"));
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let line_end = |c: char| c == '\n' || (c == '\r' && what.contains("--csv"));
+    let line_end =
+        |c: char| c == '\n' || (c == '\r' && (what.contains("export") || what.contains("--csv")));
     let moves = |c: char| {
         (c.is_control() && !line_end(c))
             || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
@@ -144,11 +145,14 @@ fn nothing_hostile_runs_in_a_terminal_or_a_spreadsheet() {
         &["queue", "list", "--limit", "0"],
         &["quarantine", "list"],
         &["outbreak", "hunt", "*"],
+        &["outbreak", "hunt", "*", "--csv"],
         &["log", "verify"],
         &["log", "retention", "--plan"],
     ] {
         printed(&relay, listing);
-        printed(&relay, &[listing, &["--json"]].concat());
+        if !listing.contains(&"--csv") {
+            printed(&relay, &[listing, &["--json"]].concat());
+        }
         let reveal = match listing {
             ["queue", ..] => "--reveal",
             ["log", "search", ..] | ["quarantine", ..] | ["outbreak", ..] => "--reason",
@@ -217,6 +221,56 @@ fn nothing_hostile_runs_in_a_spreadsheet() {
             .iter()
             .any(|it| it.starts_with("=HYPERLINK"))
     );
+}
+
+/// Spreadsheets in Norway take semicolons for what stands between the cells, whatever the file has.
+#[test]
+fn no_separator_makes_a_formula_of_what_came_from_outside() {
+    let relay = Setup::from_a_to("maildir:mail/b").start();
+    let mut client = relay.client("a");
+    for hostile in [
+        "hei;=cmd|' /C calc'!A0;",
+        "a; \"=HYPERLINK(1);",
+        "b;\u{a0}+1;;-1",
+        "c;\"\"=1+1",
+        "d;\u{ff1d}1;@x",
+        "e, =1;'=1",
+    ] {
+        let message = message(encoded(hostile).as_bytes(), hostile, "notat");
+        client.send(&vakt("a"), &[&vakt("b")], &message);
+    }
+    client.say(format!("MAIL FROM:<{}>", vakt("a")));
+    let refused = client.say("RCPT TO:<\"x;=1+1;\"@nowhere.test>");
+    relay.refusal(&refused.reference());
+    for arguments in [
+        &["log", "export", "--csv"][..],
+        &["outbreak", "hunt", "*", "--csv"],
+    ] {
+        let sheet = printed(&relay, arguments);
+        let text = String::from_utf8(sheet).unwrap();
+        let text = text.trim_start_matches('\u{feff}');
+        for delimiter in [b',', b';', b'\t'] {
+            let mut rows = csv::ReaderBuilder::new()
+                .delimiter(delimiter)
+                // Those of the other separator stand within a cell, and mean nothing.
+                .quoting(delimiter == b',')
+                .flexible(true)
+                .has_headers(false)
+                .from_reader(text.as_bytes());
+            let mut count = 0;
+            for row in rows.records() {
+                count += 1;
+                for cell in row.unwrap().iter() {
+                    let begin = cell.trim_start_matches([' ', '"', '\u{a0}']);
+                    assert!(
+                        !begin.starts_with(['=', '+', '-', '@', '\u{ff1d}']),
+                        "{arguments:?}: {cell}"
+                    );
+                }
+            }
+            assert!(count > 6, "{text}");
+        }
+    }
 }
 
 #[test]

@@ -49,9 +49,29 @@ fn root_is_known_by_the_name_that_it_came_from() {
     assert_eq!(known_as(&relay, &env(&["SUDO_USER=daemon"])), "daemon");
 }
 
+/// An account that several use, of whom each has logged in as themselves.
+#[test]
+fn whoever_has_become_another_is_known_by_the_name_they_logged_in_with() {
+    const AS_DAEMON: &str = "echo 1 >/proc/self/loginuid; exec \"$0\" \"$@\"";
+    let under = ["sh", "-c", AS_DAEMON];
+    let tried = Command::new(under[0])
+        .args(&under[1..])
+        .args(["cat", "/proc/self/loginuid"])
+        .output()
+        .unwrap();
+    if !peer::all_here(&["root"]) || tried.stdout != b"1" {
+        return;
+    }
+    let relay = Setup::three_rooms().prepare();
+    assert_eq!(
+        known_as(&relay, &[&under[..], &env(&["USER=kari"])].concat()),
+        "daemon"
+    );
+}
+
 #[test]
 fn another_is_known_by_their_own_name_or_number() {
-    if !peer::all_here(&["root", "setpriv"]) {
+    if !peer::all_here(&["root", "setpriv"]) || peer::logged_in().is_some() {
         return;
     }
     let relay = Setup::three_rooms().prepare();

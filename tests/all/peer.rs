@@ -49,11 +49,21 @@ pub fn is_root() -> bool {
 
 /// The name under which a test gives its orders.
 pub fn login() -> String {
-    let name = Command::new("id").arg("-urn").output().unwrap();
+    let name = match logged_in() {
+        Some(id) => Command::new("id").args(["-un", &id]).output().unwrap(),
+        None => Command::new("id").arg("-urn").output().unwrap(),
+    };
     match name.status.success() {
         true => String::from_utf8(name.stdout).unwrap().trim().to_owned(),
         false => format!("uid {}", rustix::process::getuid().as_raw()),
     }
+}
+
+/// The number of who logged in, where the kernel knows.
+pub fn logged_in() -> Option<String> {
+    let id = std::fs::read_to_string("/proc/self/loginuid").ok()?;
+    let id = id.trim().to_owned();
+    (id != u32::MAX.to_string()).then_some(id)
 }
 
 /// Where a program is; those for administrators are often not in the search path.

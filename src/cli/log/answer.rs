@@ -54,6 +54,7 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let trace = inquiry::trace(store, question.reference).await?;
     let language = question.language.unwrap_or(spoken);
+    reader.settle(Some(trace.events.len())).await?;
     let sheet = match of(store, register, &trace, language, reader).await {
         Ok(sheet) => sheet,
         Err(unknown) => return reader.show(0, || Err(unknown)).await,

@@ -66,7 +66,11 @@ impl Asked {
     /// As it was typed; moments as they were understood. Where no subjects are kept, those that are sought are not
     /// either.
     pub(super) fn typed(&self, keep_subjects: bool) -> String {
-        let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
+        let words = match keep_subjects {
+            true => self.words.clone(),
+            false => ops::search::without_names(&self.words.join(" ")),
+        };
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let mut typed = self.flags().typed;
         for (name, value) in &mut typed {
             if !keep_subjects && NAMES.contains(name) {

@@ -1,16 +1,16 @@
 //! `ilbud log export`: what is taken along.
 
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
 
 use super::asked::Asked;
+use super::output::Output;
 use super::{Why, rows, search_box};
+use crate::cli::Failure;
 use crate::cli::reading::Reader;
-use crate::cli::{Failure, print};
 use crate::config::Settings;
 use crate::mail::{Reference, Timestamp};
 use crate::ops;
@@ -36,6 +36,8 @@ pub(in crate::cli) struct Export {
     #[command(flatten)]
     pub(super) why: Why,
 }
+
+const HIDDEN: &str = "a proof shows subjects and names of attachments, which [log] mask = \"all\" hides: say why with --reason";
 
 impl Export {
     /// What is asked for, as typed.
@@ -73,27 +75,21 @@ async fn case(
     reader: &Reader,
 ) -> Result<(), Failure> {
     if !reader.is_shown() {
-        return Err(Failure::new(
-            "a proof shows subjects and names of attachments, which [log] mask = \"all\" hides: say why with --reason",
-        ));
+        return Err(Failure::new(HIDDEN));
     }
     reader.announce().await?;
+    if !reader.is_shown() {
+        return Err(Failure::new(
+            "nothing is shown: a proof has nothing masked in it",
+        ));
+    }
     let now = Timestamp::now();
     let proof = ops::evidence::case(store, settings, reference, now)
         .await
         .map_err(Failure::new)?;
-    let Some(file) = output else {
-        return Ok(print::text(&proof.text())?);
-    };
-    let write = || {
-        let mut options = std::fs::OpenOptions::new();
-        let mut out = options
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(file)?;
-        out.write_all(proof.text().as_bytes())
-    };
-    write().map_err(|fault: std::io::Error| Failure::new(format!("{}: {fault}", file.display())))
+    let output = Output::open(output)?;
+    let mut out = output.writer()?;
+    out.write_all(proof.text().as_bytes())?;
+    out.flush()?;
+    output.keep()
 }

@@ -4,6 +4,7 @@ mod access;
 mod answer;
 mod asked;
 mod export;
+mod output;
 mod progress;
 mod retention;
 mod rows;
@@ -181,6 +182,7 @@ async fn search(
     reader: &Reader,
 ) -> Result<(), Failure> {
     let mut found = search_box::found(store, register, terms, language).await?;
+    reader.settle(Some(found.rows.len())).await?;
     let veils = reader.of_rows(&found.rows).await?;
     let sentence = match found.only(terms) {
         Some(only) => {
@@ -293,6 +295,7 @@ async fn show(
     spoken: Language,
     reader: &Reader,
 ) -> Result<(), Failure> {
+    reader.settle(Some(trace.events.len())).await?;
     // Events need no answer, and so no table.
     let sheet = match json && !trace.is_empty() {
         true => None,

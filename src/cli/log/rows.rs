@@ -1,13 +1,14 @@
 //! `ilbud log export` of rows: CSV or JSON lines, the oldest first, in memory that does not grow with the log.
 //!
-//! A file appears whole or not at all: it is written beside itself, and renamed. CSV is RFC 4180 in UTF-8 with a
+//! That it is done is noted before the first octet is written anywhere, and how much it was when it is done. CSV is RFC 4180 in UTF-8 with a
 //! mark at its beginning, without which spreadsheets read it as something else; no cell of it is a formula (one that
 //! would be begins with an apostrophe), and control characters are written as `\\u{1b}`.
 
-use std::io::{self, BufWriter, IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::output::Output;
 use super::progress::Progress;
 use crate::cli::reading::Reader;
 use crate::cli::{Failure, cells, print};
@@ -39,7 +40,7 @@ const COLUMNS: [&str; 16] = [
     "certificate",
 ];
 
-/// Writes all rows that fit. That it was done is noted before a file appears, or anything is written to stdout.
+/// Writes all rows that fit.
 pub(super) async fn export(
     store: &Arc<dyn Store>,
     search: Search,
@@ -47,31 +48,13 @@ pub(super) async fn export(
     output: Option<&Path>,
     reader: &Reader,
 ) -> Result<(), Failure> {
-    let Some(file) = output else {
-        reader.announce().await?;
-        let out = BufWriter::new(io::stdout());
-        let progress = Progress::new(!io::stdout().is_terminal());
-        let (rows, out) = stream(store, search, json, out, progress, reader).await?;
-        drop(out);
-        return reader.show(rows, || Ok(())).await;
-    };
-    let name = |fault: io::Error| Failure::new(format!("{}: {fault}", file.display()));
-    let folder = file.parent().filter(|it| !it.as_os_str().is_empty());
-    let folder = folder.unwrap_or(Path::new("."));
-    // Gone with this function, unless it is renamed. Nobody else may read it.
-    let beside = tempfile::NamedTempFile::new_in(folder).map_err(name)?;
-    let out = BufWriter::new(beside.as_file().try_clone().map_err(name)?);
-    let progress = Progress::new(true);
-    let (rows, out) = stream(store, search, json, out, progress, reader).await?;
+    reader.announce().await?;
+    let progress = Progress::new(output.is_some() || !io::stdout().is_terminal());
+    let output = Output::open(output)?;
+    let (rows, out) = stream(store, search, json, output.writer()?, progress, reader).await?;
     drop(out);
-    let keep = || {
-        beside.as_file().sync_all().map_err(name)?;
-        match beside.persist(file) {
-            Ok(_) => Ok(()),
-            Err(fault) => Err(name(fault.error)),
-        }
-    };
-    reader.show(rows, keep).await
+    reader.sum_up(rows).await;
+    output.keep()
 }
 
 /// Gives back how many rows there were.
@@ -127,7 +110,7 @@ impl<W: Write> Sheet<W> {
         let found = veils.row(found);
         match self {
             Self::Lines(out) => writeln!(out, "{}", print::as_json(&found)?),
-            Self::Table(table) => table.row(&row(&found)),
+            Self::Table(table) => table.row(&cells::in_a_sheet(row(&found))),
         }
     }
 

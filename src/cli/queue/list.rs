@@ -90,7 +90,11 @@ impl List {
         let (command, query) = ("queue list", self.asked());
         let reveal = self.reveal.as_deref();
         let reader = Reader::new(store, mask, self.json, command, query, reveal);
-        reader.announce_if_revealing().await?;
+        match self.reason {
+            // Which words stand in a reply tells what is masked in it.
+            Some(_) => reader.announce().await?,
+            None => reader.announce_if_revealing().await?,
+        }
         if self.json {
             return self.print_rows(store, filter, usize::MAX, &reader).await;
         }

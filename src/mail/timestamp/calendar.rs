@@ -124,10 +124,12 @@ impl Zone {
             true => found.earlier(),
             false => found.later(),
         };
-        moment.map_or_else(
-            |_| Timestamp::from_millis(if is_first { i64::MIN } else { i64::MAX }),
-            |it| Timestamp::from_millis(it.as_millisecond()),
-        )
+        // Beyond what can be told there is nothing, at either end.
+        let far = match civil.year() > 0 {
+            true => jiff::Timestamp::MAX,
+            false => jiff::Timestamp::MIN,
+        };
+        Timestamp::from_millis(moment.unwrap_or(far).as_millisecond())
     }
 }
 

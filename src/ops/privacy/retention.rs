@@ -153,9 +153,8 @@ pub async fn run(
     }
     store.tell_aging(now).await?;
     forget_words(store).await?;
-    if done.references > 0 {
-        clean_up(store).await?;
-    }
+    // What was left over the last time, when somebody was in the way, goes now.
+    clean_up(store, if done.references > 0 { FOLDS } else { 1 }).await?;
     Ok(done)
 }
 
@@ -169,11 +168,11 @@ async fn forget_words(store: &Arc<dyn Store>) -> Result<(), StoreError> {
 }
 
 /// Nothing of what was deleted is left in the files.
-async fn clean_up(store: &Arc<dyn Store>) -> Result<(), StoreError> {
+async fn clean_up(store: &Arc<dyn Store>, folds: usize) -> Result<(), StoreError> {
     while store.scrub().await? {
         tokio::time::sleep(PAUSE).await;
     }
-    for _ in 0..FOLDS {
+    for _ in 0..folds {
         if store.fold().await? {
             return Ok(());
         }

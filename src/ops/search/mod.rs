@@ -83,6 +83,12 @@ pub fn told_as_words(readings: &[String], language: Language) -> String {
     }
 }
 
+/// What was typed, piece by piece, without the subjects and the names of files that are sought.
+pub fn without_names(text: &str) -> Vec<String> {
+    let tokens = token::split(text, usize::MAX);
+    tokens.listed.into_iter().map(piece::without_name).collect()
+}
+
 /// Words beyond so many say no more.
 const MOST: usize = 40;
 

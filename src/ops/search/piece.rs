@@ -8,6 +8,7 @@ use super::fields::{self, Field, Status};
 use super::times::{self, Piece};
 use super::token::{Kind, Token};
 use super::{Desk, Unclear, Understood, said};
+use crate::mail::veil::MASK;
 use crate::mail::{Reference, Timestamp};
 use crate::ops::log;
 use crate::policy::table::Room;
@@ -366,6 +367,18 @@ fn domain(room: &Room) -> Option<String> {
     match room.domains.as_slice() {
         [only] => Some(format!("@{}", only.unicode())),
         _ => None,
+    }
+}
+
+/// As it was typed, but for a subject or the name of a file.
+pub(super) fn without_name(token: Token) -> String {
+    let is_file = || matches!(of_its_form(&token.text), Some((Field::Attachment, _)));
+    match token.kind {
+        Kind::Of(Field::Subject) => format!("emne:{MASK}"),
+        Kind::Of(Field::Attachment) => format!("vedlegg:{MASK}"),
+        Kind::Of(_) => token.text,
+        Kind::Plain | Kind::Exact if is_file() => MASK.to_owned(),
+        Kind::Plain | Kind::Exact => token.text,
     }
 }
 

@@ -160,6 +160,14 @@ impl Step<'_> {
                 "UPDATE recipient SET last_reply = NULL WHERE reference = ?1 AND last_reply IS NOT NULL",
             )?
             .execute([reference])?;
+        // What was blocked may have been said of a person; that something was blocked is still counted.
+        self.connection
+            .prepare_cached(
+                "UPDATE measure SET reason = NULL,
+                     value = CASE WHEN kind IN ('file', 'subject', 'sender') THEN ?2 ELSE value END
+                 WHERE reference = ?1",
+            )?
+            .execute(params![reference, MASKED])?;
         self.connection
             .prepare_cached("DELETE FROM retention_left WHERE reference = ?1")?
             .execute([reference])?;

@@ -550,7 +550,8 @@ impl Store for Sqlite {
     }
 
     fn fold(&self) -> Pending<bool> {
-        self.read(aging::fold)
+        let index = Arc::clone(&self.index);
+        self.read(move |connection| Ok(index.fold()? && aging::fold(connection)?))
     }
 
     fn waiting_ids(

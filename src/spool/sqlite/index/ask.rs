@@ -13,8 +13,12 @@ use super::super::super::findable::{Atom, How, Role, Way, Wish};
 use super::tokens::{self, Word};
 use super::volume::bit;
 
-/// Words of several volumes may be so many times as many.
-const VOLUMES: usize = 4;
+/// Words of all roles and volumes may be so many times as many.
+const ALL: usize = 8;
+
+/// Words of one part that are asked for at all: each takes memory while it is asked for. Who has sent more has
+/// made a search for that part a look at the rows, and nothing worse.
+const MOST: usize = 20_000;
 
 /// An expression, or why there is none.
 #[derive(Debug)]
@@ -117,7 +121,7 @@ impl<'a> Question<'a> {
             Ok(match self.tokens(atom, volume)? {
                 None => Asked::Everything,
                 Some(tokens) if tokens.is_empty() => Asked::Nothing,
-                Some(tokens) => Asked::Whole(format!("({})", tokens.join(" OR "))),
+                Some(tokens) => Asked::Whole(any(&tokens)),
             })
         }))
     }
@@ -149,7 +153,8 @@ impl<'a> Question<'a> {
                 wholes.entry(atom.text.clone()).or_insert(word)
             }
         };
-        let word = word.as_ref().filter(|it| it.volumes & bit(volume) != 0);
+        let meant = (Role::bits(atom.roles), bit(volume));
+        let word = word.as_ref().filter(|it| it.has(meant.0, meant.1));
         found.extend(word.into_iter().flat_map(|it| it.tokens(atom.roles)));
         Ok(found)
     }
@@ -166,12 +171,13 @@ impl<'a> Question<'a> {
                 words
             }
         };
-        let bit = bit(volume);
-        let here = |words: &Rc<[Word]>| words.iter().filter(|it| it.volumes & bit != 0).count();
-        let few = words.filter(|it| here(it) <= self.many);
-        Ok(few.map(|words| {
-            let here = words.iter().filter(|it| it.volumes & bit != 0);
-            here.flat_map(|it| it.tokens(atom.roles)).collect()
+        let (roles, bit) = (Role::bits(atom.roles), bit(volume));
+        let is_meant = |it: &&Word| it.has(roles, bit);
+        let most = self.many.min(MOST);
+        let is_few = |it: &Rc<[Word]>| it.iter().filter(is_meant).count() <= most;
+        Ok(words.filter(is_few).map(|words| {
+            let meant = words.iter().filter(is_meant);
+            meant.flat_map(|it| it.tokens(atom.roles)).collect()
         }))
     }
 
@@ -189,7 +195,7 @@ impl<'a> Question<'a> {
         };
         let mut statement = self.index.prepare_cached(statement)?;
         let mut rows = statement.query([sought.unwrap_or_default()])?;
-        let most = self.many.saturating_mul(VOLUMES);
+        let most = self.many.saturating_mul(ALL);
         let mut found = Vec::new();
         while let Some(row) = rows.next()? {
             if row.get_ref(1)?.as_str()?.contains(part) {
@@ -201,6 +207,16 @@ impl<'a> Question<'a> {
         }
         Ok(Some(found))
     }
+}
+
+/// Any of them will do. In halves of halves: one long row of them is read in time that grows with its square.
+fn any(tokens: &[String]) -> String {
+    const FEW: usize = 16;
+    if tokens.len() <= FEW {
+        return format!("({})", tokens.join(" OR "));
+    }
+    let (some, others) = tokens.split_at(tokens.len() / 2);
+    format!("({} OR {})", any(some), any(others))
 }
 
 fn more() -> String {

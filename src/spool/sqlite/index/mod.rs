@@ -21,14 +21,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::super::store::{LogPage, LogRow, Search, StoreError};
-use super::{PATIENCE, make_file, read};
+use super::{PATIENCE, aging, make_file, read};
 use crate::mail::Reference;
 
 pub(super) use follow::{fill, follow};
 
 const SCHEMA: &str = include_str!("../../schema/sqlite/search.sql");
 /// Of the schema and of what is written by it. Another one: the index is made anew.
-const VERSION: u32 = 5;
+const VERSION: u32 = 7;
 /// Connections kept open between searches.
 const IDLE: usize = 4;
 /// What a reader keeps in memory, in KiB below zero.
@@ -151,6 +151,14 @@ impl Index {
             let connection = opened.ok().flatten()?;
             Some(Opened { file, connection })
         })
+    }
+
+    /// Folds its write-ahead log and cuts it to nothing; `false`: somebody is in the way.
+    pub(super) fn fold(&self) -> Result<bool, StoreError> {
+        match file_id(&self.path) {
+            Some(_) => aging::fold(&connect(&self.path, OpenFlags::SQLITE_OPEN_READ_WRITE)?),
+            None => Ok(true),
+        }
     }
 
     fn give_back(&self, opened: Opened) {

@@ -16,7 +16,7 @@ use crate::mail::{Reference, Timestamp};
 use crate::spool::store::{Cursor, LogPage, LogRow, Search, StoreError};
 
 /// Words that one part may mean before they are too many to ask for.
-const MANY: usize = 2_000;
+const MANY: usize = 4_000;
 /// Rows that are looked at before the index is asked for all words after all.
 const ENOUGH: usize = 500;
 /// Rows that the index names at a time: first, and at most.

@@ -72,6 +72,11 @@ impl Word {
         meant.map(|it| plain(*it, self.id)).collect()
     }
 
+    /// Whether it is in any of these.
+    pub(super) const fn has(&self, roles: i64, volumes: i64) -> bool {
+        self.roles & roles != 0 && self.volumes & volumes != 0
+    }
+
     const fn covers(&self, roles: i64, volumes: i64) -> bool {
         self.roles & roles == roles && self.volumes & volumes == volumes
     }
