@@ -5,8 +5,6 @@
 //! which may name rows too many but never too few, and [`Wish::is_met_by`] has the last word on each. Pure:
 //! looks at nothing but what it is given, and cannot fail.
 
-use std::cmp::Reverse;
-
 use super::store::{LogRow, Search};
 use crate::mail::{Attachment, Reference};
 use crate::pattern;
@@ -470,9 +468,7 @@ fn written(roles: &'static [Role], text: &str) -> Vec<Way> {
         text: lower(word, LETTERS),
         ..Atom::of(roles, How::Part, word)
     };
-    let mut way: Way = words(text).map(cut).collect();
-    // Where a long one is nowhere, which is found out soon, the others need not be looked for.
-    way.sort_by_key(|it| Reverse(it.text.len()));
+    let way: Way = words(text).map(cut).collect();
     if way.is_empty() {
         Vec::new()
     } else {

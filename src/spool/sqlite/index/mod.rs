@@ -1,9 +1,9 @@
 //! The search index: a database of its own beside the store, made from the store alone.
 //!
-//! The relay fills it behind the mail (`follow`, `fill`); everybody else only reads it. A search asks it for
-//! the rows that may be meant (`ask`), and the store for what became of them (`seek`). What it does not know
-//! yet a search reads from the store itself, all of it if need be: without an index a search is slow, and never
-//! wrong. So nothing is lost with it: one that is missing, broken or of another store is made anew. It holds
+//! The relay fills it behind the mail (`follow`, `fill`), and retention takes words out (`forget`); everybody else
+//! only reads it. A search asks it for the rows that may be meant (`ask`), and the store for what became of them
+//! (`seek`). What it does not know yet a search reads from the store itself, all of it if need be: without an
+//! index a search is slow, and never wrong. So nothing is lost with it: one that is missing, broken or of another store is made anew. It holds
 //! the words of the log, and is as secret as the store.
 
 mod ask;
