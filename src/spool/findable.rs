@@ -517,6 +517,7 @@ mod tests {
             place: 0,
             count: 1,
             exception: None,
+            certificate: None,
         }
     }
 
