@@ -244,7 +244,9 @@ impl<W: Write> Writing<W> {
     }
 
     /// All of it is written; gives back where to.
-    pub fn end(self) -> io::Result<W> {
+    pub fn end(mut self) -> io::Result<W> {
+        // Trouble in giving it back has lost its words.
+        self.0.flush()?;
         self.0
             .into_inner()
             .map_err(|fault| io::Error::from(fault.error().kind()))

@@ -225,7 +225,7 @@ fn the_log_is_read_from_a_full_disk_and_what_cannot_be_noted_is_said() {
     assert_eq!(output.status.code(), Some(1), "{said}");
     let last = said.lines().last().unwrap();
     assert!(
-        last.starts_with("ilbud: ") && said.matches("ilbud: ").count() == 1,
+        last.starts_with(&format!("ilbud: {full}: ")) && said.matches("ilbud: ").count() == 1,
         "{said}"
     );
     let there = fs::read_dir(disk(&relay, folder)).unwrap();

@@ -3,7 +3,7 @@
 //! A file appears whole or not at all, for its owner alone: it is written beside itself, and renamed, so that a link
 //! or somebody else's file in its place is not written to. A pipe or a device is written to as it is.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -42,12 +42,9 @@ impl Output {
             Self::Stdout => Box::new(io::stdout()),
             Self::Other(path) => {
                 let opened = OpenOptions::new().write(true).open(path);
-                Box::new(opened.map_err(|fault| failed(path, &fault))?)
+                Box::new(Named::of(opened, path)?)
             }
-            Self::File(beside, path) => {
-                let file = beside.as_file().try_clone();
-                Box::new(file.map_err(|fault| failed(path, &fault))?)
-            }
+            Self::File(beside, path) => Box::new(Named::of(beside.as_file().try_clone(), path)?),
         };
         Ok(BufWriter::new(out))
     }
@@ -60,6 +57,34 @@ impl Output {
         let kept = beside.as_file().sync_all();
         let kept = kept.and_then(|()| beside.persist(&path).map(drop).map_err(|it| it.error));
         kept.map_err(|fault| failed(&path, &fault))
+    }
+}
+
+/// A file whose trouble has its name.
+struct Named {
+    file: File,
+    path: PathBuf,
+}
+
+impl Named {
+    fn of(file: io::Result<File>, path: &Path) -> Result<Self, Failure> {
+        let file = file.map_err(|fault| failed(path, &fault))?;
+        let path = path.to_owned();
+        Ok(Self { file, path })
+    }
+
+    fn told(&self, fault: &io::Error) -> io::Error {
+        io::Error::new(fault.kind(), format!("{}: {fault}", self.path.display()))
+    }
+}
+
+impl Write for Named {
+    fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
+        self.file.write(octets).map_err(|fault| self.told(&fault))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush().map_err(|fault| self.told(&fault))
     }
 }
 
