@@ -15,8 +15,8 @@ const WORDS: usize = 4_096;
 const LETTERS: usize = 8_192;
 /// Attachments of one message by which it is found.
 const FILES: usize = 64;
-/// Letters of an address, or of another name.
-const NAME: usize = 320;
+/// Letters of an address, or of another name: the same.
+const NAME: usize = 8_192;
 /// A word with a digit and so many letters is a number of some kind: each stands in one row or few.
 const NUMBER: usize = 4;
 
@@ -500,9 +500,9 @@ mod tests {
             reference: Reference::from_number(7),
             at: Timestamp::from_millis(0),
             status: "delivered".to_owned(),
-            sender: None,
+            sender: Some(text.to_owned()),
             sender_room: None,
-            recipient: None,
+            recipient: Some(text.to_owned()),
             recipient_room: None,
             subject: Some(text.to_owned()),
             size: None,

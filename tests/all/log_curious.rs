@@ -328,6 +328,31 @@ fn what_is_no_file_is_written_to() {
     }
 }
 
+/// As `/dev/stdout` is one, where stdout is a file.
+#[test]
+fn a_link_to_a_stream_of_the_command_stays_one() {
+    let relay = Setup::from_a_to("maildir:mail/b").start();
+    let reference = send(&relay, &message(SUBJECT, FILE, "notat"));
+    wait::until("delivery", || relay.queue_is_empty());
+    let link = relay.path("strøm");
+    std::os::unix::fs::symlink("/proc/self/fd/1", &link).unwrap();
+    let name = link.display().to_string();
+    for more in [&["--json"][..], &["--case", &reference]] {
+        let shown = relay.path("vist.txt");
+        let status = relay
+            .command(&[&["log", "export", "-o", &name], more].concat())
+            .stdout(fs::File::create(&shown).unwrap())
+            .status();
+        assert!(status.unwrap().success(), "{more:?}");
+        let kind = fs::symlink_metadata(&link).unwrap().file_type();
+        assert!(kind.is_symlink(), "{more:?}: the link is a file now");
+        assert!(
+            fs::read_to_string(&shown).unwrap().contains(SUBJECT),
+            "{more:?}"
+        );
+    }
+}
+
 /// Whatever form a hop gives to what it repeats.
 #[test]
 fn a_hop_that_repeats_a_subject_in_another_form_tells_nobody() {

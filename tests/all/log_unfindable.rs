@@ -151,15 +151,7 @@ fn no_query_breaks_the_box() {
         );
         assert!(!said.contains("panicked"), "{short:?}: {said}");
         assert!(!said.contains("without its index"), "{short:?}: {said}");
-        for flag in [
-            "--subject",
-            "--sender",
-            "--attachment",
-            "--message-id",
-            "--reply",
-            "--address",
-            "--room",
-        ] {
+        for flag in ["--subject", "--sender", "--attachment", "--reply"] {
             let output = relay.run(&["log", "search", &format!("{flag}={query}")]);
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
             assert_eq!(output.status.code(), Some(0), "{flag} {short:?}: {said}");

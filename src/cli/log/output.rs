@@ -27,7 +27,7 @@ impl Output {
         let kind = fs::metadata(path).map(|it| it.file_type());
         match kind {
             Ok(it) if it.is_dir() => Err(failed(path, &io::ErrorKind::IsADirectory.into())),
-            Ok(it) if !it.is_file() => Ok(Self::Other(path.to_owned())),
+            Ok(it) if !it.is_file() || is_of_the_system(path) => Ok(Self::Other(path.to_owned())),
             _ => {
                 let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
                 let beside = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")));
@@ -86,6 +86,12 @@ impl Write for Named {
     fn flush(&mut self) -> io::Result<()> {
         self.file.flush().map_err(|fault| self.told(&fault))
     }
+}
+
+/// `/dev/stdout` is a file where stdout is one: it is not to be replaced by another.
+fn is_of_the_system(path: &Path) -> bool {
+    let is_there = |it: &Path| it.starts_with("/dev") || it.starts_with("/proc");
+    is_there(path) || fs::read_link(path).is_ok_and(|it| is_there(&it))
 }
 
 fn failed(path: &Path, fault: &io::Error) -> Failure {
