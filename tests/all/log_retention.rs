@@ -315,6 +315,17 @@ fn a_clock_that_is_far_ahead_deletes_nothing() {
         assert!(complaint.contains("--clock-is-right"), "{complaint}");
     }
     relay.done(&["log", "retention", "--clock-is-right"]);
+    relay.done(&["log", "retention", "--forget-pseudonyms"]);
+    let said: Vec<_> = relay
+        .rows(&["log", "access"])
+        .into_iter()
+        .filter(|it| it["command"] == "log retention")
+        .map(|it| it["query"].clone())
+        .collect();
+    assert_eq!(said.len(), 2, "{said:?}");
+    for one in ["--clock-is-right", "--forget-pseudonyms"] {
+        assert!(said.contains(&one.into()), "{said:?}");
+    }
     relay.done(&["log", "retention"]);
     let row = &relay.rows(&["log", "search", &old.delivered[0]])[0];
     assert_eq!(row["subject"], SUBJECT);

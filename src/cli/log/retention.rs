@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use crate::cli::{Failure, print};
+use crate::cli::{Failure, operator, print};
 use crate::mail::Timestamp;
-use crate::ops::privacy::Retention;
-use crate::ops::privacy::retention;
+use crate::ops::privacy::access::{self, Reading};
+use crate::ops::privacy::{Retention, retention};
 use crate::spool::store::{AgingPlan, Store};
 
 #[derive(Debug, Args)]
@@ -32,6 +32,7 @@ pub(super) async fn run(
 ) -> Result<(), Failure> {
     let now = Timestamp::now();
     if terms.forget_pseudonyms && !terms.plan {
+        note(store, "--forget-pseudonyms", now).await?;
         store.forget_pseudonyms().await?;
         print::complaint("the key of the pseudonyms is gone");
     }
@@ -41,6 +42,7 @@ pub(super) async fn run(
         );
     }
     if terms.clock_is_right && !terms.plan {
+        note(store, "--clock-is-right", now).await?;
         retention::trust_the_clock(store, now).await?;
     }
     if terms.plan {
@@ -65,6 +67,19 @@ pub(super) async fn run(
             rows.first().copied().unwrap_or_default()
         ))),
     }
+}
+
+/// Who has said so stands in the log before anything follows from it.
+async fn note(store: &Arc<dyn Store>, said: &str, now: Timestamp) -> Result<(), Failure> {
+    let reading = Reading {
+        by: operator(),
+        command: "log retention",
+        query: said.to_owned(),
+        reason: None,
+        rows: None,
+    };
+    access::note(store, &reading, now).await?;
+    Ok(())
 }
 
 fn tell_plan(settings: &Retention, plan: &AgingPlan, json: bool) -> Result<(), Failure> {
