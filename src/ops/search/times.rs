@@ -200,11 +200,11 @@ fn exact(words: &[&str], now: Timestamp) -> Option<(usize, Piece)> {
         let (since, until) = (Some(at.before(around)), Some(at.after(around)));
         return Some((1, Piece::Exact { since, until }));
     }
-    if let Some(length) = length_in_one(word) {
-        let since = Some(now.before(length));
-        return Some((1, Piece::Exact { since, until: None }));
+    if let Some(found) = of_late(words, now).or_else(|| ago(words, now)) {
+        return Some(found);
     }
-    of_late(words, now).or_else(|| ago(words, now))
+    let since = Some(now.before(length_in_one(word)?));
+    Some((1, Piece::Exact { since, until: None }))
 }
 
 const SECONDS: &[(&str, u64)] = &[
@@ -224,6 +224,9 @@ const SECONDS: &[(&str, u64)] = &[
     ("minuttene", 60),
     ("minute", 60),
     ("minutes", 60),
+    ("kvarter", 900),
+    ("halvtime", 1_800),
+    ("halvtimen", 1_800),
     ("t", 3_600),
     ("h", 3_600),
     ("hr", 3_600),
@@ -262,21 +265,65 @@ fn length_in_one(word: &str) -> Option<Duration> {
 }
 
 fn length(number: &str, unit: &str) -> Option<Duration> {
-    let number: u64 = match number {
-        "en" | "et" | "ett" | "én" | "one" | "an" | "a" => 1,
-        "to" | "two" => 2,
-        "tre" | "three" => 3,
-        digits if digits.len() <= 4 => digits.parse().ok().filter(|it| *it > 0)?,
+    let said = NUMBERS.iter().find(|(it, _)| it.contains(&number));
+    let number: u64 = match (said, number) {
+        (Some((_, number)), _) => *number,
+        (None, digits) if digits.len() <= 4 => digits.parse().ok().filter(|it| *it > 0)?,
         _ => return None,
     };
     let (_, seconds) = SECONDS.iter().find(|(it, _)| *it == unit)?;
     Some(Duration::from_secs(number * seconds))
 }
 
-const OF_LATE: &[&str] = &["siste", "last", "past"];
+const NUMBERS: [(&[&str], u64); 14] = [
+    (&["en", "ei", "et", "ett", "én", "one", "an", "a"], 1),
+    (&["to", "two"], 2),
+    (&["tre", "three"], 3),
+    (&["fire", "four"], 4),
+    (&["fem", "five"], 5),
+    (&["seks", "six"], 6),
+    (&["sju", "syv", "seven"], 7),
+    (&["åtte", "eight"], 8),
+    (&["ni", "nine"], 9),
+    (&["ti", "ten"], 10),
+    (&["femten", "fifteen"], 15),
+    (&["tjue", "twenty"], 20),
+    (&["tretti", "thirty"], 30),
+    (&["førti", "forty"], 40),
+];
+const HALF_AN_HOUR: Duration = Duration::from_secs(1_800);
 
-/// `siste 2 timer`, `de siste 30 min`, `last hour`
+/// `2 timer`, `2h`, `en halvtime`, `half an hour`
+fn amount(words: &[&str]) -> Option<(usize, Duration)> {
+    match *words {
+        ["half", "an" | "a", "hour", ..] | ["en", "halv", "time", ..] => Some((3, HALF_AN_HOUR)),
+        ["half", "hour", ..] | ["halv", "time", ..] => Some((2, HALF_AN_HOUR)),
+        [number, unit, ..] if let Some(length) = length(number, unit) => Some((2, length)),
+        [word, ..] => Some((1, length_in_one(word)?)),
+        [] => None,
+    }
+}
+
+const OF_LATE: &[&str] = &["siste", "last", "past"];
+/// What is no older than a quarter of an hour.
+const JUST_NOW: [&[&str]; 5] = [
+    &["nettopp"],
+    &["nå", "nettopp"],
+    &["akkurat", "nå"],
+    &["just", "now"],
+    &["right", "now"],
+];
+const QUARTER: Duration = Duration::from_secs(900);
+
+/// `siste 2 timer`, `de siste 30 min`, `last hour`, `nettopp`
 fn of_late(words: &[&str], now: Timestamp) -> Option<(usize, Piece)> {
+    let until = |length| Piece::Exact {
+        since: Some(now.before(length)),
+        until: None,
+    };
+    if let Some(said) = JUST_NOW.iter().find(|it| words.starts_with(it)) {
+        return Some((said.len(), until(QUARTER)));
+    }
     let (first, rest) = words.split_first()?;
     if ["de", "det", "den", "the"].contains(first)
         && rest.first().is_some_and(|it| OF_LATE.contains(it))
@@ -287,32 +334,26 @@ fn of_late(words: &[&str], now: Timestamp) -> Option<(usize, Piece)> {
     if !OF_LATE.contains(first) || is_week_of_calendar {
         return None;
     }
-    let (used, length) = match *rest {
-        [number, unit, ..] if let Some(length) = length(number, unit) => (3, length),
-        [word, ..] if let Some(length) = length_in_one(word) => (2, length),
-        [unit, ..] => (2, length("1", unit)?),
-        [] => return None,
-    };
-    let since = Some(now.before(length));
-    Some((used, Piece::Exact { since, until: None }))
+    let one = || Some((1, length("1", rest.first()?)?));
+    let (used, length) = amount(rest).or_else(one)?;
+    Some((used + 1, until(length)))
 }
 
 /// `for 2 timer siden`, `2 hours ago`: about then.
 fn ago(words: &[&str], now: Timestamp) -> Option<(usize, Piece)> {
-    let (words, last, more) = match words.split_first()? {
-        (&"for", rest) => (rest, "siden", 2),
-        _ => (words, "ago", 1),
+    let (words, before) = match words.split_first()? {
+        (&"for", rest) => (rest, 1),
+        _ => (words, 0),
     };
-    let (used, length) = match *words {
-        [word, end, ..] if end == last => (1, length_in_one(word)?),
-        [number, unit, end, ..] if end == last => (2, length(number, unit)?),
-        _ => return None,
-    };
+    let (used, length) = amount(words)?;
+    words
+        .get(used)
+        .filter(|it| ["siden", "ago"].contains(it))?;
     // People round what they remember.
     let around = (length / 4).max(Duration::from_secs(300));
     let at = now.before(length);
     let (since, until) = (Some(at.before(around)), Some(at.after(around).min(now)));
-    Some((used + more, Piece::Exact { since, until }))
+    Some((before + used + 1, Piece::Exact { since, until }))
 }
 
 /// From when to when, as far as it is limited.
