@@ -125,15 +125,41 @@ fn what_only_the_words_find_is_found_as_words() {
         row.contains(&sent.reference()) && !row.contains(&wanted),
         "{row}"
     );
-    // Where they find nothing either, the operator sees why.
+    // Where they find nothing either, the operator sees why, once.
     let output = relay.run(&["log", "search", "nothing", "failed"]);
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+    assert_eq!(
+        String::from_utf8(output.stdout).unwrap(),
+        "Taken as: status failed; \"nothing\" anywhere\n\nNothing was found.\n"
+    );
+}
+
+#[test]
+fn what_a_caller_says_is_found_by_the_words_that_say_something() {
+    let relay = Setup::three_rooms().start();
+    let message = String::from_utf8(letter(&vakt("a"), &vakt("b"))).unwrap();
+    let message = message.replace("Subject: pr\u{f8}ve", "Subject: Epikrise fra natt");
+    let sent = relay
+        .client("a")
+        .send(&vakt("a"), &[&vakt("b")], message.as_bytes());
+    relay.expect_events(&sent.reference(), &["accepted", "delivered"]);
+    let asked = "jeg sendte epikrisen nettopp, kom den fram?";
+    let output = relay.run(&["log", "search", asked]);
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(
-        said.contains("Taken as: status failed; \"nothing\" anywhere"),
+        said.contains("nothing was found taken as: after "),
+        "{said}"
+    );
+    assert!(
+        said.ends_with("; this has \"epikris\" anywhere\n"),
         "{said}"
     );
     let printed = String::from_utf8(output.stdout).unwrap();
-    assert!(printed.ends_with("Nothing was found.\n"), "{printed}");
+    assert!(printed.contains(&sent.reference()), "{printed}");
+    assert!(printed.contains("Delivered to "), "{printed}");
+    // A program gets what was asked for.
+    let output = relay.run(&["log", "search", asked, "--json"]);
+    assert!(output.status.success() && output.stdout.is_empty());
 }
 
 #[test]

@@ -118,7 +118,17 @@ async fn otherwise(
             return Ok(rows);
         }
     }
-    if !readings.is_empty() {
+    // A program has to get what was asked for; people are told what they got.
+    if let Some(loosely) = understood.loosely.as_ref().filter(|_| !terms.json) {
+        let rows = store.search(terms.with(loosely.clone())).await?;
+        if !rows.is_empty() {
+            let told = search::told_loosely(readings, &loosely.words, language);
+            print::complaint(&told);
+            readings.clear();
+            return Ok(rows);
+        }
+    }
+    if !readings.is_empty() && terms.json {
         print::complaint(&search::told(readings, language));
     }
     let Some(written) = understood.search.reference else {

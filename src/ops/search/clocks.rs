@@ -1,5 +1,6 @@
-//! Clocks as people write and say them: `14:05`, `kl 14`, `2pm-3pm`, `ca 14`, `mellom 14 og 15`.
+//! Clocks as people write and say them: `14:05`, `kl 14`, `2pm-3pm`, `ca 14`, `mellom 14 og 15`, `halv tre`.
 
+use super::times::is_unit;
 use crate::mail::timestamp::{Clock, DAY};
 
 /// A stretch of a day. It may end in the day after.
@@ -10,10 +11,14 @@ pub(super) struct Stretch {
     pub begin: Clock,
     /// Not included.
     pub end: Clock,
+    /// Read off a dial: it may be twelve hours earlier as well.
+    pub is_dial: bool,
 }
 
 const HOUR: Clock = 3_600;
 const MINUTE: Clock = 60;
+/// Once around a dial.
+const ROUND: Clock = DAY / 2;
 
 /// One clock as written.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +29,7 @@ struct Point {
     is_bare: bool,
     /// Nobody has said which half of the day.
     is_open: bool,
+    is_dial: bool,
 }
 
 /// Before a clock that is not exact.
@@ -55,7 +61,7 @@ pub(super) fn clock(words: &[&str], is_marked: bool) -> Option<(usize, Stretch)>
     if MARKERS.contains(first) {
         return clock(rest, true).map(|(used, it)| (used + 1, it));
     }
-    if ABOUT.contains(first) {
+    if is_about(first) {
         return about(rest).map(|(used, it)| (used + 1, it));
     }
     if let Some(inner) = first.strip_prefix('~') {
@@ -65,18 +71,74 @@ pub(super) fn clock(words: &[&str], is_marked: bool) -> Option<(usize, Stretch)>
     if let Some((_, and)) = BETWEEN.iter().find(|(it, _)| it == first) {
         return range(rest, &[and], true).map(|(used, it)| (used + 1, it));
     }
+    if let Some((point, used)) = said(words, is_marked) {
+        return Some((used, point.stretch()));
+    }
     let one = range_in_one(first, words.get(1).copied(), is_marked);
     let range = one.or_else(|| range(words, &UP_TO, is_marked));
     range.or_else(|| alone(words, is_marked))
 }
 
-/// `ca 14`, `ca kl. 14`
+pub(super) fn is_about(word: &str) -> bool {
+    ABOUT.contains(&word)
+}
+
+/// `ca 14`, `ca kl. 14`, `ca to`
 fn about(words: &[&str]) -> Option<(usize, Stretch)> {
     let marked = words.first().is_some_and(|it| MARKERS.contains(it));
     let skipped = usize::from(marked);
-    let word = words.get(skipped)?;
-    let (point, used) = point(word, words.get(skipped + 1).copied())?;
+    let rest = words.get(skipped..)?;
+    let written = || point(rest.first()?, rest.get(1).copied());
+    let (point, used) = said(rest, true).or_else(written)?;
     Some((skipped + used, point.about()))
+}
+
+/// The hours of a dial. One is no article.
+const HOURS: [&[&str]; 12] = [
+    &["ett", "one"],
+    &["to", "two"],
+    &["tre", "three"],
+    &["fire", "four"],
+    &["fem", "five"],
+    &["seks", "six"],
+    &["sju", "syv", "seven"],
+    &["åtte", "eight"],
+    &["ni", "nine"],
+    &["ti", "ten"],
+    &["elleve", "eleven"],
+    &["tolv", "twelve"],
+];
+
+fn hour_of_dial(word: &str) -> Option<Clock> {
+    let digits = || word.parse().ok().filter(|it| (1..=12).contains(it));
+    let hours = (1..).zip(HOURS);
+    let mut said = hours.filter(|(_, words)| words.contains(&word));
+    said.next().map(|(hour, _)| hour).or_else(digits)
+}
+
+/// As it is said: `halv tre`, `kvart over ett`, `half past two`, `two o'clock`; `to` where a clock is expected.
+fn said(words: &[&str], is_marked: bool) -> Option<(Point, usize)> {
+    let (minutes, hour, used) = match *words {
+        ["halv", hour, ..] => (ROUND - 30 * MINUTE, hour, 2),
+        ["kvart", "over", hour, ..] | ["quarter", "past", hour, ..] => (15 * MINUTE, hour, 3),
+        ["kvart", "på", hour, ..] | ["quarter", "to", hour, ..] => (ROUND - 15 * MINUTE, hour, 3),
+        ["half", "past", hour, ..] => (30 * MINUTE, hour, 3),
+        [hour, "o'clock", ..] => (0, hour, 2),
+        [hour, ..] if is_marked && hour.parse::<Clock>().is_err() => (0, hour, 1),
+        _ => return None,
+    };
+    // Two hours are no clock.
+    if words.get(used).is_some_and(|it| is_unit(it)) {
+        return None;
+    }
+    let point = Point {
+        at: (hour_of_dial(hour)? * HOUR + minutes) % ROUND + ROUND,
+        precision: if minutes == 0 { HOUR } else { MINUTE },
+        is_bare: false,
+        is_open: true,
+        is_dial: true,
+    };
+    Some((point, used))
 }
 
 fn alone(words: &[&str], is_marked: bool) -> Option<(usize, Stretch)> {
@@ -145,6 +207,7 @@ fn point(word: &str, next: Option<&str>) -> Option<(Point, usize)> {
         precision,
         is_bare: half.is_none() && !digits.contains(':'),
         is_open: half.is_none(),
+        is_dial: false,
     };
     (at <= DAY).then_some((point, used))
 }
@@ -193,6 +256,27 @@ fn numbers(digits: &str) -> Option<(Clock, Option<Clock>, Option<Clock>)> {
     parts.next().is_none().then_some((hour, minute, second))
 }
 
+impl Stretch {
+    /// What a dial means: on a day that is named, by day; otherwise the last time that it showed so before `now`.
+    pub(super) fn meant(self, is_of_day: bool, now: Clock) -> Self {
+        const MORNING: Clock = 7 * HOUR;
+        let earlier = Self {
+            at: self.at.saturating_sub(ROUND),
+            begin: self.begin.saturating_sub(ROUND),
+            end: self.end.saturating_sub(ROUND),
+            is_dial: false,
+        };
+        let is_earlier = match is_of_day {
+            true => earlier.at >= MORNING,
+            false => (earlier.begin..self.begin).contains(&now),
+        };
+        match self.is_dial && is_earlier {
+            true => earlier,
+            false => self,
+        }
+    }
+}
+
 impl Point {
     /// What a person means who reads it off a clock.
     fn stretch(self) -> Stretch {
@@ -205,6 +289,7 @@ impl Point {
             at: self.at,
             begin,
             end,
+            is_dial: self.is_dial,
         }
     }
 
@@ -218,6 +303,7 @@ impl Point {
             at: self.at,
             begin: self.at.saturating_sub(around),
             end: self.at + around,
+            is_dial: self.is_dial,
         }
     }
 
@@ -237,6 +323,7 @@ impl Point {
             at: begin,
             begin,
             end,
+            is_dial: false,
         }
     }
 }

@@ -8,6 +8,7 @@
 mod clocks;
 mod days;
 mod fields;
+mod loose;
 mod piece;
 mod said;
 #[cfg(test)]
@@ -45,6 +46,8 @@ pub struct Understood {
     pub readings: Vec<String>,
     /// The same text as words alone, where something in it was taken for more than that, and no field was named.
     pub as_words: Option<Search>,
+    /// The same search without words that say little, and without the endings of others; where that is another.
+    pub loosely: Option<Search>,
 }
 
 /// Why a text is not searched for, and what to write instead.
@@ -80,6 +83,21 @@ pub fn told_as_words(readings: &[String], language: Language) -> String {
         Language::En => {
             format!("nothing was found taken as: {readings}; this has the words as they stand")
         }
+    }
+}
+
+/// That only a part of the words found anything.
+pub fn told_loosely(readings: &[String], words: &[String], language: Language) -> String {
+    let readings = readings.join("; ");
+    let left = match (words, language) {
+        ([], Language::Nb) => "dette er uten ordene".to_owned(),
+        ([], Language::En) => "this is without the words".to_owned(),
+        (words, Language::Nb) => format!("dette har {}", said::words(language, words)),
+        (words, Language::En) => format!("this has {}", said::words(language, words)),
+    };
+    match language {
+        Language::Nb => format!("ingenting ble funnet tolket som: {readings}; {left}"),
+        Language::En => format!("nothing was found taken as: {readings}; {left}"),
     }
 }
 

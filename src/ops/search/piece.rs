@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::fields::{self, Field, Status};
+use super::loose;
 use super::times::{self, Piece};
 use super::token::{Kind, Token};
 use super::{Desk, Unclear, Understood, said};
@@ -24,6 +25,8 @@ pub(super) struct Reader<'a> {
     times: Vec<Piece>,
     /// The text taken as words alone.
     bare: Vec<String>,
+    /// What is left of the words that are sought.
+    loose: Vec<String>,
     is_more_than_words: bool,
     /// Set once a room was looked for in the table.
     asks_for_rooms: &'a Cell<bool>,
@@ -53,6 +56,7 @@ impl<'a> Reader<'a> {
             readings: Vec::new(),
             times: Vec::new(),
             bare: Vec::new(),
+            loose: Vec::new(),
             is_more_than_words: false,
             asks_for_rooms,
         }
@@ -63,7 +67,7 @@ impl<'a> Reader<'a> {
         while let Some(token) = self.tokens.get(at) {
             let used = match token.kind {
                 Kind::Plain => self.plain(at)?,
-                Kind::Exact => self.word(&token.text),
+                Kind::Exact => self.exact(&token.text),
                 Kind::Of(field) => self.field(field, &token.text)?,
             };
             for token in self.tokens.iter().skip(at).take(used) {
@@ -83,7 +87,14 @@ impl<'a> Reader<'a> {
             words: self.bare,
             ..Search::default()
         };
+        let loosely = Search {
+            words: self.loose,
+            ..self.search.clone()
+        };
+        let is_loose = loosely.words != self.search.words
+            && (self.is_more_than_words || has_fields || !loosely.words.is_empty());
         Ok(Understood {
+            loosely: is_loose.then_some(loosely),
             search: self.search,
             readings: self.readings,
             as_words: (self.is_more_than_words && !has_fields).then_some(as_words),
@@ -152,7 +163,16 @@ impl<'a> Reader<'a> {
     }
 
     fn word(&mut self, text: &str) -> usize {
-        self.search.words.push(word(text));
+        let word = word(text);
+        self.loose.extend(loose::stem(&word));
+        self.search.words.push(word);
+        1
+    }
+
+    fn exact(&mut self, text: &str) -> usize {
+        let word = word(text);
+        self.loose.push(word.clone());
+        self.search.words.push(word);
         1
     }
 

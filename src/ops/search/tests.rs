@@ -377,6 +377,41 @@ fn when_it_was() {
             ("for 2 timer siden", "since=1122 10:40 until=1122 11:40"),
             ("an hour ago", "since=1122 11:55 until=1122 12:25"),
             ("3 dager siden", "since=1118 19:10 until=1120 07:10"),
+            ("ca to timer siden", "since=1122 10:40 until=1122 11:40"),
+            (
+                "for omtrent en time siden",
+                "since=1122 11:55 until=1122 12:25",
+            ),
+            ("about two hours ago", "since=1122 10:40 until=1122 11:40"),
+            ("ca to timer", "ca to timer"),
+            // A dial: the last time that it showed so, or by day.
+            ("ca to", "since=1122 01:30 until=1122 02:30"),
+            ("kl ett", "since=1122 13:00 until=1122 14:00"),
+            ("ca ett", "since=1122 12:30 until=1122 13:30"),
+            ("klokka tolv", "since=1122 12:00 until=1122 13:00"),
+            ("at ten", "since=1122 10:00 until=1122 11:00"),
+            ("i går ca to", "since=1121 13:30 until=1121 14:30"),
+            (
+                "i går hamar ca to",
+                "hamar since=1121 13:30 until=1121 14:30",
+            ),
+            ("i går klokka ni", "since=1121 09:00 until=1121 10:00"),
+            ("halv ett", "since=1122 12:25 until=1122 12:35"),
+            ("ca halv ett", "since=1122 12:15 until=1122 12:45"),
+            ("i går halv 3", "since=1121 14:25 until=1121 14:35"),
+            ("kvart over tolv", "since=1122 12:10 until=1122 12:20"),
+            ("kvart på ett", "since=1122 12:40 until=1122 12:50"),
+            ("half past twelve", "since=1122 12:25 until=1122 12:35"),
+            (
+                "yesterday quarter to three",
+                "since=1121 14:40 until=1121 14:50",
+            ),
+            ("two o'clock yesterday", "since=1121 14:00 until=1121 15:00"),
+            ("etter halv ett", "since=1122 12:30"),
+            ("siden klokka elleve", "since=1122 11:00"),
+            ("to", "to"),
+            ("halv pris", "halv pris"),
+            ("ved en ulykke", "ved en ulykke"),
             ("ti minutter siden", "since=1122 12:55 until=1122 13:05"),
             ("2h ago", "since=1122 10:40 until=1122 11:40"),
             ("for en halvtime siden", "since=1122 12:32 until=1122 12:47"),
@@ -389,7 +424,7 @@ fn when_it_was() {
             ("akkurat nå hamar", "hamar since=1122 12:55"),
             ("just now", "since=1122 12:55"),
             ("ti minutter", "ti minutter"),
-            ("siden ti", "siden ti"),
+            ("siden ti", "since=1122 10:00"),
             ("22.11.", "since=1122 00:00 until=1123 00:00"),
             ("20.11", "since=1120 00:00 until=1121 00:00"),
             ("1.11.", "since=1101 00:00 until=1102 00:00"),
@@ -672,6 +707,50 @@ fn what_may_be_words_as_well_is_kept_as_words() {
         let understood = understood_at(typed, NOW, Language::Nb).unwrap();
         let found = understood.as_words.map(|it| it.words.join(" "));
         assert_eq!(found.as_deref(), words, "{typed}");
+    }
+}
+
+#[test]
+fn where_nothing_has_all_words_those_that_say_something_are_sought() {
+    for (typed, loosely) in [
+        ("epikrise", None),
+        ("hamar 14:05", None),
+        ("epikrisen", Some("epikris")),
+        (
+            "rapportene til hamar",
+            Some("rapport to=@hamar.nodnett.test"),
+        ),
+        (
+            "jeg sendte epikrisen til hamar ca to, kom den fram",
+            Some("epikris to=@hamar.nodnett.test since=1122 01:30 until=1122 02:30"),
+        ),
+        ("did hamar get the message", Some("hamar")),
+        (
+            "hva skjedde i går",
+            Some("since=1121 00:00 until=1122 00:00"),
+        ),
+        // All of it would be found.
+        ("hva skjedde", None),
+        // What is named or quoted is meant.
+        ("\"hva skjedde\" med epikrisen", Some("hva skjedde epikris")),
+        ("emne:epikrisen og", Some("subject=epikrisen")),
+        ("natten", Some("natt")),
+        // Too little would be left of it, and it is no word.
+        ("huset", None),
+        ("118423a", None),
+        (
+            "vakt@hamar.nodnett.test og",
+            Some("vakt@hamar.nodnett.test"),
+        ),
+    ] {
+        let understood = understood_at(typed, NOW, Language::Nb).unwrap();
+        let found = understood.loosely.clone().map(|search| {
+            told(&Understood {
+                search,
+                ..understood.clone()
+            })
+        });
+        assert_eq!(found.as_deref(), loosely, "{typed}");
     }
 }
 

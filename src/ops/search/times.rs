@@ -155,6 +155,7 @@ const fn stretch(begin: Clock, end: Clock) -> Stretch {
         at: begin * HOUR,
         begin: begin * HOUR,
         end: end * HOUR,
+        is_dial: false,
     }
 }
 
@@ -275,6 +276,11 @@ fn length(number: &str, unit: &str) -> Option<Duration> {
     Some(Duration::from_secs(number * seconds))
 }
 
+/// Whether a number before it makes a length of time.
+pub(super) fn is_unit(word: &str) -> bool {
+    SECONDS.iter().any(|(it, _)| *it == word && it.len() > 1)
+}
+
 const NUMBERS: [(&[&str], u64); 14] = [
     (&["en", "ei", "et", "ett", "én", "one", "an", "a"], 1),
     (&["to", "two"], 2),
@@ -341,14 +347,11 @@ fn of_late(words: &[&str], now: Timestamp) -> Option<(usize, Piece)> {
 
 /// `for 2 timer siden`, `2 hours ago`: about then.
 fn ago(words: &[&str], now: Timestamp) -> Option<(usize, Piece)> {
-    let (words, before) = match words.split_first()? {
-        (&"for", rest) => (rest, 1),
-        _ => (words, 0),
-    };
+    let is_before = |it: &&&str| ["for", "about"].contains(*it) || clocks::is_about(it);
+    let before = words.iter().take_while(is_before).count();
+    let words = words.get(before..)?;
     let (used, length) = amount(words)?;
-    words
-        .get(used)
-        .filter(|it| ["siden", "ago"].contains(it))?;
+    words.get(used).filter(|it| ["siden", "ago"].contains(it))?;
     // People round what they remember.
     let around = (length / 4).max(Duration::from_secs(300));
     let at = now.before(length);
@@ -365,7 +368,8 @@ pub(super) struct Bounds {
 
 /// What all of them leave.
 pub(super) fn bounds(pieces: &[Piece], desk: Desk<'_>) -> Result<Bounds, Unclear> {
-    let day = day_of_clocks(pieces, desk);
+    let pieces = read_off(pieces, desk);
+    let day = day_of_clocks(&pieces, desk);
     let mut all = Bounds::default();
     for piece in pieces {
         let one = piece.bounds(day, desk)?;
@@ -383,16 +387,42 @@ pub(super) fn bounds(pieces: &[Piece], desk: Desk<'_>) -> Result<Bounds, Unclear
     }
 }
 
-/// The day of clocks that say none: one that stands alone beside them; or today, or yesterday where it is
-/// not so late yet.
-fn day_of_clocks(pieces: &[Piece], desk: Desk<'_>) -> Day {
-    let alone = pieces.iter().find_map(|it| match it {
+/// The day that stands alone beside clocks.
+fn alone(pieces: &[Piece]) -> Option<Day> {
+    pieces.iter().find_map(|it| match it {
         Piece::During(When {
             days: Some(days),
             clock: None,
         }) if days.first == days.last => Some(days.first),
         _ => None,
+    })
+}
+
+/// With what each dial meant.
+fn read_off(pieces: &[Piece], desk: Desk<'_>) -> Vec<Piece> {
+    let (_, now) = desk.zone.shown(desk.now);
+    let has_day = alone(pieces).is_some();
+    let read = |it: When| When {
+        clock: it
+            .clock
+            .map(|clock| clock.meant(has_day || it.days.is_some(), now)),
+        ..it
+    };
+    let pieces = pieces.iter().map(|it| match *it {
+        Piece::During(it) => Piece::During(read(it)),
+        Piece::Since(it) => Piece::Since(read(it)),
+        Piece::After(it) => Piece::After(read(it)),
+        Piece::Before(it) => Piece::Before(read(it)),
+        Piece::Until(it) => Piece::Until(read(it)),
+        Piece::From(begin, end) => Piece::From(read(begin), read(end)),
+        exact @ Piece::Exact { .. } => exact,
     });
+    pieces.collect()
+}
+
+/// The day of clocks that say none: one that stands alone beside them; or today, or yesterday where it is
+/// not so late yet.
+fn day_of_clocks(pieces: &[Piece], desk: Desk<'_>) -> Day {
     let (today, now) = desk.zone.shown(desk.now);
     let is_to_come = |it: &Piece| match it {
         Piece::During(it) | Piece::Since(it) | Piece::After(it) | Piece::From(it, _) => {
@@ -400,7 +430,7 @@ fn day_of_clocks(pieces: &[Piece], desk: Desk<'_>) -> Day {
         }
         _ => false,
     };
-    match alone {
+    match alone(pieces) {
         Some(day) => day,
         None if pieces.iter().any(is_to_come) => today.plus(-1),
         None => today,
