@@ -59,7 +59,9 @@ const UP_TO: [&str; 5] = ["-", "–", "—", "til", "to"];
 pub(super) fn clock(words: &[&str], is_marked: bool) -> Option<(usize, Stretch)> {
     let (first, rest) = words.split_first()?;
     if MARKERS.contains(first) {
-        return clock(rest, true).map(|(used, it)| (used + 1, it));
+        let said = || said(rest, true).map(|(point, used)| (used, point.stretch()));
+        let found = said().or_else(|| clock(rest, true));
+        return found.map(|(used, it)| (used + 1, it));
     }
     if is_about(first) {
         return about(rest).map(|(used, it)| (used + 1, it));
@@ -71,7 +73,8 @@ pub(super) fn clock(words: &[&str], is_marked: bool) -> Option<(usize, Stretch)>
     if let Some((_, and)) = BETWEEN.iter().find(|(it, _)| it == first) {
         return range(rest, &[and], true).map(|(used, it)| (used + 1, it));
     }
-    if let Some((point, used)) = said(words, is_marked) {
+    // A number alone is one behind a word for clocks: "yesterday to hamar" is none.
+    if let Some((point, used)) = said(words, false) {
         return Some((used, point.stretch()));
     }
     let one = range_in_one(first, words.get(1).copied(), is_marked);

@@ -424,7 +424,21 @@ fn when_it_was() {
             ("akkurat nå hamar", "hamar since=1122 12:55"),
             ("just now", "since=1122 12:55"),
             ("ti minutter", "ti minutter"),
-            ("siden ti", "since=1122 10:00"),
+            ("siden ti", "siden ti"),
+            ("i går klokka to", "since=1121 14:00 until=1121 15:00"),
+            ("i går to", "to since=1121 00:00 until=1122 00:00"),
+            (
+                "yesterday to hamar",
+                "to=@hamar.nodnett.test since=1121 00:00 until=1122 00:00",
+            ),
+            (
+                "mandag fem epikriser",
+                "fem epikriser since=1116 00:00 until=1117 00:00",
+            ),
+            (
+                "to hamar about two",
+                "to=@hamar.nodnett.test since=1122 01:30 until=1122 02:30",
+            ),
             ("22.11.", "since=1122 00:00 until=1123 00:00"),
             ("20.11", "since=1120 00:00 until=1121 00:00"),
             ("1.11.", "since=1101 00:00 until=1102 00:00"),
