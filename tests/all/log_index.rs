@@ -354,6 +354,14 @@ fn index_of(path: &Path) -> PathBuf {
     path.with_file_name("ilbud.db-search")
 }
 
+/// Whether it stands anywhere in the index of that store, or beside it.
+fn is_in_index(store: &Path, word: &str) -> bool {
+    let index = index_of(store);
+    let ends = ["", "-wal"].map(|it| fs::read(format!("{}{it}", index.display())));
+    let is_there = |it: Vec<u8>| it.windows(word.len()).any(|at| at == word.as_bytes());
+    ends.into_iter().flatten().any(is_there)
+}
+
 #[tokio::test]
 async fn an_index_finds_what_the_store_finds_however_far_it_is() {
     let folder = tempfile::tempdir().unwrap();
@@ -527,11 +535,7 @@ async fn what_was_masked_is_found_no_more_and_stands_nowhere_in_the_index() {
         ..Search::default()
     };
     let count = async |word: &str| store.search(search(word)).await.unwrap().len();
-    let is_in_file = |word: &str| {
-        let ends = ["", "-wal"].map(|it| fs::read(format!("{}{it}", index_of(&path).display())));
-        let is_there = |it: Vec<u8>| it.windows(word.len()).any(|at| at == word.as_bytes());
-        ends.into_iter().flatten().any(is_there)
-    };
+    let is_in_file = |word: &str| is_in_index(&path, word);
     let before = (count("overflytting").await, count("hamar").await);
     assert!(before.0 > 10 && is_in_file("overflytting"));
     for event in store.events_after(0, 10_000).await.unwrap() {
@@ -602,11 +606,7 @@ async fn what_is_forgotten_of_some_days_takes_their_words_along_and_no_others() 
         write_one(&store, n, subject).await;
     }
     store.fill_index().unwrap();
-    let is_in_file = |word: &str| {
-        let ends = ["", "-wal"].map(|it| fs::read(format!("{}{it}", index_of(&path).display())));
-        let is_there = |it: Vec<u8>| it.windows(word.len()).any(|at| at == word.as_bytes());
-        ends.into_iter().flatten().any(is_there)
-    };
+    let is_in_file = |word: &str| is_in_index(&path, word);
     let (gone, kept) = (
         ["sykehistorie", "foreldelse"],
         [

@@ -347,7 +347,7 @@ fn of_late(words: &[&str], now: Timestamp) -> Option<(usize, Piece)> {
 
 /// `for 2 timer siden`, `2 hours ago`: about then.
 fn ago(words: &[&str], now: Timestamp) -> Option<(usize, Piece)> {
-    let is_before = |it: &&&str| ["for", "about"].contains(*it) || clocks::is_about(it);
+    let is_before = |it: &&&str| **it == "for" || clocks::is_about(it);
     let before = words.iter().take_while(is_before).count();
     let words = words.get(before..)?;
     let (used, length) = amount(words)?;

@@ -87,24 +87,26 @@ impl Asked {
 pub(super) struct Question<'a> {
     index: &'a Connection,
     many: usize,
+    /// How each wish can be met.
+    wishes: Vec<Vec<Way>>,
     /// Words with a part in them, by the part. `None`: too many.
     parts: RefCell<HashMap<String, Option<Rc<[Word]>>>>,
     wholes: RefCell<HashMap<String, Option<Word>>>,
 }
 
 impl<'a> Question<'a> {
-    pub(super) fn of(index: &'a Connection, many: usize) -> Self {
+    pub(super) fn of(index: &'a Connection, many: usize, wishes: &[Wish]) -> Self {
         Self {
             index,
             many,
+            wishes: wishes.iter().map(Wish::ways).collect(),
             parts: RefCell::default(),
             wholes: RefCell::default(),
         }
     }
 
-    pub(super) fn about(&self, wishes: &[Wish], volume: i64) -> rusqlite::Result<Asked> {
-        Asked::and(wishes.iter().map(|wish| {
-            let ways = wish.ways();
+    pub(super) fn about(&self, volume: i64) -> rusqlite::Result<Asked> {
+        Asked::and(self.wishes.iter().map(|ways| {
             let all = Asked::or(ways.iter().map(|way| self.way(way, volume)))?;
             Ok(match all {
                 // Whatever is sought may be in what a row is not found by.

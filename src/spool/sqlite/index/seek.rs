@@ -54,7 +54,8 @@ pub(super) fn search(
     };
     if let (Some(index), Some(known)) = (index, &known) {
         page.look_at_late(known)?;
-        let (first, all) = (Question::of(index, MANY), Question::of(index, usize::MAX));
+        let question = |many| Question::of(index, many, &page.wishes);
+        let (first, all) = (question(MANY), question(usize::MAX));
         for volume in &known.volumes {
             Shelf {
                 index,
@@ -270,11 +271,11 @@ impl Shelf<'_> {
             return Ok(());
         }
         let [first, all] = self.questions;
-        let asked = first.about(&page.wishes, self.volume)?;
+        let asked = first.about(self.volume)?;
         if matches!(asked, Asked::Nothing) || self.go(page, asked.text(), asked.is_partial())? {
             return Ok(());
         }
-        match all.about(&page.wishes, self.volume)? {
+        match all.about(self.volume)? {
             Asked::Nothing => Ok(()),
             asked => self.go(page, asked.text(), false).map(drop),
         }
